@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "gateway/backends/endpoints.h"
+#include "gateway/policy/policy.h"
+
+namespace sallyport::gateway {
+
+class Balancer;
+class RouteBalance;  // balance.cc
+
+// One connection counted at its endpoint, for as long as this lives. Move-only; must not outlive
+// its Balancer; same thread.
+class InUse {
+ public:
+  InUse() = default;
+  InUse(InUse&& other) noexcept;
+  InUse& operator=(InUse&& other) noexcept;
+  ~InUse() { release(); }
+
+  void release() noexcept;
+  explicit operator bool() const { return route_ != nullptr; }
+
+ private:
+  friend class RouteBalance;
+  InUse(RouteBalance* route, std::uint64_t endpoint_id)
+      : route_(route), endpoint_id_(endpoint_id) {}
+
+  RouteBalance* route_ = nullptr;
+  std::uint64_t endpoint_id_ = 0;
+};
+
+struct Pick {
+  std::shared_ptr<const Endpoint> endpoint;  // never null
+  InUse in_use;
+};
+
+// Ids of endpoints that this connection has tried already.
+using Tried = std::vector<std::uint64_t>;
+
+// Chooses endpoints for one shard, by this shard's own counts. Counts and turns survive a new
+// generation of endpoints. Endpoints that are draining, down or of weight 0 get nothing new.
+//   round-robin         by weight, smooth: over (sum of weights) picks each gets its weight exactly
+//   least-connections   smallest (in use + 1) / weight, the longest unpicked among equals
+//   power-of-two        the better, in that sense, of two different ones drawn evenly
+// A pick costs O(log endpoints). The seed decides what chance decides, so that shards differ.
+class Balancer {
+ public:
+  explicit Balancer(std::uint64_t seed);
+  ~Balancer();
+  Balancer(const Balancer&) = delete;
+  Balancer& operator=(const Balancer&) = delete;
+
+  // Takes over a new generation; cheap, routes are reworked when next picked from.
+  void update(EndpointSet::Pointer endpoints);
+
+  // An endpoint of the route that is not in `tried`; nullopt: there is none.
+  std::optional<Pick> pick(std::string_view route, Balance method, const Tried& tried = {});
+  std::optional<Pick> pick(const Route& route, const Tried& tried = {}) {
+    return pick(route.name, route.balance, tried);
+  }
+
+  // How many endpoints of the route take new connections.
+  std::size_t usable(std::string_view route);
+  // Connections of this shard at an endpoint of the current generation.
+  std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;
+
+ private:
+  RouteBalance* current(std::string_view route);
+
+  EndpointSet::Pointer endpoints_;
+  std::mt19937_64 random_;
+  std::unordered_map<std::string, std::unique_ptr<RouteBalance>> routes_;
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sallyport::gateway {
+
+// ASCII only, whatever the locale: names on the wire are ASCII (RFC 4343).
+constexpr char ascii_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
+std::string ascii_lower(std::string_view text);
+
+enum class Underscore { kRefused, kAllowed };
+
+// One label: 1-63 letters, digits and hyphens (RFC 1123), plus underscores where names are used
+// that way in the wild (SNI, backend names).
+bool is_host_label(std::string_view label, Underscore underscore);
+
+// Labels between dots, at most 253 bytes, no trailing dot.
+bool is_host_name(std::string_view name, Underscore underscore);
+
+// An IPv4 or IPv6 address as inet_pton(3) reads it; IPv6 also in brackets.
+bool is_ip_literal(std::string_view text);
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "gateway/policy/config_error.h"
+#include "gateway/policy/pattern.h"
+
+namespace sallyport::gateway {
+
+enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo };
+// What the other side gets when a TLS peer ends without close_notify: a reset, or a clean end.
+enum class Truncation { kReset, kClose };
+
+std::string_view to_string(Balance balance);        // the word of the policy file
+std::string_view to_string(Truncation truncation);  // the word of the policy file
+
+struct Route {
+  std::string name;
+  std::vector<std::string> sni;        // lower case, "a.b" or "*.b"; empty = any or none
+  std::vector<std::string> alpn;       // in our order of preference; empty = not looked at
+  std::vector<IdentityPattern> allow;  // empty exactly if allow_any_verified
+  bool allow_any_verified = false;
+  Balance balance = Balance::kRoundRobin;
+  Truncation truncation = Truncation::kReset;
+};
+
+// What --allow (repeatable) or --allow-any-verified say.
+struct FlagRules {
+  std::vector<IdentityPattern> allow;  // parsed; empty exactly if allow_any_verified
+  bool allow_any_verified = false;
+};
+
+// Why routes cannot stand side by side, with the place for whoever knows the file.
+struct RouteConflict {
+  std::size_t route = 0;            // index among the routes given
+  std::string_view key;             // "allow", "sni" or "alpn"
+  std::optional<std::size_t> item;  // index in that list
+  std::string what;
+};
+
+// All routes of one generation, immutable: shared between shards without locks. `Route` pointers
+// are stable as long as the Policy lives, and hold one only beside its Policy.
+class Policy {
+ public:
+  using Pointer = std::shared_ptr<const Policy>;
+  // Of routes under one name, in file order; those with `alpn` first come first.
+  struct Candidates {
+    std::vector<const Route*> with_alpn;
+    const Route* without_alpn = nullptr;
+  };
+
+  // Without a policy file: one label takes any SNI or none, with several each takes the SNI of
+  // its own name, so that each must then be a host name (an error names `discovery_file`, with line
+  // 0). No label: a policy without routes, which refuses everybody.
+  static std::expected<Pointer, ConfigError> from_flags(const FlagRules& rules,
+                                                        std::span<const std::string> route_labels,
+                                                        std::string_view discovery_file = {});
+
+  // From routes that are valid each by itself. Checks what they may not be to each other: the same
+  // (sni, alpn) twice, two without sni; and in one route a covered pattern.
+  static std::expected<Pointer, RouteConflict> build(std::vector<Route> routes);
+
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
+
+  std::span<const Route> routes() const { return routes_; }
+  const Route* find(std::string_view route_name) const;  // nullptr: unknown
+
+  // Lookup for choose(); `name` in lower case. nullptr: no route has it.
+  const Candidates* exact(std::string_view name) const;
+  const Candidates* wildcard(std::string_view parent) const;  // routes of "*.parent"
+  const Candidates& without_sni() const { return without_sni_; }
+
+  // Trust domains that rules name, sorted, each once. Unscoped --ca bundles beside more than one
+  // of them are an error that the reader of the flags raises.
+  const std::vector<std::string>& trust_domains() const { return trust_domains_; }
+
+  // SHA-256 over the meaning of all routes; independent of the file's layout.
+  const std::array<std::byte, 32>& digest() const { return digest_; }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+  using ByName = std::unordered_map<std::string, Candidates, Hash, std::equal_to<>>;
+
+  Policy() = default;
+  std::expected<void, RouteConflict> index();
+
+  std::vector<Route> routes_;
+  std::unordered_map<std::string_view, const Route*> by_route_name_;
+  ByName exact_, wildcard_;
+  Candidates without_sni_;
+  std::vector<std::string> trust_domains_;
+  std::array<std::byte, 32> digest_{};
+};
+
+// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file
+// with an error is used. `file` is only for the errors.
+std::expected<Policy::Pointer, ConfigError> parse_policy(std::string_view text,
+                                                         std::string_view file);
+
+}  // namespace sallyport::gateway
