@@ -1,0 +1,46 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <variant>
+
+#include "iouring/block_pool.h"
+#include "iouring/buffer_ring.h"
+
+namespace sallyport::ktls {
+
+/// Plaintext on its way from one record layer to another: a list of spans and the buffer, if any,
+/// that they lie in, which goes back to its pool when the chunk dies. Move-only. Must not outlive
+/// the pools of its shard.
+class Chunk {
+ public:
+  Chunk() noexcept = default;
+  /// One span inside `lease` or `block`.
+  Chunk(iouring::Lease lease, std::span<std::byte> bytes) noexcept;
+  Chunk(iouring::Block block, std::span<std::byte> bytes) noexcept;
+  /// Several spans inside `block`; the table of spans, too, lies inside `block`.
+  Chunk(iouring::Block block, std::span<iovec> spans) noexcept;
+  /// Bytes of somebody else, who keeps them alive and unchanged until they are sent.
+  static Chunk borrowed(std::span<const std::byte> bytes) noexcept;
+
+  Chunk(Chunk&& other) noexcept;
+  Chunk& operator=(Chunk&& other) noexcept;
+  ~Chunk() = default;
+
+  /// The spans in order. Whoever sends the chunk may advance them as bytes go out.
+  std::span<iovec> data() noexcept { return {table_ != nullptr ? table_ : &single_, count_}; }
+  std::size_t size() const noexcept { return size_; }  ///< bytes of plaintext, all spans together
+  bool empty() const noexcept { return size_ == 0; }
+
+ private:
+  std::variant<std::monostate, iouring::Lease, iouring::Block> owner_;
+  iovec single_{};
+  iovec* table_ = nullptr;  ///< null: single_ is the only span
+  std::uint32_t count_ = 0;
+  std::uint32_t size_ = 0;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <openssl/evp.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ktls/suite.h"
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// The EVP contexts of one shard, lent to whichever directions are active. An idle connection must
+/// not cost one (1.2 KiB a direction), so contexts live in a small LRU: a direction that was active
+/// lately finds its context still keyed; another takes over the least recently used one, whose key
+/// is overwritten. Which directions may keep a context is decided here and nowhere else.
+///
+/// Belongs to one shard's thread. Must outlive every sealer and opener made with it.
+class CipherContexts {
+ public:
+  /// A direction's claim on a context: two small numbers, held by the sealer or opener. May go
+  /// stale at any time, which use() notices.
+  struct Claim {
+    std::uint32_t slot = 0;
+    std::uint32_t stamp = 0;  ///< 0 = none
+  };
+
+  /// `capacity` contexts at most, created when first needed.
+  explicit CipherContexts(std::size_t capacity = 64);
+  ~CipherContexts();
+  CipherContexts(const CipherContexts&) = delete;
+  CipherContexts& operator=(const CipherContexts&) = delete;
+
+  enum class Direction : std::uint8_t { kSeal, kOpen };
+
+  /// A context with `key` set for `direction`, still valid until the next use() of anyone. Re-keys
+  /// only when the claim went stale. `key` must be the key of the claim for as long as it holds it:
+  /// after a KeyUpdate, release the claim first. Null if libcrypto fails (out of memory).
+  EVP_CIPHER_CTX* use(Claim& claim, CipherSuite suite, Direction direction,
+                      std::span<const std::byte> key) noexcept;
+
+  /// Gives the context up and cleanses its key. A stale or empty claim is fine.
+  void release(Claim& claim) noexcept;
+
+  std::size_t live_contexts() const noexcept;  ///< contexts that exist now, keyed or not
+  std::uint64_t keyings() const noexcept { return keyings_; }  ///< how often a key had to be set
+
+ private:
+  struct Slot;
+  std::uint32_t take_slot() noexcept;
+  void to_front(std::uint32_t index) noexcept;
+  void to_back(std::uint32_t index) noexcept;
+  void unlink(std::uint32_t index) noexcept;
+
+  std::vector<Slot> slots_;
+  std::size_t capacity_;
+  std::uint32_t newest_;
+  std::uint32_t oldest_;
+  std::uint32_t next_stamp_ = 1;
+  std::uint64_t keyings_ = 0;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "iouring/block_pool.h"
+#include "iouring/buffer_ring.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+#include "ktls/chunk.h"
+#include "ktls/cipher_contexts.h"
+#include "ktls/record.h"
+#include "ktls/record_error.h"
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// Who does the records of one direction.
+enum class RecordModel : std::uint8_t { kPlain, kUserspace, kKernel };
+std::string_view to_string(RecordModel model) noexcept;  ///< plain, userspace, kernel
+
+/// What a shard lends its record layers. All must outlive every layer, Chunk and Received.
+struct RecordPools {
+  iouring::BufferRing& small;  ///< provided buffers: an idle connection waits without one
+  iouring::BlockPool& blocks;  ///< for flows that are busy
+  CipherContexts& contexts;
+};
+
+/// What receive() came back with.
+struct Received {
+  enum class Kind : std::uint8_t {
+    kData,         ///< chunk holds at least one byte
+    kCloseNotify,  ///< TLS: the peer's clean end; what it sends afterwards is ignored
+    kEndOfStream,  ///< plain: FIN
+    kTruncated,    ///< TLS: FIN without close_notify; everything before it was delivered
+    kFailed,       ///< `error` says why
+  };
+  Kind kind = Kind::kData;
+  RecordError error;  ///< of kFailed
+  Chunk chunk;        ///< of kData
+
+  std::span<iovec> data() noexcept { return chunk.data(); }
+  std::size_t size() const noexcept { return chunk.size(); }
+  /// So that the pump reads `to.send(std::move(received))`.
+  operator Chunk() && noexcept { return std::move(chunk); }  // NOLINT(google-explicit-constructor)
+};
+
+/// Totals since construction.
+struct RecordCounters {
+  std::uint64_t received_bytes = 0;  ///< plaintext delivered by receive()
+  std::uint64_t sent_bytes = 0;  ///< plaintext accepted by the socket, counted at the end of send()
+  std::uint32_t key_updates_received = 0;
+  std::uint32_t key_updates_sent = 0;
+};
+
+/// The record contract: application data and its end, whatever makes the records. The relay is
+/// written once against it; plain TCP, userspace AEAD and kernel TLS are its models.
+///
+/// Concurrency: one receive() and one send() (or send_close(), send_alert()) may run at the same
+/// time, in two coroutines of one shard. Two receives or two sends at once are a broken invariant.
+/// What receive() itself owes the peer (KeyUpdate answers, alerts) never interleaves with a send.
+///
+/// Cancellation: a receive() that was cancelled (kFailed with kCancelled) lost nothing and may be
+/// called again. A send cancelled under way leaves a torn stream: later sends fail with kPipe.
+///
+/// The destructor closes the socket; no operation may be under way then.
+class RecordLayer {
+ public:
+  using SendResult = std::expected<void, RecordError>;
+
+  virtual ~RecordLayer() = default;
+  RecordLayer(const RecordLayer&) = delete;
+  RecordLayer& operator=(const RecordLayer&) = delete;
+
+  /// Waits for application data or its end. KeyUpdates and tickets are handled inside. Order is the
+  /// peer's: data that came before an end or an error is delivered first, and the end or error by
+  /// the next call; it then stays (each later call returns it again at once).
+  ///
+  /// On an error of the peer's doing (bad MAC, overflow, ...) the fatal alert that RFC 8446 names
+  /// has been sealed and offered to the socket before kFailed comes back. It is offered, not waited
+  /// for: behind a send that is still under way it goes out when that send ends.
+  ///
+  /// While nothing arrives the connection holds no buffer at all, unless a record is unfinished.
+  virtual iouring::Task<Received> receive() = 0;
+
+  /// Sends all of `data`, which is kept until the socket has taken the last byte. Records that a
+  /// KeyUpdate or the limits of RFC 8446 5.5 call for are put in between. An empty chunk is done at
+  /// once. Errors: kReset, kPipe (also: after send_close(), after an earlier failure), kSocket,
+  /// kCancelled, kSequenceExhausted, kInternal; the sending side is then dead.
+  virtual iouring::Task<SendResult> send(Chunk data) = 0;
+
+  /// Ends the sending side cleanly: close_notify where there is TLS, then SHUT_WR. Receiving goes
+  /// on. A second call, and a call after a failed send, does nothing but SHUT_WR.
+  virtual iouring::Task<SendResult> send_close() = 0;
+
+  /// Sends a fatal alert (no SHUT_WR). A plain layer has none to send and succeeds. Sending data
+  /// afterwards fails with kPipe.
+  virtual iouring::Task<SendResult> send_alert(AlertDescription description) = 0;
+
+  /// Secrets and sequence numbers, for an export; nothing for a plain layer. Meaningful while no
+  /// operation is under way, together with unopened().
+  virtual std::optional<SessionState> export_state() const = 0;
+
+  /// Bytes taken from the socket but not delivered: whole and partial records (ciphertext) of TLS,
+  /// leftover bytes of a plain layer. An export carries them; valid until the next receive().
+  virtual std::span<const std::byte> unopened() const noexcept = 0;
+
+  virtual RecordModel rx_model() const noexcept = 0;
+  virtual RecordModel tx_model() const noexcept = 0;
+
+  iouring::Socket& socket() noexcept { return socket_; }
+  const RecordCounters& counters() const noexcept { return counters_; }
+
+ protected:
+  explicit RecordLayer(iouring::Socket socket) noexcept : socket_(std::move(socket)) {}
+
+  iouring::Socket socket_;
+  RecordCounters counters_;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sallyport::ktls {
+
+/// The TLS 1.3 cipher suites that we speak, by their code points (RFC 8446 B.4).
+enum class CipherSuite : std::uint16_t {
+  kAes128GcmSha256 = 0x1301,
+  kAes256GcmSha384 = 0x1302,
+  kChaCha20Poly1305Sha256 = 0x1303,
+};
+
+inline constexpr std::size_t kMaxKeySize = 32;   ///< bytes; AES-256 and ChaCha20
+inline constexpr std::size_t kMaxHashSize = 48;  ///< bytes; SHA-384, so of any traffic secret
+inline constexpr std::size_t kIvSize = 12;       ///< bytes; the per-record nonce, RFC 8446 5.3
+inline constexpr std::size_t kTagSize = 16;      ///< bytes; the AEAD tag of all three suites
+
+/// Bytes of the AEAD key.
+constexpr std::size_t key_size(CipherSuite suite) noexcept {
+  return suite == CipherSuite::kAes128GcmSha256 ? 16 : 32;
+}
+
+/// Bytes of the suite's hash, which is also the size of its traffic secrets.
+constexpr std::size_t hash_size(CipherSuite suite) noexcept {
+  return suite == CipherSuite::kAes256GcmSha384 ? 48 : 32;
+}
+
+/// Records that may be sealed under one key before the sender must send KeyUpdate (RFC 8446 5.5).
+/// AES-GCM: 2^24.5 full-size records; we turn at 2^24, which leaves room for records in flight.
+/// ChaCha20-Poly1305: the sequence number would wrap first, which the RFC forbids; we turn long
+/// before.
+constexpr std::uint64_t record_limit(CipherSuite suite) noexcept {
+  return suite == CipherSuite::kChaCha20Poly1305Sha256 ? std::uint64_t{1} << 62
+                                                       : std::uint64_t{1} << 24;
+}
+
+/// The IANA name, `TLS_AES_128_GCM_SHA256`.
+std::string_view name(CipherSuite suite) noexcept;
+
+/// The suite of a code point, or nothing if it is not one of ours.
+std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept;
+
+/// The suite of an IANA name, or nothing if it is not one of ours.
+std::optional<CipherSuite> suite_from_name(std::string_view name) noexcept;
+
+}  // namespace sallyport::ktls

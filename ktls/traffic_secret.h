@@ -1,0 +1,72 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "ktls/suite.h"
+
+namespace sallyport::ktls {
+
+/// An application traffic secret (RFC 8446 7.1) of one direction: at most 48 bytes, held in place,
+/// cleansed when it dies. Copies are explicit in the code that makes them (an export); a moved-from
+/// secret is empty.
+class TrafficSecret {
+ public:
+  TrafficSecret() noexcept = default;
+  /// `bytes` is copied. More than kMaxHashSize bytes is a broken invariant and aborts.
+  explicit TrafficSecret(std::span<const std::byte> bytes) noexcept;
+  TrafficSecret(const TrafficSecret&) noexcept = default;
+  TrafficSecret& operator=(const TrafficSecret&) noexcept = default;
+  TrafficSecret(TrafficSecret&& other) noexcept;
+  TrafficSecret& operator=(TrafficSecret&& other) noexcept;
+  ~TrafficSecret();
+
+  std::span<const std::byte> bytes() const noexcept { return {bytes_.data(), size_}; }
+  bool empty() const noexcept { return size_ == 0; }
+
+ private:
+  std::array<std::byte, kMaxHashSize> bytes_{};
+  std::uint8_t size_ = 0;
+};
+
+/// What one direction seals or opens records with: RFC 8446 7.3. Cleansed when it dies.
+struct RecordKey {
+  std::array<std::byte, kMaxKeySize> key{};  ///< the first key_size(suite) bytes count
+  std::array<std::byte, kIvSize> iv{};       ///< xored with the sequence number into the nonce
+
+  RecordKey() noexcept = default;
+  RecordKey(const RecordKey&) noexcept = default;
+  RecordKey& operator=(const RecordKey&) noexcept = default;
+  ~RecordKey();
+};
+
+/// HKDF-Expand-Label(secret, label, context, out.size()) of RFC 8446 7.1 with the suite's hash.
+/// `label` goes without its "tls13 " prefix. `out` is at most one hash long and `context` at most
+/// one hash (every use in TLS 1.3 is): anything else aborts, as does a failing libcrypto.
+void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
+                  std::span<const std::byte> context, std::span<std::byte> out) noexcept;
+
+/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 2 to 4 µs.
+RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret) noexcept;
+
+/// The secret of the next generation, after a KeyUpdate (RFC 8446 7.2).
+TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept;
+
+/// One direction as a value: what a hand-off to the kernel, or to another process, needs.
+struct DirectionState {
+  TrafficSecret secret;
+  std::uint64_t rec_seq = 0;  ///< sequence number of the *next* record under this secret
+};
+
+/// Both directions of a connection as seen from here: rx opens what the peer sealed, tx seals.
+/// Sequence numbers count what was already sent (tickets) and received under the secrets.
+struct SessionState {
+  CipherSuite suite = CipherSuite::kAes128GcmSha256;
+  DirectionState rx;
+  DirectionState tx;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "ktls/record_layer.h"
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// TLS 1.3 records sealed and opened here, with EVP, in the shard's buffers.
+///
+/// `state`: secrets and sequence numbers as of the end of the handshake, tickets counted.
+/// `leftover`: ciphertext that was read behind the peer's Finished, from the first byte of a record
+/// on, perhaps cut in mid-record; copied, and consumed before the socket is read, exactly once.
+/// `role` is ours: a server refuses NewSessionTicket.
+std::unique_ptr<RecordLayer> userspace_records(iouring::Socket socket, const SessionState& state,
+                                               RecordPools pools,
+                                               std::span<const std::byte> leftover = {},
+                                               Role role = Role::kServer);
+
+}  // namespace sallyport::ktls
