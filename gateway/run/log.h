@@ -1,0 +1,62 @@
+// The operational log on stderr: what happens to the process, not to one connection.
+//
+//   log_info("listening", {{"listener", text}, {"port", port}});
+//
+// One line an event, JSON or text, with time, level, message and the given keys. The message is a
+// constant text, what varies goes into fields; secrets (keys, ticket secrets) go nowhere.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "gateway/run/options.h"
+
+namespace sallyport::gateway {
+
+/// A key and its value; valid for the duration of the call that it is passed to.
+struct LogField {
+  using Value = std::variant<std::string_view, std::int64_t, std::uint64_t, double, bool>;
+
+  LogField(std::string_view name, std::string_view text) : key(name), value(text) {}
+  LogField(std::string_view name, const char* text) : key(name), value(std::string_view(text)) {}
+  LogField(std::string_view name, const std::string& text)
+      : key(name), value(std::string_view(text)) {}
+  LogField(std::string_view name, bool flag) : key(name), value(flag) {}
+  LogField(std::string_view name, std::signed_integral auto number)
+      : key(name), value(static_cast<std::int64_t>(number)) {}
+  LogField(std::string_view name, std::unsigned_integral auto number)
+    requires(!std::same_as<decltype(number), bool>)
+      : key(name), value(static_cast<std::uint64_t>(number)) {}
+  LogField(std::string_view name, double number) : key(name), value(number) {}
+
+  std::string_view key;
+  Value value;
+};
+
+using LogFields = std::initializer_list<LogField>;
+
+/// Any thread. Before a LogThread exists, and after it is gone, lines are written at once.
+void log_debug(std::string_view message, LogFields fields = {});
+void log_info(std::string_view message, LogFields fields = {});
+void log_warning(std::string_view message, LogFields fields = {});
+void log_error(std::string_view message, LogFields fields = {});
+
+/// Format and least level of lines from now on (before: text, info). Call before threads start.
+void configure_log(LogFormat format, Options::LogLevel level);
+
+/// While it lives, lines are written by a thread of its own, so that a shard never waits for the
+/// reader of stderr; if that one stalls, the oldest waiting lines are lost. One at a time.
+class LogThread {
+ public:
+  LogThread();
+  /// Writes what waits.
+  ~LogThread();
+  LogThread(const LogThread&) = delete;
+  LogThread& operator=(const LogThread&) = delete;
+};
+
+}  // namespace sallyport::gateway

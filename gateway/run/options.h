@@ -1,0 +1,114 @@
+// The command line and the configuration file as plain values.
+//
+// The command line beats `--config FILE`, flag by flag. Three things are decided as a whole: a list
+// given on the command line replaces the file's list, --cert and --key go together, and any of
+// --allow, --allow-any-verified and --policy replaces the file's choice among them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gateway/serve/access_log.h"
+
+namespace sallyport::gateway {
+
+/// A numeric address and port as given: "0.0.0.0:8443", "[::1]:8443". `text` is the metric label.
+struct ListenAddress {
+  std::string text;
+  std::string host;  ///< without brackets
+  std::uint16_t port = 0;
+  bool v6 = false;
+  bool loopback = false;
+};
+
+struct Options {
+  struct CertificatePair {
+    std::string cert, key;  ///< paths
+  };
+  struct TrustBundle {
+    std::optional<std::string> trust_domain;  ///< lower case
+    std::string file;
+  };
+  enum class CrlExpired { kRefuse, kAccept };
+  enum class Records { kAuto, kUserspace };
+  enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+  std::vector<ListenAddress> listen;   ///< at least one, no two alike
+  std::vector<CertificatePair> pairs;  ///< at least one
+  std::vector<TrustBundle> ca;         ///< at least one
+  std::vector<std::string> crl;
+  CrlExpired crl_expired = CrlExpired::kRefuse;
+
+  /// Exactly one of the three is set.
+  std::vector<std::string> allow;  ///< patterns, not parsed yet
+  bool allow_any_verified = false;
+  std::string policy;
+
+  std::string discovery;
+  bool discovery_allow_empty = false;
+  unsigned discovery_max_removal_percent = 100;
+
+  ListenAddress admin;  ///< 127.0.0.1:9464
+  bool admin_expose_all = false;
+
+  std::optional<unsigned> shards;  ///< unset: the usable CPUs
+  Records records = Records::kAuto;
+  std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's order
+  std::string groups;                     ///< OpenSSL's list; empty: the default
+  unsigned tickets = 1;                   ///< per full handshake; 0 = no resumption
+  std::string ticket_keys;                ///< path; empty: a secret of this process
+  std::chrono::milliseconds ticket_max_age{std::chrono::hours(8)};
+
+  /// Zero means off.
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::chrono::milliseconds connect_timeout{3'000};
+  std::chrono::milliseconds half_close_timeout{60'000};
+  std::chrono::milliseconds drain_timeout{30'000};
+  std::chrono::milliseconds idle_timeout{0};
+  std::chrono::milliseconds max_lifetime{0};
+  std::chrono::milliseconds drain_delay{0};
+
+  std::optional<std::uint64_t> max_connections;  ///< process-wide; unset: what descriptors carry
+  unsigned max_handshakes = 512;                 ///< in flight, per shard
+
+  std::string user;
+  LogFormat log_format = LogFormat::kJson;
+  LogLevel log_level = LogLevel::kInfo;
+  bool check = false;
+  std::string config;  ///< the file that was read, or empty
+};
+
+/// What is wrong with the command line or the configuration file. Exit code 2.
+struct OptionsError {
+  std::string where;  ///< "command line" or "FILE:LINE"
+  std::string flag;   ///< "--listen", or empty
+  std::string value;  ///< as given, or empty
+  std::string what;
+
+  /// One line for people, all of the above.
+  [[nodiscard]] std::string message() const;
+};
+
+/// Text to print on stdout before exiting with 0: --help or --version.
+struct Information {
+  std::string text;
+};
+
+/// Reads the command line and, if it names one, the configuration file; opens no other file.
+/// --help and --version win over any error in other flags.
+[[nodiscard]] std::expected<std::variant<Options, Information>, OptionsError> parse(
+    int argc, const char* const* argv);
+
+/// "500ms", "10s", "5m", "1h" or "0". The error says what is wrong with the text.
+[[nodiscard]] std::expected<std::chrono::milliseconds, std::string> parse_duration(
+    std::string_view text);
+
+/// "127.0.0.1:80" or "[::1]:80"; names are refused. The error says what is wrong with the text.
+[[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
+
+}  // namespace sallyport::gateway

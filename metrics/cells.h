@@ -1,0 +1,280 @@
+// The cells that a shard counts in: written by the shard's thread alone, read by the scraper.
+//
+// Every cell has one writer, so counting is a load and a store, without a lock prefix. Handles are
+// looked up once (a listener at start, a route when it is chosen) and kept on the connection; the
+// hot path counts through them.
+//
+// accepted = closed + open holds at every scrape because the number of open connections is not
+// kept but computed: the cells only ever grow (accepted, routed, closed), each event adds to them
+// in that order by release stores, and the scraper reads them in the opposite order. So whatever
+// moment it catches, closed <= routed <= accepted, and
+//   open(listener, "")    = accepted - routed(all routes) - closed(listener, "")
+//   open(listener, route) = routed - closed(listener, route)
+// add up by arithmetic. tls_handshakes_in_flight is started - ended in the same way.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace sallyport::metrics {
+
+/// The label words that the owner of the metrics brings along; this library knows none of them.
+/// A cell is chosen by the word's index. The words must outlive the registry.
+struct Vocabulary {
+  std::span<const std::string_view> close_reasons;      ///< connections_closed_total{reason}
+  std::span<const std::string_view> handshake_results;  ///< tls_handshakes_total{result}
+  std::span<const std::string_view> fallback_reasons;   ///< ktls_fallback_total{reason}
+};
+
+/// Index of a word of the vocabulary: a number, or an enumeration in the order of the words.
+class WordIndex {
+ public:
+  template <class T>
+    requires(std::is_enum_v<T> || std::is_integral_v<T>)
+  constexpr WordIndex(T word) : value_(static_cast<std::size_t>(word)) {}  // NOLINT: implicit
+  [[nodiscard]] constexpr std::size_t value() const { return value_; }
+
+ private:
+  std::size_t value_;
+};
+
+enum class Leg : std::size_t { kClient, kBackend };
+enum class Direction : std::size_t { kReceive, kSend };
+enum class Records : std::size_t { kKernel, kUserspace };
+
+/// A number that one thread writes and any thread reads.
+class Counter {
+ public:
+  Counter() = default;
+  Counter(const Counter&) = delete;
+  Counter& operator=(const Counter&) = delete;
+
+  /// Writer's thread only.
+  void add(std::uint64_t count = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_release);
+  }
+  /// Writer's thread only; for a count that is kept elsewhere. Must not go backwards.
+  void set(std::uint64_t value) noexcept { value_.store(value, std::memory_order_release); }
+  [[nodiscard]] std::uint64_t value() const noexcept {
+    return value_.load(std::memory_order_acquire);
+  }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// Upper bounds in seconds of the buckets of every histogram of ours; +Inf is implied.
+inline constexpr std::array kBucketSeconds{.0005, .001, .0025, .005, .01, .02, .03, .04, .05,
+                                           .075,  .1,   .25,   .5,   1.,  2.5, 5.,  10.};
+
+struct HistogramSample {
+  std::array<std::uint64_t, kBucketSeconds.size() + 1> counts{};  ///< not cumulative; last is +Inf
+  double sum_seconds = 0;
+
+  HistogramSample& operator+=(const HistogramSample& other);
+  [[nodiscard]] std::uint64_t count() const;
+};
+
+/// Durations; one writer. The count of a sample is the sum of its buckets, so they always agree.
+class Histogram {
+ public:
+  void observe(std::chrono::nanoseconds duration) noexcept;
+  [[nodiscard]] HistogramSample sample() const;
+
+ private:
+  std::array<Counter, kBucketSeconds.size() + 1> counts_;
+  Counter sum_ns_;
+};
+
+/// What is counted per (listener, route). Kept on the connection by pointer; never moves, and
+/// lives as long as the registry: a counter of a removed route must not vanish.
+class RouteCells {
+ public:
+  RouteCells(std::string route, std::size_t close_reasons);
+
+  [[nodiscard]] const std::string& route() const { return route_; }
+
+  void received(Leg leg, std::uint64_t bytes) noexcept { received_[index(leg)].add(bytes); }
+  void sent(Leg leg, std::uint64_t bytes) noexcept { sent_[index(leg)].add(bytes); }
+  void backend_connected(std::chrono::nanoseconds took) noexcept { connect_.observe(took); }
+
+ private:
+  friend class OpenConnection;
+  friend class ListenerCells;
+  static constexpr std::size_t index(Leg leg) { return static_cast<std::size_t>(leg); }
+
+  std::string route_;
+  Counter routed_;
+  std::vector<Counter> closed_;  // by reason; sized once
+  std::array<Counter, 2> received_;
+  std::array<Counter, 2> sent_;
+  Histogram connect_;
+};
+
+/// One (listener, route) at one moment.
+struct RouteSample {
+  std::string route;
+  std::uint64_t open = 0;
+  std::vector<std::uint64_t> closed;  ///< by reason
+  std::array<std::uint64_t, 2> received_bytes{};
+  std::array<std::uint64_t, 2> sent_bytes{};
+  HistogramSample connect;
+};
+
+/// One listener at one moment: accepted == sum of closed + sum of open, always.
+struct ListenerSample {
+  std::string listener;
+  std::uint64_t accepted = 0;
+  std::uint64_t handshakes_in_flight = 0;
+  std::vector<std::array<std::uint64_t, 2>> handshakes;  ///< [result][resumed]
+  std::array<HistogramSample, 2> durations;              ///< [resumed]
+  std::vector<RouteSample> routes;                       ///< the first is the unrouted, ""
+};
+
+/// What is counted per listener. Shard's thread only, but for sample().
+class ListenerCells {
+ public:
+  ListenerCells(std::string listener, const Vocabulary& words);
+
+  /// The cells of a route, made on first use. A lookup by name: once per connection.
+  RouteCells& route(std::string_view name);
+
+  /// Any thread.
+  [[nodiscard]] ListenerSample sample() const;
+
+ private:
+  friend class OpenConnection;
+  friend class StartedHandshake;
+
+  std::string listener_;
+  std::size_t close_reasons_;
+  Counter accepted_;
+  Counter handshakes_started_;
+  std::vector<std::array<Counter, 2>> handshakes_;  // [result][resumed]; sized once
+  std::array<Histogram, 2> durations_;
+  RouteCells unrouted_;
+  mutable std::mutex growing_;  // guards the shape of routes_, not the cells in it
+  std::map<std::string, std::unique_ptr<RouteCells>, std::less<>> routes_;
+};
+
+/// Counts one connection from accept to close: accepted at construction, closed in the destructor,
+/// so that no way to leave can forget it. 24 bytes; shard's thread only.
+class OpenConnection {
+ public:
+  /// `fallback` is the reason that is counted if nobody calls ends_with().
+  OpenConnection(ListenerCells& listener, WordIndex fallback);
+  ~OpenConnection();
+  OpenConnection(const OpenConnection&) = delete;
+  OpenConnection& operator=(const OpenConnection&) = delete;
+
+  /// Moves the connection from route "" to `name`; at most once (aborts otherwise).
+  RouteCells& routed(std::string_view name);
+  /// Sets the reason that the destructor counts; the last call wins.
+  void ends_with(WordIndex reason) { reason_ = static_cast<std::uint32_t>(reason.value()); }
+  /// The route's cells, or those of route "" before routed().
+  [[nodiscard]] RouteCells& route() const { return *route_; }
+
+ private:
+  ListenerCells& listener_;
+  RouteCells* route_;
+  std::uint32_t reason_;
+};
+
+/// Counts one TLS handshake from its first byte to exactly one result.
+class StartedHandshake {
+ public:
+  /// `fallback` is the result that is counted if nobody calls ends_with().
+  StartedHandshake(ListenerCells& listener, WordIndex fallback);
+  ~StartedHandshake();
+  StartedHandshake(const StartedHandshake&) = delete;
+  StartedHandshake& operator=(const StartedHandshake&) = delete;
+
+  /// The verdict: counted at once, with the time since the first byte of the ClientHello. At most
+  /// once (aborts otherwise). A handshake that ends without it adds no duration.
+  void ends_with(WordIndex result, bool resumed, std::chrono::nanoseconds took);
+
+ private:
+  ListenerCells& listener_;
+  std::size_t fallback_;
+  bool ended_ = false;
+};
+
+/// One shard's own counts, not by listener.
+struct ShardSample {
+  struct Negotiated {
+    std::string version, group, cipher;
+    std::uint64_t count = 0;
+  };
+  unsigned shard = 0;
+  std::vector<ListenerSample> listeners;
+  std::vector<Negotiated> negotiated;
+  std::array<std::uint64_t, 2> keyupdates{};                   ///< [Direction]
+  std::array<std::array<std::uint64_t, 2>, 2> records_open{};  ///< [Direction][Records]
+  std::vector<std::uint64_t> ktls_fallback;                    ///< by reason
+  std::uint64_t busy_ns = 0;
+};
+
+/// All cells of one shard. Made by Registry::add_shard; shard's thread only, but for sample().
+class ShardMetrics {
+ public:
+  ShardMetrics(unsigned shard, const Vocabulary& words);
+
+  /// The cells of a listener, made on first use; the reference stays valid.
+  ListenerCells& listener(std::string_view name);
+
+  /// A successful handshake. A short search by name: once per handshake.
+  void negotiated(std::string_view version, std::string_view group, std::string_view cipher);
+
+  void keyupdate(Direction direction) noexcept { keyupdates_[index(direction)].add(); }
+  /// A TLS connection starts, or stops, having the records of a direction protected so.
+  void records_opened(Direction direction, Records records) noexcept {
+    records_[index(direction)][index(records)].opened.add();
+  }
+  void records_closed(Direction direction, Records records) noexcept {
+    records_[index(direction)][index(records)].closed.add();
+  }
+  void ktls_fallback(WordIndex reason) { ktls_fallback_.at(reason.value()).add(); }
+  /// The event loop's time outside the wait since it started; call it now and then.
+  void busy(std::chrono::nanoseconds total) noexcept {
+    busy_ns_.set(static_cast<std::uint64_t>(total.count()));
+  }
+
+  /// Any thread.
+  [[nodiscard]] ShardSample sample() const;
+
+ private:
+  template <class E>
+  static constexpr std::size_t index(E value) {
+    return static_cast<std::size_t>(value);
+  }
+  struct Negotiated {
+    std::string version, group, cipher;
+    Counter count;
+  };
+  struct Open {
+    Counter opened, closed;
+  };
+
+  unsigned shard_;
+  Vocabulary words_;
+  mutable std::mutex growing_;  // guards the shape of the two vectors of pointers
+  std::vector<std::pair<std::string, std::unique_ptr<ListenerCells>>> listeners_;
+  std::vector<std::unique_ptr<Negotiated>> negotiated_;
+  std::array<Counter, 2> keyupdates_;
+  std::array<std::array<Open, 2>, 2> records_;
+  std::vector<Counter> ktls_fallback_;  // sized once
+  Counter busy_ns_;
+};
+
+}  // namespace sallyport::metrics

@@ -1,0 +1,96 @@
+// All metrics of the process: the shards' cells, the process-wide gauges, and their text form.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "metrics/cells.h"
+
+namespace sallyport::metrics {
+
+/// The labels of build_info.
+struct BuildInfo {
+  std::string version;   ///< of Sallyport
+  std::string openssl;   ///< of the library at run time
+  std::string kernel;    ///< uname -r
+  std::string liburing;  ///< "2.3"
+};
+
+struct BackendUp {
+  std::string route;
+  std::string backend;  ///< the target as written in the discovery file
+  bool up = false;
+};
+
+struct CertificateExpiry {
+  std::string role;  ///< "server", "ca", ...
+  std::string name;  ///< the file's name as configured
+  std::chrono::system_clock::time_point not_after;
+};
+
+struct CrlNextUpdate {
+  std::string name;
+  std::chrono::system_clock::time_point next_update;
+};
+
+/// Any thread may call any function. Nothing here waits for a shard, and no shard waits for a
+/// scrape (but for the moment in which a list of pointers is copied).
+class Registry {
+ public:
+  Registry(Vocabulary words, BuildInfo build);
+  ~Registry();
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  /// The cells of one more shard, for its thread to write. They live as long as the registry: end
+  /// the shards first.
+  ShardMetrics& add_shard(unsigned shard);
+
+  /// Replace all series of the family: what is not given is gone.
+  void set_backends(std::vector<BackendUp> backends);
+  void set_certificates(std::vector<CertificateExpiry> certificates);
+  void set_crls(std::vector<CrlNextUpdate> crls);
+  /// Changes one series of those given by set_backends; one that is not among them is ignored.
+  void set_backend_up(std::string_view route, std::string_view backend, bool up);
+
+  /// Counts a reload of `source` ("policy", "discovery", ...) as result success or failure; a
+  /// success moves config_last_reload_success_timestamp_seconds to `now`. Counts both results of a
+  /// source from its first call on.
+  void config_reloaded(std::string_view source, bool success,
+                       std::chrono::system_clock::time_point now);
+  /// The first load, at start: sets the timestamp and shows the source's counters as 0.
+  void config_loaded(std::string_view source, std::chrono::system_clock::time_point now);
+
+  /// Every metric of the table in the Prometheus text format 0.0.4. Invalid UTF-8 in label values
+  /// is replaced by U+FFFD.
+  [[nodiscard]] std::string scrape() const;
+
+  static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+ private:
+  struct Source {
+    std::uint64_t successes = 0;
+    std::uint64_t failures = 0;
+    double last_success_seconds = 0;
+  };
+
+  [[nodiscard]] std::vector<ShardSample> sample_shards() const;
+
+  Vocabulary words_;
+  BuildInfo build_;
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<ShardMetrics>> shards_;
+  std::map<std::pair<std::string, std::string>, bool, std::less<>> backends_;
+  std::vector<CertificateExpiry> certificates_;
+  std::vector<CrlNextUpdate> crls_;
+  std::map<std::string, Source, std::less<>> sources_;
+};
+
+}  // namespace sallyport::metrics
