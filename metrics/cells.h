@@ -32,9 +32,10 @@ namespace sallyport::metrics {
 /// The label words that the owner of the metrics brings along; this library knows none of them.
 /// A cell is chosen by the word's index. The words must outlive the registry.
 struct Vocabulary {
-  std::span<const std::string_view> close_reasons;      ///< connections_closed_total{reason}
-  std::span<const std::string_view> handshake_results;  ///< tls_handshakes_total{result}
-  std::span<const std::string_view> fallback_reasons;   ///< ktls_fallback_total{reason}
+  std::span<const std::string_view> close_reasons;  ///< connections_closed_total{reason}
+  std::span<const std::string_view>
+      handshake_results;  ///< tls_handshakes_total{result}; first: success
+  std::span<const std::string_view> fallback_reasons;  ///< ktls_fallback_total{reason}
 };
 
 /// Index of a word of the vocabulary: a number, or an enumeration in the order of the words.

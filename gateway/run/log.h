@@ -13,9 +13,10 @@
 #include <string_view>
 #include <variant>
 
-#include "gateway/run/options.h"
-
 namespace sallyport::gateway {
+
+enum class LogFormat { kJson, kText };
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 /// A key and its value; valid for the duration of the call that it is passed to.
 struct LogField {
@@ -46,7 +47,7 @@ void log_warning(std::string_view message, LogFields fields = {});
 void log_error(std::string_view message, LogFields fields = {});
 
 /// Format and least level of lines from now on (before: text, info). Call before threads start.
-void configure_log(LogFormat format, Options::LogLevel level);
+void configure_log(LogFormat format, LogLevel level);
 
 /// While it lives, lines are written by a thread of its own, so that a shard never waits for the
 /// reader of stderr; if that one stalls, the oldest waiting lines are lost. One at a time.

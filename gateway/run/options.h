@@ -10,10 +10,11 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
-#include "gateway/serve/access_log.h"
+#include "gateway/run/log.h"
 
 namespace sallyport::gateway {
 
@@ -36,7 +37,6 @@ struct Options {
   };
   enum class CrlExpired { kRefuse, kAccept };
   enum class Records { kAuto, kUserspace };
-  enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
   std::vector<ListenAddress> listen;   ///< at least one, no two alike
   std::vector<CertificatePair> pairs;  ///< at least one

@@ -15,11 +15,10 @@
 #include <string>
 #include <thread>
 
+#include "gateway/run/log.h"
 #include "gateway/serve/close_reason.h"
 
 namespace sallyport::gateway {
-
-enum class LogFormat { kJson, kText };
 
 /// What is known of a connection at its end. Empty strings and nullopt are what was never known: a
 /// line of a refusal leaves those keys out, a line of a served connection shows them empty.
