@@ -1,0 +1,164 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ktls/handshake_result.h"
+#include "ktls/openssl.h"
+#include "ktls/peer_trust.h"
+#include "ktls/server_context.h"
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// What the ClientHello says that routing needs. Views die with the call.
+struct ClientHello {
+  std::string_view sni;  ///< host_name as it came: any case, any bytes; empty: none
+  std::span<const std::string_view> alpn;  ///< the client's offer in its order; empty: none
+};
+
+enum class HelloRefusal : std::uint8_t {
+  kNoRoute,                ///< alert unrecognized_name
+  kNoApplicationProtocol,  ///< alert no_application_protocol
+};
+
+struct RouteVerdict {
+  std::string alpn;  ///< the protocol to confirm, one of the offer; empty: none
+};
+
+/// Asked once per handshake, resumed or not, before any certificate is sent or asked for.
+using RouteByHello =
+    std::move_only_function<std::expected<RouteVerdict, HelloRefusal>(const ClientHello&)>;
+
+/// What a finished handshake leaves behind.
+struct Outcome {
+  std::shared_ptr<const PeerTrust> trust;     ///< never null; interned per shard
+  std::chrono::sys_seconds authenticated_at;  ///< of the last full handshake of this trust
+  bool resumed = false;
+  std::string sni;           ///< as in ClientHello
+  std::string alpn;          ///< as confirmed
+  std::string_view version;  ///< "TLSv1.3"; static storage, as the next two
+  std::string_view cipher;   ///< "TLS_AES_128_GCM_SHA256"
+  std::string_view group;    ///< "X25519", "X25519MLKEM768", "P-256", ...; "other"
+  /// Secrets and sequence numbers; final only in what finish() returns.
+  SessionState state;
+  /// Ciphertext behind the client's Finished, from the first byte of a record on, byte-exact.
+  std::vector<std::byte> leftover;
+};
+
+/// The server's side of one mutual TLS 1.3 handshake. No IO: ciphertext goes in by feed(), comes
+/// out by output(). Neither copies nor moves; one shard's thread.
+///
+///   feed() / advance() / send output() ... until kDone or kFailed
+///   kDone:   look at outcome(), authorise; issue_tickets(); send output(); finish()
+///   kFailed: send output() (the alert), look at failure()
+class ServerHandshake {
+ public:
+  enum class Step {
+    kWantRead,  ///< send output() if there is any, then feed() more
+    kDone,      ///< authenticated; output() may still hold bytes to send
+    kFailed,    ///< output() holds the alert, if one can be sent
+  };
+
+  ServerHandshake(std::shared_ptr<ServerContext> context, RouteByHello route);
+  ~ServerHandshake();
+  ServerHandshake(const ServerHandshake&) = delete;
+  ServerHandshake& operator=(const ServerHandshake&) = delete;
+
+  /// Takes what was received, copying it; any piece of any size. OpenSSL is given whole records
+  /// only and nothing behind Finished. After kDone it adds to the leftover.
+  void feed(std::span<const std::byte> ciphertext);
+
+  /// Goes on with what was fed. The step with the client's certificate takes some 300 µs.
+  Step advance();
+
+  /// Bytes to send, in order; valid until the next advance(), issue_tickets() or output_sent().
+  std::span<const std::byte> output() const;
+  /// All of output() was sent.
+  void output_sent();
+
+  /// A whole ClientHello was read (whatever it said).
+  bool saw_hello() const noexcept { return saw_hello_; }
+  /// Any byte was fed at all.
+  bool saw_bytes() const noexcept { return saw_bytes_; }
+
+  /// After kDone: everything but the final state.tx.rec_seq and leftover.
+  const Outcome& outcome() const noexcept { return outcome_; }
+
+  /// After kDone and authorisation, once: puts the configured number of tickets (one, if resumed)
+  /// into output(). None if tickets are off or the trust is about to run out.
+  void issue_tickets();
+
+  /// After kDone, once: frees the SSL and hands over what is left. output() must have been sent or
+  /// taken before: it dies here.
+  Outcome finish();
+
+  /// After kFailed; also what is known so far (SNI is not among it) for failures that the caller
+  /// names, such as handshake_timeout.
+  const HandshakeFailure& failure() const noexcept { return failure_; }
+  /// The ClientHello's server name as far as it was read.
+  std::string_view sni() const noexcept { return outcome_.sni; }
+
+ private:
+  friend class ServerContext;
+
+  enum class State { kRunning, kDone, kFailed, kFinished };
+
+  // OpenSSL's callbacks; each finds its handshake by SSL_get_app_data.
+  static ServerHandshake& of(const SSL* ssl);
+  static int on_hello(SSL* ssl, int* alert, void*);
+  static int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+                     const unsigned char* in, unsigned in_size, void*);
+  static int on_verify(X509_STORE_CTX* store, void*);
+  static void on_keylog(const SSL* ssl, const char* line);
+  static void on_message(int write, int version, int type, const void* data, std::size_t size,
+                         SSL* ssl, void*);
+  static int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
+                           EVP_MAC_CTX* mac, int sealing);
+  static int on_make_ticket(SSL* ssl, void*);
+  static SSL_TICKET_RETURN on_open_ticket(SSL* ssl, SSL_SESSION* session, const unsigned char* name,
+                                          std::size_t name_size, SSL_TICKET_STATUS status, void*);
+
+  int hello(int* alert);
+  int verify(X509_STORE_CTX* store);
+  bool make_ticket();
+  bool ticket_fits(SSL_SESSION* session) const;
+  std::optional<std::chrono::seconds> ticket_lifetime() const;
+
+  std::span<const std::byte> next_record() const;
+  Step step(std::span<const std::byte> record);
+  Step complete();
+  Step fail(HandshakeFailure failure, bool with_alert);
+  Step fail_by_openssl();
+  void refuse(HandshakeFailure failure);
+
+  std::shared_ptr<ServerContext> context_;
+  RouteByHello route_;
+  SslPtr ssl_;
+  BIO* in_ = nullptr;   ///< owned by ssl_
+  BIO* out_ = nullptr;  ///< owned by ssl_
+  State state_ = State::kRunning;
+  bool saw_bytes_ = false;
+  bool saw_hello_ = false;
+  bool wrote_ = false;  ///< OpenSSL has written something: from now on alerts may be sealed
+  std::vector<std::byte> received_;
+  std::size_t consumed_ = 0;  ///< of received_, already given to OpenSSL
+  std::vector<std::byte> alert_;
+  std::vector<std::string> offered_;  ///< ALPN of the first ClientHello
+  std::optional<PeerTrust> trust_;    ///< as the verify callback found it
+  std::uint64_t sent_records_ = 0;    ///< after our Finished
+  bool refused_ = false;              ///< failure_ was set by a callback of ours
+  HandshakeFailure failure_;
+  Outcome outcome_;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <memory>
+#include <string>
+
+namespace sallyport::ktls {
+
+/// Deleter that calls one OpenSSL free function.
+template <auto Free>
+struct OpensslDelete {
+  template <class T>
+  void operator()(T* object) const noexcept {
+    Free(object);
+  }
+};
+
+template <class T, auto Free>
+using OpensslPtr = std::unique_ptr<T, OpensslDelete<Free>>;
+
+using BioPtr = OpensslPtr<BIO, BIO_free_all>;
+using SslPtr = OpensslPtr<SSL, SSL_free>;
+using SslCtxPtr = OpensslPtr<SSL_CTX, SSL_CTX_free>;
+using SslSessionPtr = OpensslPtr<SSL_SESSION, SSL_SESSION_free>;
+using X509Ptr = OpensslPtr<X509, X509_free>;
+using X509CrlPtr = OpensslPtr<X509_CRL, X509_CRL_free>;
+using X509StorePtr = OpensslPtr<X509_STORE, X509_STORE_free>;
+using EvpPkeyPtr = OpensslPtr<EVP_PKEY, EVP_PKEY_free>;
+using EvpMdCtxPtr = OpensslPtr<EVP_MD_CTX, EVP_MD_CTX_free>;
+using Asn1IntegerPtr = OpensslPtr<ASN1_INTEGER, ASN1_INTEGER_free>;
+
+inline void free_general_names(GENERAL_NAMES* names) noexcept {
+  GENERAL_NAMES_free(names);
+}
+using GeneralNamesPtr = OpensslPtr<GENERAL_NAMES, free_general_names>;
+
+/// What OpenSSL had to say about a failure. Making one empties this thread's error queue, so that
+/// nothing of it is blamed on a later call.
+struct OpensslError {
+  unsigned long code = 0;  ///< of the last entry, the one nearest to the call; 0: queue was empty
+  std::string text;        ///< all entries, nearest first, "; " between; never secret
+
+  /// Takes this thread's whole error queue. `fallback` is the text if the queue is empty.
+  static OpensslError drain(std::string fallback = "unknown error");
+};
+
+}  // namespace sallyport::ktls
