@@ -87,7 +87,7 @@ class Registry {
   BuildInfo build_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<ShardMetrics>> shards_;
-  std::map<std::pair<std::string, std::string>, bool, std::less<>> backends_;
+  std::map<std::pair<std::string, std::string>, bool> backends_;
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
   std::map<std::string, Source, std::less<>> sources_;

@@ -1,0 +1,106 @@
+#include "metrics/registry.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "metrics/text_format.h"
+
+namespace sallyport::metrics {
+namespace {
+
+double seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+Registry::Registry(Vocabulary words, BuildInfo build) : words_(words), build_(std::move(build)) {}
+
+Registry::~Registry() = default;
+
+ShardMetrics& Registry::add_shard(unsigned shard) {
+  const std::lock_guard lock(mutex_);
+  return *shards_.emplace_back(std::make_unique<ShardMetrics>(shard, words_));
+}
+
+void Registry::set_backends(std::vector<BackendUp> backends) {
+  std::map<std::pair<std::string, std::string>, bool> fresh;
+  for (BackendUp& each : backends) {
+    fresh.insert_or_assign({std::move(each.route), std::move(each.backend)}, each.up);
+  }
+  const std::lock_guard lock(mutex_);
+  backends_.swap(fresh);
+}
+
+void Registry::set_certificates(std::vector<CertificateExpiry> certificates) {
+  const std::lock_guard lock(mutex_);
+  certificates_.swap(certificates);
+}
+
+void Registry::set_crls(std::vector<CrlNextUpdate> crls) {
+  const std::lock_guard lock(mutex_);
+  crls_.swap(crls);
+}
+
+void Registry::set_backend_up(std::string_view route, std::string_view backend, bool up) {
+  const std::lock_guard lock(mutex_);
+  const auto known = backends_.find(std::pair(std::string(route), std::string(backend)));
+  if (known != backends_.end()) known->second = up;
+}
+
+void Registry::config_reloaded(std::string_view source, bool success,
+                               std::chrono::system_clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  Source& entry = sources_.try_emplace(std::string(source)).first->second;
+  if (!success) {
+    ++entry.failures;
+    return;
+  }
+  ++entry.successes;
+  entry.last_success_seconds = seconds(now);
+}
+
+void Registry::config_loaded(std::string_view source, std::chrono::system_clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  sources_.try_emplace(std::string(source)).first->second.last_success_seconds = seconds(now);
+}
+
+std::vector<ShardSample> Registry::sample_shards() const {
+  std::vector<const ShardMetrics*> shards;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& shard : shards_) shards.push_back(shard.get());
+  }
+  std::vector<ShardSample> samples;
+  samples.reserve(shards.size());
+  for (const ShardMetrics* shard : shards) samples.push_back(shard->sample());
+  return samples;
+}
+
+std::string Registry::scrape() const {
+  TextFormat text;
+  text.shards(sample_shards(), words_);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [names, up] : backends_) {
+      text.add(MetricId::kBackendUp, {names.first, names.second}, up ? 1 : 0);
+    }
+    for (const CertificateExpiry& each : certificates_) {
+      text.add(MetricId::kCertificateExpiry, {each.role, each.name}, seconds(each.not_after));
+    }
+    for (const CrlNextUpdate& each : crls_) {
+      text.add(MetricId::kCrlNextUpdate, {each.name}, seconds(each.next_update));
+    }
+    for (const auto& [name, source] : sources_) {
+      text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));
+      text.add(MetricId::kConfigReloads, {name, "failure"}, static_cast<double>(source.failures));
+      text.add(MetricId::kConfigLastReloadSuccess, {name}, source.last_success_seconds);
+    }
+  }
+  text.add(MetricId::kBuildInfo, {build_.version, build_.openssl, build_.kernel, build_.liburing},
+           1);
+  text.process();
+  return text.serialize();
+}
+
+}  // namespace sallyport::metrics

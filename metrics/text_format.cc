@@ -1,0 +1,275 @@
+#include "metrics/text_format.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "metrics/process.h"
+
+namespace sallyport::metrics {
+namespace {
+
+constexpr std::array<std::string_view, 2> kLegs{"client", "backend"};
+constexpr std::array<std::string_view, 2> kDirections{"receive", "send"};
+constexpr std::array<std::string_view, 2> kRecords{"kernel", "userspace"};
+constexpr std::array<std::string_view, 2> kBooleans{"false", "true"};
+
+prometheus::MetricType prometheus_type(MetricType type) {
+  switch (type) {
+    case MetricType::kCounter:
+      return prometheus::MetricType::Counter;
+    case MetricType::kGauge:
+      return prometheus::MetricType::Gauge;
+    case MetricType::kHistogram:
+      return prometheus::MetricType::Histogram;
+  }
+  std::abort();
+}
+
+// Length of the valid UTF-8 sequence that `text` starts with, 0 if there is none (RFC 3629).
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                             : lead >= 0xE0 && lead <= 0xEF ? 3
+                             : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                            : 0;
+  if (length == 0 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const unsigned char second = byte(1);
+  const bool overlong = (lead == 0xE0 && second < 0xA0) || (lead == 0xF0 && second < 0x90);
+  const bool surrogate = lead == 0xED && second > 0x9F;
+  const bool beyond = lead == 0xF4 && second > 0x8F;
+  return overlong || surrogate || beyond ? 0 : length;
+}
+
+// What counts per route, whichever listener the connections came by.
+struct RouteSum {
+  std::array<std::uint64_t, 2> received{};
+  std::array<std::uint64_t, 2> sent{};
+  HistogramSample connect;
+};
+
+void add_to(std::vector<std::uint64_t>& sums, const std::vector<std::uint64_t>& values) {
+  if (sums.size() < values.size()) sums.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+}
+
+struct ListenerSum {
+  ListenerSample total;  // but for the routes
+  std::map<std::string, std::pair<std::uint64_t, std::vector<std::uint64_t>>> routes;
+};
+
+void add_to(ListenerSum& sum, const ListenerSample& sample) {
+  sum.total.accepted += sample.accepted;
+  sum.total.handshakes_in_flight += sample.handshakes_in_flight;
+  sum.total.handshakes.resize(sample.handshakes.size());
+  for (const std::size_t resumed : {0U, 1U}) {
+    for (std::size_t i = 0; i < sample.handshakes.size(); ++i) {
+      sum.total.handshakes[i][resumed] += sample.handshakes[i][resumed];
+    }
+    sum.total.durations[resumed] += sample.durations[resumed];
+  }
+  for (const RouteSample& route : sample.routes) {
+    auto& [open, closed] = sum.routes[route.route];
+    open += route.open;
+    add_to(closed, route.closed);
+  }
+}
+
+}  // namespace
+
+std::string valid_utf8(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    if (length == 0) {
+      result += "\xEF\xBF\xBD";
+      text.remove_prefix(1);
+    } else {
+      result += text.substr(0, length);
+      text.remove_prefix(length);
+    }
+  }
+  return result;
+}
+
+struct TextFormat::Families {
+  std::vector<prometheus::MetricFamily> all;
+
+  prometheus::ClientMetric& series(MetricId id, std::initializer_list<std::string_view> values) {
+    const auto names = metric(id).labels();
+    if (names.size() != values.size()) {
+      std::fprintf(stderr, "metrics: %s has %zu labels, got %zu\n", metric(id).name.data(),
+                   names.size(), values.size());
+      std::abort();
+    }
+    auto& made = all[static_cast<std::size_t>(id)].metric.emplace_back();
+    made.label.reserve(names.size());
+    const std::string_view* value = values.begin();
+    for (const std::string_view name : names) {
+      made.label.push_back({std::string(name), valid_utf8(*value++)});
+    }
+    return made;
+  }
+};
+
+TextFormat::TextFormat() : families_(std::make_unique<Families>()) {
+  families_->all.reserve(kTable.size());
+  for (const Metric& each : kTable) {
+    auto& family = families_->all.emplace_back();
+    family.name = each.name;
+    family.help = each.help;
+    family.type = prometheus_type(each.type);
+  }
+}
+
+TextFormat::~TextFormat() = default;
+
+void TextFormat::add(MetricId id, std::initializer_list<std::string_view> label_values,
+                     double value) {
+  auto& series = families_->series(id, label_values);
+  if (metric(id).type == MetricType::kCounter) {
+    series.counter.value = value;
+  } else {
+    series.gauge.value = value;
+  }
+}
+
+void TextFormat::add(MetricId id, std::initializer_list<std::string_view> label_values,
+                     const HistogramSample& histogram) {
+  auto& target = families_->series(id, label_values).histogram;
+  std::uint64_t so_far = 0;
+  for (std::size_t i = 0; i < histogram.counts.size(); ++i) {
+    so_far += histogram.counts[i];
+    const double bound =
+        i < kBucketSeconds.size() ? kBucketSeconds[i] : std::numeric_limits<double>::infinity();
+    target.bucket.push_back({so_far, bound});
+  }
+  target.sample_count = so_far;
+  target.sample_sum = histogram.sum_seconds;
+}
+
+void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& words) {
+  std::map<std::string, ListenerSum> listeners;
+  std::map<std::string, RouteSum> routes;
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> negotiated;
+  std::array<std::uint64_t, 2> keyupdates{};
+  std::array<std::array<std::uint64_t, 2>, 2> records{};
+  std::vector<std::uint64_t> fallback(words.fallback_reasons.size());
+
+  for (const ShardSample& shard : samples) {
+    for (const ListenerSample& listener : shard.listeners) {
+      add_to(listeners[listener.listener], listener);
+      for (const RouteSample& route : listener.routes) {
+        RouteSum& sum = routes[route.route];
+        for (const std::size_t leg : {0U, 1U}) {
+          sum.received[leg] += route.received_bytes[leg];
+          sum.sent[leg] += route.sent_bytes[leg];
+        }
+        sum.connect += route.connect;
+      }
+    }
+    for (const auto& each : shard.negotiated) {
+      negotiated[{each.version, each.group, each.cipher}] += each.count;
+    }
+    for (const std::size_t direction : {0U, 1U}) {
+      keyupdates[direction] += shard.keyupdates[direction];
+      for (const std::size_t model : {0U, 1U}) {
+        records[direction][model] += shard.records_open[direction][model];
+      }
+    }
+    add_to(fallback, shard.ktls_fallback);
+    add(MetricId::kShardBusy, {std::to_string(shard.shard)},
+        static_cast<double>(shard.busy_ns) / 1e9);
+  }
+
+  const auto number = [](std::uint64_t count) { return static_cast<double>(count); };
+  std::uint64_t in_flight = 0;
+  for (const auto& [name, sum] : listeners) {
+    add(MetricId::kConnectionsAccepted, {name}, number(sum.total.accepted));
+    in_flight += sum.total.handshakes_in_flight;
+    for (const auto& [route, counts] : sum.routes) {
+      const auto& [open, closed] = counts;
+      add(MetricId::kConnections, {name, route}, number(open));
+      for (std::size_t i = 0; i < closed.size(); ++i) {
+        // Reasons times routes times listeners is too many to show the zeros.
+        if (closed[i] == 0) continue;
+        add(MetricId::kConnectionsClosed, {name, route, words.close_reasons[i]}, number(closed[i]));
+      }
+    }
+    for (const std::size_t resumed : {0U, 1U}) {
+      for (std::size_t i = 0; i < sum.total.handshakes.size(); ++i) {
+        // Zeros are shown, so that a first failure is an increase; but few results can be resumed.
+        const std::uint64_t count = sum.total.handshakes[i][resumed];
+        if (count == 0 && resumed == 1 && i != 0) continue;
+        add(MetricId::kTlsHandshakes, {name, words.handshake_results[i], kBooleans[resumed]},
+            number(count));
+      }
+      add(MetricId::kTlsHandshakeDuration, {name, kBooleans[resumed]},
+          sum.total.durations[resumed]);
+    }
+  }
+  add(MetricId::kTlsHandshakesInFlight, {}, number(in_flight));
+
+  for (const auto& [route, sum] : routes) {
+    const bool any = sum.received != std::array<std::uint64_t, 2>{} ||
+                     sum.sent != std::array<std::uint64_t, 2>{} || sum.connect.count() != 0;
+    if (route.empty() && !any) continue;
+    for (const std::size_t leg : {0U, 1U}) {
+      add(MetricId::kReceivedBytes, {route, kLegs[leg]}, number(sum.received[leg]));
+      add(MetricId::kSentBytes, {route, kLegs[leg]}, number(sum.sent[leg]));
+    }
+    add(MetricId::kBackendConnectDuration, {route}, sum.connect);
+  }
+  for (const auto& [names, count] : negotiated) {
+    const auto& [version, group, cipher] = names;
+    add(MetricId::kTlsNegotiated, {version, group, cipher}, number(count));
+  }
+  for (const std::size_t direction : {0U, 1U}) {
+    add(MetricId::kTlsKeyupdates, {kDirections[direction]}, number(keyupdates[direction]));
+    for (const std::size_t model : {0U, 1U}) {
+      add(MetricId::kRecordsConnections, {kDirections[direction], kRecords[model]},
+          number(records[direction][model]));
+    }
+  }
+  for (std::size_t i = 0; i < fallback.size(); ++i) {
+    add(MetricId::kKtlsFallback, {words.fallback_reasons[i]}, number(fallback[i]));
+  }
+}
+
+void TextFormat::process() {
+  const ProcessSample sample = sample_process();
+  const auto add_if = [this](MetricId id, const auto& value) {
+    if (value) add(id, {}, static_cast<double>(*value));
+  };
+  add_if(MetricId::kProcessCpu, sample.cpu_seconds);
+  add_if(MetricId::kProcessOpenFds, sample.open_fds);
+  add_if(MetricId::kProcessMaxFds, sample.max_fds);
+  add_if(MetricId::kProcessVirtualMemory, sample.virtual_bytes);
+  add_if(MetricId::kProcessResidentMemory, sample.resident_bytes);
+  add_if(MetricId::kProcessStartTime, sample.start_time_seconds);
+  add_if(MetricId::kProcessThreads, sample.threads);
+}
+
+std::string TextFormat::serialize() const {
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families_->all);
+  return std::move(out).str();
+}
+
+}  // namespace sallyport::metrics
