@@ -1,0 +1,262 @@
+#include "metrics/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "metrics/table.h"
+#include "metrics/text_format.h"
+
+namespace sallyport::metrics {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+enum class Reason { kDone, kReset };
+constexpr std::array<std::string_view, 2> kReasons{"done", "reset"};
+constexpr std::array<std::string_view, 2> kResults{"success", "no_route"};
+constexpr std::array<std::string_view, 1> kFallbacks{"not_built"};
+constexpr Vocabulary kWords{kReasons, kResults, kFallbacks};
+
+BuildInfo build() {
+  return {"0.1.0", "3.0.22", "6.18.0", "2.3"};
+}
+
+// The text format as its readers understand it: "name{labels}" to value; fails on a stray line.
+struct Scrape {
+  std::map<std::string, double> series;
+  std::map<std::string, std::string> types;
+  std::set<std::string> helps;
+};
+
+Scrape parse(const std::string& text) {
+  Scrape result;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string hash, kind, name, rest;
+    if (line.starts_with("#")) {
+      words >> hash >> kind >> name >> rest;
+      if (kind == "HELP") {
+        EXPECT_TRUE(result.helps.insert(name).second) << line;
+      } else if (kind == "TYPE") {
+        EXPECT_TRUE(result.types.emplace(name, rest).second) << line;
+      } else {
+        ADD_FAILURE() << line;
+      }
+      continue;
+    }
+    const std::size_t space = line.rfind(' ');
+    if (space == std::string::npos) {
+      ADD_FAILURE() << line;
+      continue;
+    }
+    double value = 0;
+    const auto [end, error] =
+        std::from_chars(line.data() + space + 1, line.data() + line.size(), value);
+    EXPECT_TRUE(error == std::errc() && end == line.data() + line.size()) << line;
+    EXPECT_TRUE(result.series.emplace(line.substr(0, space), value).second) << line;
+  }
+  return result;
+}
+
+TEST(Registry, ShowsEveryMetricOfTheTableFromTheStart) {
+  Registry registry(kWords, build());
+  const Scrape scrape = parse(registry.scrape());
+  for (const Metric& each : kTable) {
+    const std::string name(each.name);
+    EXPECT_TRUE(scrape.helps.contains(name)) << name;
+    ASSERT_TRUE(scrape.types.contains(name)) << name;
+    const char* type = each.type == MetricType::kCounter ? "counter"
+                       : each.type == MetricType::kGauge ? "gauge"
+                                                         : "histogram";
+    EXPECT_EQ(scrape.types.at(name), type) << name;
+  }
+  EXPECT_EQ(scrape.types.size(), kTable.size());
+}
+
+TEST(Registry, AddsUpTheShards) {
+  Registry registry(kWords, build());
+  std::vector<std::unique_ptr<OpenConnection>> connections;
+  for (const unsigned index : {0U, 1U}) {
+    ShardMetrics& shard = registry.add_shard(index);
+    ListenerCells& listener = shard.listener("127.0.0.1:8443");
+    auto& connection =
+        connections.emplace_back(std::make_unique<OpenConnection>(listener, Reason::kReset));
+    connection->routed("orders").received(Leg::kClient, 100);
+    connection->route().sent(Leg::kBackend, 90);
+    connection->route().backend_connected(3ms);
+    {
+      OpenConnection closed(listener, Reason::kDone);
+    }
+    StartedHandshake handshake(listener, 1U);
+    handshake.ends_with(0U, false, 2ms);
+    shard.negotiated("TLSv1.3", "X25519", "TLS_AES_128_GCM_SHA256");
+    shard.busy(1500ms);
+  }
+
+  const auto series = parse(registry.scrape()).series;
+  const std::string listener = "listener=\"127.0.0.1:8443\"";
+  const auto at = [&](const std::string& key) {
+    const auto found = series.find("sallyport_" + key);
+    EXPECT_NE(found, series.end()) << key;
+    return found == series.end() ? -1 : found->second;
+  };
+  EXPECT_EQ(at("connections{" + listener + ",route=\"orders\"}"), 2);
+  EXPECT_EQ(at("connections{" + listener + ",route=\"\"}"), 0);
+  EXPECT_EQ(at("connections_accepted_total{" + listener + "}"), 4);
+  EXPECT_EQ(at("connections_closed_total{" + listener + ",route=\"\",reason=\"done\"}"), 2);
+  EXPECT_EQ(at("tls_handshakes_total{" + listener + ",result=\"success\",resumed=\"false\"}"), 2);
+  EXPECT_EQ(at("tls_handshakes_total{" + listener + ",result=\"success\",resumed=\"true\"}"), 0);
+  EXPECT_EQ(at("tls_handshakes_total{" + listener + ",result=\"no_route\",resumed=\"false\"}"), 0);
+  EXPECT_EQ(at("tls_handshakes_in_flight"), 0);
+  EXPECT_EQ(at("received_bytes_total{route=\"orders\",leg=\"client\"}"), 200);
+  EXPECT_EQ(at("sent_bytes_total{route=\"orders\",leg=\"backend\"}"), 180);
+  EXPECT_EQ(at("sent_bytes_total{route=\"orders\",leg=\"client\"}"), 0);
+  EXPECT_EQ(at("backend_connect_duration_seconds_count{route=\"orders\"}"), 2);
+  EXPECT_EQ(at("tls_negotiated_total{version=\"TLSv1.3\",group=\"X25519\",cipher=\"TLS_AES_128_"
+               "GCM_SHA256\"}"),
+            2);
+  EXPECT_EQ(at("shard_busy_seconds_total{shard=\"1\"}"), 1.5);
+  EXPECT_EQ(at("ktls_fallback_total{reason=\"not_built\"}"), 0);
+  EXPECT_EQ(at("tls_keyupdates_total{direction=\"receive\"}"), 0);
+  EXPECT_EQ(at("records_connections{direction=\"send\",records=\"kernel\"}"), 0);
+  EXPECT_EQ(
+      at("build_info{version=\"0.1.0\",openssl=\"3.0.22\",kernel=\"6.18.0\",liburing=\"2.3\"}"), 1);
+  EXPECT_FALSE(series.contains("sallyport_received_bytes_total{route=\"\",leg=\"client\"}"));
+}
+
+TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
+  Registry registry(kWords, build());
+  ListenerCells& listener = registry.add_shard(0).listener("l");
+  StartedHandshake handshake(listener, 1U);
+  handshake.ends_with(0U, true, 20ms);
+
+  const std::string text = registry.scrape();
+  const auto series = parse(text).series;
+  double previous = 0;
+  for (const char* bound : {"0.0005", "0.001", "0.0025", "0.005", "0.01", "0.02", "0.03", "0.04",
+                            "0.05", "0.075", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}) {
+    const double limit = std::string_view(bound) == "+Inf" ? 1e9 : std::stod(bound);
+    // The serializer may write 0.02 as 0.02 or as 0.020000000000000000: compare as numbers.
+    bool found = false;
+    for (const auto& [key, value] : series) {
+      const std::string prefix =
+          "sallyport_tls_handshake_duration_seconds_bucket{listener=\"l\",resumed=\"true\",le=\"";
+      if (!key.starts_with(prefix)) continue;
+      const std::string le = key.substr(prefix.size(), key.size() - prefix.size() - 2);
+      if ((le == "+Inf" ? 1e9 : std::stod(le)) != limit) continue;
+      found = true;
+      EXPECT_EQ(value, limit >= 0.02 ? 1 : 0) << bound;
+      EXPECT_GE(value, previous);
+      previous = value;
+    }
+    EXPECT_TRUE(found) << bound << "\n" << text;
+  }
+}
+
+TEST(Registry, ReplacesBackendsAndChangesOneThatItKnows) {
+  Registry registry(kWords, build());
+  registry.set_backends({{"orders", "10.0.0.1:80", true}, {"orders", "10.0.0.2:80", true}});
+  registry.set_backend_up("orders", "10.0.0.2:80", false);
+  registry.set_backend_up("orders", "10.9.9.9:80", true);
+  auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"), 1);
+  EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.2:80\"}"), 0);
+  EXPECT_FALSE(series.contains("sallyport_backend_up{route=\"orders\",backend=\"10.9.9.9:80\"}"));
+
+  registry.set_backends({{"orders", "10.0.0.3:80", true}});
+  series = parse(registry.scrape()).series;
+  EXPECT_FALSE(series.contains("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"));
+  EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.3:80\"}"), 1);
+}
+
+TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
+  Registry registry(kWords, build());
+  const auto second = [](int value) {
+    return std::chrono::system_clock::time_point(std::chrono::seconds(value));
+  };
+  registry.config_loaded("policy", second(1'000));
+  registry.config_reloaded("policy", true, second(2'000));
+  registry.config_reloaded("policy", false, second(3'000));
+  registry.set_certificates({{"server", "cert.pem", second(1'900'000'000)}});
+  registry.set_crls({{"ca.crl", second(1'800'000'000)}});
+
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_config_reloads_total{source=\"policy\",result=\"success\"}"), 1);
+  EXPECT_EQ(series.at("sallyport_config_reloads_total{source=\"policy\",result=\"failure\"}"), 1);
+  EXPECT_EQ(series.at("sallyport_config_last_reload_success_timestamp_seconds{source=\"policy\"}"),
+            2'000);
+  EXPECT_EQ(series.at("sallyport_certificate_expiry_timestamp_seconds{role=\"server\",name=\"cert."
+                      "pem\"}"),
+            1'900'000'000);
+  EXPECT_EQ(series.at("sallyport_crl_next_update_timestamp_seconds{name=\"ca.crl\"}"),
+            1'800'000'000);
+}
+
+TEST(Registry, EscapesLabelValuesAndReplacesWhatIsNotUtf8) {
+  Registry registry(kWords, build());
+  registry.set_crls({{"a\"b\\c\nd\xFF", {}}});
+  EXPECT_THAT(registry.scrape(), HasSubstr("{name=\"a\\\"b\\\\c\\nd\xEF\xBF\xBD\"}"));
+}
+
+TEST(Registry, ReadsTheProcessItself) {
+  Registry registry(kWords, build());
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_GE(series.at("process_threads"), 1);
+  EXPECT_GE(series.at("process_open_fds"), 3);
+  EXPECT_GT(series.at("process_resident_memory_bytes"), 100'000);
+  EXPECT_GE(series.at("process_virtual_memory_bytes"), series.at("process_resident_memory_bytes"));
+  EXPECT_GT(series.at("process_start_time_seconds"), 1'600'000'000);
+}
+
+TEST(Registry, ScrapesWhileShardsCount) {
+  Registry registry(kWords, build());
+  std::vector<std::thread> writers;
+  for (const unsigned index : {0U, 1U}) {
+    ShardMetrics& shard = registry.add_shard(index);
+    writers.emplace_back([&shard] {
+      ListenerCells& listener = shard.listener("l");
+      for (int i = 0; i < 2'000; ++i) {
+        OpenConnection connection(listener, Reason::kDone);
+        connection.routed("r" + std::to_string(i % 50));
+      }
+    });
+  }
+  for (int scrapes = 0; scrapes < 10; ++scrapes) {
+    double accepted = 0, open_and_closed = 0;
+    for (const auto& [key, value] : parse(registry.scrape()).series) {
+      if (key.starts_with("sallyport_connections_accepted_total{")) accepted += value;
+      if (key.starts_with("sallyport_connections{")) open_and_closed += value;
+      if (key.starts_with("sallyport_connections_closed_total{")) open_and_closed += value;
+    }
+    EXPECT_EQ(accepted, open_and_closed);
+  }
+  for (std::thread& writer : writers) writer.join();
+}
+
+TEST(ValidUtf8, KeepsWhatIsValidAndReplacesEachWrongByte) {
+  const std::string bad = "\xEF\xBF\xBD";
+  EXPECT_EQ(valid_utf8("plain"), "plain");
+  EXPECT_EQ(valid_utf8("gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80"),
+            "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80");
+  EXPECT_EQ(valid_utf8("\xC3"), bad);                                // cut off
+  EXPECT_EQ(valid_utf8("\xC0\xAF"), bad + bad);                      // overlong
+  EXPECT_EQ(valid_utf8("\xED\xA0\x80"), bad + bad + bad);            // surrogate
+  EXPECT_EQ(valid_utf8("\xF4\x90\x80\x80"), bad + bad + bad + bad);  // beyond U+10FFFF
+  EXPECT_EQ(valid_utf8("a\x80z"), "a" + bad + "z");
+}
+
+}  // namespace
+}  // namespace sallyport::metrics
