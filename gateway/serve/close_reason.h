@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "ktls/handshake_result.h"
+
 namespace sallyport::gateway {
 
 enum class CloseReason : std::uint8_t {
@@ -59,30 +61,25 @@ enum class CloseReason : std::uint8_t {
 
 inline constexpr std::size_t kCloseReasonCount =
     static_cast<std::size_t>(CloseReason::kInternalError) + 1;
-/// The enumerators below this one are handshake results too.
-inline constexpr std::size_t kRefusalCount =
-    static_cast<std::size_t>(CloseReason::kUnknownFailure) + 1;
 
 /// The words, in the order of the enumeration: the label values of connections_closed_total.
 extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
 
-/// The label values of tls_handshakes_total{result}: "success", then the refusals in order.
-extern const std::array<std::string_view, kRefusalCount + 1> kHandshakeResultWords;
-
-/// Index of "success" in kHandshakeResultWords.
-inline constexpr std::size_t kHandshakeSuccess = 0;
+/// The label values of tls_handshakes_total{result}, in the order of ktls::HandshakeResult.
+extern const std::array<std::string_view, ktls::kHandshakeResults> kHandshakeResultWords;
 
 [[nodiscard]] std::string_view to_string(CloseReason reason);
 
+/// Whether the reason is a handshake result too.
 [[nodiscard]] constexpr bool is_refusal(CloseReason reason) {
-  return static_cast<std::size_t>(reason) < kRefusalCount;
+  return reason <= CloseReason::kUnknownFailure;
 }
 
-/// Index in kHandshakeResultWords of the result of a handshake that ended for this reason. A reason
-/// that is no result word (internal_error, ...) counts as unknown_failure.
-[[nodiscard]] constexpr std::size_t handshake_result_index(CloseReason reason) {
-  const CloseReason result = is_refusal(reason) ? reason : CloseReason::kUnknownFailure;
-  return 1 + static_cast<std::size_t>(result);
-}
+/// The reason with the same word. Aborts for kSuccess, which ends no connection.
+[[nodiscard]] CloseReason close_reason(ktls::HandshakeResult result);
+
+/// The result of a handshake that ended for this reason: the one with the same word, or
+/// unknown_failure for a reason that is no result (internal_error, ...).
+[[nodiscard]] ktls::HandshakeResult handshake_result(CloseReason reason);
 
 }  // namespace sallyport::gateway
