@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -25,8 +24,9 @@ class CipherContexts {
   /// A direction's claim on a context: two small numbers, held by the sealer or opener. May go
   /// stale at any time, which use() notices.
   struct Claim {
+    std::uint64_t stamp =
+        0;  ///< 0 = none. 64 bits: a stamp that came round again would be a wrong key
     std::uint32_t slot = 0;
-    std::uint32_t stamp = 0;  ///< 0 = none
   };
 
   /// `capacity` contexts at most, created when first needed.
@@ -37,30 +37,30 @@ class CipherContexts {
 
   enum class Direction : std::uint8_t { kSeal, kOpen };
 
-  /// A context with `key` set for `direction`, still valid until the next use() of anyone. Re-keys
-  /// only when the claim went stale. `key` must be the key of the claim for as long as it holds it:
-  /// after a KeyUpdate, release the claim first. Null if libcrypto fails (out of memory).
-  EVP_CIPHER_CTX* use(Claim& claim, CipherSuite suite, Direction direction,
-                      std::span<const std::byte> key) noexcept;
+  /// A context that has `key` and `nonce` set for one record in `direction`, valid until the next
+  /// start() of anyone. Re-keys only when the claim went stale. `key` must not change while the
+  /// claim is held: release it before turning to another key. Null if libcrypto fails (no memory).
+  EVP_CIPHER_CTX* start(Claim& claim, CipherSuite suite, Direction direction, const RecordKey& key,
+                        std::span<const std::byte, kIvSize> nonce) noexcept;
 
   /// Gives the context up and cleanses its key. A stale or empty claim is fine.
   void release(Claim& claim) noexcept;
 
-  std::size_t live_contexts() const noexcept;  ///< contexts that exist now, keyed or not
+  std::size_t live_contexts() const noexcept;                  ///< created so far
   std::uint64_t keyings() const noexcept { return keyings_; }  ///< how often a key had to be set
 
  private:
   struct Slot;
-  std::uint32_t take_slot() noexcept;
-  void to_front(std::uint32_t index) noexcept;
-  void to_back(std::uint32_t index) noexcept;
+  std::uint32_t take_oldest() noexcept;
+  void link_newest(std::uint32_t index) noexcept;
+  void link_oldest(std::uint32_t index) noexcept;
   void unlink(std::uint32_t index) noexcept;
 
   std::vector<Slot> slots_;
   std::size_t capacity_;
   std::uint32_t newest_;
   std::uint32_t oldest_;
-  std::uint32_t next_stamp_ = 1;
+  std::uint64_t next_stamp_ = 1;
   std::uint64_t keyings_ = 0;
 };
 

@@ -46,14 +46,16 @@ class PostHandshakeParser {
 
   /// The next message, or nothing once all that is complete has been returned.
   /// Errors: kUnexpectedMessage (a type that has no place here, a KeyUpdate that does not end its
-  /// record), kDecodeError (wrong length), kIllegalParameter (unknown request), kRecordOverflow
-  /// never. After an error the parser is dead.
+  /// record), kDecodeError (wrong length), kIllegalParameter (unknown request). After an error the
+  /// parser is dead.
   std::expected<std::optional<PostHandshakeMessage>, RecordError> next();
 
   /// An unfinished message is held: no record of another type may come before its rest.
   bool mid_message() const noexcept { return partial_ != nullptr; }
 
  private:
+  std::expected<void, RecordError> check(std::span<const std::byte, 4> header) const;
+
   std::span<const std::byte> rest_;
   std::unique_ptr<std::vector<std::byte>> partial_;  ///< the unfinished message
   std::unique_ptr<std::vector<std::byte>> whole_;    ///< keeps the message just returned alive

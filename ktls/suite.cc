@@ -1,1 +1,38 @@
-// Filled by the commits that follow.
+#include "ktls/suite.h"
+
+#include <array>
+#include <utility>
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr std::array<std::pair<CipherSuite, std::string_view>, 3> kNames{{
+    {CipherSuite::kAes128GcmSha256, "TLS_AES_128_GCM_SHA256"},
+    {CipherSuite::kAes256GcmSha384, "TLS_AES_256_GCM_SHA384"},
+    {CipherSuite::kChaCha20Poly1305Sha256, "TLS_CHACHA20_POLY1305_SHA256"},
+}};
+
+}  // namespace
+
+std::string_view name(CipherSuite suite) noexcept {
+  for (const auto& [candidate, text] : kNames) {
+    if (candidate == suite) return text;
+  }
+  return "unknown";
+}
+
+std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept {
+  for (const auto& [candidate, text] : kNames) {
+    if (static_cast<std::uint16_t>(candidate) == code_point) return candidate;
+  }
+  return std::nullopt;
+}
+
+std::optional<CipherSuite> suite_from_name(std::string_view wanted) noexcept {
+  for (const auto& [candidate, text] : kNames) {
+    if (text == wanted) return candidate;
+  }
+  return std::nullopt;
+}
+
+}  // namespace sallyport::ktls

@@ -45,6 +45,6 @@ std::string_view name(CipherSuite suite) noexcept;
 std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept;
 
 /// The suite of an IANA name, or nothing if it is not one of ours.
-std::optional<CipherSuite> suite_from_name(std::string_view name) noexcept;
+std::optional<CipherSuite> suite_from_name(std::string_view wanted) noexcept;
 
 }  // namespace sallyport::ktls
