@@ -1,0 +1,46 @@
+#pragma once
+// A socket address as a value: IPv4, IPv6 or unix.
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sallyport::iouring {
+
+/// Compares and copies by its bytes; 132 bytes, so keep few.
+class SocketAddress {
+ public:
+  /// No address: family AF_UNSPEC.
+  SocketAddress() noexcept = default;
+  /// What the kernel gave (getpeername(2), getaddrinfo(3)). Longer than sockaddr_storage is cut.
+  SocketAddress(const sockaddr* address, socklen_t length) noexcept;
+
+  /// "1.2.3.4:5", "[::1]:5", "[fe80::1%eth0]:5", "unix:/path" or "unix:@abstract". Numbers only, no
+  /// names are looked up; the port is required, 0 to 65535. Nothing for any other text.
+  [[nodiscard]] static std::optional<SocketAddress> parse(std::string_view text);
+
+  /// The same forms; "-" for no address, "unix:" for an unnamed unix peer.
+  [[nodiscard]] std::string to_string() const;
+
+  [[nodiscard]] int family() const noexcept { return storage_.ss_family; }
+  [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
+  [[nodiscard]] bool is_loopback() const noexcept;
+  /// 0 for unix.
+  [[nodiscard]] std::uint16_t port() const noexcept;
+  [[nodiscard]] SocketAddress with_port(std::uint16_t port) const noexcept;
+
+  [[nodiscard]] const sockaddr* data() const noexcept {
+    return reinterpret_cast<const sockaddr*>(&storage_);
+  }
+  [[nodiscard]] socklen_t size() const noexcept { return length_; }
+
+  friend bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
+
+ private:
+  sockaddr_storage storage_{};
+  socklen_t length_ = 0;
+};
+
+}  // namespace sallyport::iouring

@@ -1,0 +1,82 @@
+#pragma once
+// Big blocks for flows that are busy; an idle connection holds none.
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace sallyport::iouring {
+
+class BlockPool;
+
+/// One block, owned; goes back to its pool when destroyed. Must not outlive the pool. 16 bytes.
+class [[nodiscard]] Block {
+ public:
+  Block() noexcept = default;
+  Block(Block&& other) noexcept
+      : pool_(std::exchange(other.pool_, nullptr)),
+        memory_(std::exchange(other.memory_, nullptr)) {}
+  Block& operator=(Block&& other) noexcept {
+    if (this != &other) {
+      release();
+      pool_ = std::exchange(other.pool_, nullptr);
+      memory_ = std::exchange(other.memory_, nullptr);
+    }
+    return *this;
+  }
+  ~Block() { release(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return memory_ != nullptr; }
+  [[nodiscard]] std::byte* data() const noexcept { return memory_; }
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {memory_, size()}; }
+  void release() noexcept;
+
+ private:
+  friend class BlockPool;
+  Block(BlockPool& pool, std::byte* memory) noexcept : pool_(&pool), memory_(memory) {}
+
+  BlockPool* pool_ = nullptr;
+  std::byte* memory_ = nullptr;
+};
+
+/// Page-aligned blocks of one size, mapped on demand. Blocks not in use stay mapped up to
+/// kIdleBytes, or up to as many as are in use, whichever is more, so that a busy shard does not map
+/// and unmap per chunk; the others go back to the kernel at once. One thread. Aborts when destroyed
+/// with blocks in use.
+class BlockPool {
+ public:
+  /// Four full TLS 1.3 records (RFC 8446 5.2: 16,384 + 256 + 5) fit, rounded to pages.
+  static constexpr std::size_t kDefaultBytes = 68 * 1024;
+  static constexpr std::size_t kIdleBytes = 512 * 1024;
+
+  /// `block_bytes` is rounded up to whole pages.
+  explicit BlockPool(std::size_t block_bytes = kDefaultBytes) noexcept;
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+  ~BlockPool();
+
+  /// Contents are undefined. Throws std::bad_alloc when the kernel refuses memory.
+  [[nodiscard]] Block acquire();
+
+  [[nodiscard]] std::size_t block_bytes() const noexcept { return block_bytes_; }
+  [[nodiscard]] std::size_t live_blocks() const noexcept { return live_; }
+  [[nodiscard]] std::size_t idle_bytes() const noexcept { return idle_.size() * block_bytes_; }
+
+ private:
+  friend class Block;
+  void give_back(std::byte* memory) noexcept;
+
+  std::size_t block_bytes_;
+  std::size_t live_ = 0;
+  std::vector<std::byte*> idle_;
+};
+
+inline std::size_t Block::size() const noexcept {
+  return pool_ ? pool_->block_bytes() : 0;
+}
+inline void Block::release() noexcept {
+  if (memory_) std::exchange(pool_, nullptr)->give_back(std::exchange(memory_, nullptr));
+}
+
+}  // namespace sallyport::iouring

@@ -1,0 +1,127 @@
+#pragma once
+// Receive buffers that the kernel picks only when bytes have come: an idle connection holds none.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "iouring/cancel.h"
+#include "iouring/result.h"
+#include "iouring/ring.h"
+
+struct io_uring_buf_ring;
+
+namespace sallyport::iouring {
+
+class BufferRing;
+class RecvLease;
+
+/// One buffer, ours until the lease ends: it then goes back to the kernel. An empty lease holds
+/// none and means end of file where it comes from a receive. Must not outlive its BufferRing. 16
+/// bytes.
+class [[nodiscard]] Lease {
+ public:
+  Lease() noexcept = default;
+  Lease(Lease&& other) noexcept
+      : buffers_(std::exchange(other.buffers_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        bid_(other.bid_) {}
+  Lease& operator=(Lease&& other) noexcept {
+    if (this != &other) {
+      release();
+      buffers_ = std::exchange(other.buffers_, nullptr);
+      size_ = std::exchange(other.size_, 0);
+      bid_ = other.bid_;
+    }
+    return *this;
+  }
+  ~Lease() { release(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return buffers_ != nullptr; }
+  /// What was received; writable, so that records can be opened in place.
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// The whole buffer, of which bytes() is the beginning.
+  [[nodiscard]] std::span<std::byte> room() const noexcept;
+  void release() noexcept;
+
+ private:
+  friend class BufferRing;
+  Lease(BufferRing& buffers, std::uint16_t bid, std::uint32_t size) noexcept
+      : buffers_(&buffers), size_(size), bid_(bid) {}
+
+  BufferRing* buffers_ = nullptr;
+  std::uint32_t size_ = 0;
+  std::uint16_t bid_ = 0;
+};
+
+/// Provided buffers of one ring (io_uring_register_buf_ring(3)). A receive that finds none
+/// (ENOBUFS, which is flow control, not an error) waits for a lease to end, in order of arrival.
+/// Under AddressSanitizer a buffer is poisoned while the kernel has it. Aborts when destroyed with
+/// a lease or a receive outstanding.
+class BufferRing {
+ public:
+  static constexpr std::size_t kDefaultBytes = 4096;
+  static constexpr unsigned kDefaultCount = 128;
+
+  /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, or what the kernel says to
+  /// the registration.
+  [[nodiscard]] static Result<std::unique_ptr<BufferRing>> create(
+      Ring& ring, std::size_t buffer_bytes = kDefaultBytes, unsigned count = kDefaultCount);
+  BufferRing(const BufferRing&) = delete;
+  BufferRing& operator=(const BufferRing&) = delete;
+  ~BufferRing();
+
+  [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  [[nodiscard]] unsigned leased() const noexcept { return leased_; }
+  /// Receives that wait for a buffer.
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+  /// How often a receive found no buffer.
+  [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
+
+ private:
+  friend class Lease;
+  friend class RecvLease;
+  /// Runs while receives wait and buffers are free.
+  class Pump final : public Waiter {
+   public:
+    explicit Pump(BufferRing& buffers) noexcept : buffers_(&buffers) {}
+    ~Pump() { unlink(); }
+    void on_cancel() noexcept override {}
+    void on_ready() noexcept override { buffers_->wake_waiting(); }
+
+   private:
+    BufferRing* buffers_;
+  };
+
+  BufferRing(Ring& ring, std::size_t buffer_bytes, unsigned count) noexcept;
+  Result<> set_up() noexcept;
+  [[nodiscard]] std::byte* at(std::uint16_t bid) const noexcept {
+    return memory_ + static_cast<std::size_t>(bid) * buffer_bytes_;
+  }
+  /// Gives the buffer to the kernel.
+  void provide(std::uint16_t bid) noexcept;
+  [[nodiscard]] Lease lease(std::uint16_t bid, std::uint32_t size) noexcept;
+  void give_back(std::uint16_t bid) noexcept;
+  void wait_for_buffer(RecvLease& receive) noexcept;
+  void wake_waiting() noexcept;
+
+  Ring* ring_;
+  std::size_t buffer_bytes_;
+  unsigned count_;
+  std::uint16_t group_ = 0;
+  unsigned leased_ = 0;
+  unsigned receiving_ = 0;  // receives in the kernel that may take a buffer
+  std::size_t waiting_ = 0;
+  std::uint64_t exhausted_ = 0;
+  ::io_uring_buf_ring* entries_ = nullptr;
+  std::byte* memory_ = nullptr;
+  std::size_t mapped_bytes_ = 0;
+  List<ListNode> queue_;
+  Pump pump_{*this};
+};
+
+}  // namespace sallyport::iouring

@@ -1,0 +1,63 @@
+#pragma once
+// One submission in flight, guarded: nothing that the kernel may still use is freed.
+#include <coroutine>
+#include <cstdint>
+
+#include "iouring/cancel.h"
+#include "iouring/result.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+
+struct io_uring_sqe;
+
+namespace sallyport::iouring {
+
+/// Base of every awaitable that the kernel completes. Lives in the awaiting coroutine's frame and
+/// is neither copied nor moved; its address is the user_data of the sqe. The destructor aborts
+/// while a completion is owed. An operation that completed and was cancelled at once delivers its
+/// result.
+class Operation : public Waiter {
+ public:
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> awaiting) noexcept {
+    return begin(awaiting, scope_of(awaiting));
+  }
+
+  /// Run loop: a completion queue entry for this operation.
+  void take_completion(int result, unsigned flags) noexcept;
+  [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+
+ protected:
+  explicit Operation(Ring& ring) noexcept : ring_(&ring) {}
+  ~Operation();
+
+  /// Registers with the scope and submits; false when there is nothing to wait for (cancelled
+  /// scope, or done without the kernel).
+  virtual bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
+  /// Fills the entry, all but user_data.
+  virtual void prepare(io_uring_sqe& sqe) noexcept = 0;
+  /// The completion; true when the coroutine goes on, false when the operation submitted itself
+  /// again.
+  virtual bool finish(int result, unsigned flags) noexcept;
+
+  void submit() noexcept;
+  void on_cancel() noexcept override;
+  void on_ready() noexcept override;
+
+  [[nodiscard]] Ring& ring() const noexcept { return *ring_; }
+  [[nodiscard]] bool cancel_requested() const noexcept { return cancel_requested_; }
+
+  int result_ = 0;  // of the kernel: negative errno, or a count
+
+ private:
+  bool in_flight_ = false;
+  bool cancel_requested_ = false;
+  Ring* ring_;
+  std::coroutine_handle<> awaiting_;
+};
+
+}  // namespace sallyport::iouring

@@ -1,0 +1,22 @@
+#pragma once
+// Waits until a descriptor is readable; the reading is left to the caller.
+#include "iouring/operation.h"
+
+namespace sallyport::iouring {
+
+/// `Result<> readable = co_await Readable(ring, fd);` (IORING_OP_POLL_ADD). For inotify and
+/// signalfd, whose read the ring would hand to a worker thread. `fd` stays open meanwhile.
+class [[nodiscard]] Readable final : public Operation {
+ public:
+  Readable(Ring& ring, int fd) noexcept : Operation(ring), fd_(fd) {}
+  Result<> await_resume() const noexcept {
+    if (result_ < 0) return failure(result_);
+    return {};
+  }
+
+ private:
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  int fd_;
+};
+
+}  // namespace sallyport::iouring

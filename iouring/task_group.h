@@ -1,0 +1,67 @@
+#pragma once
+// Tasks that run beside their starter: spawn, count, cancel all, wait for none.
+#include <coroutine>
+#include <cstddef>
+
+#include "iouring/cancel.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+
+namespace sallyport::iouring {
+
+/// Each spawned task runs under a cancel scope of its own, a child of the group's. Aborts when
+/// destroyed with tasks in it: join first.
+class TaskGroup {
+ public:
+  /// Cancelling `parent` cancels all.
+  explicit TaskGroup(Ring& ring, CancelScope* parent = nullptr) noexcept
+      : ring_(&ring), scope_(parent) {}
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
+  ~TaskGroup();
+
+  /// The task starts from the run loop, in this turn or the next. Returns its scope, valid until it
+  /// has ended.
+  CancelScope& spawn(Task<void> task);
+
+  /// Also cancels what is spawned later.
+  void cancel_all() noexcept { scope_.cancel(); }
+  [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  /// `co_await group.join();`: goes on when the group is empty; not cancelled itself (cancel_all()
+  /// first to hurry it). One joiner at a time.
+  class Join;
+  [[nodiscard]] Join join() noexcept;
+
+ private:
+  class Member;
+  void ended() noexcept;
+
+  Ring* ring_;
+  CancelScope scope_;
+  std::size_t size_ = 0;
+  Join* joining_ = nullptr;
+};
+
+class [[nodiscard]] TaskGroup::Join final : private Waiter {
+ public:
+  explicit Join(TaskGroup& group) noexcept : group_(&group) {}
+  bool await_ready() const noexcept { return group_->size_ == 0; }
+  void await_suspend(std::coroutine_handle<> awaiting) noexcept;
+  void await_resume() const noexcept {}
+
+ private:
+  friend class TaskGroup;
+  void on_cancel() noexcept override {}
+  void on_ready() noexcept override { awaiting_.resume(); }
+
+  TaskGroup* group_;
+  std::coroutine_handle<> awaiting_;
+};
+
+inline TaskGroup::Join TaskGroup::join() noexcept {
+  return Join(*this);
+}
+
+}  // namespace sallyport::iouring
