@@ -105,17 +105,16 @@ RecordSealer::~RecordSealer() {
 std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
                                                            PlaintextCursor& content,
                                                            std::span<std::byte> out) noexcept {
-  if (out.size() <= kRecordOverhead) die("no room to seal", out.size(), kRecordOverhead + 1);
+  const std::size_t least = kRecordOverhead + (content.remaining() != 0 ? 1 : 0);
+  if (out.size() < least) die("no room to seal", out.size(), least);
   std::size_t written = 0;
   do {
-    const std::size_t room = out.size() - written;
-    if (room <= kRecordOverhead) break;
-    const std::size_t size =
-        std::min({content.remaining(), kMaxPlaintextSize, room - kRecordOverhead});
+    const std::size_t room = out.size() - written - kRecordOverhead;
+    const std::size_t size = std::min({content.remaining(), kMaxPlaintextSize, room});
     const auto sealed = seal_one(type, content, size, out.data() + written);
     if (!sealed) return std::unexpected(sealed.error());
     written += size + kRecordOverhead;
-  } while (content.remaining() != 0);
+  } while (content.remaining() != 0 && out.size() - written > kRecordOverhead);
   return written;
 }
 

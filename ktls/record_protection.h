@@ -44,9 +44,9 @@ class RecordSealer {
 
   /// Seals as much of `content` as `out` has room for, as records of at most 2^14 bytes back to
   /// back, and moves the cursor on. With an empty cursor one record without content is sealed.
-  /// Returns the bytes written. `out` must hold at least kRecordOverhead + 1 bytes and must not
-  /// overlap the content, except as seal_in_place() lays it out.
-  /// Errors: kSequenceExhausted (nothing written), kInternal. After an error the direction is dead.
+  /// Returns the bytes written. `out` must have room for the overhead and one byte of content, if
+  /// any, and must not overlap the content, except as seal_in_place() lays it out. Errors:
+  /// kSequenceExhausted (nothing written), kInternal. After an error the direction is dead.
   std::expected<std::size_t, RecordError> seal(ContentType type, PlaintextCursor& content,
                                                std::span<std::byte> out) noexcept;
 

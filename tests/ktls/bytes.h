@@ -1,0 +1,69 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <random>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "ktls/traffic_secret.h"
+
+/// Small helpers that the record tests share.
+namespace sallyport::ktls::testing {
+
+using Bytes = std::vector<std::byte>;
+
+inline constexpr CipherSuite kSuites[] = {CipherSuite::kAes128GcmSha256,
+                                          CipherSuite::kAes256GcmSha384,
+                                          CipherSuite::kChaCha20Poly1305Sha256};
+
+/// Bytes from hexadecimal digits; anything else between them is ignored.
+inline Bytes from_hex(std::string_view text) {
+  Bytes bytes;
+  int high = -1;
+  for (const char c : text) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) continue;
+    if (high < 0) {
+      high = digit;
+    } else {
+      bytes.push_back(static_cast<std::byte>(high << 4 | digit));
+      high = -1;
+    }
+  }
+  return bytes;
+}
+
+/// The same seed gives the same bytes.
+inline Bytes random_bytes(std::size_t size, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Bytes bytes(size);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  return bytes;
+}
+
+inline iovec span_of(std::span<const std::byte> bytes) {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+inline TrafficSecret secret_of(CipherSuite suite, std::uint64_t seed) {
+  return TrafficSecret(random_bytes(hash_size(suite), seed));
+}
+
+/// A session and the peer's mirror image of it.
+inline SessionState session_of(CipherSuite suite, std::uint64_t seed = 7) {
+  return {suite, {secret_of(suite, seed), 0}, {secret_of(suite, seed + 1), 0}};
+}
+inline SessionState mirrored(const SessionState& state) {
+  return {state.suite, state.tx, state.rx};
+}
+
+inline void append(Bytes& to, std::span<const std::byte> more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+}  // namespace sallyport::ktls::testing
