@@ -20,6 +20,10 @@ bool is_host_label(std::string_view label, Underscore underscore);
 // Labels between dots, at most 253 bytes, no trailing dot.
 bool is_host_name(std::string_view name, Underscore underscore);
 
+// What names a route in files, logs and metrics: 1-255 bytes without control characters (UTF-8 is
+// the reader's business).
+bool is_route_name(std::string_view name);
+
 // An IPv4 or IPv6 address as inet_pton(3) reads it; IPv6 also in brackets.
 bool is_ip_literal(std::string_view text);
 

@@ -42,9 +42,8 @@ struct FlagRules {
 
 // Why routes cannot stand side by side, with the place for whoever knows the file.
 struct RouteConflict {
-  std::size_t route = 0;            // index among the routes given
-  std::string_view key;             // "allow", "sni" or "alpn"
-  std::optional<std::size_t> item;  // index in that list
+  std::size_t route = 0;           // index of the later of the two
+  std::optional<std::size_t> sni;  // index in its `sni`; none: it has no `sni`
   std::string what;
 };
 
@@ -53,9 +52,9 @@ struct RouteConflict {
 class Policy {
  public:
   using Pointer = std::shared_ptr<const Policy>;
-  // Of routes under one name, in file order; those with `alpn` first come first.
+  // The routes under one name.
   struct Candidates {
-    std::vector<const Route*> with_alpn;
+    std::vector<const Route*> with_alpn;  // in file order
     const Route* without_alpn = nullptr;
   };
 
@@ -66,8 +65,8 @@ class Policy {
                                                         std::span<const std::string> route_labels,
                                                         std::string_view discovery_file = {});
 
-  // From routes that are valid each by itself. Checks what they may not be to each other: the same
-  // (sni, alpn) twice, two without sni; and in one route a covered pattern.
+  // From routes that are valid each by itself. Refuses what they may not be to each other: the same
+  // (sni, alpn) twice, or two without sni.
   static std::expected<Pointer, RouteConflict> build(std::vector<Route> routes);
 
   Policy(const Policy&) = delete;

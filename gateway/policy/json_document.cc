@@ -1,0 +1,267 @@
+#include "gateway/policy/json_document.h"
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+namespace sallyport::gateway {
+namespace {
+
+// An input iterator over text that leaves a trace of how far the lexer has read: nlohmann gives
+// positions for syntax errors only, and every value of ours needs its line.
+class TracedIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  TracedIterator(const char* at, const char** furthest) : at_(at), furthest_(furthest) {}
+  reference operator*() const { return *at_; }
+  TracedIterator& operator++() {
+    *furthest_ = ++at_;
+    return *this;
+  }
+  TracedIterator operator++(int) {
+    TracedIterator before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const TracedIterator& other) const { return at_ == other.at_; }
+  bool operator!=(const TracedIterator& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  const char** furthest_;
+};
+
+// Builds the tree. Every callback comes right after its token was read, before the next one is.
+class TreeBuilder {
+ public:
+  TreeBuilder(std::string_view text, std::string_view file, const JsonLimits& limits)
+      : file_(file), limits_(limits), counted_(text.data()), furthest_(text.data()) {}
+
+  const char** furthest() { return &furthest_; }
+  JsonValue take() { return std::move(root_); }
+  ConfigError take_error() {
+    return error_ ? std::move(*error_) : ConfigError{file_, line(), "", "not valid JSON"};
+  }
+
+  bool null() { return add(std::monostate{}); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(std::int64_t) { return add(JsonNumber{}); }
+  bool number_unsigned(std::uint64_t) { return add(JsonNumber{}); }
+  bool number_float(double, const std::string&) { return add(JsonNumber{}); }
+  bool string(std::string& value) { return add(std::move(value)); }
+  bool binary(std::vector<std::uint8_t>&) { return fail(line(), "binary values are not JSON"); }
+  bool start_object(std::size_t) { return open(JsonValue::Object{}); }
+  bool start_array(std::size_t) { return open(JsonValue::Array{}); }
+  bool end_array() { return close(); }
+
+  bool key(std::string& name) {
+    pending_key_ = std::move(name);
+    pending_line_ = line();
+    return true;
+  }
+
+  bool end_object() {
+    if (!check_duplicates()) return false;
+    return close();
+  }
+
+  bool parse_error(std::size_t, const std::string& last_token,
+                   const nlohmann::detail::exception& e) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while
+    // parsing value - unexpected '}'; expected ...": keep what is behind the position.
+    std::string_view what = e.what();
+    if (const auto at = what.find("column "); at != std::string_view::npos) {
+      if (const auto colon = what.find(": ", at); colon != std::string_view::npos) {
+        what.remove_prefix(colon + 2);
+      }
+    } else if (const auto bracket = what.find("] "); bracket != std::string_view::npos) {
+      what.remove_prefix(bracket + 2);  // a number that no double holds
+    }
+    constexpr std::string_view kSyntaxError = "syntax error while ";
+    if (what.starts_with(kSyntaxError)) what.remove_prefix(kSyntaxError.size());
+    std::string_view tail;
+    if (const auto at = what.find("; last read: "); at != std::string_view::npos) {
+      tail = what.substr(at);
+      if (const auto end = tail.find("; expected "); end != std::string_view::npos) {
+        tail.remove_prefix(end);
+      } else {
+        tail = {};
+      }
+      what = what.substr(0, at);
+    }
+    std::string text = printable(std::string(what) + std::string(tail), 200);
+    if (!last_token.empty()) text += ", after " + quoted_tail(last_token);
+    return fail(line(), std::move(text));
+  }
+
+ private:
+  // What was read last, to recognise the place: its end, since strings may be long.
+  static std::string quoted_tail(std::string_view token) {
+    constexpr std::size_t kShown = 24;
+    const bool cut = token.size() > kShown;
+    if (cut) token.remove_prefix(token.size() - kShown);
+    return (cut ? "'..." : "'") + printable(token) + "'";
+  }
+
+  // The line of the last character of the current token. After a number the lexer has read one
+  // character more, which may be the line feed; no token ends with one.
+  unsigned line() { return furthest_ == counted_ ? line_ : line_at(furthest_ - 1); }
+
+  unsigned line_at(const char* position) {
+    if (position > counted_) {
+      line_ += static_cast<unsigned>(std::count(counted_, position, '\n'));
+      counted_ = position;
+    }
+    return line_;
+  }
+
+  bool fail(unsigned line, std::string what) {
+    if (!error_) error_ = ConfigError{file_, line, path(), std::move(what)};
+    return false;
+  }
+
+  template <class T>
+  bool add(T value) {
+    place(std::move(value));
+    return true;
+  }
+
+  template <class T>
+  JsonValue& place(T value) {
+    JsonValue made;
+    made.data = std::move(value);
+    made.line = line();
+    if (open_.empty()) {
+      root_ = std::move(made);
+      return root_;
+    }
+    JsonValue& parent = *open_.back();
+    if (auto* array = std::get_if<JsonValue::Array>(&parent.data)) {
+      return array->emplace_back(std::move(made));
+    }
+    auto& object = std::get<JsonValue::Object>(parent.data);
+    object.push_back({std::move(pending_key_), pending_line_, std::move(made)});
+    pending_key_.clear();
+    return object.back().value;
+  }
+
+  template <class T>
+  bool open(T empty) {
+    // Pointers in open_ stay good: a container grows only while it is the innermost open one.
+    JsonValue& made = place(std::move(empty));
+    open_.push_back(&made);
+    if (open_.size() > limits_.depth) {
+      return fail(line(), "nested deeper than " + std::to_string(limits_.depth) + " levels");
+    }
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  bool check_duplicates() {
+    auto& object = std::get<JsonValue::Object>(open_.back()->data);
+    std::vector<const JsonMember*> sorted;
+    sorted.reserve(object.size());
+    for (const JsonMember& member : object) sorted.push_back(&member);
+    // By place among equals, so that the second one is named.
+    std::ranges::sort(sorted, [](const JsonMember* a, const JsonMember* b) {
+      return std::tie(a->key, a) < std::tie(b->key, b);
+    });
+    const JsonMember* first = nullptr;
+    const JsonMember* second = nullptr;
+    for (std::size_t i = 1; i < sorted.size(); ++i) {
+      if (sorted[i]->key != sorted[i - 1]->key) continue;
+      if (second && sorted[i] > second) continue;
+      first = sorted[i - 1];
+      second = sorted[i];
+    }
+    if (!second) return true;
+    pending_key_ = second->key;
+    return fail(second->line,
+                "duplicate key, already given on line " + std::to_string(first->line));
+  }
+
+  // Where the parser stands, "routes.orders.allow[1]".
+  std::string path() const {
+    std::string result;
+    for (std::size_t i = 0; i < open_.size(); ++i) {
+      if (const auto* array = open_[i]->array()) {
+        const bool innermost = i + 1 == open_.size();
+        const std::size_t index = innermost ? array->size() : array->size() - 1;
+        result += "[" + std::to_string(index) + "]";
+        continue;
+      }
+      const auto& object = *open_[i]->object();
+      const bool innermost = i + 1 == open_.size();
+      const std::string& name = innermost ? pending_key_ : object.back().key;
+      if (name.empty()) continue;
+      if (!result.empty()) result += ".";
+      result += printable(name);
+    }
+    return result;
+  }
+
+  std::string file_;
+  JsonLimits limits_;
+  const char* counted_;   // line feeds before this are in line_
+  const char* furthest_;  // how far the lexer has read
+  unsigned line_ = 1;
+  JsonValue root_;
+  std::vector<JsonValue*> open_;
+  std::string pending_key_;
+  unsigned pending_line_ = 1;
+  std::optional<ConfigError> error_;
+};
+
+}  // namespace
+
+const JsonValue* JsonValue::find(std::string_view key) const {
+  const Object* members = object();
+  if (!members) return nullptr;
+  const auto found = std::ranges::find(*members, key, &JsonMember::key);
+  return found == members->end() ? nullptr : &found->value;
+}
+
+std::string_view JsonValue::kind() const {
+  constexpr std::string_view kNames[] = {"null",     "a boolean", "a number",
+                                         "a string", "an array",  "an object"};
+  static_assert(std::size(kNames) == std::variant_size_v<decltype(data)>);
+  return kNames[data.index()];
+}
+
+std::expected<JsonValue, ConfigError> parse_json(std::string_view text, std::string_view file,
+                                                 const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    return std::unexpected(ConfigError{std::string(file), 0, "",
+                                       "larger than " + std::to_string(limits.bytes) + " bytes"});
+  }
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    return std::unexpected(ConfigError{std::string(file), 1, "", "the file is empty"});
+  }
+  // The lexer would take NUL for the end of the file and never see what follows.
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
+    const auto lines = std::ranges::count(text.substr(0, nul), '\n');
+    return std::unexpected(
+        ConfigError{std::string(file), static_cast<unsigned>(lines + 1), "", "has a NUL byte"});
+  }
+  TreeBuilder builder(text, file, limits);
+  const TracedIterator begin(text.data(), builder.furthest());
+  const TracedIterator end(text.data() + text.size(), builder.furthest());
+  const bool whole =
+      nlohmann::json::sax_parse(begin, end, &builder, nlohmann::json::input_format_t::json, true);
+  if (!whole) return std::unexpected(builder.take_error());
+  return builder.take();
+}
+
+}  // namespace sallyport::gateway

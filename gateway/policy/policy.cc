@@ -1,0 +1,194 @@
+#include "gateway/policy/policy.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <utility>
+
+#include "gateway/policy/host_name.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// Fields with their lengths in front, so that no two different policies write the same bytes.
+class Transcript {
+ public:
+  void add(std::string_view text) {
+    add(text.size());
+    bytes_ += text;
+  }
+  void add(std::uint64_t number) {
+    for (int shift = 56; shift >= 0; shift -= 8) bytes_ += static_cast<char>(number >> shift);
+  }
+  void add(const std::vector<std::string>& list) {
+    add(list.size());
+    for (const std::string& item : list) add(std::string_view(item));
+  }
+
+  std::array<std::byte, 32> sha256() const {
+    std::array<std::byte, 32> digest;
+    unsigned size = 0;
+    const int done =
+        EVP_Digest(bytes_.data(), bytes_.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                   &size, EVP_sha256(), nullptr);
+    if (done != 1 || size != digest.size()) {
+      std::fprintf(stderr, "SHA-256 failed: result %d, size %u\n", done, size);
+      std::abort();
+    }
+    return digest;
+  }
+
+ private:
+  std::string bytes_;
+};
+
+std::array<std::byte, 32> digest_of(const std::vector<Route>& routes) {
+  Transcript transcript;
+  transcript.add(std::string_view("sallyport policy 1"));
+  for (const Route& route : routes) {
+    transcript.add(std::string_view(route.name));
+    transcript.add(route.sni);
+    transcript.add(route.alpn);
+    transcript.add(route.allow.size());
+    for (const IdentityPattern& pattern : route.allow) {
+      transcript.add(std::string_view(pattern.text()));
+    }
+    transcript.add(std::uint64_t{route.allow_any_verified});
+    transcript.add(to_string(route.balance));
+    transcript.add(to_string(route.truncation));
+  }
+  return transcript.sha256();
+}
+
+// Enters the route, or says why it cannot be told from one that is there.
+std::optional<std::string> enter(Policy::Candidates& candidates, const Route& route) {
+  if (route.alpn.empty()) {
+    if (candidates.without_alpn) {
+      return "route '" + printable(candidates.without_alpn->name) + "' takes it already";
+    }
+    candidates.without_alpn = &route;
+    return std::nullopt;
+  }
+  for (const Route* other : candidates.with_alpn) {
+    for (const std::string& protocol : route.alpn) {
+      if (std::ranges::find(other->alpn, protocol) == other->alpn.end()) continue;
+      return "route '" + printable(other->name) + "' takes it already with ALPN '" +
+             printable(protocol) + "'";
+    }
+  }
+  candidates.with_alpn.push_back(&route);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_string(Balance balance) {
+  switch (balance) {
+    case Balance::kRoundRobin:
+      return "round-robin";
+    case Balance::kLeastConnections:
+      return "least-connections";
+    case Balance::kPowerOfTwo:
+      return "power-of-two";
+  }
+  std::abort();
+}
+
+std::string_view to_string(Truncation truncation) {
+  switch (truncation) {
+    case Truncation::kReset:
+      return "reset";
+    case Truncation::kClose:
+      return "close";
+  }
+  std::abort();
+}
+
+std::expected<Policy::Pointer, ConfigError> Policy::from_flags(
+    const FlagRules& rules, std::span<const std::string> route_labels,
+    std::string_view discovery_file) {
+  const auto refuse = [&](std::string_view label, std::string what) {
+    return std::unexpected(ConfigError{std::string(discovery_file), 0,
+                                       "route '" + printable(label) + "'", std::move(what)});
+  };
+  std::vector<Route> routes;
+  for (const std::string& label : route_labels) {
+    Route& route = routes.emplace_back();
+    route.name = label;
+    route.allow = rules.allow;
+    route.allow_any_verified = rules.allow_any_verified;
+    if (route_labels.size() == 1) continue;
+    if (!is_host_name(label, Underscore::kAllowed) || is_ip_literal(label)) {
+      return refuse(label,
+                    "with several routes and no policy file, each takes the SNI of its own name, "
+                    "and this is no host name");
+    }
+    route.sni.push_back(ascii_lower(label));
+  }
+  auto policy = build(std::move(routes));
+  if (!policy) return refuse(route_labels[policy.error().route], std::move(policy.error().what));
+  return std::move(*policy);
+}
+
+std::expected<Policy::Pointer, RouteConflict> Policy::build(std::vector<Route> routes) {
+  std::shared_ptr<Policy> policy(new Policy);
+  policy->routes_ = std::move(routes);
+  if (auto indexed = policy->index(); !indexed) return std::unexpected(std::move(indexed.error()));
+  policy->digest_ = digest_of(policy->routes_);
+  return policy;
+}
+
+std::expected<void, RouteConflict> Policy::index() {
+  std::set<std::string, std::less<>> trust_domains;
+  const Route* without_sni = nullptr;
+  for (std::size_t i = 0; i < routes_.size(); ++i) {
+    const Route& route = routes_[i];
+    if (!by_route_name_.emplace(route.name, &route).second) {
+      return std::unexpected(RouteConflict{i, std::nullopt, "a second route of this name"});
+    }
+    for (const IdentityPattern& pattern : route.allow) {
+      if (!pattern.trust_domain().empty()) trust_domains.emplace(pattern.trust_domain());
+    }
+    if (route.sni.empty()) {
+      if (without_sni) {
+        return std::unexpected(RouteConflict{
+            i, std::nullopt,
+            "a second route without \"sni\": '" + printable(without_sni->name) + "' is one"});
+      }
+      without_sni = &route;
+      enter(without_sni_, route);
+      continue;
+    }
+    for (std::size_t j = 0; j < route.sni.size(); ++j) {
+      const std::string& name = route.sni[j];
+      const bool wildcard = name.starts_with("*.");
+      Candidates& candidates = wildcard ? wildcard_[name.substr(2)] : exact_[name];
+      if (auto taken = enter(candidates, route)) {
+        return std::unexpected(RouteConflict{i, j, std::move(*taken)});
+      }
+    }
+  }
+  trust_domains_.assign(trust_domains.begin(), trust_domains.end());
+  return {};
+}
+
+const Route* Policy::find(std::string_view route_name) const {
+  const auto found = by_route_name_.find(route_name);
+  return found == by_route_name_.end() ? nullptr : found->second;
+}
+
+const Policy::Candidates* Policy::exact(std::string_view name) const {
+  const auto found = exact_.find(name);
+  return found == exact_.end() ? nullptr : &found->second;
+}
+
+const Policy::Candidates* Policy::wildcard(std::string_view parent) const {
+  const auto found = wildcard_.find(parent);
+  return found == wildcard_.end() ? nullptr : &found->second;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,258 @@
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "gateway/policy/host_name.h"
+#include "gateway/policy/json_document.h"
+#include "gateway/policy/policy.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// Keys of later versions: refused by name, never accepted and ignored.
+constexpr std::string_view kPlannedKeys[] = {"health", "proxy-protocol", "backend-tls",
+                                             "credentials", "allow-empty"};
+constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
+                                 Balance::kPowerOfTwo};
+constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
+
+using Outcome = std::expected<void, ConfigError>;
+
+std::string item_key(const std::string& list, std::size_t index) {
+  return list + "[" + std::to_string(index) + "]";
+}
+
+// "a.b", "*.b": lower case, without the trailing dot, as choose() will see the client's.
+std::expected<std::string, std::string> parse_sni(std::string_view text) {
+  std::string_view name = text;
+  if (name.ends_with('.')) name.remove_suffix(1);
+  const bool wildcard = name.starts_with("*.");
+  const std::string_view labels = wildcard ? name.substr(2) : name;
+  if (labels.find('*') != std::string_view::npos) {
+    return std::unexpected("'*' can only be the whole leftmost label, before a name");
+  }
+  if (is_ip_literal(name)) {
+    return std::unexpected("an IP address is never matched: it counts as no SNI");
+  }
+  if (!is_host_name(labels, Underscore::kAllowed)) {
+    return std::unexpected("'" + printable(text) + "' is no host name");
+  }
+  return ascii_lower(name);
+}
+
+class PolicyReader {
+ public:
+  explicit PolicyReader(std::string_view file) : file_(file) {}
+
+  std::expected<Policy::Pointer, ConfigError> read(const JsonValue& root);
+
+ private:
+  std::unexpected<ConfigError> refuse(unsigned line, std::string key, std::string what) const {
+    return std::unexpected(ConfigError{file_, line, std::move(key), std::move(what)});
+  }
+
+  std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
+  Outcome read_key(Route& route, const JsonMember& member, const std::string& key);
+  Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
+  Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
+  Outcome read_allow(Route& route, const JsonValue& value, const std::string& key);
+  Outcome check_coverage(const Route& route, const JsonValue& value, const std::string& key);
+  template <class Enumerator, std::size_t N>
+  Outcome read_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
+                    const std::string& key);
+  // Checks that `value` is a non-empty array of strings.
+  Outcome check_strings(const JsonValue& value, const std::string& key) const;
+
+  std::string file_;
+};
+
+std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& root) {
+  const JsonValue::Object* top = root.object();
+  if (!top) {
+    return refuse(root.line, "",
+                  "must be an object with \"routes\", not " + std::string(root.kind()));
+  }
+  for (const JsonMember& member : *top) {
+    if (member.key != "routes") return refuse(member.line, printable(member.key), "unknown key");
+  }
+  const JsonValue* routes = root.find("routes");
+  if (!routes) return refuse(root.line, "", "\"routes\" is missing");
+  const JsonValue::Object* members = routes->object();
+  if (!members) {
+    return refuse(routes->line, "routes", "must be an object, not " + std::string(routes->kind()));
+  }
+  if (members->empty()) return refuse(routes->line, "routes", "names no route");
+
+  std::vector<Route> result;
+  for (const JsonMember& member : *members) {
+    auto route = read_route(member, "routes." + printable(member.key));
+    if (!route) return std::unexpected(std::move(route.error()));
+    result.push_back(std::move(*route));
+  }
+  auto policy = Policy::build(std::move(result));
+  if (policy) return std::move(*policy);
+
+  const RouteConflict& conflict = policy.error();
+  const JsonMember& member = (*members)[conflict.route];
+  std::string key = "routes." + printable(member.key);
+  unsigned line = member.line;
+  if (conflict.sni) {
+    key = item_key(key + ".sni", *conflict.sni);
+    line = (*member.value.find("sni")->array())[*conflict.sni].line;
+  }
+  return refuse(line, std::move(key), conflict.what);
+}
+
+std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& member,
+                                                           const std::string& key) {
+  if (!is_route_name(member.key)) {
+    return refuse(member.line, key, "a route's name has 1 to 255 bytes and no control characters");
+  }
+  const JsonValue::Object* keys = member.value.object();
+  if (!keys) {
+    return refuse(member.value.line, key,
+                  "must be an object, not " + std::string(member.value.kind()));
+  }
+  Route route;
+  route.name = member.key;
+  for (const JsonMember& inner : *keys) {
+    auto read = read_key(route, inner, key + "." + printable(inner.key));
+    if (!read) return std::unexpected(std::move(read.error()));
+  }
+  if (route.allow.empty() && !route.allow_any_verified) {
+    return refuse(member.line, key, "needs \"allow\" or \"allow-any-verified\": true");
+  }
+  if (!route.allow.empty() && route.allow_any_verified) {
+    return refuse(member.line, key,
+                  "has both \"allow\" and \"allow-any-verified\"; they exclude each other");
+  }
+  return route;
+}
+
+Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std::string& key) {
+  const JsonValue& value = member.value;
+  if (member.key == "sni") return read_sni(route, value, key);
+  if (member.key == "alpn") return read_alpn(route, value, key);
+  if (member.key == "allow") return read_allow(route, value, key);
+  if (member.key == "balance") return read_word(route.balance, kBalances, value, key);
+  if (member.key == "truncation") return read_word(route.truncation, kTruncations, value, key);
+  if (member.key == "allow-any-verified") {
+    if (!value.boolean()) {
+      return refuse(value.line, key, "must be true or false, not " + std::string(value.kind()));
+    }
+    route.allow_any_verified = *value.boolean();
+    return {};
+  }
+  if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys)) {
+    return refuse(member.line, key, "not supported by this version");
+  }
+  return refuse(member.line, key, "unknown key");
+}
+
+Outcome PolicyReader::check_strings(const JsonValue& value, const std::string& key) const {
+  const JsonValue::Array* items = value.array();
+  if (!items) {
+    return refuse(value.line, key, "must be an array of strings, not " + std::string(value.kind()));
+  }
+  if (items->empty()) return refuse(value.line, key, "must not be empty");
+  for (std::size_t i = 0; i < items->size(); ++i) {
+    const JsonValue& item = (*items)[i];
+    if (item.string()) continue;
+    return refuse(item.line, item_key(key, i), "must be a string, not " + std::string(item.kind()));
+  }
+  return {};
+}
+
+Outcome PolicyReader::read_sni(Route& route, const JsonValue& value, const std::string& key) {
+  if (auto checked = check_strings(value, key); !checked) return checked;
+  std::set<std::string, std::less<>> seen;
+  for (const JsonValue& item : *value.array()) {
+    const std::string place = item_key(key, route.sni.size());
+    auto name = parse_sni(*item.string());
+    if (!name) return refuse(item.line, place, std::move(name.error()));
+    if (!seen.insert(*name).second) return refuse(item.line, place, "is listed twice");
+    route.sni.push_back(std::move(*name));
+  }
+  return {};
+}
+
+Outcome PolicyReader::read_alpn(Route& route, const JsonValue& value, const std::string& key) {
+  if (auto checked = check_strings(value, key); !checked) return checked;
+  for (const JsonValue& item : *value.array()) {
+    const std::string place = item_key(key, route.alpn.size());
+    const std::string& protocol = *item.string();
+    if (protocol.empty() || protocol.size() > 255) {  // RFC 7301, section 3.1
+      return refuse(item.line, place, "a protocol name has 1 to 255 bytes");
+    }
+    if (std::ranges::find(route.alpn, protocol) != route.alpn.end()) {
+      return refuse(item.line, place, "is listed twice");
+    }
+    route.alpn.push_back(protocol);
+  }
+  return {};
+}
+
+Outcome PolicyReader::read_allow(Route& route, const JsonValue& value, const std::string& key) {
+  if (auto checked = check_strings(value, key); !checked) return checked;
+  for (const JsonValue& item : *value.array()) {
+    auto pattern = IdentityPattern::parse(*item.string());
+    if (!pattern) {
+      return refuse(item.line, item_key(key, route.allow.size()), std::move(pattern.error()));
+    }
+    route.allow.push_back(std::move(*pattern));
+  }
+  return check_coverage(route, value, key);
+}
+
+// A pattern that another one covers is a mistake in waiting: who takes it out believes to have
+// locked somebody out.
+Outcome PolicyReader::check_coverage(const Route& route, const JsonValue& value,
+                                     const std::string& key) {
+  const std::vector<IdentityPattern>& allow = route.allow;
+  std::unordered_map<std::string_view, std::size_t> seen;
+  std::vector<std::size_t> wildcards;  // only these cover more than their like
+  for (std::size_t i = 0; i < allow.size(); ++i) {
+    const auto [first, fresh] = seen.emplace(allow[i].text(), i);
+    if (!fresh) {
+      return refuse((*value.array())[i].line, item_key(key, i),
+                    "is the same as " + item_key("allow", first->second));
+    }
+    if (allow[i].has_wildcard()) wildcards.push_back(i);
+  }
+  for (std::size_t i = 0; i < allow.size(); ++i) {
+    for (const std::size_t wide : wildcards) {
+      if (wide == i || !allow[wide].covers(allow[i])) continue;
+      return refuse((*value.array())[i].line, item_key(key, i),
+                    "is covered by " + item_key("allow", wide) + ", " + allow[wide].text());
+    }
+  }
+  return {};
+}
+
+template <class Enumerator, std::size_t N>
+Outcome PolicyReader::read_word(Enumerator& target, const Enumerator (&all)[N],
+                                const JsonValue& value, const std::string& key) {
+  std::string words;
+  for (const Enumerator candidate : all) {
+    if (value.string() && *value.string() == to_string(candidate)) {
+      target = candidate;
+      return {};
+    }
+    words += (words.empty() ? "" : ", ") + std::string(to_string(candidate));
+  }
+  return refuse(value.line, key, "must be one of " + words);
+}
+
+}  // namespace
+
+std::expected<Policy::Pointer, ConfigError> parse_policy(std::string_view text,
+                                                         std::string_view file) {
+  const auto root = parse_json(text, file);
+  if (!root) return std::unexpected(root.error());
+  return PolicyReader(file).read(*root);
+}
+
+}  // namespace sallyport::gateway
