@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -50,7 +51,8 @@ void log_error(std::string_view message, LogFields fields = {});
 void configure_log(LogFormat format, LogLevel level);
 
 /// While it lives, lines are written by a thread of its own, so that a shard never waits for the
-/// reader of stderr; if that one stalls, the oldest waiting lines are lost. One at a time.
+/// reader of stderr; if that one stalls, the oldest waiting lines are lost. One at a time; make it
+/// before other threads start, and destroy it after they ended.
 class LogThread {
  public:
   LogThread();
@@ -58,6 +60,10 @@ class LogThread {
   ~LogThread();
   LogThread(const LogThread&) = delete;
   LogThread& operator=(const LogThread&) = delete;
+
+ private:
+  struct Pool;
+  std::shared_ptr<Pool> pool_;
 };
 
 }  // namespace sallyport::gateway

@@ -84,18 +84,22 @@ class AccessLog {
  private:
   struct Node;
 
+  enum class Kind { kFile, kPipe, kSocket };
+
+  void push(Node* node);
   void run();
-  void write_batch(std::string& text, std::uint64_t lines);
+  void write_batch(std::string& text);
   void report_dropped(bool at_end);
   [[nodiscard]] bool wait_writable();
 
   AccessLogOptions options_;
+  Kind kind_;
   std::atomic<Node*> newest_{nullptr};  // a stack; the writer takes it whole and turns it round
   std::atomic<std::size_t> waiting_{0};
   std::atomic<std::uint64_t> dropped_{0};
-  std::atomic<bool> stopping_{false};
-  std::atomic<std::int64_t> give_up_at_{0};  // steady clock, ns; set when stopping
-  std::uint64_t dropped_reported_ = 0;       // writer thread only
+  std::atomic<std::int64_t> give_up_at_{0};  // steady clock, ns; 0 until the destructor runs
+  bool mid_line_ = false;                    // this and what follows: writer thread only
+  std::uint64_t dropped_reported_ = 0;
   std::chrono::steady_clock::time_point report_after_{};
   std::thread writer_;
 };
