@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <variant>
 
@@ -26,17 +27,24 @@ class Chunk {
   /// Bytes of somebody else, who keeps them alive and unchanged until they are sent.
   static Chunk borrowed(std::span<const std::byte> bytes) noexcept;
 
+  /// Moves what a lease holds into memory of the chunk's own, so that the buffer returns to its
+  /// ring: they are few, and a sender that cannot go on must not starve the receivers of the shard.
+  /// Spans that lie elsewhere stay where they are.
+  void give_back_lease();
+  bool holds_lease() const noexcept { return std::holds_alternative<iouring::Lease>(owner_); }
+
   Chunk(Chunk&& other) noexcept;
   Chunk& operator=(Chunk&& other) noexcept;
   ~Chunk() = default;
 
   /// The spans in order. Whoever sends the chunk may advance them as bytes go out.
   std::span<iovec> data() noexcept { return {table_ != nullptr ? table_ : &single_, count_}; }
-  std::size_t size() const noexcept { return size_; }  ///< bytes of plaintext, all spans together
+  /// Bytes of plaintext, all spans together, as they were when the chunk was made.
+  std::size_t size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
 
  private:
-  std::variant<std::monostate, iouring::Lease, iouring::Block> owner_;
+  std::variant<std::monostate, iouring::Lease, iouring::Block, std::unique_ptr<std::byte[]>> owner_;
   iovec single_{};
   iovec* table_ = nullptr;  ///< null: single_ is the only span
   std::uint32_t count_ = 0;

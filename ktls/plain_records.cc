@@ -1,0 +1,124 @@
+#include "ktls/plain_records.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace sallyport::ktls {
+namespace {
+
+using iouring::Block;
+using iouring::Lease;
+using iouring::Result;
+using iouring::Task;
+
+/// What one read takes at most: four full records once it is sealed, which fit into a block.
+constexpr std::size_t kReadSize = 4 * kMaxPlaintextSize;
+
+class PlainRecords final : public RecordLayer {
+ public:
+  PlainRecords(iouring::Socket socket, RecordPools pools) noexcept
+      : RecordLayer(std::move(socket)), pools_(pools) {}
+
+  Task<Received> receive() override;
+  Task<SendResult> send(Chunk data) override;
+  Task<SendResult> send_close() override;
+  Task<SendResult> send_alert(AlertDescription) override { co_return SendResult{}; }
+  std::optional<SessionState> export_state() const override { return std::nullopt; }
+  std::span<const std::byte> unopened() const noexcept override { return {}; }
+  RecordModel rx_model() const noexcept override { return RecordModel::kPlain; }
+  RecordModel tx_model() const noexcept override { return RecordModel::kPlain; }
+
+ private:
+  Task<Received> receive_block();
+  Received stopped(iouring::Errno error) noexcept;
+
+  RecordPools pools_;
+  Received::Kind end_ = Received::Kind::kData;  ///< kData: it has not ended
+  RecordError error_;
+};
+
+/// A read failed. Cancellation passes; everything else stays.
+Received PlainRecords::stopped(iouring::Errno error) noexcept {
+  const RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure != RecordFailure::kCancelled) {
+    end_ = Received::Kind::kFailed;
+    error_ = reason;
+  }
+  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
+}
+
+Task<Received> PlainRecords::receive() {
+  if (end_ != Received::Kind::kData) {
+    co_return Received{.kind = end_, .error = error_, .chunk = {}};
+  }
+  if (socket_.more_waiting()) {
+    Received received = co_await receive_block();
+    co_return received;
+  }
+  Result<Lease> lease = co_await socket_.recv(pools_.small);
+  if (!lease) co_return stopped(lease.error());
+  if (!*lease) {
+    end_ = Received::Kind::kEndOfStream;
+    co_return Received{.kind = end_, .error = {}, .chunk = {}};
+  }
+  const std::span<std::byte> bytes = lease->bytes();
+  counters_.received_bytes += bytes.size();
+  co_return Received{
+      .kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), bytes)};
+}
+
+Task<Received> PlainRecords::receive_block() {
+  Block block = pools_.blocks.acquire();
+  const std::size_t room = std::min(kReadSize, block.size());
+  Result<std::size_t> size = co_await socket_.recv(block.bytes().first(room));
+  if (!size) co_return stopped(size.error());
+  if (*size == 0) {
+    end_ = Received::Kind::kEndOfStream;
+    co_return Received{.kind = end_, .error = {}, .chunk = {}};
+  }
+  const std::span<std::byte> bytes = block.bytes().first(*size);
+  counters_.received_bytes += *size;
+  co_return Received{
+      .kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), bytes)};
+}
+
+Task<RecordLayer::SendResult> PlainRecords::send(Chunk data) {
+  const std::size_t size = data.size();
+  std::span<iovec> spans = data.data();
+  if (size == 0) co_return SendResult{};
+  if (data.holds_lease()) {
+    // The common case goes out at once. If it does not, the lease must not wait for this peer.
+    const std::span bytes{static_cast<const std::byte*>(spans[0].iov_base), spans[0].iov_len};
+    Result<std::size_t> sent = co_await socket_.send(bytes, MSG_DONTWAIT);
+    if (!sent && sent.error().value != EAGAIN) {
+      co_return std::unexpected(RecordError::from_errno(sent.error().value));
+    }
+    const std::size_t gone = sent.value_or(0);
+    counters_.sent_bytes += gone;
+    if (gone == size) co_return SendResult{};
+    spans[0] = {static_cast<std::byte*>(spans[0].iov_base) + gone, spans[0].iov_len - gone};
+    data.give_back_lease();
+    spans = data.data();
+  }
+  std::size_t rest = 0;
+  for (const iovec& span : spans) rest += span.iov_len;
+  Result<> sent = co_await socket_.send_all(spans);
+  if (!sent) co_return std::unexpected(RecordError::from_errno(sent.error().value));
+  counters_.sent_bytes += rest;
+  co_return SendResult{};
+}
+
+Task<RecordLayer::SendResult> PlainRecords::send_close() {
+  Result<> shut = co_await socket_.shutdown_write();
+  if (!shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
+  co_return SendResult{};
+}
+
+}  // namespace
+
+std::unique_ptr<RecordLayer> plain_records(iouring::Socket socket, RecordPools pools) {
+  return std::make_unique<PlainRecords>(std::move(socket), pools);
+}
+
+}  // namespace sallyport::ktls

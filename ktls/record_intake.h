@@ -1,0 +1,97 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "ktls/cipher_contexts.h"
+#include "ktls/post_handshake.h"
+#include "ktls/record.h"
+#include "ktls/record_error.h"
+#include "ktls/record_protection.h"
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// The plaintext of several records that lie in one buffer, as few spans as is cheap: records whose
+/// content is large stay where they were opened, small ones are moved down to the span before.
+class PlaintextSpans {
+ public:
+  /// Content of at least this size is worth a span of its own.
+  static constexpr std::size_t kOwnSpanFrom = 4096;
+
+  /// `table` is room for the spans, at least one; it must outlive this.
+  explicit PlaintextSpans(std::span<iovec> table) noexcept : table_(table) {}
+
+  /// Adds content that lies behind, in the same buffer, all that was added before. What lies
+  /// between the two is given up.
+  void add(std::span<std::byte> content) noexcept;
+
+  std::span<iovec> spans() const noexcept { return table_.first(count_); }
+  std::size_t size() const noexcept { return size_; }  ///< bytes
+
+ private:
+  std::span<iovec> table_;
+  std::size_t count_ = 0;
+  std::size_t size_ = 0;
+};
+
+/// The receiving half of a TLS 1.3 connection after its handshake, without IO: ciphertext in,
+/// application data and events out. Keys turn inside.
+class RecordIntake {
+ public:
+  /// How the peer's data ended.
+  enum class End : std::uint8_t {
+    kOpen,         ///< it has not
+    kCloseNotify,  ///< cleanly; what follows is ignored
+    kFailed,       ///< error() says why
+  };
+
+  /// `role` is ours. `contexts` must outlive this.
+  RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role) noexcept
+      : opener_(contexts, suite, std::move(rx)), messages_(role) {}
+
+  /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
+  /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
+  /// offered again with more behind it. Once end() is not kOpen everything is used up unread.
+  /// A header that no record can have is refused before the record is whole.
+  std::size_t take(std::span<std::byte> bytes, PlaintextSpans& plaintext,
+                   KeyUpdateBudget::Clock::time_point now);
+
+  /// Bytes of the record at the front of `bytes`, header included; 0 while that is unknown.
+  static std::size_t record_size(std::span<const std::byte> bytes) noexcept;
+
+  End end() const noexcept { return end_; }
+  const RecordError& error() const noexcept { return error_; }
+
+  /// True once after the peer asked for a KeyUpdate, however often it did.
+  bool take_update_request() noexcept;
+  std::uint32_t key_updates() const noexcept { return key_updates_; }
+  std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
+
+  /// As of the bytes used up.
+  DirectionState export_state() const { return opener_.export_state(); }
+  CipherSuite suite() const noexcept { return opener_.suite(); }
+
+ private:
+  void take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
+                   KeyUpdateBudget::Clock::time_point now);
+  void take_alert(std::span<const std::byte> content) noexcept;
+  void take_handshake(std::span<const std::byte> content, KeyUpdateBudget::Clock::time_point now);
+  void fail(RecordFailure failure) noexcept { fail(RecordError{.failure = failure}); }
+  void fail(RecordError error) noexcept;
+
+  RecordOpener opener_;
+  PostHandshakeParser messages_;
+  KeyUpdateBudget budget_;
+  std::uint64_t received_bytes_ = 0;
+  std::uint32_t key_updates_ = 0;
+  RecordError error_;
+  End end_ = End::kOpen;
+  bool update_requested_ = false;
+  std::uint8_t warnings_ = 0;
+};
+
+}  // namespace sallyport::ktls
