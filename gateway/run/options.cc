@@ -1,1 +1,277 @@
-// Filled by the commits that follow.
+#include "gateway/run/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <concepts>
+#include <initializer_list>
+#include <limits>
+#include <utility>
+
+#include "gateway/run/flags.h"
+#include "gateway/run/versions.h"
+
+namespace sallyport::gateway {
+namespace {
+
+constexpr std::string_view kLater = "is not supported by this version";
+constexpr std::chrono::hours kTicketLifetime{7 * 24};  // RFC 8446 4.6.1
+
+// Takes values out of the given flags. The first error stays, and what follows is then ignored: so
+// the story below reads as the list that it is.
+class Reader {
+ public:
+  explicit Reader(GivenFlags given) : given_(std::move(given)) {}
+
+  [[nodiscard]] bool has(std::string_view flag) const { return given_.contains(flag); }
+  [[nodiscard]] std::size_t count(std::string_view flag) const { return uses(flag).size(); }
+
+  void text(std::string_view flag, std::string& out) {
+    for (const GivenValue& use : uses(flag)) {
+      if (use.value.empty()) fail(flag, use, "is empty");
+      out = use.value;
+    }
+  }
+
+  void texts(std::string_view flag, std::vector<std::string>& out) {
+    for (const GivenValue& use : uses(flag)) {
+      if (use.value.empty()) fail(flag, use, "is empty");
+      out.push_back(use.value);
+    }
+  }
+
+  void on(std::string_view flag, bool& out) { out = has(flag); }
+
+  // `parse` makes a value of the text or says what is wrong with it; `take` has the value.
+  template <class Parse, class Take>
+  void parsed(std::string_view flag, Parse parse, Take take) {
+    for (const GivenValue& use : uses(flag)) {
+      auto value = parse(use.value);
+      if (!value) {
+        fail(flag, use, value.error());
+      } else {
+        take(*std::move(value));
+      }
+    }
+  }
+
+  void duration(std::string_view flag, std::chrono::milliseconds& out) {
+    parsed(flag, parse_duration, [&](auto value) { out = value; });
+  }
+
+  template <std::unsigned_integral T>
+  void number(std::string_view flag, auto& out, T least, T most) {
+    for (const GivenValue& use : uses(flag)) {
+      T value = 0;
+      const char* end = use.value.data() + use.value.size();
+      const auto [stop, error] = std::from_chars(use.value.data(), end, value);
+      if (error != std::errc() || stop != end || value < least || value > most) {
+        fail(flag, use,
+             most == std::numeric_limits<T>::max()
+                 ? "is not a whole number from " + std::to_string(least)
+                 : "is not a whole number from " + std::to_string(least) + " to " +
+                       std::to_string(most));
+      }
+      out = value;
+    }
+  }
+
+  template <class E>
+  void choice(std::string_view flag, E& out,
+              std::initializer_list<std::pair<std::string_view, E>> words,
+              std::string_view later = "") {
+    for (const GivenValue& use : uses(flag)) {
+      const auto found =
+          std::ranges::find(words, use.value, &std::pair<std::string_view, E>::first);
+      if (found != words.end()) {
+        out = found->second;
+      } else if (!later.empty() && use.value == later) {
+        fail(flag, use, std::string(kLater));
+      } else {
+        std::string list;
+        for (const auto& [word, value] : words)
+          list += (list.empty() ? "" : "|") + std::string(word);
+        fail(flag, use, "is not one of " + list);
+      }
+    }
+  }
+
+  void require(std::string_view flag) {
+    if (!has(flag)) fail("--" + std::string(flag), "", "command line", "is required");
+  }
+
+  void fail(std::string_view flag, const GivenValue& use, std::string what) {
+    fail("--" + std::string(flag), use.value, use.where, std::move(what));
+  }
+  void fail(std::string flag, std::string value, std::string where, std::string what) {
+    if (error_) return;
+    error_ = OptionsError{std::move(where), std::move(flag), std::move(value), std::move(what)};
+  }
+
+  [[nodiscard]] const std::vector<GivenValue>& uses(std::string_view flag) const {
+    static const std::vector<GivenValue> none;
+    const auto found = given_.find(flag);
+    return found == given_.end() ? none : found->second;
+  }
+  [[nodiscard]] const std::optional<OptionsError>& error() const { return error_; }
+
+ private:
+  GivenFlags given_;
+  std::optional<OptionsError> error_;
+};
+
+void read_listeners(Reader& reader, Options& options) {
+  reader.require("listen");
+  for (const GivenValue& use : reader.uses("listen")) {
+    auto address = parse_listen_address(use.value);
+    if (!address) return reader.fail("listen", use, address.error());
+    const auto same = [&](const ListenAddress& each) { return each.text == address->text; };
+    if (std::ranges::any_of(options.listen, same)) {
+      return reader.fail("listen", use, "is given twice");
+    }
+    options.listen.push_back(*std::move(address));
+  }
+}
+
+void read_pairs(Reader& reader, Options& options) {
+  reader.require("cert");
+  reader.require("key");
+  const std::size_t certs = reader.count("cert");
+  const std::size_t keys = reader.count("key");
+  if (certs != keys) {
+    const GivenValue& last = reader.uses(certs > keys ? "cert" : "key").back();
+    return reader.fail("--cert", "", last.where,
+                       "and --key go in pairs: there are " + std::to_string(certs) + " and " +
+                           std::to_string(keys));
+  }
+  std::vector<std::string> cert_files;
+  std::vector<std::string> key_files;
+  reader.texts("cert", cert_files);
+  reader.texts("key", key_files);
+  for (std::size_t i = 0; i < certs; ++i) options.pairs.push_back({cert_files[i], key_files[i]});
+}
+
+void read_trust(Reader& reader, Options& options) {
+  reader.require("ca");
+  reader.parsed("ca", parse_trust_bundle,
+                [&](TrustBundle bundle) { options.ca.push_back(std::move(bundle)); });
+  reader.texts("crl", options.crl);
+  reader.choice(
+      "crl-expired", options.crl_expired,
+      {{"refuse", Options::CrlExpired::kRefuse}, {"accept", Options::CrlExpired::kAccept}});
+}
+
+// Deny by default: without one of the three nobody could pass, which nobody can want.
+void read_who_may_pass(Reader& reader, Options& options) {
+  std::string_view first;
+  for (const std::string_view flag : {"allow", "allow-any-verified", "policy"}) {
+    if (!reader.has(flag)) continue;
+    if (!first.empty()) {
+      return reader.fail(flag, reader.uses(flag).front(),
+                         "excludes --" + std::string(first) + ", which is given too");
+    }
+    first = flag;
+  }
+  if (first.empty()) {
+    return reader.fail("", "", "command line",
+                       "one of --allow, --allow-any-verified and --policy is required");
+  }
+  reader.texts("allow", options.allow);
+  reader.on("allow-any-verified", options.allow_any_verified);
+  reader.text("policy", options.policy);
+}
+
+void read_discovery(Reader& reader, Options& options) {
+  reader.require("discovery");
+  reader.text("discovery", options.discovery);
+  reader.on("discovery-allow-empty", options.discovery_allow_empty);
+  reader.number("discovery-max-removal", options.discovery_max_removal_percent, 0U, 100U);
+}
+
+void read_tls(Reader& reader, Options& options) {
+  int only_1_3 = 3;
+  reader.choice("min-tls", only_1_3, {{"1.3", 3}}, "1.2");
+  reader.choice("records", options.records,
+                {{"auto", Options::Records::kAuto}, {"userspace", Options::Records::kUserspace}},
+                "kernel");
+  reader.parsed("ciphersuites", parse_ciphersuites,
+                [&](auto suites) { options.ciphersuites = std::move(suites); });
+  reader.parsed("groups", parse_groups, [&](auto groups) { options.groups = std::move(groups); });
+  reader.number("tickets", options.tickets, 0U, 8U);
+  reader.text("ticket-keys", options.ticket_keys);
+
+  reader.duration("ticket-max-age", options.ticket_max_age);
+  if (options.ticket_max_age.count() == 0) options.ticket_max_age = kTicketLifetime;
+  if (options.ticket_max_age > kTicketLifetime || options.ticket_max_age.count() % 1'000 != 0) {
+    reader.fail("ticket-max-age", reader.uses("ticket-max-age").front(),
+                "is not a number of whole seconds up to 7 days (168h)");
+  }
+}
+
+void read_timeouts(Reader& reader, Options& options) {
+  reader.duration("handshake-timeout", options.handshake_timeout);
+  reader.duration("connect-timeout", options.connect_timeout);
+  reader.duration("half-close-timeout", options.half_close_timeout);
+  reader.duration("drain-timeout", options.drain_timeout);
+  reader.duration("idle-timeout", options.idle_timeout);
+  reader.duration("max-lifetime", options.max_lifetime);
+  reader.duration("drain-delay", options.drain_delay);
+}
+
+void read_process(Reader& reader, Options& options) {
+  const auto admin = [&](ListenAddress address) { options.admin = std::move(address); };
+  if (!reader.has("admin")) admin(*parse_listen_address("127.0.0.1:9464"));
+  reader.parsed("admin", parse_listen_address, admin);
+  reader.on("admin-expose-all", options.admin_expose_all);
+  reader.number("shards", options.shards, 1U, 1024U);
+  reader.number("max-connections", options.max_connections, std::uint64_t{1},
+                std::numeric_limits<std::uint64_t>::max());
+  reader.number("max-handshakes", options.max_handshakes, 1U, 1'000'000U);
+  reader.text("user", options.user);
+  reader.choice("log-format", options.log_format,
+                {{"json", LogFormat::kJson}, {"text", LogFormat::kText}});
+  reader.choice("log-level", options.log_level,
+                {{"debug", LogLevel::kDebug},
+                 {"info", LogLevel::kInfo},
+                 {"warning", LogLevel::kWarning},
+                 {"error", LogLevel::kError}});
+  reader.on("check", options.check);
+  reader.text("config", options.config);
+}
+
+std::string version_text() {
+  const Versions running = versions();
+  return "sallyport " + running.sallyport + "\nOpenSSL " + running.openssl + "\nliburing " +
+         running.liburing + "\nLinux " + running.kernel + "\n";
+}
+
+}  // namespace
+
+std::string OptionsError::message() const {
+  std::string text = where.empty() ? "" : where + ": ";
+  if (!flag.empty()) text += flag + " ";
+  if (!value.empty()) text += "'" + value + "' ";
+  return text + what;
+}
+
+std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
+                                                                      const char* const* argv) {
+  auto given = read_flags(argc, argv);
+  if (!given) return std::unexpected(std::move(given.error()));
+  if (given->contains("help")) return Information{help_text()};
+  if (given->contains("version")) return Information{version_text()};
+
+  Reader reader(*std::move(given));
+  Options options;
+  read_listeners(reader, options);
+  read_pairs(reader, options);
+  read_trust(reader, options);
+  read_who_may_pass(reader, options);
+  read_discovery(reader, options);
+  read_tls(reader, options);
+  read_timeouts(reader, options);
+  read_process(reader, options);
+  if (reader.error()) return std::unexpected(*reader.error());
+  return options;
+}
+
+}  // namespace sallyport::gateway

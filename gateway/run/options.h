@@ -10,30 +10,17 @@
 #include <expected>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "gateway/run/log.h"
+#include "gateway/run/option_values.h"
 
 namespace sallyport::gateway {
-
-/// A numeric address and port as given: "0.0.0.0:8443", "[::1]:8443". `text` is the metric label.
-struct ListenAddress {
-  std::string text;
-  std::string host;  ///< without brackets
-  std::uint16_t port = 0;
-  bool v6 = false;
-  bool loopback = false;
-};
 
 struct Options {
   struct CertificatePair {
     std::string cert, key;  ///< paths
-  };
-  struct TrustBundle {
-    std::optional<std::string> trust_domain;  ///< lower case
-    std::string file;
   };
   enum class CrlExpired { kRefuse, kAccept };
   enum class Records { kAuto, kUserspace };
@@ -62,7 +49,8 @@ struct Options {
   std::string groups;                     ///< OpenSSL's list; empty: the default
   unsigned tickets = 1;                   ///< per full handshake; 0 = no resumption
   std::string ticket_keys;                ///< path; empty: a secret of this process
-  std::chrono::milliseconds ticket_max_age{std::chrono::hours(8)};
+  std::chrono::milliseconds ticket_max_age{
+      std::chrono::hours(8)};  ///< whole seconds, at most 7 days
 
   /// Zero means off.
   std::chrono::milliseconds handshake_timeout{10'000};
@@ -103,12 +91,5 @@ struct Information {
 /// --help and --version win over any error in other flags.
 [[nodiscard]] std::expected<std::variant<Options, Information>, OptionsError> parse(
     int argc, const char* const* argv);
-
-/// "500ms", "10s", "5m", "1h" or "0". The error says what is wrong with the text.
-[[nodiscard]] std::expected<std::chrono::milliseconds, std::string> parse_duration(
-    std::string_view text);
-
-/// "127.0.0.1:80" or "[::1]:80"; names are refused. The error says what is wrong with the text.
-[[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
 
 }  // namespace sallyport::gateway

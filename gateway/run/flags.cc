@@ -1,0 +1,301 @@
+#include "gateway/run/flags.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/program_options.hpp>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <span>
+#include <sstream>
+#include <utility>
+
+namespace sallyport::gateway {
+namespace {
+
+namespace po = boost::program_options;
+
+struct Flag {
+  const char* name;
+  const char* value;  // the placeholder; empty for a switch
+  bool repeatable;
+  const char* help;
+};
+
+struct Group {
+  const char* title;
+  std::span<const Flag> flags;
+};
+
+constexpr std::array kTraffic{
+    Flag{"listen", "ADDR:PORT", true,
+         "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. Required, "
+         "repeatable"},
+    Flag{"discovery", "FILE", false, "Endpoints, in the form of Prometheus' file_sd. Required"},
+    Flag{"discovery-allow-empty", "", false,
+         "Accept an update that leaves a route that had endpoints with none"},
+    Flag{"discovery-max-removal", "PERCENT", false,
+         "Refuse an update that removes more of a route's endpoints at once (default 100)"},
+};
+constexpr std::array kTrust{
+    Flag{"cert", "FILE", true,
+         "PEM certificate chain, with --key. Required, repeatable in pairs: an ECDSA pair beside "
+         "an RSA one"},
+    Flag{"key", "FILE", true, "PEM private key of the --cert at the same place"},
+    Flag{"ca", "[TRUST-DOMAIN=]FILE", true,
+         "Trust anchors for client certificates. With a trust domain they vouch only for its "
+         "SPIFFE IDs. Required, repeatable"},
+    Flag{"crl", "FILE", true,
+         "Certificate revocation list; with any given, every certificate below the anchor must be "
+         "covered by its issuer's. Repeatable"},
+    Flag{"crl-expired", "refuse|accept", false,
+         "What to do when a CRL is past its next update (default refuse)"},
+};
+constexpr std::array kWhoMayPass{
+    Flag{"allow", "PATTERN", true,
+         "Identities that may pass: spiffe://domain/path with * for a segment and ** at the end, "
+         "or dns:name. Repeatable"},
+    Flag{"allow-any-verified", "", false, "Whoever has a verified certificate may pass"},
+    Flag{"policy", "FILE", false, "Routes, and who may pass on each, in JSON"},
+};
+constexpr std::array kTls{
+    Flag{"records", "auto|kernel|userspace", false, "Who protects TLS records (default auto)"},
+    Flag{"min-tls", "1.2|1.3", false, "Least TLS version (default 1.3)"},
+    Flag{"ciphersuites", "LIST", false,
+         "TLS 1.3 cipher suites, colons between (default: OpenSSL's order)"},
+    Flag{"groups", "LIST", false,
+         "Key exchange groups, colons between (default X25519:P-256, behind X25519MLKEM768 where "
+         "OpenSSL has it)"},
+    Flag{"tickets", "N", false,
+         "Session tickets after each full handshake (default 1); 0 turns resumption off"},
+    Flag{"ticket-keys", "FILE", false,
+         "Secret that seals tickets, to share and rotate in a fleet; it can forge any identity "
+         "(default: a secret of this process)"},
+    Flag{"ticket-max-age", "DURATION", false,
+         "Longest time from a full handshake to the last resumption of it (default 8h; 0 = the 7 "
+         "days of RFC 8446)"},
+};
+constexpr std::array kTimeouts{
+    Flag{"handshake-timeout", "DURATION", false,
+         "From accept to the end of the handshake (default 10s)"},
+    Flag{"connect-timeout", "DURATION", false,
+         "To connect to a backend, all tries together (default 3s)"},
+    Flag{"half-close-timeout", "DURATION", false,
+         "After one side has closed, for the other (default 60s)"},
+    Flag{"idle-timeout", "DURATION", false, "Without a byte either way (default 0)"},
+    Flag{"max-lifetime", "DURATION", false, "Of a connection, with jitter (default 0)"},
+    Flag{"drain-delay", "DURATION", false,
+         "Not ready, still accepting, before draining (default 0)"},
+    Flag{"drain-timeout", "DURATION", false, "For connections to end after SIGTERM (default 30s)"},
+};
+constexpr std::array kProcess{
+    Flag{"shards", "N", false, "Event loops, one thread each (default: the usable CPUs)"},
+    Flag{"max-connections", "N", false,
+         "Client connections of the process (default: what its descriptors carry)"},
+    Flag{"max-handshakes", "N", false, "Handshakes in flight per shard (default 512)"},
+    Flag{"user", "NAME", false, "User to become after binding"},
+    Flag{"admin", "ADDR:PORT", false,
+         "Read-only HTTP: metrics, health, connections (default 127.0.0.1:9464)"},
+    Flag{"admin-expose-all", "", false,
+         "Serve all of it on an address that is not loopback, not only /metrics, /healthz and "
+         "/readyz"},
+    Flag{"log-format", "json|text", false, "Of both logs (default json)"},
+    Flag{"log-level", "debug|info|warning|error", false,
+         "Least level of operational lines, on stderr (default info)"},
+};
+constexpr std::array kCommandLineOnly{
+    Flag{"config", "FILE", false, "More flags, one 'name = value' a line; the command line wins"},
+    Flag{"check", "", false, "Check configuration, credentials, policy and discovery, and exit"},
+    Flag{"version", "", false, "Print versions and exit"},
+    Flag{"help", "", false, "Print this and exit"},
+};
+constexpr std::array kGroups{
+    Group{"Traffic", kTraffic},
+    Group{"Credentials and trust", kTrust},
+    Group{"Who may pass (exactly one kind)", kWhoMayPass},
+    Group{"TLS", kTls},
+    Group{"Timeouts (500ms 10s 5m 1h; 0 = off)", kTimeouts},
+    Group{"Process", kProcess},
+    Group{"Command line only", kCommandLineOnly},
+};
+
+// Flags that only make sense as a whole: giving any of them on the command line silences all of
+// them in the file.
+constexpr std::array<std::array<std::string_view, 3>, 2> kDecidedTogether{{
+    {"cert", "key", ""},
+    {"allow", "allow-any-verified", "policy"},
+}};
+
+po::options_description describe(const Group& group) {
+  constexpr unsigned kWidth = 100;
+  constexpr unsigned kTextWidth = 58;
+  po::options_description result(group.title, kWidth, kTextWidth);
+  for (const Flag& flag : group.flags) {
+    if (*flag.value == '\0') {
+      result.add_options()(flag.name, flag.help);
+    } else {
+      result.add_options()(flag.name, po::value<std::vector<std::string>>()->value_name(flag.value),
+                           flag.help);
+    }
+  }
+  return result;
+}
+
+const Flag* find_flag(std::string_view name) {
+  for (const Group& group : kGroups) {
+    for (const Flag& flag : group.flags) {
+      if (name == flag.name) return &flag;
+    }
+  }
+  return nullptr;
+}
+
+std::optional<OptionsError> add(GivenFlags& given, const Flag& flag, std::string value,
+                                std::string where) {
+  auto& uses = given[flag.name];
+  if (!flag.repeatable && !uses.empty()) {
+    return OptionsError{std::move(where), std::string("--") + flag.name, std::move(value),
+                        "is given twice, first at " + uses.front().where};
+  }
+  uses.push_back({std::move(value), std::move(where)});
+  return std::nullopt;
+}
+
+std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std::string>& words) {
+  const std::string where = "command line";
+  po::options_description all;
+  for (const Group& group : kGroups) all.add(describe(group));
+
+  po::parsed_options parsed(&all);
+  try {
+    using Style = po::command_line_style::style_t;
+    parsed = po::command_line_parser(words)
+                 .options(all)
+                 .style(Style::allow_long | Style::long_allow_adjacent | Style::long_allow_next)
+                 .run();
+  } catch (const po::unknown_option& error) {
+    return std::unexpected(OptionsError{where, error.get_option_name(), "", "unknown flag"});
+  } catch (const po::error_with_option_name& error) {
+    return std::unexpected(OptionsError{where, error.get_option_name(), "", error.what()});
+  } catch (const po::error& error) {
+    return std::unexpected(OptionsError{where, "", "", error.what()});
+  }
+
+  GivenFlags given;
+  for (const auto& option : parsed.options) {
+    const Flag* flag = option.position_key == -1 ? find_flag(option.string_key) : nullptr;
+    if (flag == nullptr) {
+      const std::string word = option.value.empty() ? option.string_key : option.value.front();
+      return std::unexpected(OptionsError{where, "", word, "unexpected argument, flags have --"});
+    }
+    if (auto error =
+            add(given, *flag, option.value.empty() ? "true" : option.value.front(), where)) {
+      return std::unexpected(*std::move(error));
+    }
+  }
+  return given;
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r";
+  const std::size_t start = text.find_first_not_of(kBlank);
+  if (start == std::string_view::npos) return {};
+  return text.substr(start, text.find_last_not_of(kBlank) - start + 1);
+}
+
+// One line of the configuration file into `given`. Not Boost's parser: it takes a '#' anywhere for
+// a comment, sections for prefixes, and its errors know no line.
+std::optional<OptionsError> read_line(std::string_view line, const std::string& where,
+                                      GivenFlags& given) {
+  line = trim(line);
+  if (line.empty() || line.starts_with('#')) return std::nullopt;
+  const std::size_t equals = line.find('=');
+  if (equals == std::string_view::npos) {
+    return OptionsError{where, "", std::string(line), "is not 'name = value'"};
+  }
+  const std::string name(trim(line.substr(0, equals)));
+  const std::string value(trim(line.substr(equals + 1)));
+  const Flag* flag = find_flag(name);
+  if (flag == nullptr) return OptionsError{where, name, value, "unknown name"};
+  const bool command_line_only =
+      std::ranges::any_of(kCommandLineOnly, [&](const Flag& each) { return name == each.name; });
+  if (command_line_only) {
+    return OptionsError{where, name, value, "belongs on the command line, not in a file"};
+  }
+  if (value.empty()) return OptionsError{where, name, "", "has no value"};
+  if (*flag->value == '\0') {
+    if (value == "false") return std::nullopt;
+    if (value != "true") return OptionsError{where, name, value, "is neither true nor false"};
+  }
+  return add(given, *flag, value, where);
+}
+
+std::expected<GivenFlags, OptionsError> read_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path);
+  const auto failure = [&path] {
+    const char* reason = errno == 0 ? "cannot be read" : std::strerror(errno);
+    return std::unexpected(OptionsError{"command line", "--config", path, reason});
+  };
+  if (!file) return failure();
+  GivenFlags given;
+  unsigned number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    const std::string where = path + ":" + std::to_string(number);
+    if (auto error = read_line(line, where, given)) return std::unexpected(*std::move(error));
+  }
+  if (file.bad()) return failure();  // a directory, for one
+  return given;
+}
+
+// Whether the command line silences `name` in the file.
+bool decided(const GivenFlags& command_line, std::string_view name) {
+  if (command_line.contains(name)) return true;
+  for (const auto& together : kDecidedTogether) {
+    if (std::ranges::find(together, name) == together.end()) continue;
+    if (std::ranges::any_of(together, [&](auto each) { return command_line.contains(each); })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::expected<GivenFlags, OptionsError> read_flags(int argc, const char* const* argv) {
+  const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  for (const char* name : {"help", "version"}) {
+    if (std::ranges::find(words, std::string("--") + name) != words.end()) {
+      return GivenFlags{{name, {{"true", "command line"}}}};
+    }
+  }
+  auto command_line = read_command_line(words);
+  if (!command_line) return command_line;
+  const auto config = command_line->find("config");
+  if (config == command_line->end()) return command_line;
+
+  auto file = read_file(config->second.front().value);
+  if (!file) return file;
+  GivenFlags merged = *command_line;
+  for (auto& [name, uses] : *file) {
+    if (!decided(*command_line, name)) merged[name] = std::move(uses);
+  }
+  return merged;
+}
+
+std::string help_text() {
+  std::ostringstream out;
+  out << "sallyport: mutual-TLS gateway\n\n"
+         "usage: sallyport --listen ADDR:PORT --cert FILE --key FILE --ca FILE --discovery FILE\n"
+         "                 (--allow PATTERN... | --allow-any-verified | --policy FILE) [flag...]\n";
+  for (const Group& group : kGroups) out << '\n' << describe(group);
+  out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, a second one ends at "
+         "once.\n"
+         "Exit code: 0 drained or --check good, 2 bad command line or configuration, 1 anything "
+         "else.\n";
+  return std::move(out).str();
+}
+
+}  // namespace sallyport::gateway

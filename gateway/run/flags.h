@@ -1,0 +1,33 @@
+// The flags as names and texts: what is given where, before anyone asks what it means.
+//
+// Boost.Program_options stays behind the .cc.
+#pragma once
+
+#include <expected>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/run/options.h"
+
+namespace sallyport::gateway {
+
+/// One use of a flag.
+struct GivenValue {
+  std::string value;  ///< of a switch: "true"
+  std::string where;  ///< "command line" or "FILE:LINE"
+};
+
+/// Uses by flag name (without dashes), in the order given.
+using GivenFlags = std::map<std::string, std::vector<GivenValue>, std::less<>>;
+
+/// The command line and, if it names one, the configuration file, as one: the command line has won
+/// where both speak. Unknown flags, repeated ones that may not be, and missing or misplaced values
+/// are errors.
+[[nodiscard]] std::expected<GivenFlags, OptionsError> read_flags(int argc, const char* const* argv);
+
+/// What --help prints.
+[[nodiscard]] std::string help_text();
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,153 @@
+#include "gateway/run/option_values.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "ktls/suite.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Unit {
+  std::string_view suffix;
+  std::int64_t milliseconds;
+};
+constexpr std::array<Unit, 4> kUnits{{{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}}};
+
+// What a timer can hold without anyone having to think of overflow: ten years.
+constexpr std::int64_t kLongest = std::int64_t{10} * 365 * 24 * 3'600'000;
+
+bool is_loopback(const std::string& host, bool v6) {
+  if (v6) {
+    in6_addr address{};
+    if (::inet_pton(AF_INET6, host.c_str(), &address) != 1) return false;
+    if (IN6_IS_ADDR_V4MAPPED(&address)) return address.s6_addr[12] == 127;
+    return IN6_IS_ADDR_LOOPBACK(&address);
+  }
+  in_addr address{};
+  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
+bool is_address(const std::string& host, bool v6) {
+  in6_addr any{};
+  return ::inet_pton(v6 ? AF_INET6 : AF_INET, host.c_str(), &any) == 1;
+}
+
+}  // namespace
+
+std::expected<milliseconds, std::string> parse_duration(std::string_view text) {
+  const std::string expected = "is not a duration such as 500ms, 10s, 5m, 1h or 0";
+  std::uint64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error == std::errc::invalid_argument) return std::unexpected(expected);
+  const std::string_view suffix(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (suffix.empty() && error == std::errc() && count == 0) return milliseconds(0);
+  for (const Unit& unit : kUnits) {
+    if (unit.suffix != suffix) continue;
+    if (error == std::errc::result_out_of_range ||
+        count > static_cast<std::uint64_t>(kLongest / unit.milliseconds)) {
+      return std::unexpected(std::string("is longer than ten years; 0 means off"));
+    }
+    return milliseconds(static_cast<std::int64_t>(count) * unit.milliseconds);
+  }
+  if (suffix.empty()) return std::unexpected(std::string("lacks a unit: ms, s, m or h"));
+  return std::unexpected(expected);
+}
+
+std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text) {
+  ListenAddress result;
+  result.text = text;
+  std::size_t colon = 0;
+  if (text.starts_with('[')) {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos || text.substr(close + 1, 1) != ":") {
+      return std::unexpected(std::string("is not [IPv6]:PORT"));
+    }
+    result.v6 = true;
+    result.host = text.substr(1, close - 1);
+    colon = close + 1;
+  } else {
+    colon = text.find(':');
+    if (colon == std::string_view::npos) {
+      return std::unexpected(std::string("lacks a port: ADDR:PORT or [IPv6]:PORT"));
+    }
+    if (text.find(':', colon + 1) != std::string_view::npos) {
+      return std::unexpected(std::string("is ambiguous: write an IPv6 address as [ADDR]:PORT"));
+    }
+    result.host = text.substr(0, colon);
+  }
+  if (result.host.empty()) {
+    return std::unexpected(std::string("lacks an address: 0.0.0.0 or [::] means all of them"));
+  }
+  if (!is_address(result.host, result.v6)) {
+    return std::unexpected("needs a numeric address, '" + result.host + "' is not " +
+                           (result.v6 ? "IPv6" : "IPv4"));
+  }
+  const std::string_view port = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), result.port);
+  if (port.empty() || error != std::errc() || end != port.data() + port.size()) {
+    return std::unexpected("has no port from 0 to 65535 after the colon");
+  }
+  result.loopback = is_loopback(result.host, result.v6);
+  return result;
+}
+
+std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text) {
+  TrustBundle bundle;
+  const std::size_t equals = text.find('=');
+  const std::size_t slash = text.find('/');
+  if (equals != std::string_view::npos && equals < slash) {
+    std::string domain(text.substr(0, equals));
+    const auto allowed = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    };
+    std::ranges::transform(domain, domain.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
+    if (domain.empty() || domain.size() > 255 || !std::ranges::all_of(domain, allowed)) {
+      return std::unexpected("has no SPIFFE trust domain before the '=': '" + domain + "'");
+    }
+    bundle.trust_domain = std::move(domain);
+    text.remove_prefix(equals + 1);
+  }
+  if (text.empty()) return std::unexpected(std::string("names no file"));
+  bundle.file = text;
+  return bundle;
+}
+
+std::expected<std::vector<std::string>, std::string> parse_ciphersuites(std::string_view text) {
+  std::vector<std::string> suites;
+  for (std::size_t start = 0; start <= text.size();) {
+    const std::size_t end = std::min(text.find(':', start), text.size());
+    const std::string suite(text.substr(start, end - start));
+    if (!ktls::suite_from_name(suite)) {
+      return std::unexpected("names '" + suite +
+                             "', which is none of TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384 "
+                             "and TLS_CHACHA20_POLY1305_SHA256");
+    }
+    if (std::ranges::find(suites, suite) != suites.end()) {
+      return std::unexpected("names '" + suite + "' twice");
+    }
+    suites.push_back(suite);
+    start = end + 1;
+  }
+  return suites;
+}
+
+std::expected<std::string, std::string> parse_groups(std::string_view text) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == ':';
+  };
+  const bool gap = text.starts_with(':') || text.ends_with(':') || text.contains("::");
+  if (text.empty() || gap || !std::ranges::all_of(text, allowed)) {
+    return std::unexpected(std::string("is not a list of group names such as X25519:P-256"));
+  }
+  return std::string(text);
+}
+
+}  // namespace sallyport::gateway

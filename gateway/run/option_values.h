@@ -1,0 +1,47 @@
+// Texts of flags to values: pure, each error says what is wrong with the text.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sallyport::gateway {
+
+/// A numeric address and port as given: "0.0.0.0:8443", "[::1]:8443". `text` is the metric label.
+struct ListenAddress {
+  std::string text;
+  std::string host;  ///< without brackets
+  std::uint16_t port = 0;
+  bool v6 = false;
+  bool loopback = false;
+};
+
+/// A file of trust anchors, and the one SPIFFE trust domain that it vouches for, if scoped.
+struct TrustBundle {
+  std::optional<std::string> trust_domain;  ///< lower case
+  std::string file;
+};
+
+/// "500ms", "10s", "5m", "1h" or "0".
+[[nodiscard]] std::expected<std::chrono::milliseconds, std::string> parse_duration(
+    std::string_view text);
+
+/// "127.0.0.1:80" or "[::1]:80"; names are refused.
+[[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
+
+/// "[TRUST-DOMAIN=]FILE". What stands before the first '=' is a trust domain unless it holds a '/':
+/// a file whose name has a '=' is written with its directory, "./a=b.pem".
+[[nodiscard]] std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text);
+
+/// "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", only suites that our records speak.
+[[nodiscard]] std::expected<std::vector<std::string>, std::string> parse_ciphersuites(
+    std::string_view text);
+
+/// "X25519:P-256": a list of OpenSSL's, of which only the form is checked here.
+[[nodiscard]] std::expected<std::string, std::string> parse_groups(std::string_view text);
+
+}  // namespace sallyport::gateway

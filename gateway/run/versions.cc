@@ -1,0 +1,18 @@
+#include "gateway/run/versions.h"
+
+#include <openssl/crypto.h>
+#include <sys/utsname.h>
+
+namespace sallyport::gateway {
+
+Versions versions() {
+  Versions result;
+  result.sallyport = SALLYPORT_VERSION;
+  result.openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
+  result.liburing = SALLYPORT_LIBURING_VERSION;  // of the build: 2.3 cannot be asked at run time
+  utsname machine{};
+  if (::uname(&machine) == 0) result.kernel = machine.release;
+  return result;
+}
+
+}  // namespace sallyport::gateway
