@@ -132,13 +132,13 @@ class ServerHandshake {
   int verify(X509_STORE_CTX* store);
   bool make_ticket();
   bool ticket_fits(SSL_SESSION* session) const;
+  static std::optional<TicketContent> ticket_content(SSL_SESSION* session);
   std::optional<std::chrono::seconds> ticket_lifetime() const;
 
-  std::span<const std::byte> next_record() const;
-  Step step(std::span<const std::byte> record);
+  Step step(std::span<const std::byte> bytes);
+  Step reject(std::span<const std::byte> header);
   Step complete();
-  Step fail(HandshakeFailure failure, bool with_alert);
-  Step fail_by_openssl();
+  Step fail(HandshakeFailure failure, std::optional<AlertDescription> alert);
   void refuse(HandshakeFailure failure);
 
   std::shared_ptr<ServerContext> context_;
@@ -154,6 +154,8 @@ class ServerHandshake {
   std::size_t consumed_ = 0;  ///< of received_, already given to OpenSSL
   std::vector<std::byte> alert_;
   std::vector<std::string> offered_;  ///< ALPN of the first ClientHello
+  std::string confirmed_alpn_;        ///< what the route wants confirmed
+  std::vector<std::byte> ticket_;     ///< what issue_tickets() has sealed into them
   std::optional<PeerTrust> trust_;    ///< as the verify callback found it
   std::uint64_t sent_records_ = 0;    ///< after our Finished
   bool refused_ = false;              ///< failure_ was set by a callback of ours

@@ -59,11 +59,11 @@ std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 /// Why a handshake failed, for the log. What was never known is empty.
 struct HandshakeFailure {
   HandshakeResult result = HandshakeResult::kUnknownFailure;
-  std::string detail;  ///< for people; holds text that the peer chose, made printable
+  std::string detail{};  ///< for people; holds text that the peer chose, made printable
   /// Of the certificate that was refused, where there was one.
-  std::string issuer;  ///< RFC 2253, printable
-  std::string serial;  ///< hexadecimal, upper case
-  std::optional<std::chrono::sys_seconds> not_after;
+  std::string issuer{};  ///< RFC 2253, printable
+  std::string serial{};  ///< hexadecimal, upper case
+  std::optional<std::chrono::sys_seconds> not_after{};
 };
 
 /// A fatal alert in plaintext, record header and all: for refusing before any crypto (`shed`).

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sallyport::ktls {
+
+/// Body of the server_name extension (RFC 6066 3) to its host_name, as it came. Nothing if it is
+/// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.
+std::optional<std::string_view> parse_server_name(std::span<const std::byte> body);
+
+/// Body of the ALPN extension (RFC 7301 3.1) to its protocols, which lie in `body`. Nothing if it
+/// is malformed: an empty list, an empty name, a rest.
+std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byte> body);
+
+}  // namespace sallyport::ktls
