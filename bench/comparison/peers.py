@@ -12,6 +12,8 @@ class Peer:
     name = ""
     packages = []
     idle_connections = 9500  # two descriptors a connection, 20,000 to a process
+    client = None  # TLS of the load generator, where not the one asked for
+    tools = None   # set by bench/compare: where the load programs are
 
     def command(self, hop):
         """Writes the configuration into hop.folder and returns the command line; it must stay in
@@ -152,4 +154,16 @@ socket = r:TCP_NODELAY=1
         return ["stunnel4", config]
 
 
-PEERS = {peer.name: peer for peer in (Haproxy, Nginx, Hitch, Stunnel)}
+class Plain(Peer):
+    """No TLS: the floor. Its handshake is TCP's."""
+    name = "plain"
+    client = "plain"
+
+    def command(self, hop):
+        return [self.tools / "sallyport-relay", hop.port, hop.backend_port]
+
+    def version(self):
+        return "recv and send"
+
+
+PEERS = {peer.name: peer for peer in (Haproxy, Nginx, Hitch, Stunnel, Plain)}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from comparison import pki as pki_module
+from comparison import perf, pki as pki_module
 
 
 @dataclasses.dataclass
@@ -112,12 +112,12 @@ class Bench:
             return True
         return False
 
-    def load(self, figure, hop, process):
+    def load(self, peer, figure, hop, process):
         arguments = self.arguments
         command = [self.tools / "sallyport-load", *figure.load,
                    "--connect", f"127.0.0.1:{hop.port}", "--pid", process.pid,
                    "--cert", self.pki.client_chain, "--key", self.pki.client_key,
-                   "--client", arguments.client, "--sources", 8]
+                   "--client", peer.client or arguments.client, "--sources", 8]
         if figure.kind == "bulk":
             command += ["--bytes", int(arguments.gigabytes * 1e9)]
         elif figure.kind == "idle":
@@ -134,10 +134,13 @@ class Bench:
 
     def measure(self, peer, figure):
         """One run: the report with the figure's `value`, or nothing when it failed."""
+        if figure.name == "resumed" and peer.client == "plain":
+            return None
         idle = (self.arguments.idle or peer.idle_connections) if figure.kind == "idle" else 0
         try:
-            with self.contender(peer, idle) as (hop, process):
-                report = self.load(figure, hop, process)
+            with self.contender(peer, idle) as (hop, process), \
+                    perf.recording(self.arguments.perf, f"{peer.name}-{figure.name}", process.pid):
+                report = self.load(peer, figure, hop, process)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             self.failures.append(f"{peer.name} {figure.name}: {error}")
             return None
@@ -157,7 +160,7 @@ class Bench:
                 for peer in order:
                     run = self.measure(peer, figure)
                     results[figure.name][peer.name].append(run)
-                    words.append(f"{peer.name} {run['value']:.5g}" if run else f"{peer.name} FAILED")
+                    words.append(f"{peer.name} {run['value']:.5g}" if run else f"{peer.name} -")
                 print(f"round {number + 1} {figure.name}: " + ", ".join(words), file=sys.stderr,
                       flush=True)
         return results

@@ -35,7 +35,7 @@ def number(value):
 
 def cell(entry):
     if not entry:
-        return "failed"
+        return "–"
     if entry["runs"] == 1:
         return number(entry["median"])
     return f"{number(entry['median'])} ({number(entry['min'])}–{number(entry['max'])})"
