@@ -181,6 +181,53 @@ Backend::Serve reset_after(std::size_t bytes) {
   };
 }
 
+void Transcript::add(std::string_view data) {
+  const std::scoped_lock lock(mutex_);
+  data_ += data;
+  changed_.notify_all();
+}
+
+void Transcript::finish(StreamEnd end) {
+  const std::scoped_lock lock(mutex_);
+  end_ = end;
+  changed_.notify_all();
+}
+
+StreamEnd Transcript::wait_end() {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_for(lock, kPatience, [this] { return end_ != StreamEnd::kOpen; })) {
+    throw TestFailure("the backend's stream does not end");
+  }
+  return end_;
+}
+
+void Transcript::wait_size(std::size_t bytes) {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_for(lock, kPatience, [&] { return data_.size() >= bytes; })) {
+    throw TestFailure("the backend heard only " + std::to_string(data_.size()) + " bytes");
+  }
+}
+
+std::string Transcript::data() const {
+  const std::scoped_lock lock(mutex_);
+  return data_;
+}
+
+Backend::Serve listener(Transcript& transcript) {
+  return [&transcript](Fd& socket) {
+    StreamEnd end = StreamEnd::kOpen;
+    while (end == StreamEnd::kOpen) {
+      char buffer[65536];
+      const ssize_t size = ::recv(socket.get(), buffer, sizeof buffer, 0);
+      if (size > 0) transcript.add({buffer, static_cast<std::size_t>(size)});
+      if (size == 0) end = StreamEnd::kFin;
+      if (size < 0 && errno != EINTR) end = StreamEnd::kReset;
+    }
+    transcript.finish(end);
+    ::shutdown(socket.get(), SHUT_WR);
+  };
+}
+
 std::string pseudo_random(std::size_t bytes, unsigned seed) {
   std::mt19937_64 random(seed);
   std::string data;

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +50,28 @@ Backend::Serve http_server(std::string body);
 Backend::Serve stall();
 /// Echoes `bytes`, then resets the connection.
 Backend::Serve reset_after(std::size_t bytes);
+
+/// What one connection's backend heard, to be asked from the test's thread.
+class Transcript {
+ public:
+  /// Appends; for handlers.
+  void add(std::string_view data);
+  void finish(StreamEnd end);
+  /// Waits for the end of the stream; throws when patience ends.
+  StreamEnd wait_end();
+  /// Waits until so many bytes were heard.
+  void wait_size(std::size_t bytes);
+  std::string data() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string data_;
+  StreamEnd end_ = StreamEnd::kOpen;
+};
+/// Writes down what it receives and answers nothing; at the end half-closes in turn. The
+/// transcript must outlive the backend.
+Backend::Serve listener(Transcript& transcript);
 
 /// The data that source() sends.
 std::string pseudo_random(std::size_t bytes, unsigned seed);

@@ -149,10 +149,17 @@ std::string sanitizer_report(std::string_view output) {
 }
 
 Gateway::Gateway(std::vector<std::string> flags, bool wait_ready,
-                 std::vector<std::string> environment) {
-  const auto wanted = static_cast<std::size_t>(std::ranges::count(flags, "--listen"));
-  flags.insert(flags.begin(), sallyport_program());
-  process_ = std::make_unique<Process>(std::move(flags), std::move(environment));
+                 std::vector<std::string> environment)
+    : Gateway(
+          [&] {
+            flags.insert(flags.begin(), sallyport_program());
+            return Command{std::move(flags)};
+          }(),
+          wait_ready, std::move(environment)) {}
+
+Gateway::Gateway(Command command, bool wait_ready, std::vector<std::string> environment) {
+  const auto wanted = static_cast<std::size_t>(std::ranges::count(command.argv, "--listen"));
+  process_ = std::make_unique<Process>(std::move(command.argv), std::move(environment));
   wait_until("the gateway listens", [&] {
     listeners_.clear();
     for (const LogLine& line : operational_log()) {

@@ -52,6 +52,12 @@ class Gateway {
   /// everything that the program said when it ends before.
   explicit Gateway(std::vector<std::string> flags, bool wait_ready = true,
                    std::vector<std::string> environment = {});
+  /// The same for a whole command line, the program's name (and what wraps it) included.
+  struct Command {
+    std::vector<std::string> argv;
+  };
+  explicit Gateway(Command command, bool wait_ready = true,
+                   std::vector<std::string> environment = {});
   /// Stops it if the test did not; faults are only seen by stop().
   ~Gateway();
   Gateway(const Gateway&) = delete;

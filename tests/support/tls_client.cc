@@ -311,6 +311,11 @@ bool TlsClient::flush() {
   }
 }
 
+std::size_t TlsClient::flush_some() {
+  state_->push();
+  return state_->ciphertext.size();
+}
+
 bool TlsClient::send(std::string_view data) {
   while (!data.empty()) {
     const std::size_t size = std::min<std::size_t>(data.size(), 65536);

@@ -70,6 +70,8 @@ class TlsClient {
   /// Encrypts but holds the ciphertext back until the next send or flush.
   void hold(std::string_view data);
   bool flush();
+  /// Sends what the socket takes now; how much ciphertext is left.
+  std::size_t flush_some();
   /// `enough` bytes of plaintext, or less when the stream ended. What is more stays for the next
   /// call.
   std::string receive(std::size_t enough);

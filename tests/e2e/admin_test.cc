@@ -1,0 +1,156 @@
+// The admin server: read-only, exact paths, and what it says agrees with what happened.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class Admin : public Scenario {
+ protected:
+  Backend backend{echo()};
+};
+
+TEST_F(Admin, AnswersGetAndHeadOnExactPathsOnly) {
+  start_for(backend);
+  for (const char* path :
+       {"/metrics", "/healthz", "/readyz", "/connections", "/routes", "/credentials"}) {
+    EXPECT_EQ(gateway->get(path).status, 200) << path;
+    const HttpResponse head = gateway->get(path, "HEAD");
+    EXPECT_EQ(head.status, 200) << path;
+    EXPECT_EQ(head.body, "") << path;
+    for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS"}) {
+      EXPECT_EQ(gateway->get(path, method).status, 405) << method << " " << path;
+    }
+  }
+  for (const char* path : {"/metrics/", "/metrics/x", "/x/metrics", "/etc/passwd", "/healthzz"}) {
+    EXPECT_EQ(gateway->get(path).status, 404) << path;
+  }
+}
+
+TEST_F(Admin, ReadyzSaysWhyNot) {
+  discover({DiscoveryGroup{{backend.address()}, {{"route", "orders"}, {"state", "down"}}}});
+  gateway = std::make_unique<Gateway>(flags(), false);
+  const HttpResponse response = gateway->get("/readyz");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_FALSE(response.body.empty());
+  EXPECT_EQ(gateway->get("/healthz").status, 200);
+  discover({backend.address()});
+  EXPECT_TRUE(eventually([&] { return gateway->ready(); }));
+}
+
+TEST_F(Admin, ConnectionsShowsWhoIsThere) {
+  start_for(backend);
+  TlsClient tls = connect();
+  ASSERT_TRUE(tls.echo(std::string(1000, 'x')));
+  std::vector<LogLine> open;
+  wait_until("the bytes are counted", [&] {
+    open = parse_objects(gateway->get("/connections").body);
+    return open.size() == 1 && open[0].at("sent_bytes") == "1000";
+  });
+  EXPECT_EQ(open[0].at("client"), tls.local_address());
+  EXPECT_EQ(open[0].at("identity"), kWeb);
+  EXPECT_EQ(open[0].at("route"), "orders");
+  EXPECT_EQ(open[0].at("backend"), backend.address());
+  EXPECT_EQ(open[0].at("listener"), "127.0.0.1:0");
+  EXPECT_EQ(open[0].at("records"), "userspace");
+  EXPECT_EQ(open[0].at("cipher"), tls.cipher());
+  EXPECT_EQ(open[0].at("received_bytes"), "1000");
+  EXPECT_TRUE(open[0].contains("since"));
+  const std::string id = open[0].at("id");
+  tls.close_notify();
+  tls.receive_all();
+  EXPECT_EQ(gateway->wait_log({{"id", id}}).at("reason"), "done");
+}
+
+TEST_F(Admin, ConnectionsHeedsItsLimit) {
+  start_for(backend);
+  std::vector<TlsClient> held;
+  for (int i = 0; i < 5; ++i) {
+    held.push_back(connect());
+    ASSERT_TRUE(held.back().echo("x"));
+  }
+  EXPECT_EQ(parse_objects(gateway->get("/connections?limit=3").body).size(), 3U);
+  EXPECT_EQ(parse_objects(gateway->get("/connections?limit=100").body).size(), 5U);
+}
+
+TEST_F(Admin, CredentialsHoldNoSecrets) {
+  start_for(backend);
+  const std::string body = gateway->get("/credentials").body;
+  EXPECT_TRUE(is_json(body)) << body;
+  EXPECT_EQ(body.find("PRIVATE"), std::string::npos);
+  EXPECT_NE(body.find("gateway"), std::string::npos) << body;
+}
+
+TEST_F(Admin, RoutesNameEndpointsAndRules) {
+  start_for(backend);
+  const std::string body = gateway->get("/routes").body;
+  EXPECT_TRUE(is_json(body)) << body;
+  EXPECT_NE(body.find("orders"), std::string::npos) << body;
+  EXPECT_NE(body.find(backend.address()), std::string::npos) << body;
+  EXPECT_NE(body.find("spiffe://example.org/**"), std::string::npos) << body;
+}
+
+TEST_F(Admin, OnAPublicAddressShowsOnlyMetricsAndHealth) {
+  start_for(backend, {"--admin", "0.0.0.0:0"});
+  const std::string port = gateway->admin().substr(gateway->admin().rfind(':'));
+  for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
+    EXPECT_EQ(http("127.0.0.1" + port, path).status, 200) << path;
+  }
+  for (const char* path : {"/connections", "/routes", "/credentials"}) {
+    EXPECT_NE(http("127.0.0.1" + port, path).status, 200) << path;
+  }
+}
+
+TEST_F(Admin, OnAPublicAddressShowsAllWhenTold) {
+  start_for(backend, {"--admin", "0.0.0.0:0", "--admin-expose-all"});
+  const std::string port = gateway->admin().substr(gateway->admin().rfind(':'));
+  EXPECT_EQ(http("127.0.0.1" + port, "/connections").status, 200);
+}
+
+TEST_F(Admin, MetricsNameTheirTypesAndAreThere) {
+  start_for(backend);
+  EXPECT_TRUE(served());
+  expect_refused(as(root.issue({.spiffe = {"spiffe://elsewhere.org/x"}})), "not_authorized",
+                 kAccessDenied);
+  gateway->wait_metric("connections_closed_total", {}, 2);
+  const std::string body = gateway->get("/metrics").body;
+  for (const char* name :
+       {"connections gauge", "connections_accepted_total counter",
+        "connections_closed_total counter", "tls_handshakes_total counter",
+        "tls_handshake_duration_seconds histogram", "tls_handshakes_in_flight gauge",
+        "tls_negotiated_total counter", "records_connections gauge", "received_bytes_total counter",
+        "sent_bytes_total counter", "backend_up gauge",
+        "backend_connect_duration_seconds histogram", "certificate_expiry_timestamp_seconds gauge",
+        "config_reloads_total counter", "config_last_reload_success_timestamp_seconds gauge",
+        "shard_busy_seconds_total counter", "build_info gauge"}) {
+    EXPECT_NE(body.find(std::string("# TYPE sallyport_") + name), std::string::npos) << name;
+  }
+  const Metrics metrics = gateway->metrics();
+  EXPECT_EQ(metrics.sum("tls_handshakes_total", {{"result", "success"}}), 1);
+  EXPECT_EQ(metrics.sum("connections_closed_total", {{"reason", "done"}, {"route", "orders"}}), 1);
+  EXPECT_EQ(metrics.sum("received_bytes_total", {{"route", "orders"}, {"leg", "client"}}), 4);
+  EXPECT_EQ(metrics.sum("sent_bytes_total", {{"route", "orders"}, {"leg", "backend"}}), 4);
+  EXPECT_EQ(metrics.sum("received_bytes_total", {{"route", "orders"}, {"leg", "backend"}}), 4);
+  EXPECT_EQ(metrics.sum("sent_bytes_total", {{"route", "orders"}, {"leg", "client"}}), 4);
+  EXPECT_EQ(metrics.sum("tls_handshake_duration_seconds_count"), 2);
+  EXPECT_EQ(metrics.sum("tls_handshakes_in_flight"), 0);
+  EXPECT_TRUE(metrics.has("process_resident_memory_bytes"));
+}
+
+TEST_F(Admin, TheConnectionLineHasEveryKeyOfTheContract) {
+  start_for(backend);
+  EXPECT_TRUE(served());
+  const LogLine line = gateway->wait_log({{"reason", "done"}});
+  for (const char* key :
+       {"time",       "id",           "listener",   "client",      "identity",
+        "sni",        "alpn",         "route",      "backend",     "tls",
+        "cipher",     "group",        "resumed",    "records",     "received_bytes",
+        "sent_bytes", "handshake_ms", "connect_ms", "duration_ms", "reason"}) {
+    EXPECT_TRUE(line.contains(key)) << key;
+  }
+  EXPECT_EQ(line.at("sni"), "orders.example.org");
+  EXPECT_EQ(line.at("resumed"), "false");
+  EXPECT_EQ(line.at("records"), "userspace");
+}
+
+}  // namespace
+}  // namespace sallyport::test

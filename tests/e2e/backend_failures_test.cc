@@ -1,0 +1,118 @@
+// Backends that refuse, stall, reset mid-stream or vanish: the client learns it, others do not.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class BackendFailure : public Scenario {};
+
+TEST_F(BackendFailure, ARefusalGoesOnToTheNextEndpoint) {
+  const RefusingAddress refusing;
+  Backend backend(echo());
+  discover({refusing.address(), backend.address()});
+  start();
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(served()) << i;
+  EXPECT_EQ(backend.accepted(), 8);
+}
+
+TEST_F(BackendFailure, ASilentEndpointDoesNotHoldUpOtherClients) {
+  const SilentAddress silent;
+  Backend backend(echo());
+  discover(
+      {{{silent.address()}, {{"route", "silent"}}}, {{backend.address()}, {{"route", "orders"}}}});
+  start({"--policy", dir.write("policy.json", R"({"routes": {
+    "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/**"]},
+    "silent": {"sni": ["silent.example.org"], "allow": ["spiffe://example.org/**"]}}})"),
+         "--connect-timeout", "2s"});
+  ClientOptions to_silent = as(client);
+  to_silent.sni = "silent.example.org";
+  TlsClient waiting = connect(to_silent);
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(served()) << i;
+  waiting.receive(1);
+  EXPECT_EQ(waiting.alert().value_or(-1), kInternalError);
+  EXPECT_EQ(gateway->wait_log({{"route", "silent"}}).at("reason"), "backend_timeout");
+}
+
+TEST_F(BackendFailure, AClientThatLeavesWhileTheBackendIsDialledIsNoticed) {
+  const SilentAddress silent;
+  discover({silent.address()});
+  // Far beyond a test's patience: only the client's going can end it.
+  start({"--connect-timeout", "1h"});
+  std::string from;
+  {
+    TlsClient tls = connect();
+    ASSERT_TRUE(tls.connected());
+    from = tls.local_address();
+    tls.close_notify();
+    tls.abrupt_close();
+  }
+  const std::string reason = gateway->wait_log({{"client", from}}).at("reason");
+  EXPECT_TRUE(reason == "client_closed" || reason == "peer_connection_closed" ||
+              reason == "client_reset" || reason == "client_truncated")
+      << reason;
+}
+
+TEST_F(BackendFailure, AResetMidStreamIsNeverACleanEnd) {
+  Backend backend(reset_after(1000));
+  start_for(backend);
+  TlsClient tls = connect();
+  ASSERT_TRUE(tls.send(std::string(1000, 'x')));
+  const std::string got = tls.receive_all();
+  EXPECT_LE(got.size(), 1000U);
+  EXPECT_NE(tls.end(), TlsEnd::kCloseNotify);
+  EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
+}
+
+TEST_F(BackendFailure, AnEndpointThatComesBackServesAgain) {
+  auto backend = std::make_unique<Backend>(echo());
+  const std::string address = backend->address();
+  start_for(*backend);
+  EXPECT_TRUE(served());
+  backend.reset();
+  expect_refused(as(client), "backend_refused", kInternalError);
+  backend = std::make_unique<Backend>(echo(), address);
+  EXPECT_TRUE(eventually([&] { return bool{served()}; }));
+}
+
+TEST_F(BackendFailure, AStalledBackendIsEndedByTheIdleTimeout) {
+  Backend backend(stall());
+  start_for(backend, {"--idle-timeout", "300ms"});
+  TlsClient tls = connect();
+  ASSERT_TRUE(tls.send("anybody there?"));
+  tls.receive_all();
+  EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "idle_timeout");
+}
+
+TEST_F(BackendFailure, AConnectionInUseIsNotIdle) {
+  Backend backend(echo());
+  start_for(backend, {"--idle-timeout", "2s"});
+  TlsClient tls = connect();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+  int rounds = 0;
+  while (std::chrono::steady_clock::now() < until) {
+    ASSERT_TRUE(tls.echo("still here")) << rounds;
+    ++rounds;
+  }
+  EXPECT_EQ(gateway->metrics().sum("connections"), 1);
+}
+
+TEST_F(BackendFailure, LifetimeEndsEvenABusyConnection) {
+  Backend backend(echo());
+  start_for(backend, {"--max-lifetime", "1s"});
+  TlsClient tls = connect();
+  EXPECT_TRUE(eventually([&] { return !tls.echo("still here"); }));
+  EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "lifetime");
+}
+
+TEST_F(BackendFailure, ABackendThatClosesAtOnceEndsTheClientInOrder) {
+  Backend backend([](Fd&) {});
+  start_for(backend);
+  TlsClient tls = connect();
+  EXPECT_EQ(tls.receive_all(), "");
+  EXPECT_EQ(tls.end(), TlsEnd::kCloseNotify);
+  tls.close_notify();
+  gateway->wait_log({{"client", tls.local_address()}});
+}
+
+}  // namespace
+}  // namespace sallyport::test

@@ -1,0 +1,109 @@
+// New connections go where the policy and the labels send them.
+#include <map>
+
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class Balancing : public Scenario {
+ protected:
+  Backend a{echo()};
+  Backend b{echo()};
+  Backend c{echo()};
+
+  void start_with(const std::string& balance, const std::vector<DiscoveryGroup>& groups) {
+    discover(groups);
+    start({"--shards", "1", "--policy",
+           dir.write("policy.json", R"({"routes": {"orders": {
+          "allow": ["spiffe://example.org/**"], "balance": ")" +
+                                        balance + "\"}}}")});
+  }
+  DiscoveryGroup group(const Backend& backend, const std::string& weight = "100",
+                       const std::string& state = "ready") const {
+    return {{backend.address()}, {{"route", "orders"}, {"weight", weight}, {"state", state}}};
+  }
+  std::vector<TlsClient> hold(int count) const {
+    std::vector<TlsClient> held;
+    for (int i = 0; i < count; ++i) {
+      held.push_back(connect());
+      EXPECT_TRUE(held.back().echo("x"));
+    }
+    return held;
+  }
+};
+
+TEST_F(Balancing, RoundRobinTakesTurns) {
+  start_with("round-robin", {group(a), group(b), group(c)});
+  for (int i = 0; i < 12; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(a.accepted(), 4);
+  EXPECT_EQ(b.accepted(), 4);
+  EXPECT_EQ(c.accepted(), 4);
+}
+
+TEST_F(Balancing, RoundRobinHeedsWeights) {
+  start_with("round-robin", {group(a, "300"), group(b, "100"), group(c, "0")});
+  for (int i = 0; i < 12; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(a.accepted(), 9);
+  EXPECT_EQ(b.accepted(), 3);
+  EXPECT_EQ(c.accepted(), 0);
+}
+
+TEST_F(Balancing, DrainingAndDownTakeNoNewConnections) {
+  start_with("round-robin", {group(a), group(b, "100", "draining"), group(c, "100", "down")});
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(a.accepted(), 6);
+  EXPECT_EQ(b.accepted() + c.accepted(), 0);
+  const Metrics metrics = gateway->metrics();
+  EXPECT_EQ(metrics.sum("backend_up", {{"backend", a.address()}}), 1);
+  EXPECT_EQ(metrics.sum("backend_up", {{"backend", b.address()}}), 0);
+}
+
+TEST_F(Balancing, DrainingKeepsItsConnections) {
+  start_with("round-robin", {group(a)});
+  TlsClient live = connect();
+  ASSERT_TRUE(live.echo("hello"));
+  const double before = reloads("success");
+  discover({group(a, "100", "draining"), group(b)});
+  wait_reload("success", before);
+  EXPECT_TRUE(served());
+  EXPECT_EQ(b.accepted(), 1);
+  EXPECT_TRUE(live.echo("still here"));
+}
+
+TEST_F(Balancing, LeastConnectionsEvensOut) {
+  start_with("least-connections", {group(a), group(b), group(c)});
+  std::vector<TlsClient> held = hold(9);
+  EXPECT_EQ(a.accepted(), 3);
+  EXPECT_EQ(b.accepted(), 3);
+  EXPECT_EQ(c.accepted(), 3);
+  // Whoever was on a leaves; a has room again.
+  std::vector<TlsClient> kept;
+  const std::vector<LogLine> live = parse_objects(gateway->get("/connections").body);
+  std::map<std::string, std::string> backend_of;
+  for (const LogLine& line : live) backend_of[line.at("client")] = line.at("backend");
+  for (TlsClient& tls : held) {
+    if (backend_of[tls.local_address()] == a.address()) {
+      tls.close_notify();
+      tls.receive_all();
+    } else {
+      kept.push_back(std::move(tls));
+    }
+  }
+  held.clear();
+  wait_until("they are gone", [&] { return gateway->metrics().sum("connections") == 6; });
+  const std::vector<TlsClient> again = hold(3);
+  EXPECT_EQ(a.accepted(), 6);
+}
+
+TEST_F(Balancing, PowerOfTwoReachesAllAndOverloadsNone) {
+  start_with("power-of-two", {group(a), group(b), group(c)});
+  const std::vector<TlsClient> held = hold(24);
+  for (const Backend* backend : {&a, &b, &c}) {
+    EXPECT_GE(backend->accepted(), 3);
+    EXPECT_LE(backend->accepted(), 14);
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::test

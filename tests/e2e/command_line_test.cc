@@ -1,0 +1,121 @@
+// What the command line and the first look at the files decide: 0, 1 or 2, with the reason.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class CommandLine : public Scenario {
+ protected:
+  void SetUp() override { discover({"127.0.0.1:9"}); }
+
+  Finished check(std::vector<std::string> given = {}) {
+    given.push_back("--check");
+    return run_sallyport(flags(std::move(given)));
+  }
+  void expect_bad(const std::vector<std::string>& given, const std::string& named) {
+    const Finished finished = check(given);
+    EXPECT_EQ(finished.status, 2) << named << finished.out << finished.err;
+    EXPECT_NE(finished.err.find(named), std::string::npos) << named << " in " << finished.err;
+    EXPECT_EQ(sanitizer_report(finished.err), "");
+  }
+};
+
+TEST_F(CommandLine, CheckOfAGoodConfigurationIsZero) {
+  const Finished finished = check();
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_EQ(sanitizer_report(finished.err), "");
+}
+
+TEST_F(CommandLine, VersionAndHelpAreZero) {
+  EXPECT_EQ(run_sallyport({"--version"}).status, 0);
+  const Finished help = run_sallyport({"--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_NE(help.out.find("--listen"), std::string::npos);
+}
+
+TEST_F(CommandLine, UnknownAndMissingFlagsAreTwo) {
+  expect_bad({"--no-such-flag"}, "no-such-flag");
+  EXPECT_EQ(run_sallyport({}).status, 2);
+  EXPECT_EQ(run_sallyport({"--listen", "127.0.0.1:0"}).status, 2);
+}
+
+TEST_F(CommandLine, KindsOfRulesExcludeEachOther) {
+  expect_bad({"--allow", "spiffe://example.org/**", "--allow-any-verified"}, "allow");
+  const std::string policy =
+      dir.write("policy.json", R"({"routes": {"orders": {"allow-any-verified": true}}})");
+  expect_bad({"--allow", "spiffe://example.org/**", "--policy", policy}, "policy");
+}
+
+TEST_F(CommandLine, WithoutAnyRuleTheGatewayDoesNotStart) {
+  std::vector<std::string> all = flags({"--check"});
+  const auto allow = std::find(all.begin(), all.end(), "--allow");
+  all.erase(allow, allow + 2);
+  const Finished finished = run_sallyport(all);
+  EXPECT_EQ(finished.status, 2);
+  EXPECT_NE(finished.err.find("allow"), std::string::npos) << finished.err;
+}
+
+TEST_F(CommandLine, BadValuesAreTwoAndNamed) {
+  expect_bad({"--listen", "localhost:443"}, "--listen");
+  expect_bad({"--handshake-timeout", "10"}, "--handshake-timeout");
+  expect_bad({"--shards", "none"}, "--shards");
+  expect_bad({"--allow", "spiffe://*/x"}, "spiffe://*/x");
+  expect_bad({"--allow", "dns:*.org"}, "dns:*.org");
+  expect_bad({"--ciphersuites", "TLS_NO_SUCH_SUITE"}, "ciphersuites");
+  expect_bad({"--groups", "no-such-group"}, "groups");
+}
+
+TEST_F(CommandLine, WhatComesLaterIsRefusedAndNotIgnored) {
+  expect_bad({"--min-tls", "1.2"}, "not supported by this version");
+  expect_bad({"--records", "kernel"}, "not supported by this version");
+}
+
+TEST_F(CommandLine, MissingAndUnreadableFilesAreTwoAndNamed) {
+  expect_bad({"--discovery", dir / "nowhere.json"}, "nowhere.json");
+  expect_bad({"--ca", dir / "nowhere.pem"}, "nowhere.pem");
+  expect_bad({"--crl", dir / "nowhere.crl"}, "nowhere.crl");
+  expect_bad({"--policy", dir / "nowhere.json"}, "nowhere.json");
+}
+
+TEST_F(CommandLine, KeysMustFitAndBePrivate) {
+  const std::string cert = dir.write("a.pem", server.chain_pem);
+  const std::string other = dir.write_secret("other.key", client.key_pem);
+  expect_bad({"--cert", cert, "--key", other}, "a.pem");
+  const std::string open = dir.write("open.key", server.key_pem, 0644);
+  expect_bad({"--cert", cert, "--key", open}, "open.key");
+  const std::string tickets = dir.write("open.tickets", std::string(64, 'a'), 0644);
+  expect_bad({"--ticket-keys", tickets}, "open.tickets");
+}
+
+TEST_F(CommandLine, UnscopedAnchorsBesideSeveralTrustDomainsAreAnError) {
+  expect_bad({"--allow", "spiffe://example.org/**", "--allow", "spiffe://partner.org/**"}, "ca");
+}
+
+TEST_F(CommandLine, AConfigurationFileGivesFlagsAndTheCommandLineBeatsIt) {
+  const std::vector<std::string> all = flags();
+  std::string file = "# everything\n";
+  for (std::size_t i = 0; i < all.size(); i += 2) {
+    if (all[i] != "--listen") file += all[i].substr(2) + " = " + all[i + 1] + "\n";
+  }
+  file += "listen = 127.0.0.1:1\n";
+  const std::string config = dir.write("sallyport.conf", file);
+  EXPECT_EQ(run_sallyport({"--config", config, "--check"}).status, 0);
+  gateway = std::make_unique<Gateway>(
+      std::vector<std::string>{"--config", config, "--listen", "127.0.0.1:0"});
+  EXPECT_EQ(gateway->address().substr(0, 10), "127.0.0.1:");
+
+  dir.write("bad.conf", file + "no-such-name = 1\n");
+  const Finished finished = run_sallyport({"--config", dir / "bad.conf", "--check"});
+  EXPECT_EQ(finished.status, 2);
+  EXPECT_NE(finished.err.find("no-such-name"), std::string::npos) << finished.err;
+}
+
+TEST_F(CommandLine, TextLogsAreText) {
+  gateway = std::make_unique<Gateway>(flags());
+  gateway.reset();
+  const Finished finished = check({"--log-format", "text"});
+  EXPECT_EQ(finished.status, 0);
+}
+
+}  // namespace
+}  // namespace sallyport::test

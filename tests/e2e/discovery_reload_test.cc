@@ -1,0 +1,208 @@
+// The discovery file changes while connections live: whatever is wrong with the new one, the last
+// good state stays in force, the error names file, line and key, and nobody is disconnected.
+#include <filesystem>
+
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DiscoveryReload : public Scenario {
+ protected:
+  Backend first{named("first ")};
+  Backend second{named("second ")};
+
+  std::string reached() const {
+    TlsClient tls = connect();
+    const std::string name = tls.receive(6);
+    tls.close_notify();
+    return name + tls.receive_all();
+  }
+  void wait_reached(const std::string& name) const {
+    wait_until("the gateway routes to " + name, [&] { return reached() == name; });
+  }
+  std::string group_of(const Backend& backend) const {
+    return discovery_json({{{backend.address()}, {{"route", "orders"}}}});
+  }
+};
+
+TEST_F(DiscoveryReload, FollowsARenameOver) {
+  start_for(first);
+  EXPECT_EQ(reached(), "first ");
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+}
+
+TEST_F(DiscoveryReload, FollowsAWriteInPlace) {
+  start_for(first);
+  dir.write("discovery.json", group_of(second));
+  wait_reached("second ");
+}
+
+TEST_F(DiscoveryReload, FollowsASymlinkSwapAsKubernetesDoesIt) {
+  fs::create_directory(dir / "..v1");
+  fs::create_directory(dir / "..v2");
+  dir.write("..v1/discovery.json", group_of(first));
+  dir.write("..v2/discovery.json", group_of(second));
+  fs::create_symlink("..v1", dir / "..data");
+  fs::create_symlink("..data/discovery.json", dir / "discovery.json");
+  start();
+  EXPECT_EQ(reached(), "first ");
+  fs::create_symlink("..v2", dir / "..data_tmp");
+  fs::rename(dir / "..data_tmp", dir / "..data");
+  wait_reached("second ");
+}
+
+TEST_F(DiscoveryReload, FollowsAHangup) {
+  start_for(first);
+  const double before = reloads("success");
+  dir.replace("discovery.json", group_of(second));
+  gateway->signal(SIGHUP);
+  wait_reload("success", before);
+  wait_reached("second ");
+}
+
+TEST_F(DiscoveryReload, KeepsLiveConnectionsOnARemovedEndpoint) {
+  start_for(first);
+  TlsClient live = connect();
+  ASSERT_EQ(live.receive(6), "first ");
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+  EXPECT_TRUE(live.echo("still here"));
+}
+
+TEST_F(DiscoveryReload, KeepsTheLastStateWhenTheFileIsDeletedAndFollowsItsReturn) {
+  start_for(first);
+  TlsClient live = connect();
+  ASSERT_EQ(live.receive(6), "first ");
+  const double before = reloads("failure");
+  fs::remove(dir / "discovery.json");
+  wait_reload("failure", before);
+  EXPECT_EQ(reached(), "first ");
+  EXPECT_TRUE(live.echo("still here"));
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+}
+
+TEST_F(DiscoveryReload, CarriesAHundredThousandEndpoints) {
+  // One backend on every loopback address: a hundred thousand names for it.
+  const Backend everywhere(named("every "), "0.0.0.0:0");
+  start_for(first);
+  TlsClient live = connect();
+  ASSERT_EQ(live.receive(6), "first ");
+  DiscoveryGroup group{{}, {{"route", "orders"}}};
+  group.targets.reserve(100'000);
+  for (int i = 0; i < 100'000; ++i) {
+    group.targets.push_back("127." + std::to_string(1 + i / 62'500) + "." +
+                            std::to_string(i / 250 % 250) + "." + std::to_string(1 + i % 250) +
+                            ":" + everywhere.port());
+  }
+  const double before = reloads("success");
+  dir.replace("discovery.json", discovery_json({group}));
+  wait_reload("success", before);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(reached(), "every ");
+  EXPECT_TRUE(live.echo("still here"));
+  // And back: what was removed is gone from the metrics, too.
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+  wait_until("old series are gone",
+             [&] { return gateway->metrics().label_values("backend_up", "backend").size() == 1; });
+}
+
+TEST_F(DiscoveryReload, IgnoresGroupsWithoutARoute) {
+  discover(
+      {{{first.address()}, {{"route", "orders"}}}, {{"node.invalid:9100"}, {{"job", "node"}}}});
+  start();
+  EXPECT_EQ(reached(), "first ");
+}
+
+TEST_F(DiscoveryReload, RefusesAnUpdateThatEmptiesARoute) {
+  start_for(first);
+  const double before = reloads("failure");
+  dir.replace("discovery.json", discovery_json({{{}, {{"route", "orders"}}}}));
+  wait_reload("failure", before);
+  EXPECT_EQ(reached(), "first ");
+}
+
+TEST_F(DiscoveryReload, AcceptsAnEmptyRouteWhereTheFlagAllowsIt) {
+  start_for(first, {"--discovery-allow-empty"});
+  dir.replace("discovery.json", discovery_json({{{}, {{"route", "orders"}}}}));
+  wait_until("the route is empty", [&] {
+    TlsClient tls = connect();
+    tls.receive(1);
+    return tls.alert() == kInternalError;
+  });
+  gateway->wait_log({{"reason", "no_endpoint"}});
+}
+
+TEST_F(DiscoveryReload, RefusesToRemoveMoreThanToldAtOnce) {
+  discover({first.address(), second.address(), "127.0.0.1:1", "127.0.0.1:2"});
+  start({"--discovery-max-removal", "50"});
+  const double before = reloads("failure");
+  dir.replace("discovery.json", group_of(second));
+  wait_reload("failure", before);
+  const double good = reloads("success");
+  dir.replace("discovery.json",
+              discovery_json({{{first.address(), second.address()}, {{"route", "orders"}}}}));
+  wait_reload("success", good);
+}
+
+struct Broken {
+  const char* name;
+  std::string content;
+  const char* named_in_error;  ///< what the log line must contain beside the file
+};
+
+class BrokenDiscovery : public DiscoveryReload, public ::testing::WithParamInterface<Broken> {};
+
+TEST_P(BrokenDiscovery, LeavesTheLastGoodStateAndNamesThePlace) {
+  start_for(first);
+  TlsClient live = connect();
+  ASSERT_EQ(live.receive(6), "first ");
+  const double failures = reloads("failure");
+  const std::size_t from = gateway->err_size();
+  dir.replace("discovery.json", GetParam().content);
+  wait_reload("failure", failures);
+  const std::string line = gateway->wait_err({"discovery.json", GetParam().named_in_error}, from);
+  EXPECT_TRUE(is_json(line)) << line;
+  EXPECT_NE(line.find("line"), std::string::npos) << line;
+
+  EXPECT_EQ(reached(), "first ");
+  EXPECT_TRUE(live.echo("still here"));
+  EXPECT_TRUE(gateway->ready());
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+  EXPECT_TRUE(live.echo("and here"));
+}
+
+std::vector<Broken> broken_files() {
+  const auto labels = [](const std::string& more) {
+    return "[{\"targets\": [\"127.0.0.1:1\"],\n  \"labels\": {\"route\": \"orders\"" + more + "}}]";
+  };
+  return {
+      {"Truncated", "[{\"targets\": [\"127.0.0.1:1\"],\n \"labels\": {\"rou", "line"},
+      {"Empty", "", "line"},
+      {"NotAList", "{}", "line"},
+      {"DuplicateTarget",
+       "[{\"targets\": [\"127.0.0.1:1\",\n\"127.0.0.1:1\"], \"labels\": {\"route\": \"orders\"}}]",
+       "127.0.0.1:1"},
+      {"DuplicateKey", labels(", \"route\": \"orders\""), "route"},
+      {"UnknownKey", "[{\"targets\": [], \"labels\": {\"route\": \"orders\"},\n \"lables\": {}}]",
+       "lables"},
+      {"NotUtf8", labels(", \"team\": \"\xff\xfe\""), "line"},
+      {"BadWeight", labels(", \"weight\": \"65536\""), "weight"},
+      {"WeightThatIsNoString", labels(", \"weight\": 5"), "weight"},
+      {"BadState", labels(", \"state\": \"up\""), "state"},
+      {"TargetWithoutPort", "[{\"targets\": [\"127.0.0.1\"], \"labels\": {\"route\": \"orders\"}}]",
+       "127.0.0.1"},
+      {"NothingButBraces", std::string(100'000, '['), "line"},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, BrokenDiscovery, ::testing::ValuesIn(broken_files()),
+                         [](const auto& file) { return std::string(file.param.name); });
+
+}  // namespace
+}  // namespace sallyport::test

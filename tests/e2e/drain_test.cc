@@ -1,0 +1,126 @@
+// SIGTERM: no new connections, those that are there end in order, exit status 0.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class Drain : public Scenario {};
+
+TEST_F(Drain, EndsIdleConnectionsWithCloseNotifyAndExitsWithZero) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Backend backend(echo());
+    start_for(backend);
+    TlsClient tls = connect();
+    ASSERT_TRUE(tls.echo("hello"));
+    gateway->signal(signal);
+    EXPECT_EQ(tls.receive_all(), "");
+    EXPECT_EQ(tls.end(), TlsEnd::kCloseNotify);
+    tls.close_notify();
+    EXPECT_EQ(gateway->ended(0), "");
+    EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "drain");
+    gateway.reset();
+  }
+}
+
+TEST_F(Drain, ExitsWithZeroWhenNobodyIsThere) {
+  Backend backend(echo());
+  start_for(backend);
+  gateway->signal(SIGTERM);
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+TEST_F(Drain, LetsATransferEndByItself) {
+  constexpr std::size_t kBytes = 8U << 20;
+  Backend backend(source(kBytes, 11));
+  start_for(backend, {"--drain-timeout", "60s"});
+  ClientOptions options = as(client);
+  options.socket_buffer = 8192;
+  TlsClient tls = connect(options);
+  std::string data = tls.receive(100'000);
+  gateway->signal(SIGTERM);
+  data += tls.receive_all();
+  EXPECT_EQ(data.size(), kBytes);
+  EXPECT_EQ(sha256_hex(data), sha256_hex(pseudo_random(kBytes, 11)));
+  EXPECT_EQ(tls.end(), TlsEnd::kCloseNotify);
+  tls.close_notify();
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+TEST_F(Drain, DoesNotWaitLongerThanItsTimeout) {
+  Backend backend(source(64U << 20, 12));
+  start_for(backend, {"--drain-timeout", "500ms"});
+  ClientOptions options = as(client);
+  options.socket_buffer = 4096;
+  TlsClient stuck = connect(options);
+  ASSERT_EQ(stuck.receive(1000).size(), 1000U);
+  gateway->signal(SIGTERM);
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+TEST_F(Drain, EndsHandshakesUnderWay) {
+  Backend backend(echo());
+  start_for(backend, {"--drain-timeout", "60s"});
+  const Fd half = connect_to(gateway->address());
+  send_all(half, std::string("\x16\x03\x01\x01\x00\x01", 6));
+  gateway->wait_metric("connections", {}, 1);
+  gateway->signal(SIGTERM);
+  std::string answer;
+  receive_all(half, answer);
+  EXPECT_EQ(gateway->ended(0), "");
+  EXPECT_EQ(gateway->wait_log({{"client", local_address(half).to_string()}}).at("reason"), "drain");
+  gateway.reset();
+}
+
+TEST_F(Drain, ASecondSignalEndsAtOnce) {
+  Backend backend(source(64U << 20, 13));
+  start_for(backend, {"--drain-timeout", "1h", "--drain-delay", "1h"});
+  ClientOptions options = as(client);
+  options.socket_buffer = 4096;
+  TlsClient stuck = connect(options);
+  ASSERT_EQ(stuck.receive(1000).size(), 1000U);
+  gateway->signal(SIGTERM);
+  wait_until("not ready", [&] { return !gateway->ready(); });
+  gateway->signal(SIGTERM);
+  gateway->process().wait();
+  EXPECT_EQ(sanitizer_report(gateway->process().err()), "");
+  gateway.reset();
+}
+
+TEST_F(Drain, DelayAcceptsWhileNotReady) {
+  Backend backend(echo());
+  start_for(backend, {"--drain-delay", "1h"});
+  gateway->signal(SIGTERM);
+  wait_until("not ready", [&] { return gateway->get("/readyz").status == 503; });
+  EXPECT_EQ(gateway->get("/healthz").status, 200);
+  EXPECT_TRUE(served());
+  gateway->signal(SIGTERM);
+  gateway->process().wait();
+  gateway.reset();
+}
+
+TEST_F(Drain, AcceptsNobodyOnceTheListenersAreClosed) {
+  Backend backend(source(64U << 20, 14));
+  start_for(backend, {"--drain-timeout", "1h"});
+  ClientOptions options = as(client);
+  options.socket_buffer = 4096;
+  TlsClient busy = connect(options);
+  ASSERT_EQ(busy.receive(1000).size(), 1000U);
+  gateway->signal(SIGTERM);
+  wait_until("connects are refused", [&] {
+    try {
+      connect_to(gateway->address());
+      return false;
+    } catch (const TestFailure&) {
+      return true;
+    }
+  });
+  busy.abrupt_close();
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+}  // namespace
+}  // namespace sallyport::test

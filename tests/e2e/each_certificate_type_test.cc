@@ -1,0 +1,106 @@
+// Each kind of key proves each side; chains go through intermediates, sent or kept in the bundle.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+struct Kind {
+  const char* name;
+  KeyType type;
+};
+constexpr Kind kKinds[] = {{"EcdsaP256", KeyType::kEcdsaP256},
+                           {"EcdsaP384", KeyType::kEcdsaP384},
+                           {"Rsa2048", KeyType::kRsa2048},
+                           {"Ed25519", KeyType::kEd25519}};
+
+class EachCertificateType : public Scenario,
+                            public ::testing::WithParamInterface<std::tuple<Kind, Kind>> {};
+
+TEST_P(EachCertificateType, ProvesItsSide) {
+  const auto [of_server, of_client] = GetParam();
+  root = TestAuthority("Mesh Root", of_client.type);
+  server = root.issue({.dns = {"orders.example.org"}, .key_type = of_server.type});
+  client = root.issue({.spiffe = {kWeb}, .key_type = of_client.type});
+  Backend backend(echo());
+  start_for(backend);
+  EXPECT_TRUE(served());
+  EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("identity"), kWeb);
+}
+
+INSTANTIATE_TEST_SUITE_P(Pairs, EachCertificateType,
+                         ::testing::Combine(::testing::ValuesIn(kKinds),
+                                            ::testing::ValuesIn(kKinds)),
+                         [](const auto& pair) {
+                           return std::string("Server") + std::get<0>(pair.param).name + "Client" +
+                                  std::get<1>(pair.param).name;
+                         });
+
+using Certificates = Scenario;
+
+TEST_F(Certificates, ServesRsaAndEcdsaClientsFromAPairOfEach) {
+  const TestCertificate rsa =
+      root.issue({.dns = {"orders.example.org"}, .key_type = KeyType::kRsa2048});
+  Backend backend(echo());
+  start_for(backend, {"--cert", dir.write("ec.pem", server.chain_pem), "--key",
+                      dir.write_secret("ec.key", server.key_pem), "--cert",
+                      dir.write("rsa.pem", rsa.chain_pem), "--key",
+                      dir.write_secret("rsa.key", rsa.key_pem)});
+  for (const auto& [algorithms, serial] :
+       {std::pair{"ECDSA+SHA256", server.serial}, std::pair{"RSA-PSS+SHA256", rsa.serial}}) {
+    ClientOptions options =
+        as(algorithms[0] == 'E' ? client
+                                : root.issue({.spiffe = {kWeb}, .key_type = KeyType::kRsa2048}));
+    options.signature_algorithms = algorithms;
+    // The mesh's own CA signs with ECDSA, which an RSA-only client would not accept in a chain.
+    options.trust_pem.reset();
+    TlsClient tls = connect(options);
+    ASSERT_TRUE(tls.connected()) << algorithms << " " << tls.tls_error();
+    EXPECT_EQ(tls.server_serial(), serial) << algorithms;
+  }
+}
+
+TEST_F(Certificates, AcceptsAChainThroughASentIntermediate) {
+  const TestAuthority issuing = root.intermediate();
+  Backend backend(echo());
+  start_for(backend);
+  EXPECT_TRUE(served(as(issuing.issue({.spiffe = {kWeb}}))));
+}
+
+TEST_F(Certificates, BuildsAChainWithAnIntermediateFromTheBundle) {
+  const TestAuthority issuing = root.intermediate();
+  TestCertificate bare = issuing.issue({.spiffe = {kWeb}});
+  bare.chain_pem = bare.cert_pem;
+  Backend backend(echo());
+  start_for(backend, {"--ca", dir.write("ca.pem", root.cert_pem() + issuing.cert_pem())});
+  EXPECT_TRUE(served(as(bare)));
+}
+
+TEST_F(Certificates, DoNotAnchorAtAnIntermediateOfTheBundle) {
+  const TestAuthority stranger("Other Root");
+  const TestAuthority issuing = stranger.intermediate();
+  Backend backend(echo());
+  start_for(backend, {"--ca", dir.write("ca.pem", root.cert_pem() + issuing.cert_pem())});
+  expect_refused(as(issuing.issue({.spiffe = {kWeb}})), "certificate_authority_invalid",
+                 kUnknownCa);
+}
+
+TEST_F(Certificates, WithoutExtendedKeyUsagePass) {
+  Backend backend(echo());
+  start_for(backend);
+  EXPECT_TRUE(served(as(root.issue({.spiffe = {kWeb}, .eku = Eku::kAbsent}))));
+}
+
+TEST_F(Certificates, OfAScopedBundleVouchForTheirTrustDomainOnly) {
+  const TestAuthority partner("Partner Root");
+  Backend backend(echo());
+  start_for(backend, {"--ca", "example.org=" + dir.write("a.pem", root.cert_pem()).string(), "--ca",
+                      "partner.org=" + dir.write("b.pem", partner.cert_pem()).string(), "--allow",
+                      "spiffe://example.org/**", "--allow", "spiffe://partner.org/**"});
+  EXPECT_TRUE(served());
+  EXPECT_TRUE(served(as(partner.issue({.spiffe = {"spiffe://partner.org/billing"}}))));
+  expect_refused(as(partner.issue({.spiffe = {kWeb}})), "certificate_authority_invalid",
+                 kUnknownCa);
+}
+
+}  // namespace
+}  // namespace sallyport::test

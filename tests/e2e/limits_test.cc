@@ -1,0 +1,84 @@
+// At its limits the gateway says so before any cryptography, and serves again once there is room.
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class Limits : public Scenario {};
+
+TEST_F(Limits, OnConnectionsShedsInPlaintextBeforeAnyCrypto) {
+  Backend backend(echo());
+  start_for(backend, {"--max-connections", "2"});
+  TlsClient one = connect();
+  TlsClient two = connect();
+  ASSERT_TRUE(one.echo("one"));
+  ASSERT_TRUE(two.echo("two"));
+  {
+    const Fd third = connect_to(gateway->address());
+    std::string answer;
+    receive_all(third, answer);
+    EXPECT_EQ(answer, std::string("\x15\x03\x03\x00\x02\x02\x50", 7));
+    EXPECT_EQ(gateway->wait_log({{"client", local_address(third).to_string()}}).at("reason"),
+              "shed");
+  }
+  TlsClient fourth = connect();
+  EXPECT_FALSE(fourth.connected());
+  EXPECT_EQ(fourth.alert().value_or(-1), kInternalError);
+  gateway->wait_metric("connections_closed_total", {{"reason", "shed"}}, 2);
+  EXPECT_EQ(gateway->metrics().sum("connections"), 2);
+
+  one.close_notify();
+  one.receive_all();
+  one.abrupt_close();
+  EXPECT_TRUE(eventually([&] { return bool{served()}; }));
+  EXPECT_TRUE(two.echo("still here"));
+}
+
+TEST_F(Limits, OnHandshakesInFlightDoNotTouchEstablishedConnections) {
+  Backend backend(echo());
+  start_for(backend, {"--shards", "1", "--max-handshakes", "2", "--handshake-timeout", "2s"});
+  TlsClient live = connect();
+  ASSERT_TRUE(live.echo("hello"));
+  std::vector<Fd> halves;
+  for (int i = 0; i < 12; ++i) {
+    halves.push_back(connect_to(gateway->address()));
+    send_all(halves.back(), std::string("\x16\x03\x01\x01\x00\x01", 6));
+  }
+  EXPECT_TRUE(live.echo(pseudo_random(100'000, 15)));
+  // All of them end, by being shed or by the timeout, and none is served.
+  const std::vector<LogLine> lines = gateway->wait_logs(12);
+  int shed = 0;
+  for (const LogLine& line : lines) {
+    const std::string& reason = line.at("reason");
+    EXPECT_TRUE(reason == "shed" || reason == "handshake_timeout") << reason;
+    if (reason == "shed") ++shed;
+  }
+  EXPECT_GE(shed, 1);
+  EXPECT_TRUE(served());
+}
+
+TEST_F(Limits, LogsTheMaximumAtTheStart) {
+  Backend backend(echo());
+  start_for(backend);
+  gateway->wait_err({"connections"});
+}
+
+TEST_F(Limits, SurvivesRunningOutOfDescriptors) {
+  Backend backend(echo());
+  discover({backend.address()});
+  std::vector<std::string> command{"/bin/sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\"",
+                                   sallyport_program()};
+  const std::vector<std::string> all = flags({"--shards", "1"});
+  command.insert(command.end(), all.begin(), all.end());
+  gateway = std::make_unique<Gateway>(Gateway::Command{command});
+  // More than it can hold: some are served, the rest shed or left waiting, and it recovers.
+  {
+    std::vector<Fd> many;
+    for (int i = 0; i < 120; ++i) many.push_back(connect_to(gateway->address()));
+    EXPECT_TRUE(gateway->process().running());
+  }
+  EXPECT_TRUE(eventually([&] { return bool{served()}; }));
+}
+
+}  // namespace
+}  // namespace sallyport::test

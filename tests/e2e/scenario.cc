@@ -1,0 +1,107 @@
+#include "tests/e2e/scenario.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sallyport::test {
+
+std::vector<std::string> Scenario::flags(std::vector<std::string> given) {
+  const auto has = [&](const char* flag) { return std::ranges::count(given, flag) > 0; };
+  std::vector<std::string> all;
+  const auto add = [&](std::string flag, std::string value) {
+    all.push_back(std::move(flag));
+    all.push_back(std::move(value));
+  };
+  if (!has("--listen")) add("--listen", "127.0.0.1:0");
+  if (!has("--admin")) add("--admin", "127.0.0.1:0");
+  if (!has("--cert")) {
+    add("--cert", dir.write("gateway.pem", server.chain_pem));
+    add("--key", dir.write_secret("gateway.key", server.key_pem));
+  }
+  if (!has("--ca")) add("--ca", dir.write("ca.pem", root.cert_pem()));
+  if (!has("--discovery")) add("--discovery", dir / "discovery.json");
+  if (!has("--allow") && !has("--allow-any-verified") && !has("--policy")) {
+    add("--allow", "spiffe://example.org/**");
+  }
+  if (!has("--drain-timeout")) add("--drain-timeout", "5s");
+  all.insert(all.end(), given.begin(), given.end());
+  return all;
+}
+
+void Scenario::discover(const std::vector<std::string>& targets) {
+  discover({DiscoveryGroup{targets, {{"route", "orders"}}}});
+}
+
+void Scenario::discover(const std::vector<DiscoveryGroup>& groups) {
+  dir.replace("discovery.json", discovery_json(groups));
+}
+
+Gateway& Scenario::start(const std::vector<std::string>& given) {
+  gateway = std::make_unique<Gateway>(flags(given));
+  return *gateway;
+}
+
+Gateway& Scenario::start_for(const Backend& backend, const std::vector<std::string>& given) {
+  discover({backend.address()});
+  return start(given);
+}
+
+ClientOptions Scenario::as(const TestCertificate& certificate) const {
+  return {.certificate = certificate, .trust_pem = root.cert_pem(), .sni = "orders.example.org"};
+}
+
+::testing::AssertionResult Scenario::served(ClientOptions options) const {
+  TlsClient tls = connect(std::move(options));
+  if (tls.connected() && tls.echo("ping")) {
+    tls.close_notify();
+    tls.receive_all();
+    if (tls.end() == TlsEnd::kCloseNotify) return ::testing::AssertionSuccess();
+  }
+  return ::testing::AssertionFailure() << "not served: end " << to_string(tls.end()) << ", alert "
+                                       << tls.alert().value_or(-1) << " " << tls.tls_error();
+}
+
+void Scenario::expect_refused(ClientOptions options, const std::string& word, int alert) {
+  const double before = gateway->metrics().sum("tls_handshakes_total", {{"result", word}});
+  {
+    TlsClient tls = connect(std::move(options));
+    EXPECT_EQ(tls.receive(1), "");
+    EXPECT_EQ(tls.end(), TlsEnd::kAlert) << to_string(tls.end()) << " " << tls.tls_error();
+    EXPECT_EQ(tls.alert().value_or(-1), alert);
+    const LogLine line = gateway->wait_log({{"client", tls.local_address()}});
+    EXPECT_EQ(line.contains("reason") ? line.at("reason") : "", word)
+        << (line.contains("detail") ? line.at("detail") : "");
+  }
+  gateway->wait_metric("tls_handshakes_total", {{"result", word}}, before + 1);
+  gateway->wait_metric("connections_closed_total", {{"reason", word}}, before + 1);
+}
+
+double Scenario::reloads(const std::string& result, const std::string& source) const {
+  Metrics::Labels labels{{"result", result}};
+  if (!source.empty()) labels["source"] = source;
+  return gateway->metrics().sum("config_reloads_total", labels);
+}
+
+void Scenario::wait_reload(const std::string& result, double before,
+                           const std::string& source) const {
+  wait_until("a reload ends in " + result, [&] { return reloads(result, source) > before; });
+}
+
+void Scenario::TearDown() {
+  finish();
+}
+
+void Scenario::finish() {
+  if (!gateway) return;
+  // Both ends of every connection are gone by now: one that stays has been forgotten.
+  if (gateway->process().running()) {
+    double open = -1;
+    const bool all_closed =
+        eventually([&] { return (open = gateway->metrics().sum("connections")) == 0; });
+    EXPECT_TRUE(all_closed) << open << " connections are left";
+  }
+  EXPECT_EQ(gateway->stop(), "");
+  gateway.reset();
+}
+
+}  // namespace sallyport::test
