@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -60,7 +61,8 @@ class Balancer {
   Balancer(const Balancer&) = delete;
   Balancer& operator=(const Balancer&) = delete;
 
-  // Takes over a new generation; cheap, routes are reworked when next picked from.
+  // Takes over a new generation: one pass over the endpoints of the routes in use, and the counts
+  // of those that stay are kept.
   void update(EndpointSet::Pointer endpoints);
 
   // An endpoint of the route that is not in `tried`; nullopt: there is none.
@@ -75,11 +77,18 @@ class Balancer {
   std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;
 
  private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>{}(text);
+    }
+  };
+
   RouteBalance* current(std::string_view route);
 
   EndpointSet::Pointer endpoints_;
   std::mt19937_64 random_;
-  std::unordered_map<std::string, std::unique_ptr<RouteBalance>> routes_;
+  std::unordered_map<std::string, std::unique_ptr<RouteBalance>, Hash, std::equal_to<>> routes_;
 };
 
 }  // namespace sallyport::gateway

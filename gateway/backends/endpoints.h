@@ -31,8 +31,15 @@ struct Endpoint {
 };
 
 struct RouteEndpoints {
+  // What balancing needs of an endpoint, side by side for a quick pass over all of them.
+  struct Brief {
+    std::uint64_t id;
+    std::uint32_t weight;  // 0 = takes no new connections, for whatever reason
+  };
+
   std::string name;
   std::vector<std::shared_ptr<const Endpoint>> endpoints;  // sorted by id
+  std::vector<Brief> briefs;                               // of endpoints, same order
   std::vector<std::string> unresolved;                     // targets whose name has no address yet
 
   std::size_t usable() const;  // that take new connections

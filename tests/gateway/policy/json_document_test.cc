@@ -98,9 +98,9 @@ TEST(JsonDocument, LimitsDepthAndSize) {
 
 TEST(JsonDocument, ReadsLargeObjects) {
   std::string text = "{";
-  for (int i = 0; i < 100'000; ++i) text += "\"key" + std::to_string(i) + "\": \"v\",\n";
+  for (int i = 0; i < 20'000; ++i) text += "\"key" + std::to_string(i) + "\": \"v\",\n";
   text += "\"key5\": \"v\"}";
-  EXPECT_EQ(error_of(text), "f:100001: key5: duplicate key, already given on line 6");
+  EXPECT_EQ(error_of(text), "f:20001: key5: duplicate key, already given on line 6");
 }
 
 }  // namespace

@@ -203,17 +203,17 @@ TEST(IdentityPattern, CoversAgreesWithMatchingOverAllSmallPatterns) {
   }
   identities.emplace_back("z.b.a.c");
 
-  for (const std::string& wide_text : patterns) {
-    const IdentityPattern wide = pattern(wide_text);
-    for (const std::string& narrow_text : patterns) {
-      const IdentityPattern narrow = pattern(narrow_text);
+  std::vector<IdentityPattern> parsed;
+  for (const std::string& text : patterns) parsed.push_back(pattern(text));
+  for (const IdentityPattern& wide : parsed) {
+    for (const IdentityPattern& narrow : parsed) {
       bool contained = true;
       for (const std::string& id : identities) {
         const bool in_narrow = narrow.matches_spiffe(id) || narrow.matches_dns(id);
         const bool in_wide = wide.matches_spiffe(id) || wide.matches_dns(id);
         contained = contained && (!in_narrow || in_wide);
       }
-      EXPECT_EQ(wide.covers(narrow), contained) << wide_text << " over " << narrow_text;
+      EXPECT_EQ(wide.covers(narrow), contained) << wide.text() << " over " << narrow.text();
     }
   }
 }
@@ -222,7 +222,7 @@ TEST(IdentityPattern, ParsingItsOwnTextChangesNothing) {
   std::mt19937 random(7);
   constexpr std::string_view kAlphabet = "aB.*/-:_%sdnpife";
   int parsed_count = 0;
-  for (int i = 0; i < 200'000; ++i) {
+  for (int i = 0; i < 50'000; ++i) {
     std::string text = random() % 2 ? "spiffe://t" : "dns:";
     for (unsigned n = random() % 10; n > 0; --n) text += kAlphabet[random() % kAlphabet.size()];
     const auto first = IdentityPattern::parse(text);

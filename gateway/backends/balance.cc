@@ -1,0 +1,314 @@
+#include "gateway/backends/balance.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "iouring/invariant.h"
+
+namespace sallyport::gateway {
+namespace {
+
+constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
+// What a pick costs an endpoint of weight 1 in round-robin's virtual time. Large, so that dividing
+// by 65535 rounds by nothing that shows; small, so that differences of times stay signed.
+constexpr std::uint64_t kOneTurn = std::uint64_t{1} << 56;
+// Turns handed out by picking come after those drawn by chance for new endpoints.
+constexpr std::uint64_t kFirstTurn = std::uint64_t{1} << 32;
+constexpr int kDraws = 16;
+
+bool contains(const Tried& tried, std::uint64_t id) {
+  return std::ranges::find(tried, id) != tried.end();
+}
+
+// Virtual time wraps around; compared values are close to each other.
+bool before(std::uint64_t a, std::uint64_t b) {
+  return static_cast<std::int64_t>(a - b) < 0;
+}
+
+}  // namespace
+
+// Turns and counts of one route. Slots mirror the endpoints of the current generation; those that
+// take new connections are also in `order_`, a heap with the next one to pick on top (power-of-two
+// needs no order and leaves it as it is).
+class RouteBalance {
+ public:
+  explicit RouteBalance(std::mt19937_64& random) : random_(&random) {}
+
+  // `endpoints` lives until the next call; null: the route is gone.
+  void update(const RouteEndpoints* endpoints);
+  std::optional<Pick> pick(Balance method, const Tried& tried);
+  void release(std::uint64_t id) noexcept;
+
+  std::size_t usable() const { return order_.size(); }
+  std::size_t outstanding() const { return outstanding_; }
+  std::size_t in_use(std::uint64_t id) const {
+    const Slot* slot = find(id);
+    return slot ? slot->in_use : 0;
+  }
+
+ private:
+  struct Slot {
+    std::uint64_t id = 0;
+    std::uint64_t pass = 0;  // round-robin: virtual time of the next pick
+    std::uint64_t turn = 0;  // of the last pick; the lower one goes first among equals
+    std::uint32_t weight = 0;
+    std::uint32_t in_use = 0;
+    std::uint32_t place = kNowhere;  // in order_
+  };
+
+  const Slot* find(std::uint64_t id) const;
+  Slot* find(std::uint64_t id) { return const_cast<Slot*>(std::as_const(*this).find(id)); }
+  std::uint32_t draw(std::size_t count);
+
+  // Which of two has fewer connections for its weight, if one has.
+  static int compare_load(const Slot& a, const Slot& b);
+  bool goes_first(const Slot& a, const Slot& b) const;
+
+  void build_order();
+  void put(std::size_t place, std::uint32_t index);
+  void sift_up(std::size_t place);
+  void sift_down(std::size_t place);
+  void moved(std::size_t place);
+  void take_out(std::size_t place);
+
+  Slot* first(const Tried& tried);
+  Slot* better_of_two(const Tried& tried);
+
+  std::mt19937_64* random_;
+  const RouteEndpoints* endpoints_ = nullptr;
+  std::vector<Slot> slots_;           // sorted by id
+  std::vector<std::uint32_t> order_;  // indexes of slots
+  Balance method_ = Balance::kRoundRobin;
+  std::uint64_t now_ = 0;  // virtual time of the last pick
+  std::uint64_t next_turn_ = kFirstTurn;
+  std::size_t outstanding_ = 0;
+};
+
+void RouteBalance::update(const RouteEndpoints* endpoints) {
+  endpoints_ = endpoints;
+  std::vector<Slot> before_update = std::exchange(slots_, {});
+  if (endpoints) slots_.reserve(endpoints->briefs.size());
+  auto old = before_update.begin();
+  for (std::size_t i = 0; endpoints && i < endpoints->briefs.size(); ++i) {
+    const RouteEndpoints::Brief& brief = endpoints->briefs[i];
+    while (old != before_update.end() && old->id < brief.id) ++old;
+    const bool known = old != before_update.end() && old->id == brief.id;
+    Slot slot = known ? *old : Slot{.id = brief.id, .turn = draw(kFirstTurn)};
+    // Half a stride ahead, so that a newcomer is in the middle of its share and not owed any.
+    if (brief.weight > 0 && slot.weight != brief.weight)
+      slot.pass = now_ + kOneTurn / brief.weight / 2;
+    slot.weight = brief.weight;
+    slot.place = kNowhere;
+    slots_.push_back(slot);
+  }
+  build_order();
+}
+
+std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried) {
+  if (method != method_) {
+    method_ = method;
+    build_order();
+  }
+  Slot* slot = method == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+  if (!slot) return std::nullopt;
+  if (before(now_, slot->pass)) now_ = slot->pass;
+  slot->pass += kOneTurn / slot->weight;
+  slot->turn = next_turn_++;
+  slot->in_use += 1;
+  outstanding_ += 1;
+  moved(slot->place);
+  const auto index = static_cast<std::size_t>(slot - slots_.data());
+  return Pick{endpoints_->endpoints[index], InUse(this, slot->id)};
+}
+
+void RouteBalance::release(std::uint64_t id) noexcept {
+  iouring::invariant(outstanding_ > 0, "every connection in use was counted");
+  outstanding_ -= 1;
+  Slot* slot = find(id);
+  if (!slot) return;  // its endpoint is gone
+  iouring::invariant(slot->in_use > 0, "every connection of an endpoint was counted");
+  slot->in_use -= 1;
+  if (slot->place != kNowhere) moved(slot->place);
+}
+
+const RouteBalance::Slot* RouteBalance::find(std::uint64_t id) const {
+  const auto found = std::ranges::lower_bound(slots_, id, {}, &Slot::id);
+  return found == slots_.end() || found->id != id ? nullptr : &*found;
+}
+
+// Evenly from [0, count), the same with every standard library.
+std::uint32_t RouteBalance::draw(std::size_t count) {
+  const auto wide = static_cast<unsigned __int128>((*random_)()) * count;
+  return static_cast<std::uint32_t>(wide >> 64);
+}
+
+int RouteBalance::compare_load(const Slot& a, const Slot& b) {
+  const std::uint64_t load_a = (std::uint64_t{a.in_use} + 1) * b.weight;
+  const std::uint64_t load_b = (std::uint64_t{b.in_use} + 1) * a.weight;
+  return load_a < load_b ? -1 : load_a > load_b ? 1 : 0;
+}
+
+bool RouteBalance::goes_first(const Slot& a, const Slot& b) const {
+  if (method_ == Balance::kRoundRobin) {
+    if (a.pass != b.pass) return before(a.pass, b.pass);
+  } else if (const int load = compare_load(a, b); load != 0) {
+    return load < 0;
+  }
+  if (a.turn != b.turn) return a.turn < b.turn;
+  return a.id < b.id;
+}
+
+void RouteBalance::build_order() {
+  order_.clear();
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].weight == 0) continue;
+    order_.push_back(i);
+    slots_[i].place = static_cast<std::uint32_t>(order_.size() - 1);
+  }
+  if (method_ == Balance::kPowerOfTwo) return;
+  for (std::size_t place = order_.size() / 2; place > 0; --place) sift_down(place - 1);
+}
+
+void RouteBalance::put(std::size_t place, std::uint32_t index) {
+  order_[place] = index;
+  slots_[index].place = static_cast<std::uint32_t>(place);
+}
+
+void RouteBalance::sift_up(std::size_t place) {
+  const std::uint32_t index = order_[place];
+  while (place > 0) {
+    const std::size_t parent = (place - 1) / 2;
+    if (!goes_first(slots_[index], slots_[order_[parent]])) break;
+    put(place, order_[parent]);
+    place = parent;
+  }
+  put(place, index);
+}
+
+void RouteBalance::sift_down(std::size_t place) {
+  const std::uint32_t index = order_[place];
+  while (true) {
+    std::size_t child = 2 * place + 1;
+    if (child >= order_.size()) break;
+    const bool right =
+        child + 1 < order_.size() && goes_first(slots_[order_[child + 1]], slots_[order_[child]]);
+    child += right ? 1 : 0;
+    if (!goes_first(slots_[order_[child]], slots_[index])) break;
+    put(place, order_[child]);
+    place = child;
+  }
+  put(place, index);
+}
+
+void RouteBalance::moved(std::size_t place) {
+  if (method_ == Balance::kPowerOfTwo) return;
+  const std::uint32_t index = order_[place];
+  sift_up(place);
+  sift_down(slots_[index].place);
+}
+
+void RouteBalance::take_out(std::size_t place) {
+  slots_[order_[place]].place = kNowhere;
+  const std::uint32_t last = order_.back();
+  order_.pop_back();
+  if (place == order_.size()) return;
+  put(place, last);
+  moved(place);
+}
+
+RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
+  std::vector<std::uint32_t> aside;
+  while (!order_.empty() && contains(tried, slots_[order_.front()].id)) {
+    aside.push_back(order_.front());
+    take_out(0);
+  }
+  Slot* found = order_.empty() ? nullptr : &slots_[order_.front()];
+  for (const std::uint32_t index : aside) {
+    order_.push_back(index);
+    sift_up(order_.size() - 1);
+  }
+  return found;
+}
+
+RouteBalance::Slot* RouteBalance::better_of_two(const Tried& tried) {
+  std::array<Slot*, 2> drawn{};
+  std::size_t count = 0;
+  const auto take = [&](std::uint32_t index) {
+    Slot* slot = &slots_[index];
+    if (slot != drawn[0] && !contains(tried, slot->id)) drawn[count++] = slot;
+  };
+  for (int i = 0; i < kDraws && count < 2 && !order_.empty(); ++i)
+    take(order_[draw(order_.size())]);
+  // Chance found no two: there may be none, or all but a few were tried.
+  if (count < 2 && !order_.empty()) {
+    const std::size_t start = draw(order_.size());
+    for (std::size_t i = 0; i < order_.size() && count < 2; ++i) {
+      take(order_[(start + i) % order_.size()]);
+    }
+  }
+  if (count < 2) return drawn[0];
+  return compare_load(*drawn[1], *drawn[0]) < 0 ? drawn[1] : drawn[0];
+}
+
+InUse::InUse(InUse&& other) noexcept
+    : route_(std::exchange(other.route_, nullptr)), endpoint_id_(other.endpoint_id_) {}
+
+InUse& InUse::operator=(InUse&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  route_ = std::exchange(other.route_, nullptr);
+  endpoint_id_ = other.endpoint_id_;
+  return *this;
+}
+
+void InUse::release() noexcept {
+  if (RouteBalance* route = std::exchange(route_, nullptr)) route->release(endpoint_id_);
+}
+
+Balancer::Balancer(std::uint64_t seed) : random_(seed) {}
+
+Balancer::~Balancer() {
+  for (const auto& [name, route] : routes_) {
+    iouring::invariant(route->outstanding() == 0, "no connection outlives its balancer",
+                       static_cast<long long>(route->outstanding()), 0);
+  }
+}
+
+void Balancer::update(EndpointSet::Pointer endpoints) {
+  for (auto route = routes_.begin(); route != routes_.end();) {
+    const RouteEndpoints* found = endpoints ? endpoints->find(route->first) : nullptr;
+    route->second->update(found);
+    const bool forget = !found && route->second->outstanding() == 0;
+    route = forget ? routes_.erase(route) : std::next(route);
+  }
+  endpoints_ = std::move(endpoints);
+}
+
+RouteBalance* Balancer::current(std::string_view name) {
+  if (const auto known = routes_.find(name); known != routes_.end()) return known->second.get();
+  const RouteEndpoints* found = endpoints_ ? endpoints_->find(name) : nullptr;
+  if (!found) return nullptr;
+  auto route = std::make_unique<RouteBalance>(random_);
+  route->update(found);
+  return routes_.emplace(name, std::move(route)).first->second.get();
+}
+
+std::optional<Pick> Balancer::pick(std::string_view route, Balance method, const Tried& tried) {
+  RouteBalance* balance = current(route);
+  if (!balance) return std::nullopt;
+  return balance->pick(method, tried);
+}
+
+std::size_t Balancer::usable(std::string_view route) {
+  const RouteBalance* balance = current(route);
+  return balance ? balance->usable() : 0;
+}
+
+std::size_t Balancer::in_use(std::string_view route, std::uint64_t endpoint_id) const {
+  const auto known = routes_.find(route);
+  return known == routes_.end() ? 0 : known->second->in_use(endpoint_id);
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,107 @@
+#include "gateway/backends/endpoints.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "iouring/invariant.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// The endpoints of a route in the previous generation, by place.
+class Known {
+ public:
+  explicit Known(const RouteEndpoints* previous) {
+    if (!previous) return;
+    by_place_.reserve(previous->endpoints.size());
+    for (const auto& endpoint : previous->endpoints) {
+      by_place_.emplace(place(endpoint->target, endpoint->address), endpoint);
+    }
+  }
+
+  std::shared_ptr<const Endpoint> find(const std::string& target,
+                                       const iouring::SocketAddress& address) const {
+    const auto found = by_place_.find(place(target, address));
+    return found == by_place_.end() ? nullptr : found->second;
+  }
+
+ private:
+  static std::string place(const std::string& target, const iouring::SocketAddress& address) {
+    std::string key(reinterpret_cast<const char*>(address.data()), address.size());
+    return key + target;
+  }
+
+  std::unordered_map<std::string, std::shared_ptr<const Endpoint>> by_place_;
+};
+
+// What the target stands for now; empty: a name that has no address.
+std::vector<iouring::SocketAddress> addresses_of(const Target& target,
+                                                 const Resolutions& resolutions) {
+  if (target.kind != Target::Kind::kName) {
+    const auto address = iouring::SocketAddress::parse(target.canonical());
+    iouring::invariant(address.has_value(), "a canonical target is a socket address");
+    return {*address};
+  }
+  const auto found = resolutions.find(target.host);
+  if (found == resolutions.end()) return {};
+  std::vector<iouring::SocketAddress> addresses = found->second.addresses;
+  for (auto& address : addresses) address = address.with_port(target.port);
+  return addresses;
+}
+
+}  // namespace
+
+std::size_t RouteEndpoints::usable() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(briefs, [](const Brief& brief) { return brief.weight > 0; }));
+}
+
+EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolutions& resolutions,
+                                        const EndpointSet* previous) {
+  std::shared_ptr<EndpointSet> set(new EndpointSet);
+  set->next_id_ = previous ? previous->next_id_ : 1;
+  set->routes_.reserve(discovery.routes.size());
+  for (const DiscoveredRoute& discovered : discovery.routes) {
+    RouteEndpoints& route = set->routes_.emplace_back();
+    route.name = discovered.name;
+    route.endpoints.reserve(discovered.targets.size());
+    const Known known(previous ? previous->find(discovered.name) : nullptr);
+    for (const DiscoveredTarget& target : discovered.targets) {
+      const auto addresses = addresses_of(target.target, resolutions);
+      if (addresses.empty()) route.unresolved.push_back(target.text);
+      for (const iouring::SocketAddress& address : addresses) {
+        auto before = known.find(target.text, address);
+        if (before && *before->labels == *target.labels) {
+          route.endpoints.push_back(std::move(before));
+          continue;
+        }
+        const std::uint64_t id = before ? before->id : set->next_id_++;
+        route.endpoints.push_back(
+            std::make_shared<const Endpoint>(Endpoint{id, address, target.text, target.labels}));
+      }
+    }
+    std::ranges::sort(route.endpoints, {}, [](const auto& endpoint) { return endpoint->id; });
+    route.briefs.reserve(route.endpoints.size());
+    for (const auto& endpoint : route.endpoints) {
+      route.briefs.push_back(
+          {endpoint->id, endpoint->takes_new_connections() ? endpoint->weight() : 0});
+    }
+  }
+  for (std::size_t i = 0; i < set->routes_.size(); ++i) set->by_name_[set->routes_[i].name] = i;
+  return set;
+}
+
+const RouteEndpoints* EndpointSet::find(std::string_view route) const {
+  const auto found = by_name_.find(route);
+  return found == by_name_.end() ? nullptr : &routes_[found->second];
+}
+
+std::size_t EndpointSet::usable() const {
+  std::size_t sum = 0;
+  for (const RouteEndpoints& route : routes_) sum += route.usable();
+  return sum;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,243 @@
+#include "gateway/backends/dial.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iouring/cancel.h"
+#include "iouring/deadline.h"
+#include "iouring/file_descriptor.h"
+#include "tests/support/temp_dir.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using iouring::FileDescriptor;
+using iouring::Task;
+using DialResult = std::expected<Dialed, DialFailure>;
+
+// A backend on an address of the loopback that the kernel chooses.
+class Backend {
+ public:
+  enum Kind {
+    kListens,
+    kRefuses,  // bound, so nobody else gets the port, but not listening
+    kSilent,   // its backlog is full: a connect waits until it gives up
+  };
+
+  explicit Backend(Kind kind, int family = AF_INET)
+      : socket_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(sockaddr_in);
+    storage.ss_family = static_cast<sa_family_t>(family);
+    if (family == AF_INET) {
+      reinterpret_cast<sockaddr_in&>(storage).sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    } else {
+      reinterpret_cast<sockaddr_in6&>(storage).sin6_addr = in6addr_loopback;
+      size = sizeof(sockaddr_in6);
+    }
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
+    if (::bind(socket_.get(), address, size) != 0) return;
+    if (kind != kRefuses && ::listen(socket_.get(), kind == kSilent ? 0 : 64) != 0) return;
+    ::getsockname(socket_.get(), address, &size);
+    target = iouring::SocketAddress(address, size).to_string();
+    // Linux queues one more than the backlog says; the rest waits in SYN_SENT.
+    for (int i = 0; kind == kSilent && i < 4; ++i) {
+      fill_.emplace_back(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      ::connect(fill_.back().get(), address, size);
+    }
+  }
+
+  std::string target;  // empty: this host has no such address
+
+ private:
+  FileDescriptor socket_;
+  std::vector<FileDescriptor> fill_;
+};
+
+EndpointSet::Pointer set_of(const std::vector<std::string>& targets) {
+  std::string text = "[{\"labels\": {\"route\": \"r\"}, \"targets\": [";
+  for (const std::string& target : targets)
+    text += (&target == &targets[0] ? "\"" : ",\"") + target + "\"";
+  const auto discovery = parse_discovery(text + "]}]", "d.json");
+  EXPECT_TRUE(discovery) << discovery.error().to_string();
+  return EndpointSet::build(*discovery, {}, nullptr);
+}
+
+Task<void> dial_into(iouring::Ring& ring, Balancer& balancer, const Route& route,
+                     std::chrono::milliseconds timeout, std::optional<DialResult>& result) {
+  result.emplace(co_await dial(ring, balancer, route, timeout));
+}
+
+Task<void> dial_until_cancelled(iouring::Ring& ring, Balancer& balancer, const Route& route,
+                                std::chrono::milliseconds until,
+                                std::optional<DialResult>& result) {
+  iouring::CancelScope scope;
+  iouring::Deadline deadline(ring, scope);
+  if (until.count() == 0) {
+    scope.cancel();
+  } else {
+    deadline.arm(until);
+  }
+  co_await iouring::in_scope(scope, dial_into(ring, balancer, route, 60s, result));
+}
+
+class Dial : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto created = iouring::Ring::create();
+    ASSERT_TRUE(created) << created.error().what;
+    ring_ = std::move(*created);
+    route_.name = "r";
+    route_.allow_any_verified = true;
+  }
+
+  DialResult dial_to(const std::vector<std::string>& targets,
+                     std::chrono::milliseconds timeout = 60s) {
+    balancer_.update(set_of(targets));
+    std::optional<DialResult> result;
+    ring_->run(dial_into(*ring_, balancer_, route_, timeout, result));
+    return std::move(*result);
+  }
+
+  std::unique_ptr<iouring::Ring> ring_;
+  Balancer balancer_{1};
+  Route route_;
+};
+
+TEST_F(Dial, ConnectsAndCountsTheConnection) {
+  const Backend backend(Backend::kListens);
+  DialResult dialed = dial_to({backend.target});
+  ASSERT_TRUE(dialed);
+  EXPECT_EQ(dialed->endpoint->target, backend.target);
+  EXPECT_EQ(dialed->socket.peer_address()->to_string(), backend.target);
+  EXPECT_EQ(dialed->attempts, 1u);
+  EXPECT_EQ(balancer_.in_use("r", dialed->endpoint->id), 1u);
+  dialed->in_use.release();
+  EXPECT_EQ(balancer_.in_use("r", dialed->endpoint->id), 0u);
+}
+
+TEST_F(Dial, SetsNoDelayAndKeepalive) {
+  const Backend backend(Backend::kListens);
+  const DialResult dialed = dial_to({backend.target});
+  ASSERT_TRUE(dialed);
+  EXPECT_EQ(dialed->socket.get_option(IPPROTO_TCP, TCP_NODELAY), 1);
+  EXPECT_EQ(dialed->socket.get_option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(dialed->socket.get_option(IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_EQ(dialed->socket.get_option(IPPROTO_TCP, TCP_KEEPINTVL), 10);
+  EXPECT_EQ(dialed->socket.get_option(IPPROTO_TCP, TCP_KEEPCNT), 6);
+}
+
+TEST_F(Dial, ConnectsOverIpv6) {
+  const Backend backend(Backend::kListens, AF_INET6);
+  if (backend.target.empty()) GTEST_SKIP() << "this host has no IPv6 loopback";
+  const DialResult dialed = dial_to({backend.target});
+  ASSERT_TRUE(dialed);
+  EXPECT_EQ(dialed->socket.peer_address()->to_string(), backend.target);
+}
+
+TEST_F(Dial, ConnectsToAUnixSocket) {
+  const test::TempDir directory;
+  const std::string path = (directory.path() / "b.sock").string();
+  const FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const DialResult dialed = dial_to({"unix:" + path});
+  ASSERT_TRUE(dialed);
+  EXPECT_TRUE(dialed->socket);
+}
+
+TEST_F(Dial, AUnixSocketThatIsNotThereRefuses) {
+  const test::TempDir directory;
+  const DialResult dialed = dial_to({"unix:" + (directory.path() / "none.sock").string()});
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendRefused);
+  EXPECT_EQ(dialed.error().last_errno, ENOENT);
+}
+
+TEST_F(Dial, GoesOnToTheNextEndpointWhenOneRefuses) {
+  const Backend first(Backend::kRefuses), second(Backend::kRefuses), third(Backend::kListens);
+  for (int i = 0; i < 6; ++i) {
+    const DialResult dialed = dial_to({first.target, second.target, third.target});
+    ASSERT_TRUE(dialed);
+    EXPECT_EQ(dialed->endpoint->target, third.target);
+    EXPECT_LE(dialed->attempts, 3u);
+  }
+}
+
+TEST_F(Dial, IsRefusedWhenEachRefuses) {
+  const Backend first(Backend::kRefuses), second(Backend::kRefuses);
+  const DialResult dialed = dial_to({first.target, second.target});
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendRefused);
+  EXPECT_EQ(dialed.error().last_errno, ECONNREFUSED);
+  EXPECT_EQ(dialed.error().attempts, 2u);
+  ASSERT_TRUE(dialed.error().endpoint);
+  EXPECT_EQ(balancer_.in_use("r", dialed.error().endpoint->id), 0u);
+}
+
+TEST_F(Dial, HasNoEndpointWhereNoneTakesConnections) {
+  const DialResult dialed = dial_to({});
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kNoEndpoint);
+  EXPECT_EQ(dialed.error().attempts, 0u);
+}
+
+TEST_F(Dial, ASilentEndpointLeavesTimeForTheOthers) {
+  const Backend silent(Backend::kSilent), good(Backend::kListens);
+  for (int i = 0; i < 2; ++i) {
+    const DialResult dialed = dial_to({silent.target, good.target}, 600ms);
+    ASSERT_TRUE(dialed);
+    EXPECT_EQ(dialed->endpoint->target, good.target);
+  }
+}
+
+TEST_F(Dial, TimesOutWhenAllAreSilent) {
+  const Backend first(Backend::kSilent), second(Backend::kSilent);
+  const DialResult dialed = dial_to({first.target, second.target}, 250ms);
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendTimeout);
+  EXPECT_EQ(dialed.error().last_errno, ETIMEDOUT);
+  EXPECT_EQ(dialed.error().attempts, 2u);
+}
+
+TEST_F(Dial, TimesOutWhenSomeAreSilentAndTheOthersRefuse) {
+  const Backend silent(Backend::kSilent), refuses(Backend::kRefuses);
+  const DialResult dialed = dial_to({silent.target, refuses.target}, 250ms);
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendTimeout);
+}
+
+TEST_F(Dial, EndsWithTheScopeOfItsCaller) {
+  const Backend silent(Backend::kSilent), good(Backend::kListens);
+  for (const auto until : {0ms, 30ms}) {
+    balancer_.update(set_of({silent.target}));
+    std::optional<DialResult> result;
+    ring_->run(dial_until_cancelled(*ring_, balancer_, route_, until, result));
+    ASSERT_FALSE(*result);
+    EXPECT_EQ(result->error().error, DialError::kCancelled);
+    EXPECT_EQ(balancer_.in_use("r", result->error().endpoint->id), 0u);
+  }
+}
+
+TEST_F(Dial, WithoutALimitStillGoesOnAfterARefusal) {
+  const Backend refuses(Backend::kRefuses), good(Backend::kListens);
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(dial_to({refuses.target, good.target}, 0ms));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,212 @@
+#include "gateway/backends/discovery.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace sallyport::gateway {
+namespace {
+
+std::string error_of(std::string_view text) {
+  const auto parsed = parse_discovery(text, "d.json");
+  return parsed ? "no error" : parsed.error().to_string();
+}
+
+Discovery parsed(std::string_view text) {
+  auto discovery = parse_discovery(text, "d.json");
+  EXPECT_TRUE(discovery) << discovery.error().to_string();
+  return discovery ? *discovery : Discovery{};
+}
+
+// One group with these labels beside the route.
+std::string label_error(const std::string& labels) {
+  return error_of("[{\"targets\": [\"a:1\"], \"labels\": {\"route\": \"r\",\n" + labels + "}}]");
+}
+
+TEST(Discovery, ReadsTheExampleOfTheContract) {
+  const Discovery discovery = parsed(
+      R"([{"targets": ["10.0.0.7:8080", "[::1]:9000", "unix:/run/x.sock"],
+           "labels": {"route": "orders"}}])");
+  ASSERT_EQ(discovery.routes.size(), 1u);
+  EXPECT_EQ(discovery.routes[0].name, "orders");
+  ASSERT_EQ(discovery.routes[0].targets.size(), 3u);
+  EXPECT_EQ(discovery.routes[0].targets[2].text, "unix:/run/x.sock");
+  const GroupLabels& labels = *discovery.routes[0].targets[0].labels;
+  EXPECT_EQ(labels.weight, 100u);
+  EXPECT_EQ(labels.state, EndpointState::kReady);
+  EXPECT_EQ(labels.zone, "");
+  EXPECT_EQ(discovery.file, "d.json");
+}
+
+TEST(Discovery, ReadsReservedLabelsAndKeepsOthers) {
+  const Discovery discovery = parsed(R"([{"targets": ["a:1"], "labels": {
+      "route": "r", "weight": "0", "state": "draining", "zone": "z1", "tls_name": "a.b",
+      "team": "x", "__meta_pod": "p"}}])");
+  const GroupLabels& labels = *discovery.routes[0].targets[0].labels;
+  EXPECT_EQ(labels.weight, 0u);
+  EXPECT_EQ(labels.state, EndpointState::kDraining);
+  EXPECT_EQ(labels.zone, "z1");
+  EXPECT_EQ(labels.tls_name, "a.b");
+  ASSERT_EQ(labels.others.size(), 2u);
+  EXPECT_EQ(labels.others[0], (std::pair<std::string, std::string>("__meta_pod", "p")));
+}
+
+TEST(Discovery, JoinsGroupsOfOneRoute) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["a:1"], "labels": {"route": "r", "state": "down"}},
+      {"targets": ["b:1"], "labels": {"route": "s"}},
+      {"targets": ["b:1", "B.example:2"], "labels": {"route": "r"}}])");
+  EXPECT_EQ(discovery.route_labels(), (std::vector<std::string>{"r", "s"}));
+  ASSERT_EQ(discovery.routes[0].targets.size(), 3u);
+  EXPECT_EQ(discovery.routes[0].targets[0].labels->state, EndpointState::kDown);
+  EXPECT_EQ(discovery.routes[0].targets[1].labels->state, EndpointState::kReady);
+  EXPECT_EQ(discovery.host_names(), (std::set<std::string>{"a", "b", "b.example"}));
+}
+
+TEST(Discovery, IgnoresAndCountsGroupsWithoutRoute) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["http://probe.example/path"], "labels": {"job": "blackbox", "weight": "heavy"}},
+      {"targets": ["x"]},
+      {"labels": null, "targets": null},
+      {},
+      {"targets": ["a:1"], "labels": {"route": "r"}}])");
+  EXPECT_EQ(discovery.ignored_groups, 4u);
+  EXPECT_EQ(discovery.routes.size(), 1u);
+}
+
+TEST(Discovery, ARouteMayHaveNoTargets) {
+  for (const char* text :
+       {R"([{"targets": [], "labels": {"route": "r"}}])",
+        R"([{"targets": null, "labels": {"route": "r"}}])", R"([{"labels": {"route": "r"}}])"}) {
+    const Discovery discovery = parsed(text);
+    ASSERT_EQ(discovery.routes.size(), 1u) << text;
+    EXPECT_TRUE(discovery.routes[0].targets.empty());
+  }
+  EXPECT_TRUE(parsed("[]").routes.empty());
+}
+
+TEST(Discovery, RefusesOtherShapes) {
+  EXPECT_EQ(error_of(""), "d.json:1: the file is empty");
+  EXPECT_EQ(error_of("null"), "d.json:1: must be an array of groups, not null");
+  EXPECT_EQ(error_of("{}"), "d.json:1: must be an array of groups, not an object");
+  EXPECT_EQ(error_of("[\n[]]"),
+            "d.json:2: [0]: must be an object with \"targets\" and \"labels\", not an array");
+  EXPECT_EQ(error_of("[{},\n{\"target\": []}]"), "d.json:2: [1].target: unknown key");
+  EXPECT_EQ(error_of("[{\"targets\": \"a:1\"}]"),
+            "d.json:1: [0].targets: must be an array of strings, not a string");
+  EXPECT_EQ(error_of("[{\"targets\": [\"a:1\",\n1]}]"),
+            "d.json:2: [0].targets[1]: must be a string, not a number");
+  EXPECT_EQ(error_of("[{\"labels\": []}]"),
+            "d.json:1: [0].labels: must be an object, not an array");
+  EXPECT_EQ(error_of("[{\"labels\": {\"route\": 5}}]"),
+            "d.json:1: [0].labels.route: must be a string, not a number");
+  EXPECT_EQ(error_of("[{\"labels\": {\"a\": \"1\",\n\"a\": \"2\"}}]"),
+            "d.json:2: [0].labels.a: duplicate key, already given on line 1");
+  EXPECT_EQ(error_of("[{\"labels\": {\"route\": \"\"}}]"),
+            "d.json:1: [0].labels.route: a route's name has 1 to 255 bytes and no control "
+            "characters");
+}
+
+TEST(Discovery, ABadReservedLabelRefusesTheFile) {
+  for (const char* weight :
+       {"", "-1", "65536", "1.5", "ten", " 1", "1 ", "+1", "0x10", "99999999999999999999"}) {
+    EXPECT_EQ(label_error("\"weight\": \"" + std::string(weight) + "\""),
+              "d.json:2: [0].labels.weight: must be a number from 0 to 65535")
+        << weight;
+  }
+  EXPECT_EQ(label_error("\"weight\": \"65535\""), "no error");
+  EXPECT_EQ(label_error("\"weight\": 100"),
+            "d.json:2: [0].labels.weight: must be a string, not a number");
+  for (const char* state : {"", "Ready", "up"}) {
+    EXPECT_EQ(label_error("\"state\": \"" + std::string(state) + "\""),
+              "d.json:2: [0].labels.state: must be one of ready, draining, down");
+  }
+  EXPECT_EQ(label_error("\"tls_name\": \"a b\""),
+            "d.json:2: [0].labels.tls_name: must be a host name or an IP address");
+}
+
+TEST(Discovery, RefusesBadTargetsWithTheirPlace) {
+  EXPECT_EQ(error_of("[{\"targets\": [\"a:1\",\n\"b\"], \"labels\": {\"route\": \"r\"}}]"),
+            "d.json:2: [0].targets[1]: 'b': the port is missing");
+}
+
+TEST(Discovery, TheSameTargetTwiceIsAnErrorInOneRouteOnly) {
+  EXPECT_EQ(error_of("[{\"targets\": [\"[::1]:1\"], \"labels\": {\"route\": \"r\"}},\n"
+                     "{\"targets\": [\"[0::1]:1\"], \"labels\": {\"route\": \"r\"}}]"),
+            "d.json:2: [1].targets[0]: '[0::1]:1' is in route 'r' already, on line 1");
+  EXPECT_EQ(error_of(R"([{"targets": ["a:1", "A.:1"], "labels": {"route": "r"}}])").substr(0, 29),
+            "d.json:1: [0].targets[1]: 'A.");
+  EXPECT_EQ(error_of(R"([{"targets": ["a:1"], "labels": {"route": "r"}},
+                         {"targets": ["a:1", "a:2"], "labels": {"route": "s"}}])"),
+            "no error");
+}
+
+TEST(Discovery, RefusesEveryTruncationAndBytesThatAreNotUtf8) {
+  const std::string whole = R"([{"targets": ["10.0.0.7:8080"], "labels": {"route": "orders"}}])";
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    EXPECT_NE(error_of(whole.substr(0, size)), "no error") << size;
+  }
+  EXPECT_NE(error_of("[{\"labels\": {\"zone\": \"\xFF\"}}]"), "no error");
+}
+
+TEST(Discovery, ReadsAHundredThousandEndpoints) {
+  std::string text = "[";
+  for (int i = 0; i < 100'000; ++i) {
+    text += (i ? ",\n" : "");
+    text += "{\"targets\": [\"10." + std::to_string(i / 65536) + "." +
+            std::to_string(i / 256 % 256) + "." + std::to_string(i % 256) +
+            ":80\"], \"labels\": {\"route\": \"r" + std::to_string(i % 10) + "\"}}";
+  }
+  const Discovery discovery = parsed(text + "]");
+  ASSERT_EQ(discovery.routes.size(), 10u);
+  EXPECT_EQ(discovery.routes[9].targets.size(), 10'000u);
+  EXPECT_TRUE(check_update(discovery, discovery, {}));
+}
+
+Discovery route_with(const std::string& route, int first, int last) {
+  std::string text = "[{\"labels\": {\"route\": \"" + route + "\"}, \"targets\": [";
+  for (int i = first; i < last; ++i) {
+    text += (i > first ? ",\"a:" : "\"a:") + std::to_string(i + 1) + "\"";
+  }
+  return parsed(text + "]}]");
+}
+
+std::string update_error(const Discovery& previous, const Discovery& next, UpdateLimits limits) {
+  const auto checked = check_update(previous, next, limits);
+  return checked ? "no error" : checked.error().to_string();
+}
+
+TEST(DiscoveryUpdate, RefusesToLeaveARouteWithNone) {
+  const Discovery ten = route_with("r", 0, 10);
+  const std::string error =
+      "would be left with none of its 10 targets; --discovery-allow-empty accepts this";
+  EXPECT_EQ(update_error(ten, route_with("r", 0, 0), {}), "d.json:1: route 'r': " + error);
+  EXPECT_EQ(update_error(ten, route_with("s", 0, 5), {}), "d.json: route 'r': " + error);
+  EXPECT_EQ(update_error(ten, parsed("[]"), {}), "d.json: route 'r': " + error);
+  EXPECT_EQ(update_error(ten, parsed("[]"), {.allow_empty = true}), "no error");
+  EXPECT_EQ(update_error(route_with("r", 0, 0), parsed("[]"), {}), "no error")
+      << "it had none before";
+  EXPECT_EQ(update_error(Discovery{}, ten, {}), "no error");
+  EXPECT_EQ(update_error(ten, route_with("r", 20, 21), {}), "no error") << "all others, but one";
+}
+
+TEST(DiscoveryUpdate, RefusesToRemoveMoreThanThePercentage) {
+  const Discovery ten = route_with("r", 0, 10);
+  EXPECT_EQ(update_error(ten, route_with("r", 3, 10), {.max_removal_percent = 30}), "no error");
+  EXPECT_EQ(update_error(ten, route_with("r", 4, 20), {.max_removal_percent = 30}),
+            "d.json:1: route 'r': would lose 4 of its 10 targets at once, more than the 30 % of "
+            "--discovery-max-removal");
+  EXPECT_EQ(update_error(ten, route_with("r", 0, 20), {.max_removal_percent = 0}), "no error");
+  EXPECT_NE(update_error(ten, route_with("r", 1, 20), {.max_removal_percent = 0}), "no error");
+  EXPECT_NE(update_error(ten, parsed("[]"), {.allow_empty = true, .max_removal_percent = 99}),
+            "no error");
+}
+
+TEST(DiscoveryUpdate, OneWritingOfATargetIsAsGoodAsAnother) {
+  const Discovery before = parsed(R"([{"targets": ["[::1]:1"], "labels": {"route": "r"}}])");
+  const Discovery after = parsed(R"([{"targets": ["[0::1]:1"], "labels": {"route": "r"}}])");
+  EXPECT_EQ(update_error(before, after, {.max_removal_percent = 0}), "no error");
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
