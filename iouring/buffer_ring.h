@@ -99,14 +99,15 @@ class BufferRing {
 
   BufferRing(Ring& ring, std::size_t buffer_bytes, unsigned count) noexcept;
   Result<> set_up() noexcept;
-  [[nodiscard]] std::byte* at(std::uint16_t bid) const noexcept {
-    return memory_ + static_cast<std::size_t>(bid) * buffer_bytes_;
+  [[nodiscard]] std::span<std::byte> room(std::uint16_t bid) const noexcept {
+    return {memory_ + static_cast<std::size_t>(bid) * buffer_bytes_, buffer_bytes_};
   }
   /// Gives the buffer to the kernel.
   void provide(std::uint16_t bid) noexcept;
   [[nodiscard]] Lease lease(std::uint16_t bid, std::uint32_t size) noexcept;
   void give_back(std::uint16_t bid) noexcept;
   void wait_for_buffer(RecvLease& receive) noexcept;
+  void wake_soon() noexcept;
   void wake_waiting() noexcept;
 
   Ring* ring_;
@@ -120,6 +121,7 @@ class BufferRing {
   ::io_uring_buf_ring* entries_ = nullptr;
   std::byte* memory_ = nullptr;
   std::size_t mapped_bytes_ = 0;
+  bool registered_ = false;
   List<ListNode> queue_;
   Pump pump_{*this};
 };

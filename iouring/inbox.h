@@ -2,6 +2,7 @@
 // Messages into a shard: functions posted from any thread run on the ring's.
 #include <atomic>
 #include <functional>
+#include <memory>
 
 #include "iouring/result.h"
 #include "iouring/ring.h"

@@ -32,7 +32,7 @@ class Operation : public Waiter {
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
 
  protected:
-  explicit Operation(Ring& ring) noexcept : ring_(&ring) {}
+  explicit Operation(Ring* ring) noexcept : ring_(ring) {}
   ~Operation();
 
   /// Registers with the scope and submits; false when there is nothing to wait for (cancelled
@@ -45,6 +45,8 @@ class Operation : public Waiter {
   virtual bool finish(int result, unsigned flags) noexcept;
 
   void submit() noexcept;
+  /// For one that is used again after it was cancelled.
+  void submit_again() noexcept;
   void on_cancel() noexcept override;
   void on_ready() noexcept override;
 

@@ -8,7 +8,7 @@ namespace sallyport::iouring {
 /// signalfd, whose read the ring would hand to a worker thread. `fd` stays open meanwhile.
 class [[nodiscard]] Readable final : public Operation {
  public:
-  Readable(Ring& ring, int fd) noexcept : Operation(ring), fd_(fd) {}
+  Readable(Ring& ring, int fd) noexcept : Operation(&ring), fd_(fd) {}
   Result<> await_resume() const noexcept {
     if (result_ < 0) return failure(result_);
     return {};

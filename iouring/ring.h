@@ -6,6 +6,8 @@
 // creation and run() the creating thread may build what hangs on it (BufferRing, Listener::bind),
 // but not await. Only Inbox::post and busy_time() may be called from elsewhere. See
 // io_uring_setup(2).
+#include <pthread.h>
+
 #include <atomic>
 #include <bitset>
 #include <chrono>
@@ -151,14 +153,16 @@ class Ring {
   Ring() noexcept;
   std::expected<void, SetupError> set_up(const RingOptions& options);
   void enable() noexcept;
-  void turn(bool wait) noexcept;
+  void disable_thread() noexcept;
+  void turn() noexcept;
   void enter(bool wait) noexcept;
   void flush() noexcept;
-  std::size_t reap() noexcept;
+  void reap() noexcept;
   void dispatch(const Completion& completion) noexcept;
   void deliver(const Completion& completion) noexcept;
+  void deliver_delayed() noexcept;
   void run_ready() noexcept;
-  void run_yielded() noexcept;
+  void run_yielded(List<Waiter>& due) noexcept;
   void arm_bell() noexcept;
   void on_bell(unsigned flags) noexcept;
 
@@ -174,14 +178,19 @@ class Ring {
   unsigned table_size_ = 0;
   unsigned table_used_ = 0;
   std::uint16_t next_buffer_group_ = 0;
+  bool set_up_ = false;
   bool enabled_ = false;
+  pthread_t owner_{};
   int bell_ = -1;
   bool bell_armed_ = false;
   std::chrono::nanoseconds yield_budget_{};
   std::vector<Inbox*> inboxes_;
+  TimePoint wait_ended_{};
   std::atomic<std::int64_t> outside_wait_ns_ = 0;
-  std::atomic<std::int64_t> cpu_ns_ = 0;  // once the thread has left run()
-  std::atomic<int> cpu_clock_ = 0;        // its CPU clock while it is in run()
+  std::atomic<std::int64_t> cpu_ns_ = 0;        // of the runs that have ended
+  std::atomic<std::int64_t> cpu_start_ns_ = 0;  // the thread's CPU clock when the present run began
+  std::atomic<int> cpu_clock_ = 0;              // that clock; 0 outside run()
+  mutable std::atomic<std::int64_t> busy_ns_ = 0;
 #ifdef SALLYPORT_FAULTS
   FaultPlan* faults_ = nullptr;
   std::vector<Delayed> delayed_;

@@ -1,6 +1,7 @@
 #pragma once
 // Signals as something to await (signalfd(2)). Installs no handlers.
 #include <initializer_list>
+#include <utility>
 
 #include "iouring/file_descriptor.h"
 #include "iouring/ring.h"

@@ -115,6 +115,7 @@ class Socket {
   std::uint8_t in_flight_ = 0;
   bool in_table_ = false;
   bool more_waiting_ = false;
+  bool emptied_ = false;  // the last receive left nothing behind
 };
 
 /// Counts itself on the socket while it is in flight.
@@ -124,9 +125,11 @@ class SocketOperation : public Operation {
   ~SocketOperation() = default;
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
+  void on_ready() noexcept override;
   /// Sets descriptor and flags of the entry.
   void target(io_uring_sqe& sqe) const noexcept;
   [[nodiscard]] Result<std::size_t> count_or_error() const noexcept;
+  [[nodiscard]] Result<> done_or_error() const noexcept;
 
   Socket* socket_;
 };
@@ -163,7 +166,7 @@ class [[nodiscard]] RecvLease final : public ReceiveOperation {
   friend class BufferRing;
   /// Links into the queue for a buffer, beside the link into the scope.
   struct InQueue : ListNode {
-    explicit InQueue(RecvLease& owner) noexcept : receive(&owner) {}
+    explicit InQueue(RecvLease* owner) noexcept : receive(owner) {}
     RecvLease* receive;
   };
   void prepare(io_uring_sqe& sqe) noexcept override;
@@ -172,9 +175,8 @@ class [[nodiscard]] RecvLease final : public ReceiveOperation {
   void buffer_may_be_free() noexcept;
 
   BufferRing* buffers_;
-  InQueue in_queue_{*this};
-  std::uint16_t bid_ = 0;
-  bool has_buffer_ = false;
+  InQueue in_queue_{this};
+  Lease lease_;
   bool waited_ = false;
 };
 
@@ -219,7 +221,7 @@ class [[nodiscard]] SendAll final : public SocketOperation {
  public:
   SendAll(Socket& socket, std::span<const std::byte> bytes) noexcept
       : SocketOperation(socket), rest_(bytes) {}
-  Result<> await_resume() const noexcept;
+  Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
@@ -232,7 +234,7 @@ class [[nodiscard]] SendAllVector final : public SocketOperation {
  public:
   SendAllVector(Socket& socket, std::span<iovec> pieces) noexcept
       : SocketOperation(socket), rest_(pieces) {}
-  Result<> await_resume() const noexcept;
+  Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
@@ -246,7 +248,7 @@ class [[nodiscard]] SendAllVector final : public SocketOperation {
 class [[nodiscard]] ShutdownWrite final : public SocketOperation {
  public:
   explicit ShutdownWrite(Socket& socket) noexcept : SocketOperation(socket) {}
-  Result<> await_resume() const noexcept;
+  Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
@@ -258,7 +260,7 @@ class [[nodiscard]] ShutdownWrite final : public SocketOperation {
 class [[nodiscard]] ToTable final : public SocketOperation {
  public:
   explicit ToTable(Socket& socket) noexcept : SocketOperation(socket) {}
-  Result<> await_resume() const noexcept;
+  Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
@@ -280,7 +282,7 @@ class [[nodiscard]] Install final : public SocketOperation {
 class [[nodiscard]] CloseSocket final : public SocketOperation {
  public:
   explicit CloseSocket(Socket& socket) noexcept : SocketOperation(socket) {}
-  Result<> await_resume() const noexcept;
+  Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;

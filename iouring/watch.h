@@ -4,6 +4,9 @@
 #include <deque>
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "iouring/file_descriptor.h"
 #include "iouring/ring.h"
@@ -39,11 +42,13 @@ class Watch {
 
  private:
   Watch(Ring& ring, FileDescriptor inotify) noexcept : ring_(&ring), inotify_(std::move(inotify)) {}
-  [[nodiscard]] int read_events();
+  [[nodiscard]] Result<> read_events();
+  void note(int watch, std::uint32_t mask, std::string_view name);
 
   Ring* ring_;
   FileDescriptor inotify_;
   std::deque<WatchEvent> events_;
+  std::vector<int> removed_;  // on request: their IN_IGNORED is no news
 };
 
 }  // namespace sallyport::iouring

@@ -1,0 +1,240 @@
+#include "iouring/listener.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace sallyport::iouring {
+
+namespace {
+
+bool out_of_room(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+// accept(2): errors of the new connection, not of the listener.
+bool of_one_connection(int error) noexcept {
+  switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case EAGAIN:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+int enable(int fd, int level, int name, int value) noexcept {
+  return ::setsockopt(fd, level, name, &value, sizeof value);
+}
+
+}  // namespace
+
+class Listener::Multishot final : public Operation {
+ public:
+  explicit Multishot(Listener& listener) noexcept
+      : Operation(listener.ring_), listener_(&listener) {}
+  void arm() noexcept { submit_again(); }
+  void cancel() noexcept { on_cancel(); }
+
+ private:
+  void prepare(io_uring_sqe& sqe) noexcept override {
+    // No address: multishot would write the last peer's over the others'. No SOCK_NONBLOCK: the
+    // ring would report EAGAIN instead of waiting.
+    io_uring_prep_multishot_accept(&sqe, listener_->listening_.get(), nullptr, nullptr,
+                                   SOCK_CLOEXEC);
+  }
+  bool finish(int result, unsigned flags) noexcept override {
+    if (result >= 0) listener_->accepted(result);
+    if ((flags & IORING_CQE_F_MORE) == 0) listener_->ended(result);
+    return false;
+  }
+  Listener* listener_;
+};
+
+class Listener::Pause final : public Timer {
+ public:
+  explicit Pause(Listener& listener) noexcept : listener_(&listener) {}
+
+ private:
+  void on_expiry() noexcept override { listener_->arm(); }
+  Listener* listener_;
+};
+
+// Waits for the multishot accept's last completion; deaf to cancellation.
+class Listener::Ended final : private Waiter {
+ public:
+  explicit Ended(Listener& listener) noexcept : listener_(&listener) {}
+  bool await_ready() const noexcept { return !listener_->multishot_->in_flight(); }
+  void await_suspend(std::coroutine_handle<> awaiting) noexcept {
+    awaiting_ = awaiting;
+    listener_->ended_ = this;
+  }
+  void await_resume() const noexcept {}
+  void wake() noexcept { listener_->ring_->make_ready(*this); }
+
+ private:
+  void on_cancel() noexcept override {}
+  void on_ready() noexcept override { awaiting_.resume(); }
+  Listener* listener_;
+  std::coroutine_handle<> awaiting_;
+};
+
+Listener::Listener(Ring& ring, FileDescriptor listening) noexcept
+    : ring_(&ring),
+      listening_(std::move(listening)),
+      multishot_(std::make_unique<Multishot>(*this)),
+      pause_(std::make_unique<Pause>(*this)) {}
+
+Listener::~Listener() {
+  invariant(waiting_ == nullptr && ended_ == nullptr, "a listener outlives who waits for it");
+  invariant(!multishot_->in_flight(), "a listener is stopped before it is destroyed");
+}
+
+Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress& address,
+                                                 ListenOptions options) {
+  FileDescriptor fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return failure(errno);
+  const bool tcp = !address.is_unix();
+  if (tcp && enable(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) != 0) return failure(errno);
+  if (tcp && options.reuse_port && enable(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1) != 0)
+    return failure(errno);
+  if (address.family() == AF_INET6 &&
+      enable(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.v6_only ? 1 : 0) != 0)
+    return failure(errno);
+  if (::bind(fd.get(), address.data(), address.size()) != 0) return failure(errno);
+  if (::listen(fd.get(), options.backlog) != 0) return failure(errno);
+  return adopt(ring, std::move(fd));
+}
+
+Result<std::unique_ptr<Listener>> Listener::adopt(Ring& ring, FileDescriptor listening) {
+  const int flags = ::fcntl(listening.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(listening.get(), F_SETFL, flags & ~O_NONBLOCK) != 0)
+    return failure(errno);
+  sockaddr_storage storage = {};
+  socklen_t size = sizeof storage;
+  if (::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return failure(errno);
+  std::unique_ptr<Listener> listener(new Listener(ring, std::move(listening)));
+  listener->address_ = SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
+  return listener;
+}
+
+// Armed when nothing speaks against it.
+void Listener::arm() noexcept {
+  if (stopping_ || error_ != 0 || multishot_->in_flight() || pause_->armed() ||
+      queue_.size() >= kMaxQueued)
+    return;
+  multishot_->arm();
+}
+
+void Listener::accepted(int fd) noexcept {
+  next_pause_ = kFirstPause;
+  queue_.emplace_back(fd);
+  wake();
+  if (queue_.size() >= kMaxQueued && multishot_->in_flight()) multishot_->cancel();
+}
+
+void Listener::ended(int result) noexcept {
+  if (stopping_) {
+    if (ended_ != nullptr) std::exchange(ended_, nullptr)->wake();
+    return;
+  }
+  // ECANCELED: the queue was full; the accept() that empties it arms again.
+  const int error = result < 0 ? -result : 0;
+  if (out_of_room(error)) {
+    ++exhausted_;
+    ring_->timers().arm(*pause_, ring_->now() + next_pause_);
+    next_pause_ = std::min(next_pause_ * 2, kLastPause);
+  } else if (error == 0 || error == ECANCELED || of_one_connection(error)) {
+    arm();
+  } else {
+    error_ = error;
+    wake();
+  }
+}
+
+void Listener::wake() noexcept {
+  if (waiting_ == nullptr) return;
+  Accept& accept = *std::exchange(waiting_, nullptr);
+  accept.unlink();
+  ring_->make_ready(accept);
+}
+
+Task<void> Listener::stop() {
+  invariant(!stopping_, "a listener is stopped once");
+  stopping_ = true;
+  ring_->timers().disarm(*pause_);
+  if (multishot_->in_flight()) {
+    multishot_->cancel();
+    co_await Ended(*this);
+  }
+  take_backlog();
+  listening_.close();
+  wake();
+}
+
+void Listener::take_backlog() noexcept {
+  const int flags = ::fcntl(listening_.get(), F_GETFL);
+  ::fcntl(listening_.get(), F_SETFL, flags | O_NONBLOCK);
+  for (;;) {
+    const int fd = ::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0) {
+      queue_.emplace_back(fd);
+      continue;
+    }
+    if (errno == EAGAIN || !of_one_connection(errno)) break;
+  }
+}
+
+bool Accept::start(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
+  Listener& listener = *listener_;
+  invariant(listener.waiting_ == nullptr, "one accept() waits at a time");
+  cancelled_ = scope != nullptr && scope->cancelled();
+  // While it is being stopped, connections may still come out of the backlog: until it is closed.
+  if (cancelled_ || !listener.queue_.empty() || listener.error_ != 0 || !listener.listening_)
+    return false;
+  awaiting_ = awaiting;
+  if (scope != nullptr) scope->add(*this);
+  listener.waiting_ = this;
+  listener.arm();
+  return true;
+}
+
+void Accept::on_cancel() noexcept {
+  listener_->waiting_ = nullptr;
+  cancelled_ = true;
+  listener_->ring_->make_ready(*this);
+}
+
+void Accept::on_ready() noexcept {
+  awaiting_.resume();
+}
+
+Result<Socket> Accept::await_resume() noexcept {
+  if (cancelled_) return failure(ECANCELED);
+  Listener& listener = *listener_;
+  if (!listener.queue_.empty()) {
+    Socket socket(*listener.ring_, std::move(listener.queue_.front()));
+    listener.queue_.pop_front();
+    return socket;
+  }
+  return failure(listener.error_ != 0 ? listener.error_ : ESHUTDOWN);
+}
+
+}  // namespace sallyport::iouring

@@ -1,0 +1,343 @@
+#include "iouring/ring.h"
+
+#include <liburing.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "iouring/faults.h"
+#include "iouring/inbox.h"
+#include "iouring/operation.h"
+
+namespace sallyport::iouring {
+
+namespace {
+
+// user_data of what is not an Operation; those are aligned, so their addresses are never these.
+constexpr std::uint64_t kNobody = 0;
+constexpr std::uint64_t kBell = 1;
+
+// SOCKET_URING_OP_SETSOCKOPT (Linux 6.7, as old as anything that has a table here); not in
+// liburing 2.3.
+constexpr std::uint32_t kSetSockOpt = 3;
+// Read by the kernel after we have gone on.
+constexpr struct linger kReset = {.l_onoff = 1, .l_linger = 0};
+
+std::int64_t read_clock(clockid_t clock, std::int64_t otherwise) noexcept {
+  struct timespec time = {};
+  if (::clock_gettime(clock, &time) != 0) return otherwise;
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+class Ring::MainDone final : public TaskDone {
+ public:
+  [[nodiscard]] bool done() const noexcept { return done_; }
+  std::coroutine_handle<> task_done() noexcept override {
+    done_ = true;
+    return std::noop_coroutine();
+  }
+
+ private:
+  bool done_ = false;
+};
+
+Ring::Ring() noexcept
+    : uring_(std::make_unique<::io_uring>()),
+      now_(std::chrono::steady_clock::now()),
+      timers_(now_) {}
+
+std::expected<std::unique_ptr<Ring>, SetupError> Ring::create(const RingOptions& options) {
+  std::unique_ptr<Ring> ring(new Ring());
+  const std::expected<void, SetupError> done = ring->set_up(options);
+  if (!done) return std::unexpected(done.error());
+  ring->batch_.reserve(512);
+  ring->yield_budget_ = options.yield_budget;
+  return ring;
+}
+
+Ring::~Ring() {
+  invariant(in_flight_ == 0, "a ring outlives its operations", static_cast<long long>(in_flight_));
+  invariant(inboxes_.empty(), "a ring outlives its inboxes");
+  if (set_up_) io_uring_queue_exit(uring_.get());
+  if (bell_ >= 0) ::close(bell_);
+}
+
+void Ring::enable() noexcept {
+  if (!enabled_) {
+    // io_uring_enable_rings() is declared by liburing 2.3, but not exported.
+    const long enabled = ::syscall(__NR_io_uring_register, uring_->ring_fd,
+                                   IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    invariant(enabled == 0, "a ring can be enabled", errno);
+    enabled_ = true;
+    owner_ = ::pthread_self();
+  }
+  invariant(::pthread_equal(owner_, ::pthread_self()) != 0, "a ring runs on one thread");
+  // Saves looking the descriptor up in each call; belongs to this thread. Nothing is lost without
+  // it.
+  io_uring_register_ring_fd(uring_.get());
+  clockid_t clock = 0;
+  if (::pthread_getcpuclockid(::pthread_self(), &clock) == 0) {
+    cpu_start_ns_ = read_clock(clock, 0);
+    cpu_clock_ = clock;
+  }
+  now_ = wait_ended_ = std::chrono::steady_clock::now();
+}
+
+void Ring::disable_thread() noexcept {
+  io_uring_unregister_ring_fd(uring_.get());
+  const clockid_t clock = cpu_clock_.exchange(0);
+  if (clock != 0) cpu_ns_ += read_clock(clock, cpu_start_ns_) - cpu_start_ns_;
+}
+
+void Ring::run(Task<void> main) {
+  enable();
+  {
+    MainDone ended;
+    Task<void> root = std::move(main);  // its arguments die before the last submission
+    root.start(nullptr, ended);
+    while (!ended.done()) turn();
+  }
+  if (io_uring_sq_ready(uring_.get()) > 0) flush();  // closes that nobody waits for
+  disable_thread();
+}
+
+void Ring::turn() noexcept {
+#ifdef SALLYPORT_FAULTS
+  const bool held_back = !delayed_.empty();
+#else
+  constexpr bool held_back = false;
+#endif
+  List<Waiter> yielded;
+  yielded.splice_back(yielded_);
+  enter(ready_.empty() && yielded.empty() && !held_back);
+  ++turns_;
+  for (std::size_t i = 0; i < batch_.size(); ++i) {
+    const Completion completion =
+        batch_[i];  // a copy: a full submission queue may add to the batch
+    dispatch(completion);
+  }
+  batch_.clear();
+  deliver_delayed();
+  timers_.advance(now_);
+  run_ready();
+  run_yielded(yielded);
+}
+
+void Ring::enter(bool wait) noexcept {
+  int entered = 0;
+  if (wait) {
+    const TimePoint before = std::chrono::steady_clock::now();
+    struct __kernel_timespec timeout = {};
+    struct __kernel_timespec* limit = nullptr;
+    if (const std::optional<TimePoint> next = timers_.next()) {
+      const std::int64_t left =
+          std::max<std::int64_t>(std::chrono::nanoseconds(*next - before).count(), 0);
+      timeout.tv_sec = left / 1'000'000'000;
+      timeout.tv_nsec = left % 1'000'000'000;
+      limit = &timeout;
+    }
+    struct io_uring_cqe* first = nullptr;
+    entered = io_uring_submit_and_wait_timeout(uring_.get(), &first, 1, limit, nullptr);
+    outside_wait_ns_.fetch_add(std::chrono::nanoseconds(before - wait_ended_).count(),
+                               std::memory_order_relaxed);
+    now_ = wait_ended_ = std::chrono::steady_clock::now();
+  } else {
+    entered = io_uring_submit_and_get_events(uring_.get());
+    now_ = std::chrono::steady_clock::now();
+  }
+  // EBUSY and EAGAIN: completions overflowed, or memory is short for a moment; what was not
+  // submitted stays queued for the next turn.
+  invariant(entered >= 0 || entered == -ETIME || entered == -EINTR || entered == -EBUSY ||
+                entered == -EAGAIN || entered == -ENOMEM,
+            "io_uring_enter succeeds", entered);
+  reap();
+}
+
+void Ring::reap() noexcept {
+  unsigned head = 0;
+  unsigned count = 0;
+  struct io_uring_cqe* cqe = nullptr;
+  io_uring_for_each_cqe(uring_.get(), head, cqe) {
+    batch_.push_back({cqe->user_data, cqe->res, cqe->flags});
+    ++count;
+  }
+  io_uring_cq_advance(uring_.get(), count);
+}
+
+// Submits in the middle of a turn because the queue is full. Completions that have to make room are
+// kept for the turn; nothing resumes here.
+void Ring::flush() noexcept {
+  invariant(enabled_, "what is submitted before run() fits into the submission queue");
+  int submitted = io_uring_submit(uring_.get());
+  while (submitted < 0) {
+    invariant(
+        submitted == -EBUSY || submitted == -EAGAIN || submitted == -EINTR || submitted == -ENOMEM,
+        "io_uring_enter succeeds", submitted);
+    io_uring_get_events(uring_.get());
+    reap();
+    submitted = io_uring_submit(uring_.get());
+  }
+}
+
+io_uring_sqe& Ring::take_sqe(unsigned count) noexcept {
+  while (io_uring_sq_space_left(uring_.get()) < count) flush();
+  io_uring_sqe* sqe = io_uring_get_sqe(uring_.get());
+  std::memset(sqe, 0, sizeof *sqe);
+  return *sqe;
+}
+
+void Ring::submit(Operation& operation, io_uring_sqe& sqe) noexcept {
+  sqe.user_data = reinterpret_cast<std::uint64_t>(&operation);
+  ++in_flight_;
+#ifdef SALLYPORT_FAULTS
+  if (faults_ != nullptr) faults_->on_submit(sqe);
+#endif
+}
+
+void Ring::submit_cancel(Operation& operation) noexcept {
+  io_uring_sqe& sqe = take_sqe();
+  io_uring_prep_cancel(&sqe, &operation, 0);
+  sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sqe.user_data = kNobody;
+}
+
+void Ring::close_slot(int slot, bool abortive) noexcept {
+  io_uring_sqe& first = take_sqe(abortive ? 2 : 1);
+  io_uring_sqe* close = &first;
+  if (abortive) {
+    first.opcode = static_cast<std::uint8_t>(Opcode::kUringCmd);
+    first.flags = IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
+    first.fd = slot;
+    first.cmd_op = kSetSockOpt;
+    // io_uring_sqe's level and optname share addr, optlen shares file_index, optval shares addr3.
+    const std::uint32_t level_and_name[2] = {SOL_SOCKET, SO_LINGER};
+    std::memcpy(&first.addr, level_and_name, sizeof first.addr);
+    first.file_index = sizeof kReset;
+    first.addr3 = reinterpret_cast<std::uint64_t>(&kReset);
+    first.user_data = kNobody;
+    close = &take_sqe();
+  }
+  io_uring_prep_close_direct(close, static_cast<unsigned>(slot));
+  close->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  close->user_data = kNobody;
+  slot_freed();
+}
+
+void Ring::dispatch(const Completion& completion) noexcept {
+  if (completion.user_data == kNobody) return;
+  if (completion.user_data == kBell) {
+    on_bell(completion.flags);
+    return;
+  }
+#ifdef SALLYPORT_FAULTS
+  if (faults_ != nullptr) {
+    Completion changed = completion;
+    const unsigned held = faults_->on_completion(changed.user_data, changed.result, changed.flags);
+    if (held > 0)
+      delayed_.push_back({changed, turns_ + held});
+    else
+      deliver(changed);
+    return;
+  }
+#endif
+  deliver(completion);
+}
+
+void Ring::deliver(const Completion& completion) noexcept {
+  if ((completion.flags & IORING_CQE_F_MORE) == 0) --in_flight_;
+  reinterpret_cast<Operation*>(completion.user_data)
+      ->take_completion(completion.result, completion.flags);
+}
+
+void Ring::deliver_delayed() noexcept {
+#ifdef SALLYPORT_FAULTS
+  std::vector<Completion> due;
+  std::erase_if(delayed_, [&](const Delayed& delayed) {
+    if (delayed.turn > turns_) return false;
+    due.push_back(delayed.completion);
+    return true;
+  });
+  for (const Completion& completion : due) deliver(completion);
+#endif
+}
+
+// What becomes ready from here on waits for the next turn, so that completions are never starved.
+void Ring::run_ready() noexcept {
+  List<Waiter> now;
+  now.splice_back(ready_);
+  while (!now.empty()) now.pop_front().on_ready();
+}
+
+void Ring::run_yielded(List<Waiter>& due) noexcept {
+  if (due.empty()) return;
+  const TimePoint until = std::chrono::steady_clock::now() + yield_budget_;
+  do {
+    due.pop_front().on_ready();
+  } while (!due.empty() && std::chrono::steady_clock::now() < until);
+  due.splice_back(yielded_);
+  yielded_.splice_back(due);
+}
+
+std::chrono::nanoseconds Ring::busy_time() const noexcept {
+  std::int64_t cpu = cpu_ns_;
+  if (const clockid_t clock = cpu_clock_; clock != 0) {
+    const std::int64_t start = cpu_start_ns_;
+    cpu += read_clock(clock, start) - start;
+  }
+  const std::int64_t busy = std::max(cpu, outside_wait_ns_.load(std::memory_order_relaxed));
+  std::int64_t last = busy_ns_;
+  while (last < busy && !busy_ns_.compare_exchange_weak(last, busy)) {
+  }
+  return std::chrono::nanoseconds(std::max(last, busy));
+}
+
+Result<int> Ring::bell() noexcept {
+  if (bell_ < 0) {
+    bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell_ < 0) return failure(errno);
+    arm_bell();
+  }
+  return bell_;
+}
+
+void Ring::arm_bell() noexcept {
+  io_uring_sqe& sqe = take_sqe();
+  io_uring_prep_poll_multishot(&sqe, bell_, POLLIN);
+  sqe.user_data = kBell;
+}
+
+void Ring::on_bell(unsigned flags) noexcept {
+  // Silenced before the mailboxes are emptied: a message that comes later rings again.
+  std::uint64_t rings = 0;
+  [[maybe_unused]] const ssize_t read = ::read(bell_, &rings, sizeof rings);
+  if ((flags & IORING_CQE_F_MORE) == 0) arm_bell();
+  for (std::size_t i = 0; i < inboxes_.size(); ++i) inboxes_[i]->run_posted();
+}
+
+void Ring::add_inbox(Inbox& inbox) {
+  inboxes_.push_back(&inbox);
+}
+
+void Ring::remove_inbox(Inbox& inbox) noexcept {
+  std::erase(inboxes_, &inbox);
+}
+
+#ifdef SALLYPORT_FAULTS
+void Ring::set_faults(FaultPlan* plan) noexcept {
+  invariant(faults_ == nullptr || faults_->pending_.empty(),
+            "a fault plan stays while operations that it changed are in flight");
+  faults_ = plan;
+}
+#endif
+
+}  // namespace sallyport::iouring

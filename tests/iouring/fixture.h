@@ -1,0 +1,94 @@
+#pragma once
+// What every test of this folder needs: a ring, pairs of connected sockets, a coroutine that runs.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "iouring/listener.h"
+#include "iouring/ring.h"
+#include "iouring/socket.h"
+
+namespace sallyport::iouring {
+
+inline std::unique_ptr<Ring> make_ring(const RingOptions& options = {}) {
+  std::expected<std::unique_ptr<Ring>, SetupError> ring = Ring::create(options);
+  if (!ring) {
+    ADD_FAILURE() << ring.error().what;
+    std::abort();
+  }
+  return std::move(*ring);
+}
+
+struct SocketPair {
+  Socket left;
+  Socket right;
+};
+
+/// Connected unix stream sockets.
+inline SocketPair unix_pair(Ring& ring) {
+  int fds[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) std::abort();
+  return {Socket(ring, FileDescriptor(fds[0])), Socket(ring, FileDescriptor(fds[1]))};
+}
+
+/// Connected TCP sockets on loopback.
+inline SocketPair tcp_pair(Ring& ring) {
+  const FileDescriptor listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const plain = reinterpret_cast<sockaddr*>(&address);
+  FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(listening.get(), plain, size) != 0 || ::listen(listening.get(), 1) != 0 ||
+      ::getsockname(listening.get(), plain, &size) != 0 ||
+      ::connect(client.get(), plain, size) != 0)
+    std::abort();
+  FileDescriptor server(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!server) std::abort();
+  return {Socket(ring, std::move(client)), Socket(ring, std::move(server))};
+}
+
+inline std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+inline std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Receives exactly `size` bytes; what came until an error or end of file otherwise.
+inline Task<std::string> recv_exactly(Socket& socket, std::size_t size) {
+  std::string text(size, '\0');
+  std::size_t filled = 0;
+  while (filled < size) {
+    const Result<std::size_t> received =
+        co_await socket.recv(std::as_writable_bytes(std::span(text)).subspan(filled));
+    if (!received || *received == 0) break;
+    filled += *received;
+  }
+  text.resize(filled);
+  co_return text;
+}
+
+/// Everything up to the end of file.
+inline Task<std::string> recv_all(Socket& socket) {
+  std::string text;
+  std::string chunk(16384, '\0');
+  for (;;) {
+    const Result<std::size_t> received =
+        co_await socket.recv(std::as_writable_bytes(std::span(chunk)));
+    if (!received || *received == 0) break;
+    text.append(chunk, 0, *received);
+  }
+  co_return text;
+}
+
+}  // namespace sallyport::iouring
