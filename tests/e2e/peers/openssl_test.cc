@@ -1,0 +1,93 @@
+// OpenSSL's own client.
+#include "tests/e2e/peers/peer_scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+class OpensslClient : public PeerScenario {
+ protected:
+  Backend backend{echo()};
+
+  std::vector<std::string> command(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> argv{"openssl",
+                                  "s_client",
+                                  "-connect",
+                                  gateway->address(),
+                                  "-servername",
+                                  kName,
+                                  "-cert",
+                                  cert(),
+                                  "-key",
+                                  key(),
+                                  "-CAfile",
+                                  ca(),
+                                  "-cert_chain",
+                                  cert(),
+                                  "-verify_return_error"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+  }
+};
+
+TEST_F(OpensslClient, TalksInEachSuite) {
+  write_files(client);
+  start_for(backend);
+  for (const std::string suite :
+       {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}) {
+    Process process(command({"-ciphersuites", suite}));
+    process.wait_out("the handshake", [&](std::string_view out) {
+      return out.find("Cipher is " + suite) != std::string_view::npos;
+    });
+    talk(process, "hello in " + suite);
+    process.write("k\n");  // a KeyUpdate on its own
+    talk(process, "with new keys");
+    process.write("K\n");  // one that asks for an answer
+    talk(process, "both ways");
+    process.write("Q\n");
+    EXPECT_EQ(process.wait(), 0) << process.err();
+    EXPECT_EQ(gateway->wait_log({{"cipher", suite}}).at("identity"), kWeb);
+  }
+}
+
+TEST_F(OpensslClient, ResumesFromASavedSession) {
+  write_files(client);
+  start_for(backend);
+  const std::string session = dir / "session.pem";
+  {
+    Process process(command({"-sess_out", session}));
+    talk(process, "first");
+    process.write("Q\n");
+    EXPECT_EQ(process.wait(), 0);
+  }
+  Process process(command({"-sess_in", session}));
+  talk(process, "again");
+  EXPECT_NE(process.out().find("Reused, TLSv1.3"), std::string::npos) << process.out();
+  process.write("Q\n");
+  EXPECT_EQ(process.wait(), 0);
+}
+
+TEST_F(OpensslClient, SeesTheAlertOfItsRefusal) {
+  write_files(root.issue({.spiffe = {kWeb},
+                          .not_before = std::chrono::hours(-3),
+                          .not_after = std::chrono::hours(-1)}));
+  start_for(backend);
+  Process process(command());
+  EXPECT_NE(process.wait(), 0);
+  EXPECT_NE(process.err().find("alert certificate expired"), std::string::npos) << process.err();
+}
+
+TEST_F(OpensslClient, OffersEarlyDataInVain) {
+  write_files(client);
+  start_for(backend);
+  const std::string session = dir / "session.pem";
+  Process process(command({"-sess_out", session}));
+  talk(process, "first");
+  process.write("Q\n");
+  process.wait();
+  const Finished finished = run({"openssl", "sess_id", "-in", session, "-text", "-noout"});
+  EXPECT_EQ(finished.out.find("Max Early Data: 16384"), std::string::npos) << finished.out;
+  EXPECT_NE(finished.out.find("Max Early Data: 0"), std::string::npos) << finished.out;
+}
+
+}  // namespace
+}  // namespace sallyport::test
