@@ -62,6 +62,10 @@ enum class CloseReason : std::uint8_t {
 inline constexpr std::size_t kCloseReasonCount =
     static_cast<std::size_t>(CloseReason::kInternalError) + 1;
 
+/// The enumerators below this one are handshake results too.
+inline constexpr std::size_t kRefusalCount =
+    static_cast<std::size_t>(CloseReason::kUnknownFailure) + 1;
+
 /// The words, in the order of the enumeration: the label values of connections_closed_total.
 extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
 
@@ -81,5 +85,11 @@ extern const std::array<std::string_view, ktls::kHandshakeResults> kHandshakeRes
 /// The result of a handshake that ended for this reason: the one with the same word, or
 /// unknown_failure for a reason that is no result (internal_error, ...).
 [[nodiscard]] ktls::HandshakeResult handshake_result(CloseReason reason);
+
+/// The same as indices into kHandshakeResultWords.
+inline constexpr std::size_t kHandshakeSuccess = 0;
+[[nodiscard]] inline std::size_t handshake_result_index(CloseReason reason) {
+  return static_cast<std::size_t>(handshake_result(reason));
+}
 
 }  // namespace sallyport::gateway
