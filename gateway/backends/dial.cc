@@ -1,13 +1,10 @@
 #include "gateway/backends/dial.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
+#include "gateway/backends/tcp_options.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 
@@ -16,9 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kKeepaliveIdleSeconds = 60;
-constexpr int kKeepaliveIntervalSeconds = 10;
-constexpr int kKeepaliveProbes = 6;
 // Below this an attempt is not worth starting another one for: a SYN may get lost anywhere.
 constexpr milliseconds kShortestShare{100};
 
@@ -26,15 +20,6 @@ struct Attempt {
   iouring::Result<iouring::Socket> socket;
   bool timed_out = false;
 };
-
-// Failing to set one is no reason to give up a connection that stands.
-void set_up_tcp(iouring::Socket& socket) {
-  static_cast<void>(socket.set_option(IPPROTO_TCP, TCP_NODELAY, 1));
-  static_cast<void>(socket.set_option(SOL_SOCKET, SO_KEEPALIVE, 1));
-  static_cast<void>(socket.set_option(IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds));
-  static_cast<void>(socket.set_option(IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds));
-  static_cast<void>(socket.set_option(IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes));
-}
 
 // One connect, under a scope of its own that the share of time cancels. 0 = no limit.
 iouring::Task<Attempt> attempt(iouring::Ring& ring, iouring::SocketAddress address,
@@ -88,7 +73,7 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Bala
 
     Attempt made = co_await attempt(ring, pick->endpoint->address, share);
     if (made.socket) {
-      if (!pick->endpoint->address.is_unix()) set_up_tcp(*made.socket);
+      set_tcp_options(*made.socket);
       co_return Dialed{std::move(*made.socket), std::move(pick->endpoint), std::move(pick->in_use),
                        failure.attempts};
     }

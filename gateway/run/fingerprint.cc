@@ -1,0 +1,61 @@
+#include "gateway/run/fingerprint.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+namespace sallyport::gateway {
+namespace {
+
+struct Chunk {
+  std::array<std::byte, 16384> bytes;
+  ~Chunk() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+};
+
+void digest(EVP_MD_CTX* context, const void* bytes, std::size_t size) {
+  if (EVP_DigestUpdate(context, bytes, size) != 1) throw std::bad_alloc();
+}
+
+// The length comes after the content, so that no byte can move from one file to the next unseen.
+void digest_file(EVP_MD_CTX* context, const std::filesystem::path& file) {
+  Chunk chunk;
+  std::int64_t length = 0;
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) length = -errno;
+  while (fd >= 0) {
+    const ssize_t count = read(fd, chunk.bytes.data(), chunk.bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) length = -errno;
+    if (count <= 0) break;
+    digest(context, chunk.bytes.data(), static_cast<std::size_t>(count));
+    length += count;
+  }
+  if (fd >= 0) close(fd);
+  digest(context, &length, sizeof length);
+}
+
+}  // namespace
+
+Fingerprint fingerprint(std::span<const std::filesystem::path> files) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        EVP_MD_CTX_free);
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
+    throw std::bad_alloc();
+  }
+  for (const auto& file : files) digest_file(context.get(), file);
+  Fingerprint result{};
+  unsigned size = 0;
+  if (EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(result.data()), &size) !=
+      1) {
+    throw std::bad_alloc();
+  }
+  return result;
+}
+
+}  // namespace sallyport::gateway

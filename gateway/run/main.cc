@@ -1,0 +1,31 @@
+// sallyport: a mutual-TLS gateway. Flags in, exit code out; the rest is in control.
+#include <csignal>
+#include <cstdio>
+#include <variant>
+
+#include "gateway/run/control.h"
+#include "gateway/run/log.h"
+#include "gateway/run/options.h"
+#include "iouring/signals.h"
+
+int main(int argc, char** argv) {
+  using namespace sallyport;
+  // Before the first thread: every thread inherits it, and only the control thread listens.
+  iouring::block_signals({SIGHUP, SIGTERM, SIGINT, SIGPIPE});
+
+  const auto parsed = gateway::parse(argc, argv);
+  if (!parsed) {
+    std::fprintf(stderr, "sallyport: %s\n", parsed.error().message().c_str());
+    return gateway::kExitConfiguration;
+  }
+  if (const auto* information = std::get_if<gateway::Information>(&*parsed)) {
+    std::fputs(information->text.c_str(), stdout);
+    return 0;
+  }
+  const auto& options = std::get<gateway::Options>(*parsed);
+  gateway::configure_log(options.log_format, options.log_level);
+  gateway::Control control(options);
+  if (options.check) return control.check();
+  const gateway::LogThread log_thread;
+  return control.run();
+}

@@ -1,0 +1,84 @@
+#include "gateway/run/process.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sallyport::gateway {
+
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  if (limit.rlim_cur < limit.rlim_max) {
+    const rlimit raised{.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
+std::vector<int> usable_cpus() {
+  std::vector<int> cpus;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) cpus.push_back(cpu);
+    }
+  }
+  if (cpus.empty()) cpus.push_back(0);
+  return cpus;
+}
+
+void forbid_core_dumps() {
+  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  setrlimit(RLIMIT_CORE, &none);
+  // LeakSanitizer looks at its own process as a tracer would.
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
+  prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+std::expected<void, std::string> become_user(const std::string& user) {
+  errno = 0;
+  const passwd* entry = getpwnam(user.c_str());
+  if (entry == nullptr) {
+    return std::unexpected("--user " + user + ": " +
+                           (errno != 0 ? std::strerror(errno) : "no such user"));
+  }
+  const auto failed = [&](const char* call) {
+    return std::unexpected("--user " + user + ": " + call + ": " + std::strerror(errno));
+  };
+  if (initgroups(user.c_str(), entry->pw_gid) != 0) return failed("initgroups");
+  if (setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0) return failed("setresgid");
+  if (setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) return failed("setresuid");
+  if (entry->pw_uid != 0 && setuid(0) == 0) return std::unexpected("--user: root came back");
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  forbid_core_dumps();  // a change of user sets it back
+  return {};
+}
+
+void notify_ready() {
+  sd_notify(0, "READY=1");
+}
+
+void notify_reloading() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto micros = static_cast<unsigned long long>(now.tv_sec) * 1'000'000 +
+                      static_cast<unsigned long long>(now.tv_nsec) / 1'000;
+  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", micros);
+}
+
+void notify_stopping() {
+  sd_notify(0, "STOPPING=1");
+}
+
+}  // namespace sallyport::gateway

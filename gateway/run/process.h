@@ -1,0 +1,28 @@
+// What the process asks of the system: descriptors, CPUs, an unprivileged user, systemd.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <vector>
+
+namespace sallyport::gateway {
+
+/// Raises the soft limit of descriptors to the hard one; returns what it is then.
+std::uint64_t raise_descriptor_limit();
+
+/// CPUs of the affinity mask that the process was started with, in order.
+std::vector<int> usable_cpus();
+
+/// Keys must not reach a core file, nor a tracer of the same user.
+void forbid_core_dumps();
+
+/// Gives up root for `user` and its groups, for good. The error names what failed.
+std::expected<void, std::string> become_user(const std::string& user);
+
+/// sd_notify(3); nothing happens where systemd did not start us.
+void notify_ready();
+void notify_reloading();
+void notify_stopping();
+
+}  // namespace sallyport::gateway

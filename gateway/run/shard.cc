@@ -1,0 +1,178 @@
+#include "gateway/run/shard.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <random>
+#include <utility>
+
+#include "gateway/run/log.h"
+#include "gateway/serve/listener.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions options) {
+  auto ring = iouring::Ring::create({.registered_descriptors = options.registered_descriptors});
+  if (!ring) return std::unexpected(ring.error().what);
+  auto buffers = iouring::BufferRing::create(**ring);
+  if (!buffers) {
+    return std::unexpected(std::string("provided buffers: ") + buffers.error().name());
+  }
+  std::unique_ptr<Shard> shard(
+      new Shard(std::move(options), *std::move(ring), *std::move(buffers)));
+  auto inbox = iouring::Inbox::create(*shard->ring_);
+  if (!inbox) return std::unexpected(std::string("eventfd: ") + inbox.error().name());
+  shard->inbox_ = *std::move(inbox);
+  return shard;
+}
+
+Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
+             std::unique_ptr<iouring::BufferRing> buffers)
+    : options_(std::move(options)),
+      ring_(std::move(ring)),
+      buffers_(std::move(buffers)),
+      state_(*ring_,
+             ktls::RecordPools{.small = *buffers_, .blocks = blocks_, .contexts = contexts_},
+             options_.timeouts, options_.max_handshakes, options_.limit, options_.metrics,
+             options_.access_log, random_seed()),
+      connections_(*ring_),
+      chores_(*ring_) {}
+
+Shard::~Shard() {
+  join();
+}
+
+std::expected<iouring::SocketAddress, std::string> Shard::listen(
+    const std::string& text, const iouring::SocketAddress& address) {
+  auto listener = iouring::Listener::bind(*ring_, address, {.reuse_port = true});
+  if (!listener) return std::unexpected(std::strerror(listener.error().value));
+  const iouring::SocketAddress got = (*listener)->address();
+  listeners_.push_back(std::make_unique<Bound>(
+      Bound{.listener = *std::move(listener),
+            .served = {.text = text, .cells = options_.metrics.listener(text)}}));
+  return got;
+}
+
+void Shard::start(std::shared_ptr<const Snapshot> snapshot,
+                  std::shared_ptr<ktls::ServerContext> tls) {
+  state_.balancer.update(snapshot->endpoints);
+  state_.snapshot = std::move(snapshot);
+  state_.tls = std::move(tls);
+  thread_ = std::thread([this] { thread_main(); });
+}
+
+void Shard::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Shard::thread_main() {
+  pthread_setname_np(pthread_self(), ("shard-" + std::to_string(options_.index)).c_str());
+  pin();
+  ring_->run(run());
+  // Of this thread: nothing of it may be dropped by another.
+  state_.tls.reset();
+  state_.snapshot.reset();
+  if (options_.on_ended) options_.on_ended();
+}
+
+void Shard::pin() const {
+  if (!options_.cpu) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(*options_.cpu), &set);
+  const int error = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  if (error != 0) {
+    log_warning(
+        "shard not pinned",
+        {{"shard", options_.index}, {"cpu", *options_.cpu}, {"error", std::strerror(error)}});
+  }
+}
+
+iouring::Task<void> Shard::run() {
+  iouring::TaskGroup acceptors(*ring_);
+  for (const auto& bound : listeners_) {
+    acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
+  }
+  co_await acceptors.join();  // until drain() has stopped the listeners
+  chores_.spawn(end_after_drain_timeout());
+  co_await connections_.join();
+  chores_.cancel_all();
+  co_await chores_.join();
+}
+
+iouring::Task<void> Shard::stop_listeners() {
+  for (const auto& bound : listeners_) {
+    co_await bound->listener->stop();
+  }
+}
+
+iouring::Task<void> Shard::end_after_drain_timeout() {
+  if (options_.drain_timeout.count() == 0) co_return;
+  iouring::Result<> slept = co_await iouring::sleep_for(*ring_, options_.drain_timeout);
+  if (slept) end_all();
+}
+
+void Shard::end_all() {
+  // end() only cancels: nobody leaves the list before the run loop resumes him.
+  iouring::List<Connection> ended;
+  while (!state_.live.empty()) {
+    Connection& connection = state_.live.pop_front();
+    ended.push_back(connection);
+    connection.end(CloseReason::kDrain);
+  }
+  state_.live.splice_back(ended);
+}
+
+void Shard::update(std::shared_ptr<const Snapshot> snapshot,
+                   std::shared_ptr<ktls::ServerContext> tls) {
+  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
+    state_.balancer.update(snapshot->endpoints);
+    state_.snapshot = std::move(snapshot);
+    state_.tls = std::move(tls);
+  });
+}
+
+void Shard::drain() {
+  inbox_->post([this] {
+    if (std::exchange(draining_, true)) return;
+    chores_.spawn(stop_listeners());
+  });
+}
+
+void Shard::end_connections() {
+  inbox_->post([this] { end_all(); });
+}
+
+std::vector<Connection::Description> Shard::connections(std::size_t limit) {
+  using Descriptions = std::vector<Connection::Description>;
+  auto promise = std::make_shared<std::promise<Descriptions>>();
+  std::future<Descriptions> answer = promise->get_future();
+  inbox_->post([this, limit, promise = std::move(promise)] {
+    Descriptions descriptions;
+    iouring::List<Connection> described;
+    while (!state_.live.empty() && descriptions.size() < limit) {
+      Connection& connection = state_.live.pop_front();
+      described.push_back(connection);
+      descriptions.push_back(connection.describe());
+    }
+    described.splice_back(state_.live);
+    state_.live.splice_back(described);
+    promise->set_value(std::move(descriptions));
+  });
+  if (answer.wait_for(std::chrono::seconds(2)) != std::future_status::ready) return {};
+  return answer.get();
+}
+
+}  // namespace sallyport::gateway

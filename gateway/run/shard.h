@@ -1,0 +1,104 @@
+// One core's share of the gateway: a thread, its ring, its listeners, its connections.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gateway/serve/connection.h"
+#include "gateway/serve/shard_state.h"
+#include "iouring/block_pool.h"
+#include "iouring/buffer_ring.h"
+#include "iouring/inbox.h"
+#include "iouring/listener.h"
+#include "iouring/ring.h"
+#include "iouring/task_group.h"
+#include "ktls/cipher_contexts.h"
+#include "metrics/cells.h"
+
+namespace sallyport::gateway {
+
+/// What shards are made from. References outlive the shards.
+struct ShardOptions {
+  unsigned index = 0;
+  std::optional<int> cpu;  ///< to pin to
+  unsigned registered_descriptors = 0;
+  unsigned max_handshakes = 512;
+  std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
+  const Timeouts& timeouts;
+  ConnectionLimit& limit;
+  metrics::ShardMetrics& metrics;
+  AccessLog& access_log;
+  std::function<void()> on_ended;  ///< called on the shard's thread as its last act
+};
+
+class Shard {
+ public:
+  /// Makes the ring; binds nothing yet.
+  [[nodiscard]] static std::expected<std::unique_ptr<Shard>, std::string> create(
+      ShardOptions options);
+  /// The thread must have been joined, or never started.
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  /// Before start(). `text` is the label; `address` may have port 0. The address that it got, or
+  /// the reason why not.
+  [[nodiscard]] std::expected<iouring::SocketAddress, std::string> listen(
+      const std::string& text, const iouring::SocketAddress& address);
+
+  void start(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
+  void join();
+
+  // From any thread, after start(). What is asked of a shard that has ended is forgotten.
+
+  /// New connections use these from now on.
+  void update(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
+  /// Stops accepting without losing a connection; those that live have until the drain timeout.
+  void drain();
+  /// Ends what still lives, now.
+  void end_connections();
+  /// At most `limit` connections, oldest first; fewer if the shard is too busy to answer in time.
+  [[nodiscard]] std::vector<Connection::Description> connections(std::size_t limit);
+  [[nodiscard]] std::chrono::nanoseconds busy_time() const { return ring_->busy_time(); }
+
+  /// Slots of the ring's registered table; 0 where the kernel cannot bring a descriptor back.
+  [[nodiscard]] unsigned table_size() const { return ring_->table_size(); }
+
+ private:
+  struct Bound {
+    std::unique_ptr<iouring::Listener> listener;
+    ServedListener served;
+  };
+
+  Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
+        std::unique_ptr<iouring::BufferRing> buffers);
+  void thread_main();
+  void pin() const;
+  iouring::Task<void> run();
+  iouring::Task<void> stop_listeners();
+  iouring::Task<void> end_after_drain_timeout();
+  void end_all();
+
+  ShardOptions options_;
+  std::unique_ptr<iouring::Ring> ring_;
+  std::unique_ptr<iouring::BufferRing> buffers_;
+  iouring::BlockPool blocks_;
+  ktls::CipherContexts contexts_;
+  ShardState state_;
+  std::vector<std::unique_ptr<Bound>> listeners_;
+  std::unique_ptr<iouring::Inbox> inbox_;
+  // Of the shard's thread: while run() runs.
+  iouring::TaskGroup connections_;
+  iouring::TaskGroup chores_;
+  bool draining_ = false;
+  std::thread thread_;
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,405 @@
+#include "gateway/serve/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <utility>
+
+#include "gateway/backends/dial.h"
+#include "gateway/backends/tcp_options.h"
+#include "gateway/policy/authorize.h"
+#include "gateway/policy/route.h"
+#include "gateway/serve/handshaking.h"
+#include "gateway/serve/parting.h"
+#include "gateway/serve/relay.h"
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+#include "ktls/plain_records.h"
+#include "ktls/userspace_records.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string hexadecimal(std::uint64_t id) {
+  std::array<char, 17> text;
+  std::snprintf(text.data(), text.size(), "%016" PRIx64, id);
+  return text.data();
+}
+
+// The alert that a refusal under the application keys carries.
+ktls::AlertDescription alert_of(CloseReason reason) {
+  return reason == CloseReason::kNotAuthorized ? ktls::AlertDescription::kAccessDenied
+                                               : ktls::AlertDescription::kInternalError;
+}
+
+CloseReason reason_of(DialError error) {
+  switch (error) {
+    case DialError::kNoEndpoint:
+      return CloseReason::kNoEndpoint;
+    case DialError::kBackendRefused:
+      return CloseReason::kBackendRefused;
+    case DialError::kBackendTimeout:
+      return CloseReason::kBackendTimeout;
+    case DialError::kCancelled:
+    case DialError::kInternal:
+      break;
+  }
+  return CloseReason::kInternalError;
+}
+
+}  // namespace
+
+Connection::Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope* parent,
+                       std::string client)
+    : shard_(shard),
+      listener_(listener),
+      scope_(parent),
+      id_(shard.next_id++),
+      client_(std::move(client)),
+      accepted_at_(shard.ring.now()),
+      open_(listener.cells, CloseReason::kInternalError) {
+  shard_.live.push_back(*this);
+}
+
+Connection::~Connection() {
+  unlink();
+  open_.ends_with(reason_);
+  shard_.access_log.write(record());
+}
+
+void Connection::end(CloseReason reason) noexcept {
+  if (!ended_by_) ended_by_ = reason;
+  scope_.cancel();
+}
+
+std::expected<ktls::RouteVerdict, ktls::HelloRefusal> Connection::choose_route(
+    const ktls::ClientHello& hello) {
+  sni_ = hello.sni;
+  policy_ = shard_.snapshot->policy;
+  const auto choice = choose(*policy_, hello.sni, hello.alpn);
+  if (!choice) {
+    return std::unexpected(choice.error() == RouteRefusal::kNoRoute
+                               ? ktls::HelloRefusal::kNoRoute
+                               : ktls::HelloRefusal::kNoApplicationProtocol);
+  }
+  route_ = choice->route;
+  alpn_ = choice->alpn;
+  open_.routed(route_->name);
+  return ktls::RouteVerdict{.alpn = std::string(alpn_)};
+}
+
+void Connection::start_handshake() {
+  handshake_.emplace(listener_.cells, ktls::HandshakeResult::kUnknownFailure);
+  first_byte_at_ = Clock::now();
+}
+
+void Connection::recognise(const ktls::Outcome& outcome) {
+  handshake_took_ = Clock::now() - first_byte_at_;
+  trust_ = outcome.trust;
+  authenticated_at_ = outcome.authenticated_at;
+  resumed_ = outcome.resumed;
+  version_ = outcome.version;
+  cipher_ = outcome.cipher;
+  group_ = outcome.group;
+}
+
+void Connection::judge(ktls::HandshakeResult result) {
+  if (!handshake_) return;
+  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - first_byte_at_;
+  handshake_->ends_with(result, resumed_, handshake_took_);
+  handshake_.reset();
+}
+
+void Connection::admit() {
+  judge(ktls::HandshakeResult::kSuccess);
+  shard_.metrics.negotiated(version_, group_, cipher_);
+}
+
+void Connection::refuse(Refusal refusal) {
+  closes_with(refusal.reason);
+  judge(handshake_result(refusal.reason));
+  refusal_ = std::make_unique<Refusal>(std::move(refusal));
+}
+
+void Connection::backend_connected(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
+                                   std::chrono::nanoseconds took) {
+  backend_ = std::move(endpoint);
+  in_use_ = std::move(in_use);
+  connect_took_ = took;
+  open_.route().backend_connected(took);
+}
+
+void Connection::received_from(metrics::Leg leg, std::size_t bytes) noexcept {
+  open_.route().received(leg, bytes);
+  if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
+}
+
+void Connection::sent_to(metrics::Leg leg, std::size_t bytes) noexcept {
+  open_.route().sent(leg, bytes);
+  if (leg == metrics::Leg::kClient) sent_bytes_ += bytes;
+}
+
+Connection::Description Connection::describe() const {
+  return {.id = hexadecimal(id_),
+          .client = client_,
+          .identity = trust_ ? std::string(trust_->identity.display()) : std::string(),
+          .listener = listener_.text,
+          .route = route_ != nullptr ? route_->name : std::string(),
+          .backend = backend_ ? backend_->target : std::string(),
+          .cipher = std::string(cipher_),
+          .records = trust_ ? "userspace" : "",
+          .since = std::chrono::system_clock::now() -
+                   std::chrono::duration_cast<std::chrono::system_clock::duration>(Clock::now() -
+                                                                                   accepted_at_),
+          .received_bytes = received_bytes_,
+          .sent_bytes = sent_bytes_};
+}
+
+ConnectionRecord Connection::record() const {
+  const Description known = describe();
+  ConnectionRecord record;
+  record.time = std::chrono::system_clock::now();
+  record.id = known.id;
+  record.listener = known.listener;
+  record.client = known.client;
+  record.identity = known.identity;
+  record.sni = sni_;
+  record.alpn = alpn_;
+  record.route = known.route;
+  record.backend = known.backend;
+  record.tls = version_;
+  record.cipher = cipher_;
+  record.group = group_;
+  if (trust_) record.resumed = resumed_;
+  record.records = known.records;
+  record.received_bytes = received_bytes_;
+  record.sent_bytes = sent_bytes_;
+  if (handshake_took_.count() > 0) record.handshake = handshake_took_;
+  if (backend_) record.connect = connect_took_;
+  record.duration = Clock::now() - accepted_at_;
+  record.reason = reason_;
+  if (refusal_) {
+    record.refused = true;
+    record.issuer = refusal_->failure.issuer;
+    record.serial = refusal_->failure.serial;
+    record.not_after = refusal_->failure.not_after;
+    record.detail = refusal_->failure.detail;
+  }
+  return record;
+}
+
+namespace {
+
+using Layer = std::unique_ptr<ktls::RecordLayer>;
+
+// Authorised or not, the peer is known: from here on it is spoken to under the application keys.
+// Tickets go out only to those who may pass.
+iouring::Task<std::expected<Layer, Refusal>> take_over_records(
+    Connection& connection, iouring::Socket client,
+    std::unique_ptr<ktls::ServerHandshake> handshake, bool authorized) {
+  if (authorized) handshake->issue_tickets();
+  if (!handshake->output().empty()) {
+    iouring::Result<> sent = co_await client.send_all(handshake->output());
+    if (!sent) {
+      co_return std::unexpected(Refusal{.reason = CloseReason::kPeerConnectionClosed,
+                                        .failure = {.detail = sent.error().name()}});
+    }
+  }
+  handshake->output_sent();
+  ktls::Outcome outcome = handshake->finish();
+  handshake.reset();
+  co_return ktls::userspace_records(std::move(client), outcome.state, connection.shard().pools,
+                                    outcome.leftover);
+}
+
+struct Dialling {
+  Connection& connection;
+  iouring::CancelScope dial_scope;
+  iouring::CancelScope watch_scope;
+  bool client_left = false;
+};
+
+iouring::Task<std::expected<Dialed, DialFailure>> dial_backend(Dialling& dialling) {
+  Connection& connection = dialling.connection;
+  ShardState& shard = connection.shard();
+  std::expected<Dialed, DialFailure> dialed = co_await iouring::in_scope(
+      dialling.dial_scope,
+      dial(shard.ring, shard.balancer, connection.route(), shard.timeouts.connect));
+  dialling.watch_scope.cancel();
+  co_return dialed;
+}
+
+// One bounded receive, so that a client that goes away does not make us dial on for nobody.
+iouring::Task<ktls::Received> watch_client(Dialling& dialling, ktls::RecordLayer& client) {
+  ktls::Received early = co_await iouring::in_scope(dialling.watch_scope, client.receive());
+  dialling.client_left = early.kind == ktls::Received::Kind::kTruncated ||
+                         (early.kind == ktls::Received::Kind::kFailed &&
+                          early.error.failure != ktls::RecordFailure::kCancelled);
+  if (dialling.client_left) dialling.dial_scope.cancel();
+  co_return early;
+}
+
+struct Connected {
+  Layer backend;
+  std::unique_ptr<ktls::Received> early;  // null: nothing came meanwhile
+};
+
+iouring::Task<std::expected<Connected, Refusal>> connect_backend(Connection& connection,
+                                                                 ktls::RecordLayer& client) {
+  const auto started = Clock::now();
+  Dialling dialling{.connection = connection,
+                    .dial_scope = iouring::CancelScope(&connection.scope()),
+                    .watch_scope = iouring::CancelScope(&connection.scope())};
+  auto [dialed, early] =
+      co_await iouring::both(dial_backend(dialling), watch_client(dialling, client));
+  if (const auto ended = connection.ended_by()) {
+    co_return std::unexpected(Refusal{.reason = *ended, .failure = {}});
+  }
+  if (dialling.client_left) {
+    co_return std::unexpected(
+        Refusal{.reason = CloseReason::kPeerConnectionClosed,
+                .failure = {.detail = "the client left while a backend was being dialled"}});
+  }
+  if (!dialed) {
+    Refusal refusal{.reason = reason_of(dialed.error().error), .failure = {}};
+    if (dialed.error().last_errno != 0) {
+      refusal.failure.detail = iouring::errno_name(dialed.error().last_errno);
+      if (dialed.error().endpoint) {
+        refusal.failure.detail += " from " + dialed.error().endpoint->target;
+      }
+    }
+    co_return std::unexpected(std::move(refusal));
+  }
+  connection.backend_connected(std::move(dialed->endpoint), std::move(dialed->in_use),
+                               Clock::now() - started);
+  Connected connected{
+      .backend = ktls::plain_records(std::move(dialed->socket), connection.shard().pools),
+      .early = nullptr};
+  if (early.kind != ktls::Received::Kind::kFailed) {
+    connected.early = std::make_unique<ktls::Received>(std::move(early));
+  }
+  co_return connected;
+}
+
+// Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or
+// no table, they stay ordinary.
+iouring::Task<void> hand_off(ktls::RecordLayer& client, ktls::RecordLayer& backend) {
+  [[maybe_unused]] iouring::Result<> client_moved = co_await client.socket().to_table();
+  [[maybe_unused]] iouring::Result<> backend_moved = co_await backend.socket().to_table();
+}
+
+// Counts a TLS connection among those whose records are made in userspace.
+class CountedRecords {
+ public:
+  CountedRecords(metrics::ShardMetrics& metrics, const ktls::RecordLayer& layer)
+      : metrics_(metrics), layer_(layer) {
+    metrics_.records_opened(metrics::Direction::kReceive, model(layer_.rx_model()));
+    metrics_.records_opened(metrics::Direction::kSend, model(layer_.tx_model()));
+  }
+  ~CountedRecords() {
+    metrics_.records_closed(metrics::Direction::kReceive, model(layer_.rx_model()));
+    metrics_.records_closed(metrics::Direction::kSend, model(layer_.tx_model()));
+    const ktls::RecordCounters& counters = layer_.counters();
+    for (auto i = counters.key_updates_received; i > 0; --i) {
+      metrics_.keyupdate(metrics::Direction::kReceive);
+    }
+    for (auto i = counters.key_updates_sent; i > 0; --i) {
+      metrics_.keyupdate(metrics::Direction::kSend);
+    }
+  }
+  CountedRecords(const CountedRecords&) = delete;
+  CountedRecords& operator=(const CountedRecords&) = delete;
+
+ private:
+  static metrics::Records model(ktls::RecordModel model) {
+    return model == ktls::RecordModel::kKernel ? metrics::Records::kKernel
+                                               : metrics::Records::kUserspace;
+  }
+  metrics::ShardMetrics& metrics_;
+  const ktls::RecordLayer& layer_;
+};
+
+iouring::Task<void> turn_away(Connection& connection, ktls::RecordLayer& client, Refusal refusal) {
+  const CloseReason reason = refusal.reason;
+  connection.refuse(std::move(refusal));
+  if (reason == CloseReason::kPeerConnectionClosed) co_return;
+  if (reason == CloseReason::kDrain) {
+    co_await part_with_close(connection.shard(), client);
+  } else {
+    co_await part_with_alert(connection.shard(), client, alert_of(reason));
+  }
+}
+
+iouring::Task<void> shed(Connection& connection, iouring::Socket& client, Refusal refusal) {
+  connection.refuse(std::move(refusal));
+  co_await part_with_plaintext_alert(connection.shard(), client,
+                                     ktls::AlertDescription::kInternalError);
+}
+
+// The life of a connection: one phase a line, each refusal with its reason.
+iouring::Task<void> live(Connection& connection, iouring::Socket socket) {
+  auto place = connection.shard().limit.enter();
+  if (!place) {
+    connection.start_handshake();
+    co_await shed(connection, socket,
+                  {.reason = CloseReason::kShed, .failure = {.detail = "--max-connections"}});
+    co_return;
+  }
+
+  auto handshaken = co_await shake_hands(connection, socket);
+  if (!handshaken) {
+    Refusal& refusal = handshaken.error();
+    if (const auto ended = connection.ended_by()) refusal.reason = *ended;
+    if (refusal.reason == CloseReason::kShed) {
+      co_await shed(connection, socket, std::move(refusal));
+    } else if (refusal.reason == CloseReason::kClosedBeforeHello) {
+      connection.closes_with(refusal.reason);
+    } else {
+      connection.refuse(std::move(refusal));
+      co_await part(connection.shard(), socket);
+    }
+    co_return;
+  }
+  connection.recognise((*handshaken)->outcome());
+
+  const bool authorized = authorize(connection.route(), connection.trust().identity);
+  auto client =
+      co_await take_over_records(connection, std::move(socket), *std::move(handshaken), authorized);
+  if (!client) {
+    connection.refuse(std::move(client.error()));
+    co_return;
+  }
+  if (!authorized) {
+    co_await turn_away(connection, **client,
+                       {.reason = CloseReason::kNotAuthorized, .failure = {}});
+    co_return;
+  }
+
+  auto connected = co_await connect_backend(connection, **client);
+  if (!connected) {
+    co_await turn_away(connection, **client, std::move(connected.error()));
+    co_return;
+  }
+  connection.admit();
+
+  co_await hand_off(**client, *connected->backend);
+  const CountedRecords counted(connection.shard().metrics, **client);
+  const CloseReason reason =
+      co_await relay(connection, **client, *connected->backend, std::move(connected->early));
+  connection.closes_with(reason);
+}
+
+}  // namespace
+
+iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket client) {
+  iouring::CancelScope* parent = co_await iouring::current_scope();
+  const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
+  Connection connection(shard, listener, parent, peer ? peer->to_string() : "-");
+  set_tcp_options(client);
+  co_await live(connection, std::move(client));
+}
+
+}  // namespace sallyport::gateway

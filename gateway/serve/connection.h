@@ -1,0 +1,112 @@
+// One connection: what is known of it, and its life from accept to close.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/serve/close_reason.h"
+#include "gateway/serve/shard_state.h"
+#include "iouring/cancel.h"
+#include "iouring/list.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+#include "ktls/handshake.h"
+#include "metrics/cells.h"
+
+namespace sallyport::gateway {
+
+/// Why a connection was not let in. Only the reason is always known.
+struct Refusal {
+  CloseReason reason = CloseReason::kUnknownFailure;
+  ktls::HandshakeFailure failure;  ///< detail, and the certificate that was refused
+};
+
+/// What is known of a connection. In its shard's list of live ones from construction on; counts
+/// itself at construction and, with a log line, at destruction. Shard's thread only.
+class Connection : public iouring::ListNode {
+ public:
+  /// `parent` is the scope that the connection's task runs under.
+  Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope* parent,
+             std::string client);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Ends it from outside, whatever phase it is in: cancels what it waits for. The first reason
+  /// wins.
+  void end(CloseReason reason) noexcept;
+  /// The reason given to end(), if anyone called it.
+  [[nodiscard]] std::optional<CloseReason> ended_by() const noexcept { return ended_by_; }
+  [[nodiscard]] iouring::CancelScope& scope() noexcept { return scope_; }
+
+  /// The route that the ClientHello asks for, from the shard's snapshot of this moment; counted
+  /// under that route from now on. Called once.
+  [[nodiscard]] std::expected<ktls::RouteVerdict, ktls::HelloRefusal> choose_route(
+      const ktls::ClientHello& hello);
+  /// The first byte has come: from now on it is a handshake, which must get a verdict.
+  void start_handshake();
+  void recognise(const ktls::Outcome& outcome);
+  /// The one verdict of its handshake: success, or the refusal's result word.
+  void admit();
+  void refuse(Refusal refusal);
+  void backend_connected(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
+                         std::chrono::nanoseconds took);
+  void closes_with(CloseReason reason) noexcept { reason_ = reason; }
+
+  void received_from(metrics::Leg leg, std::size_t bytes) noexcept;
+  void sent_to(metrics::Leg leg, std::size_t bytes) noexcept;
+
+  [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
+  [[nodiscard]] const Route& route() const noexcept { return *route_; }
+  [[nodiscard]] const ktls::PeerTrust& trust() const noexcept { return *trust_; }
+  [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
+
+  /// For /connections: what it is and has done so far.
+  struct Description {
+    std::string id, client, identity, listener, route, backend, cipher;
+    std::string_view records;
+    std::chrono::system_clock::time_point since;
+    std::uint64_t received_bytes = 0, sent_bytes = 0;
+  };
+  [[nodiscard]] Description describe() const;
+
+ private:
+  void judge(ktls::HandshakeResult result);
+  [[nodiscard]] ConnectionRecord record() const;
+
+  ShardState& shard_;
+  ServedListener& listener_;
+  iouring::CancelScope scope_;
+  std::uint64_t id_;
+  std::string client_;
+  iouring::TimePoint accepted_at_;
+  metrics::OpenConnection open_;
+  std::optional<metrics::StartedHandshake> handshake_;
+  iouring::TimePoint first_byte_at_{};
+  std::chrono::nanoseconds handshake_took_{};
+  std::chrono::nanoseconds connect_took_{};
+  Policy::Pointer policy_;  // keeps route_ alive
+  const Route* route_ = nullptr;
+  std::shared_ptr<const ktls::PeerTrust> trust_;
+  std::chrono::sys_seconds authenticated_at_{};
+  std::string sni_;
+  std::string_view alpn_;  // in *route_
+  std::string_view version_, cipher_, group_;
+  std::shared_ptr<const Endpoint> backend_;
+  InUse in_use_;
+  std::uint64_t received_bytes_ = 0;
+  std::uint64_t sent_bytes_ = 0;
+  std::unique_ptr<Refusal> refusal_;
+  CloseReason reason_ = CloseReason::kInternalError;
+  std::optional<CloseReason> ended_by_;
+  bool resumed_ = false;
+};
+
+/// Serves one client from accept to close. Everything that can end it ends here, with its reason.
+iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket client);
+
+}  // namespace sallyport::gateway

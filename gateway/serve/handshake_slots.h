@@ -1,0 +1,94 @@
+// At most so many handshakes at a time on one shard; the others wait in order of arrival.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <utility>
+
+#include "iouring/cancel.h"
+#include "iouring/list.h"
+#include "iouring/result.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+
+namespace sallyport::gateway {
+
+/// --max-handshakes. Belongs to one shard; outlives every Slot and every enter().
+class HandshakeSlots {
+ public:
+  HandshakeSlots(iouring::Ring& ring, unsigned most) noexcept : ring_(&ring), most_(most) {}
+  HandshakeSlots(const HandshakeSlots&) = delete;
+  HandshakeSlots& operator=(const HandshakeSlots&) = delete;
+
+  /// One handshake's place, given back by the destructor.
+  class Slot {
+   public:
+    Slot() noexcept = default;
+    Slot(Slot&& other) noexcept : slots_(std::exchange(other.slots_, nullptr)) {}
+    Slot& operator=(Slot&& other) noexcept {
+      std::swap(slots_, other.slots_);
+      return *this;
+    }
+    ~Slot() {
+      if (slots_ != nullptr) slots_->leave();
+    }
+
+   private:
+    friend class HandshakeSlots;
+    explicit Slot(HandshakeSlots& slots) noexcept : slots_(&slots) {}
+    HandshakeSlots* slots_ = nullptr;
+  };
+
+  /// `iouring::Result<Slot> slot = co_await slots.enter();`: waits for a free place; ECANCELED when
+  /// the scope of the caller was cancelled first.
+  class Enter;
+  [[nodiscard]] Enter enter() noexcept;
+
+  [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
+
+ private:
+  struct Place : iouring::ListNode {
+    explicit Place(Enter& owner) noexcept : enter(&owner) {}
+    Enter* enter;
+  };
+  void leave() noexcept;
+
+  iouring::Ring* ring_;
+  std::size_t most_;
+  std::size_t taken_ = 0;
+  iouring::List<Place> queue_;
+};
+
+class [[nodiscard]] HandshakeSlots::Enter final : private iouring::Waiter {
+ public:
+  explicit Enter(HandshakeSlots& slots) noexcept : slots_(&slots) {}
+
+  bool await_ready() noexcept {
+    if (slots_->taken_ >= slots_->most_) return false;
+    ++slots_->taken_;
+    entered_ = true;
+    return true;
+  }
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> awaiting) noexcept {
+    return wait(awaiting, iouring::scope_of(awaiting));
+  }
+  iouring::Result<Slot> await_resume() noexcept;
+
+ private:
+  friend class HandshakeSlots;
+  bool wait(std::coroutine_handle<> awaiting, iouring::CancelScope* scope) noexcept;
+  void on_cancel() noexcept override;
+  void on_ready() noexcept override { awaiting_.resume(); }
+
+  HandshakeSlots* slots_;
+  Place place_{*this};
+  std::coroutine_handle<> awaiting_;
+  bool entered_ = false;
+};
+
+inline HandshakeSlots::Enter HandshakeSlots::enter() noexcept {
+  return Enter(*this);
+}
+
+}  // namespace sallyport::gateway

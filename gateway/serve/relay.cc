@@ -1,0 +1,257 @@
+#include "gateway/serve/relay.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "gateway/serve/parting.h"
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using ktls::Received;
+using ktls::RecordFailure;
+
+// One deadline for silence and lifetime: whichever comes first is armed.
+class Patience {
+ public:
+  Patience(Connection& connection, iouring::CancelScope& scope)
+      : ring_(connection.shard().ring),
+        timeouts_(connection.shard().timeouts),
+        deadline_(ring_, scope) {
+    if (timeouts_.lifetime.count() > 0) {
+      // Connections of one moment must not all come back in one moment.
+      std::uniform_real_distribution<double> shorter(0.9, 1.0);
+      lifetime_ends_ = ring_.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                         timeouts_.lifetime * shorter(connection.shard().random));
+    }
+    touch();
+  }
+
+  void touch() {
+    const auto silence =
+        half_closed_ && timeouts_.half_close.count() > 0 ? timeouts_.half_close : timeouts_.idle;
+    if (deadline_.expired()) return;
+    if (silence.count() > 0) {
+      deadline_.arm_at(std::min(lifetime_ends_, ring_.now() + silence));
+    } else if (lifetime_ends_ != iouring::TimePoint::max()) {
+      deadline_.arm_at(lifetime_ends_);
+    } else {
+      deadline_.disarm();
+    }
+  }
+
+  void half_closed() {
+    half_closed_ = true;
+    touch();
+  }
+
+  [[nodiscard]] std::optional<CloseReason> ran_out() const {
+    if (!deadline_.expired()) return std::nullopt;
+    if (ring_.now() >= lifetime_ends_) return CloseReason::kLifetime;
+    return half_closed_ && timeouts_.half_close.count() > 0 ? CloseReason::kHalfCloseTimeout
+                                                            : CloseReason::kIdleTimeout;
+  }
+
+ private:
+  iouring::Ring& ring_;
+  const Timeouts& timeouts_;
+  iouring::Deadline deadline_;
+  iouring::TimePoint lifetime_ends_ = iouring::TimePoint::max();
+  bool half_closed_ = false;
+};
+
+// What both directions share. Lives in the frame of relay().
+struct Course {
+  Connection& connection;
+  ktls::RecordLayer& client;
+  ktls::RecordLayer& backend;
+  iouring::CancelScope scope;
+  Patience patience;
+  std::optional<CloseReason> reason;  // the first one that is no clean end
+  bool client_ended = false;          // close_notify received
+  bool backend_ended = false;         // FIN received
+  bool backend_deaf = false;          // sending to it failed
+
+  Course(Connection& its_connection, ktls::RecordLayer& its_client, ktls::RecordLayer& its_backend)
+      : connection(its_connection),
+        client(its_client),
+        backend(its_backend),
+        scope(&its_connection.scope()),
+        patience(its_connection, scope) {}
+
+  void stop(CloseReason why) {
+    if (!reason) reason = why;
+    scope.cancel();
+  }
+};
+
+CloseReason reason_of(const ktls::RecordError& error, CloseReason reset) {
+  switch (error.failure) {
+    case RecordFailure::kReset:
+    case RecordFailure::kPipe:
+    case RecordFailure::kSocket:
+      return reset;
+    case RecordFailure::kKeyUpdateFlood:
+      return CloseReason::kKeyupdateFlood;
+    case RecordFailure::kKeyUpdateUnsupported:
+      return CloseReason::kKeyupdateUnsupported;
+    case RecordFailure::kInternal:
+      return CloseReason::kInternalError;
+    default:
+      return CloseReason::kRecordError;
+  }
+}
+
+bool cancelled(const ktls::RecordError& error) {
+  return error.failure == RecordFailure::kCancelled;
+}
+
+// The client's words to the backend.
+iouring::Task<void> pump_to_backend(Course& course, std::unique_ptr<Received> early) {
+  for (;;) {
+    Received received;
+    if (early) {
+      received = std::move(*early);
+      early.reset();
+    } else {
+      received = co_await course.client.receive();
+    }
+    switch (received.kind) {
+      case Received::Kind::kData: {
+        const std::size_t bytes = received.size();
+        course.connection.received_from(metrics::Leg::kClient, bytes);
+        course.patience.touch();
+        ktls::RecordLayer::SendResult sent = co_await course.backend.send(std::move(received));
+        if (!sent) {
+          if (cancelled(sent.error())) co_return;
+          // It takes no more, but may have said why: the other direction brings that, and the end.
+          course.backend_deaf = true;
+          if (course.backend_ended) course.stop(CloseReason::kBackendClosed);
+          course.patience.half_closed();
+          co_return;
+        }
+        course.connection.sent_to(metrics::Leg::kBackend, bytes);
+        course.patience.touch();
+        continue;
+      }
+      case Received::Kind::kTruncated:
+        if (course.backend_ended) {
+          // It had our close_notify and left. What it sent may still be cut short.
+          course.stop(CloseReason::kBackendClosed);
+          co_return;
+        }
+        if (course.connection.route().truncation == Truncation::kReset) {
+          course.stop(CloseReason::kClientTruncated);
+          co_return;
+        }
+        [[fallthrough]];
+      case Received::Kind::kEndOfStream:
+      case Received::Kind::kCloseNotify: {
+        course.client_ended = true;
+        course.patience.half_closed();
+        ktls::RecordLayer::SendResult sent = co_await course.backend.send_close();
+        if (!sent && !cancelled(sent.error()) && !course.backend_ended) {
+          course.stop(CloseReason::kBackendReset);
+        }
+        co_return;
+      }
+      case Received::Kind::kFailed:
+        if (cancelled(received.error)) co_return;
+        course.stop(reason_of(received.error, course.backend_ended ? CloseReason::kBackendClosed
+                                                                   : CloseReason::kClientReset));
+        co_return;
+    }
+  }
+}
+
+// The backend's words to the client.
+iouring::Task<void> pump_to_client(Course& course) {
+  for (;;) {
+    Received received = co_await course.backend.receive();
+    switch (received.kind) {
+      case Received::Kind::kData: {
+        const std::size_t bytes = received.size();
+        course.connection.received_from(metrics::Leg::kBackend, bytes);
+        course.patience.touch();
+        ktls::RecordLayer::SendResult sent = co_await course.client.send(std::move(received));
+        if (!sent) {
+          if (cancelled(sent.error())) co_return;
+          course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
+                                                                  : CloseReason::kClientReset));
+          co_return;
+        }
+        course.connection.sent_to(metrics::Leg::kClient, bytes);
+        course.patience.touch();
+        continue;
+      }
+      case Received::Kind::kTruncated:
+      case Received::Kind::kEndOfStream:
+      case Received::Kind::kCloseNotify: {
+        course.backend_ended = true;
+        course.patience.half_closed();
+        ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
+        if (!sent && !cancelled(sent.error())) {
+          course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
+                                                                  : CloseReason::kClientReset));
+        } else if (course.backend_deaf) {
+          course.stop(CloseReason::kBackendClosed);
+        }
+        co_return;
+      }
+      case Received::Kind::kFailed:
+        if (cancelled(received.error)) co_return;
+        course.stop(reason_of(received.error, CloseReason::kBackendReset));
+        co_return;
+    }
+  }
+}
+
+iouring::Task<void> both_ways(Course& course, std::unique_ptr<Received> early) {
+  co_await iouring::both(pump_to_backend(course, std::move(early)), pump_to_client(course));
+}
+
+CloseReason verdict(const Course& course) {
+  if (const auto ended = course.connection.ended_by()) return *ended;
+  if (course.reason) return *course.reason;
+  if (const auto ran_out = course.patience.ran_out()) return *ran_out;
+  return CloseReason::kDone;
+}
+
+}  // namespace
+
+iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
+                                 ktls::RecordLayer& backend, std::unique_ptr<Received> early) {
+  Course course(connection, client, backend);
+  co_await iouring::in_scope(course.scope, both_ways(course, std::move(early)));
+
+  const CloseReason reason = verdict(course);
+  // No clean end for a backend whose client gave none.
+  if (reason != CloseReason::kDone && !(course.client_ended && course.backend_ended)) {
+    backend.socket().reset();
+  }
+  switch (reason) {
+    case CloseReason::kDone:
+    case CloseReason::kClientClosed:
+    case CloseReason::kClientTruncated:
+    case CloseReason::kClientReset:
+      break;
+    case CloseReason::kBackendReset:
+      client.socket().reset();
+      break;
+    case CloseReason::kBackendClosed:
+    case CloseReason::kRecordError:
+    case CloseReason::kKeyupdateFlood:
+    case CloseReason::kKeyupdateUnsupported:
+      co_await part(connection.shard(), client.socket());
+      break;
+    default:
+      co_await part_with_close(connection.shard(), client);
+      break;
+  }
+  co_return reason;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,24 @@
+#include "gateway/serve/shard_state.h"
+
+#include "gateway/serve/connection.h"
+
+namespace sallyport::gateway {
+
+ShardState::ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools,
+                       const Timeouts& its_timeouts, unsigned max_handshakes,
+                       ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
+                       AccessLog& its_log, std::uint64_t seed)
+    : ring(its_ring),
+      pools(its_pools),
+      timeouts(its_timeouts),
+      limit(its_limit),
+      metrics(its_metrics),
+      access_log(its_log),
+      balancer(seed),
+      handshake_slots(its_ring, max_handshakes),
+      random(seed),
+      next_id(random()) {}
+
+ShardState::~ShardState() = default;
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,67 @@
+// What the connections of one shard share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "gateway/backends/balance.h"
+#include "gateway/serve/access_log.h"
+#include "gateway/serve/connection_limit.h"
+#include "gateway/serve/handshake_slots.h"
+#include "gateway/serve/snapshot.h"
+#include "iouring/list.h"
+#include "iouring/ring.h"
+#include "ktls/record_layer.h"
+#include "ktls/server_context.h"
+#include "metrics/cells.h"
+
+namespace sallyport::gateway {
+
+class Connection;
+
+/// Zero means off.
+struct Timeouts {
+  std::chrono::milliseconds handshake{10'000};   ///< first byte expected to verdict
+  std::chrono::milliseconds connect{3'000};      ///< to a backend, all attempts together
+  std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
+  std::chrono::milliseconds idle{0};             ///< silence of both sides
+  std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
+};
+
+/// A --listen, as this shard serves it.
+struct ServedListener {
+  std::string text;  ///< as configured: metric label and log value
+  metrics::ListenerCells& cells;
+};
+
+/// One per shard, of its thread alone. Everything in it outlives the connections.
+struct ShardState {
+  ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+             unsigned max_handshakes, ConnectionLimit& its_limit,
+             metrics::ShardMetrics& its_metrics, AccessLog& its_log, std::uint64_t seed);
+  ~ShardState();
+  ShardState(const ShardState&) = delete;
+  ShardState& operator=(const ShardState&) = delete;
+
+  iouring::Ring& ring;
+  ktls::RecordPools pools;
+  const Timeouts& timeouts;
+  ConnectionLimit& limit;
+  metrics::ShardMetrics& metrics;
+  AccessLog& access_log;
+  Balancer balancer;
+  HandshakeSlots handshake_slots;
+  std::mt19937_64 random;
+  std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
+
+  /// Replaced as one when the control thread sends new ones; never null while serving.
+  std::shared_ptr<const Snapshot> snapshot;
+  std::shared_ptr<ktls::ServerContext> tls;
+
+  iouring::List<Connection> live;  ///< oldest first
+};
+
+}  // namespace sallyport::gateway
