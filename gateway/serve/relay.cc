@@ -194,8 +194,8 @@ iouring::Task<void> pump_to_client(Course& course) {
         course.patience.half_closed();
         ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
         if (!sent && !cancelled(sent.error())) {
-          course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
-                                                                  : CloseReason::kClientReset));
+          // A client that has ended and taken every byte need not wait for our close_notify.
+          if (!course.client_ended) course.stop(reason_of(sent.error(), CloseReason::kClientReset));
         } else if (course.backend_deaf) {
           course.stop(CloseReason::kBackendClosed);
         }
