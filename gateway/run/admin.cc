@@ -1,22 +1,28 @@
 #include "gateway/run/admin.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <charconv>
-#include <csignal>
 #include <cstring>
 #include <exception>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "gateway/run/log.h"
+#include "gateway/run/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
 
+constexpr unsigned kFeatureIpv6 = 8;  // mg_check_feature(); Debian 12 builds without it
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 constexpr std::string_view kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::string_view kJson = "application/json";
@@ -74,21 +80,29 @@ void send(mg_connection* connection, const Response& response, bool with_body) {
   mg_write(connection, text.data(), text.size());  // a reader that went away is its own loss
 }
 
-// civetweb's threads inherit the mask: signals belong to the thread that waits for them.
-class SignalsMasked {
- public:
-  SignalsMasked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsMasked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsMasked(const SignalsMasked&) = delete;
-  SignalsMasked& operator=(const SignalsMasked&) = delete;
+// civetweb's accepting thread looks whether to stop every two seconds, or when somebody connects:
+// connects until mg_stop() is through.
+void stop_at_once(mg_context* context, const ListenAddress& address, std::uint16_t port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  ::inet_pton(AF_INET, address.host.c_str(), &to.sin_addr);
+  if (to.sin_addr.s_addr == htonl(INADDR_ANY)) to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
- private:
-  sigset_t before_{};
-};
+  std::atomic<bool> stopped = false;
+  const SignalsMasked masked;
+  std::thread knocker([&] {
+    while (!stopped) {
+      const int knock = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      ::connect(knock, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ::close(knock);
+    }
+  });
+  mg_stop(context);
+  stopped = true;
+  knocker.join();
+}
 
 }  // namespace
 
@@ -167,7 +181,7 @@ int AdminServer::State::on_message(const mg_connection* connection, const char* 
 AdminServer::AdminServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 AdminServer::~AdminServer() {
-  mg_stop(state_->context);
+  stop_at_once(state_->context, state_->options.address, state_->port);
   mg_exit_library();
 }
 
@@ -177,6 +191,11 @@ std::uint16_t AdminServer::port() const {
 
 std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::start(
     AdminOptions options, AdminHandlers handlers) {
+  const std::string address = options.address.text;
+  if (options.address.v6 && mg_check_feature(kFeatureIpv6) == 0) {
+    return std::unexpected("admin: cannot listen on " + address +
+                           ": the HTTP library (civetweb) of this build has no IPv6");
+  }
   auto state = std::make_unique<State>();
   state->options = std::move(options);
   state->handlers = std::move(handlers);
@@ -200,7 +219,6 @@ std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::start(
     const SignalsMasked masked;
     state->context = mg_start(&callbacks, state.get(), const_cast<const char**>(settings.data()));
   }
-  const std::string& address = state->options.address.text;
   if (state->context == nullptr) {
     mg_exit_library();
     const std::string& why = state->start_error;

@@ -41,7 +41,8 @@ class AdminServer {
   static constexpr unsigned kDefaultLimit = 100;
   static constexpr unsigned kMaxLimit = 10'000;
 
-  /// Listens at once. The error names the address and the reason.
+  /// Listens at once. The error names the address and the reason; one is that civetweb was built
+  /// without IPv6, as Debian 12's is.
   [[nodiscard]] static std::expected<std::unique_ptr<AdminServer>, std::string> start(
       AdminOptions options, AdminHandlers handlers);
 

@@ -10,10 +10,10 @@
 #include <chrono>
 #include <cmath>
 #include <concepts>
-#include <csignal>
 #include <memory>
 #include <type_traits>
 
+#include "gateway/run/signals_masked.h"
 #include "gateway/run/text_value.h"
 #include "gateway/serve/timestamp.h"
 
@@ -135,12 +135,10 @@ struct LogThread::Pool {
 };
 
 LogThread::LogThread() {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);  // for the thread to inherit
-  pool_ = std::make_shared<Pool>();
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  {
+    const SignalsMasked masked;
+    pool_ = std::make_shared<Pool>();
+  }
   const std::shared_ptr<spdlog::details::thread_pool> threads(pool_, &pool_->threads);
   install(std::make_shared<spdlog::async_logger>(
               "", std::make_shared<spdlog::sinks::stderr_sink_mt>(), threads,

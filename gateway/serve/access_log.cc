@@ -8,9 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <csignal>
 #include <string_view>
 #include <utility>
+
+#include "gateway/run/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -19,22 +20,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBatchBytes = 64 * 1024;
 constexpr std::chrono::seconds kReportEvery{1};
-
-// All signals stay with the thread that waits for them; SIGPIPE must not end the process.
-class SignalsMasked {
- public:
-  SignalsMasked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsMasked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsMasked(const SignalsMasked&) = delete;
-  SignalsMasked& operator=(const SignalsMasked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 // The start of `text` that ends with a whole line and is at most `limit` long; a longer first line
 // is cut. Others may write to the same pipe: lines of at most PIPE_BUF stay in one piece.

@@ -80,11 +80,10 @@ TEST(Rfc3339, IsUtcWithMilliseconds) {
 
 TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
   const auto line = ordered_json::parse(format_line(served(), LogFormat::kJson));
-  EXPECT_THAT(keys(line),
-              ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn", "route",
-                          "backend", "tls", "cipher", "group", "resumed", "records",
-                          "received_bytes", "sent_bytes", "handshake_ms", "connect_ms",
-                          "duration_ms", "reason"));
+  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn",
+                                      "route", "backend", "tls", "cipher", "group", "resumed",
+                                      "records", "received_bytes", "sent_bytes", "handshake_ms",
+                                      "connect_ms", "duration_ms", "reason"));
   EXPECT_EQ(line["time"], "2023-11-14T22:13:20.123Z");
   EXPECT_EQ(line["resumed"], false);
   EXPECT_EQ(line["received_bytes"], 12);
@@ -105,9 +104,9 @@ TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
 
 TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
   const auto line = ordered_json::parse(format_line(refused(), LogFormat::kJson));
-  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "client", "received_bytes",
-                                      "sent_bytes", "duration_ms", "reason", "issuer", "serial",
-                                      "not_after", "detail"));
+  EXPECT_THAT(keys(line),
+              ElementsAre("time", "id", "listener", "client", "received_bytes", "sent_bytes",
+                          "duration_ms", "reason", "issuer", "serial", "not_after", "detail"));
   EXPECT_EQ(line["reason"], "certificate_expired");
   EXPECT_EQ(line["issuer"], "CN=CA \"one\"");
   EXPECT_EQ(line["not_after"], "2020-09-13T12:26:40.000Z");
@@ -248,8 +247,8 @@ TEST(AccessLog, SurvivesAReaderThatHasGone) {
   pipe.close_reader();
   std::uint64_t told = 0;
   {
-    AccessLog log({.descriptor = pipe.writer(),
-                   .on_dropped = [&](std::uint64_t lines) { told += lines; }});
+    AccessLog log(
+        {.descriptor = pipe.writer(), .on_dropped = [&](std::uint64_t lines) { told += lines; }});
     log.write(served());
     log.write(served());
   }

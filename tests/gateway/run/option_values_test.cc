@@ -1,0 +1,118 @@
+#include "gateway/run/option_values.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sallyport::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(Duration, HasAUnitOrIsZero) {
+  EXPECT_EQ(parse_duration("500ms"), 500ms);
+  EXPECT_EQ(parse_duration("10s"), 10s);
+  EXPECT_EQ(parse_duration("5m"), 5min);
+  EXPECT_EQ(parse_duration("1h"), 1h);
+  EXPECT_EQ(parse_duration("0"), 0ms);
+  EXPECT_EQ(parse_duration("0s"), 0ms);
+  EXPECT_EQ(parse_duration("00010s"), 10s);
+}
+
+TEST(Duration, IsNothingElse) {
+  for (const char* text : {"", "s", "10", "-1s", "+1s", " 1s", "1s ", "1.5s", "1 s", "1S", "1d",
+                           "1us", "1h30m", "1e3s", "0x1s", "1000000000000000000000s", "87601h"}) {
+    EXPECT_FALSE(parse_duration(text)) << text;
+  }
+  EXPECT_THAT(parse_duration("10").error(), HasSubstr("unit"));
+  EXPECT_THAT(parse_duration("99999999999999999999h").error(), HasSubstr("ten years"));
+}
+
+TEST(ListenAddress, IsIpv4OrBracketedIpv6WithPort) {
+  const auto v4 = parse_listen_address("127.0.0.1:8443");
+  ASSERT_TRUE(v4);
+  EXPECT_EQ(v4->host, "127.0.0.1");
+  EXPECT_EQ(v4->port, 8443);
+  EXPECT_FALSE(v4->v6);
+  EXPECT_TRUE(v4->loopback);
+  EXPECT_EQ(v4->text, "127.0.0.1:8443");
+
+  const auto v6 = parse_listen_address("[::]:0");
+  ASSERT_TRUE(v6);
+  EXPECT_EQ(v6->host, "::");
+  EXPECT_EQ(v6->port, 0);
+  EXPECT_TRUE(v6->v6);
+  EXPECT_FALSE(v6->loopback);
+}
+
+TEST(ListenAddress, KnowsLoopbackInEveryForm) {
+  for (const char* text : {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"}) {
+    EXPECT_TRUE(parse_listen_address(text).value().loopback) << text;
+  }
+  for (const char* text : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "[::ffff:10.0.0.1]:1"}) {
+    EXPECT_FALSE(parse_listen_address(text).value().loopback) << text;
+  }
+}
+
+TEST(ListenAddress, IsNothingElse) {
+  for (const char* text : {"",
+                           ":",
+                           ":80",
+                           "127.0.0.1",
+                           "127.0.0.1:",
+                           "127.0.0.1:x",
+                           "127.0.0.1:65536",
+                           "127.0.0.1:-1",
+                           "127.0.0.1:80 ",
+                           "127.0.0.1: 80",
+                           "localhost:80",
+                           "*:80",
+                           "256.0.0.1:80",
+                           "::1:80",
+                           "::1",
+                           "[::1]",
+                           "[::1]80",
+                           "[::1:80",
+                           "[]:80",
+                           "[127.0.0.1]:80",
+                           "1.2.3.4:5:6"}) {
+    EXPECT_FALSE(parse_listen_address(text)) << text;
+  }
+}
+
+TEST(TrustBundle, MayBeScopedToATrustDomain) {
+  EXPECT_EQ(parse_trust_bundle("ca.pem").value().file, "ca.pem");
+  EXPECT_EQ(parse_trust_bundle("ca.pem").value().trust_domain, std::nullopt);
+  EXPECT_EQ(parse_trust_bundle("Example.ORG=/etc/ca.pem").value().trust_domain, "example.org");
+  EXPECT_EQ(parse_trust_bundle("Example.ORG=/etc/ca.pem").value().file, "/etc/ca.pem");
+  EXPECT_EQ(parse_trust_bundle("example.org=a=b.pem").value().file, "a=b.pem");
+  EXPECT_EQ(parse_trust_bundle("./a=b.pem").value().trust_domain, std::nullopt);
+  EXPECT_EQ(parse_trust_bundle("./a=b.pem").value().file, "./a=b.pem");
+}
+
+TEST(TrustBundle, NeedsAFileAndAProperDomain) {
+  for (const char* text : {"", "example.org=", "=ca.pem", "exa mple=ca.pem", "a*b=ca.pem"}) {
+    EXPECT_FALSE(parse_trust_bundle(text)) << text;
+  }
+}
+
+TEST(Ciphersuites, AreThoseThatRecordsSpeak) {
+  EXPECT_THAT(parse_ciphersuites("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256").value(),
+              ElementsAre("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"));
+  for (const char* text :
+       {"", ":", "TLS_AES_128_GCM_SHA256:", "TLS_AES_128_CCM_SHA256", "tls_aes_128_gcm_sha256",
+        "ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA256"}) {
+    EXPECT_FALSE(parse_ciphersuites(text)) << text;
+  }
+}
+
+TEST(Groups, AreAList) {
+  EXPECT_EQ(parse_groups("X25519MLKEM768:X25519:P-256"), "X25519MLKEM768:X25519:P-256");
+  for (const char* text : {"", ":", "X25519:", ":X25519", "X25519::P-256", "X25519 P-256"}) {
+    EXPECT_FALSE(parse_groups(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,416 @@
+#include "gateway/run/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace sallyport::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+using Parsed = std::expected<std::variant<Options, Information>, OptionsError>;
+using Words = std::vector<std::string>;
+
+Parsed parse_words(const Words& words) {
+  std::vector<const char*> argv{"sallyport"};
+  for (const std::string& word : words) argv.push_back(word.c_str());
+  return parse(static_cast<int>(argv.size()), argv.data());
+}
+
+const Words kLeast{"--listen", "0.0.0.0:8443", "--cert",      "c.pem",  "--key",   "k.pem",
+                   "--ca",     "ca.pem",       "--discovery", "d.json", "--allow", "dns:a.b.c"};
+
+// The least command line that is complete, and `more`.
+Words with(const Words& more) {
+  Words words = kLeast;
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+// The least command line without `flag` and its value.
+Words without(const std::string& flag) {
+  Words words = kLeast;
+  const auto at = std::ranges::find(words, flag);
+  words.erase(at, at + 2);
+  return words;
+}
+
+Options options_of(const Words& words) {
+  Parsed parsed = parse_words(words);
+  if (!parsed) {
+    ADD_FAILURE() << parsed.error().message();
+    return {};
+  }
+  return std::get<Options>(*parsed);
+}
+
+std::string error_of(const Words& words) {
+  const Parsed parsed = parse_words(words);
+  return parsed ? "no error" : parsed.error().message();
+}
+
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text) : path_(testing::TempDir() + "sallyport_XXXXXX") {
+    const int file = ::mkstemp(path_.data());
+    if (file < 0) std::abort();
+    ::close(file);
+    std::ofstream(path_) << text;
+  }
+  ~ConfigFile() { ::unlink(path_.c_str()); }
+  ConfigFile(const ConfigFile&) = delete;
+  ConfigFile& operator=(const ConfigFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+TEST(Options, HaveTheDefaultsOfTheContract) {
+  const Options options = options_of(kLeast);
+  EXPECT_EQ(options.listen.at(0).text, "0.0.0.0:8443");
+  EXPECT_EQ(options.pairs.at(0).cert, "c.pem");
+  EXPECT_EQ(options.pairs.at(0).key, "k.pem");
+  EXPECT_EQ(options.ca.at(0).file, "ca.pem");
+  EXPECT_TRUE(options.crl.empty());
+  EXPECT_EQ(options.crl_expired, Options::CrlExpired::kRefuse);
+  EXPECT_THAT(options.allow, ElementsAre("dns:a.b.c"));
+  EXPECT_FALSE(options.allow_any_verified);
+  EXPECT_EQ(options.policy, "");
+  EXPECT_EQ(options.discovery, "d.json");
+  EXPECT_FALSE(options.discovery_allow_empty);
+  EXPECT_EQ(options.discovery_max_removal_percent, 100U);
+  EXPECT_EQ(options.admin.text, "127.0.0.1:9464");
+  EXPECT_EQ(options.admin.port, 9464);
+  EXPECT_TRUE(options.admin.loopback);
+  EXPECT_FALSE(options.admin_expose_all);
+  EXPECT_EQ(options.shards, std::nullopt);
+  EXPECT_EQ(options.records, Options::Records::kAuto);
+  EXPECT_TRUE(options.ciphersuites.empty());
+  EXPECT_EQ(options.groups, "");
+  EXPECT_EQ(options.tickets, 1U);
+  EXPECT_EQ(options.ticket_keys, "");
+  EXPECT_EQ(options.ticket_max_age, 8h);
+  EXPECT_EQ(options.handshake_timeout, 10s);
+  EXPECT_EQ(options.connect_timeout, 3s);
+  EXPECT_EQ(options.half_close_timeout, 60s);
+  EXPECT_EQ(options.drain_timeout, 30s);
+  EXPECT_EQ(options.idle_timeout, 0s);
+  EXPECT_EQ(options.max_lifetime, 0s);
+  EXPECT_EQ(options.drain_delay, 0s);
+  EXPECT_EQ(options.max_connections, std::nullopt);
+  EXPECT_EQ(options.max_handshakes, 512U);
+  EXPECT_EQ(options.user, "");
+  EXPECT_EQ(options.log_format, LogFormat::kJson);
+  EXPECT_EQ(options.log_level, LogLevel::kInfo);
+  EXPECT_FALSE(options.check);
+}
+
+TEST(Options, TakeEveryFlag) {
+  const Options options = options_of({"--listen=127.0.0.1:1",
+                                      "--listen",
+                                      "[::1]:2",
+                                      "--cert",
+                                      "c1",
+                                      "--key",
+                                      "k1",
+                                      "--cert",
+                                      "c2",
+                                      "--key",
+                                      "k2",
+                                      "--ca",
+                                      "a.org=ca1",
+                                      "--ca",
+                                      "b.org=ca2",
+                                      "--crl",
+                                      "r1",
+                                      "--crl",
+                                      "r2",
+                                      "--crl-expired",
+                                      "accept",
+                                      "--policy",
+                                      "p",
+                                      "--discovery",
+                                      "d",
+                                      "--discovery-allow-empty",
+                                      "--discovery-max-removal",
+                                      "50",
+                                      "--admin",
+                                      "[::]:0",
+                                      "--admin-expose-all",
+                                      "--shards",
+                                      "4",
+                                      "--records",
+                                      "userspace",
+                                      "--min-tls",
+                                      "1.3",
+                                      "--ciphersuites",
+                                      "TLS_AES_256_GCM_SHA384",
+                                      "--groups",
+                                      "X25519",
+                                      "--tickets",
+                                      "0",
+                                      "--ticket-keys",
+                                      "t",
+                                      "--ticket-max-age",
+                                      "1h",
+                                      "--handshake-timeout",
+                                      "1s",
+                                      "--connect-timeout",
+                                      "2s",
+                                      "--half-close-timeout",
+                                      "3s",
+                                      "--drain-timeout",
+                                      "4s",
+                                      "--idle-timeout",
+                                      "5s",
+                                      "--max-lifetime",
+                                      "6s",
+                                      "--drain-delay",
+                                      "7s",
+                                      "--max-connections",
+                                      "20000",
+                                      "--max-handshakes",
+                                      "8",
+                                      "--user",
+                                      "nobody",
+                                      "--log-format",
+                                      "text",
+                                      "--log-level",
+                                      "debug",
+                                      "--check"});
+  EXPECT_EQ(options.listen.at(1).text, "[::1]:2");
+  EXPECT_EQ(options.pairs.at(1).cert, "c2");
+  EXPECT_EQ(options.pairs.at(1).key, "k2");
+  EXPECT_EQ(options.ca.at(1).trust_domain, "b.org");
+  EXPECT_THAT(options.crl, ElementsAre("r1", "r2"));
+  EXPECT_EQ(options.crl_expired, Options::CrlExpired::kAccept);
+  EXPECT_EQ(options.policy, "p");
+  EXPECT_TRUE(options.discovery_allow_empty);
+  EXPECT_EQ(options.discovery_max_removal_percent, 50U);
+  EXPECT_EQ(options.admin.text, "[::]:0");
+  EXPECT_TRUE(options.admin_expose_all);
+  EXPECT_EQ(options.shards, 4U);
+  EXPECT_EQ(options.records, Options::Records::kUserspace);
+  EXPECT_THAT(options.ciphersuites, ElementsAre("TLS_AES_256_GCM_SHA384"));
+  EXPECT_EQ(options.groups, "X25519");
+  EXPECT_EQ(options.tickets, 0U);
+  EXPECT_EQ(options.ticket_keys, "t");
+  EXPECT_EQ(options.ticket_max_age, 1h);
+  EXPECT_EQ(options.handshake_timeout, 1s);
+  EXPECT_EQ(options.connect_timeout, 2s);
+  EXPECT_EQ(options.half_close_timeout, 3s);
+  EXPECT_EQ(options.drain_timeout, 4s);
+  EXPECT_EQ(options.idle_timeout, 5s);
+  EXPECT_EQ(options.max_lifetime, 6s);
+  EXPECT_EQ(options.drain_delay, 7s);
+  EXPECT_EQ(options.max_connections, 20'000U);
+  EXPECT_EQ(options.max_handshakes, 8U);
+  EXPECT_EQ(options.user, "nobody");
+  EXPECT_EQ(options.log_format, LogFormat::kText);
+  EXPECT_EQ(options.log_level, LogLevel::kDebug);
+  EXPECT_TRUE(options.check);
+}
+
+TEST(Options, RefuseToStartWithoutWhatIsRequired) {
+  for (const char* flag : {"--listen", "--cert", "--key", "--ca", "--discovery"}) {
+    EXPECT_THAT(error_of(without(flag)), AllOf(HasSubstr(flag), HasSubstr("required")));
+  }
+  EXPECT_THAT(error_of(without("--allow")),
+              HasSubstr("one of --allow, --allow-any-verified and --policy is required"));
+}
+
+TEST(Options, RefuseTwoKindsOfWhoMayPass) {
+  EXPECT_THAT(error_of(with({"--allow-any-verified"})),
+              HasSubstr("--allow-any-verified 'true' excludes --allow"));
+  EXPECT_THAT(error_of(with({"--policy", "p.json"})), HasSubstr("--policy 'p.json' excludes"));
+}
+
+TEST(Options, RefuseCertificatesWithoutAKey) {
+  EXPECT_THAT(error_of(with({"--cert", "c2.pem"})),
+              HasSubstr("--cert and --key go in pairs: there are 2 and 1"));
+}
+
+TEST(Options, RefuseTheSameListenerTwice) {
+  EXPECT_THAT(error_of(with({"--listen", "0.0.0.0:8443"})),
+              HasSubstr("--listen '0.0.0.0:8443' is given twice"));
+}
+
+TEST(Options, NameFlagAndValueOfABadValue) {
+  const std::vector<std::pair<std::string, std::string>> bad{{"--listen", "localhost:1"},
+                                                             {"--admin", "9464"},
+                                                             {"--shards", "0"},
+                                                             {"--shards", "1025"},
+                                                             {"--shards", "two"},
+                                                             {"--max-connections", "0"},
+                                                             {"--max-connections", "-1"},
+                                                             {"--max-handshakes", "0"},
+                                                             {"--discovery-max-removal", "101"},
+                                                             {"--tickets", "9"},
+                                                             {"--idle-timeout", "10"},
+                                                             {"--ticket-max-age", "169h"},
+                                                             {"--ticket-max-age", "500ms"},
+                                                             {"--crl-expired", "maybe"},
+                                                             {"--records", "magic"},
+                                                             {"--min-tls", "1.1"},
+                                                             {"--log-format", "xml"},
+                                                             {"--log-level", "loud"},
+                                                             {"--ciphersuites", "RC4"},
+                                                             {"--groups", ":"},
+                                                             {"--ca", "x.org="}};
+  for (const auto& [flag, value] : bad) {
+    EXPECT_THAT(error_of(with({flag, value})), HasSubstr(flag + " '" + value + "'"));
+  }
+}
+
+TEST(Options, AnswerWhatIsPlannedButNotBuilt) {
+  EXPECT_THAT(error_of(with({"--records", "kernel"})),
+              HasSubstr("--records 'kernel' is not supported by this version"));
+  EXPECT_THAT(error_of(with({"--min-tls", "1.2"})),
+              HasSubstr("--min-tls '1.2' is not supported by this version"));
+}
+
+TEST(Options, RefuseWhatTheyDoNotKnow) {
+  EXPECT_THAT(error_of(with({"--bogus"})), HasSubstr("--bogus unknown flag"));
+  EXPECT_THAT(error_of(with({"--discovery-allow"})), HasSubstr("unknown flag"));  // no guessing
+  EXPECT_THAT(error_of(with({"stray"})), HasSubstr("'stray' unexpected argument"));
+  EXPECT_THAT(error_of(with({"-h"})), HasSubstr("'-h' unexpected argument"));
+  EXPECT_THAT(error_of(with({"--user"})), HasSubstr("--user"));
+  EXPECT_THAT(error_of(with({"--check=yes"})), HasSubstr("--check"));
+  EXPECT_THAT(error_of(with({"--user", "a", "--user", "b"})),
+              HasSubstr("--user 'b' is given twice"));
+  EXPECT_THAT(error_of(with({"--user", ""})), HasSubstr("is empty"));
+}
+
+TEST(Options, TakeZeroAsNoTicketAgeOfOurs) {
+  EXPECT_EQ(options_of(with({"--ticket-max-age", "0"})).ticket_max_age, 7 * 24h);
+}
+
+TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
+  const Parsed help = parse_words({"--bogus", "--help"});
+  ASSERT_TRUE(help);
+  const std::string text = std::get<Information>(*help).text;
+  for (const char* flag : {"--listen",
+                           "--cert",
+                           "--key",
+                           "--ca",
+                           "--crl",
+                           "--crl-expired",
+                           "--allow",
+                           "--allow-any-verified",
+                           "--policy",
+                           "--discovery",
+                           "--discovery-allow-empty",
+                           "--discovery-max-removal",
+                           "--admin",
+                           "--admin-expose-all",
+                           "--shards",
+                           "--records",
+                           "--min-tls",
+                           "--ciphersuites",
+                           "--groups",
+                           "--tickets",
+                           "--ticket-keys",
+                           "--ticket-max-age",
+                           "--handshake-timeout",
+                           "--connect-timeout",
+                           "--half-close-timeout",
+                           "--drain-timeout",
+                           "--idle-timeout",
+                           "--max-lifetime",
+                           "--drain-delay",
+                           "--max-connections",
+                           "--max-handshakes",
+                           "--user",
+                           "--log-format",
+                           "--log-level",
+                           "--config",
+                           "--check",
+                           "--version",
+                           "--help"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("  ") + flag + " "));
+  }
+
+  const Parsed version = parse_words({"--version"});
+  ASSERT_TRUE(version);
+  EXPECT_THAT(std::get<Information>(*version).text,
+              AllOf(HasSubstr("sallyport "), HasSubstr("OpenSSL 3"), HasSubstr("liburing 2"),
+                    HasSubstr("Linux ")));
+}
+
+TEST(ConfigFile, GivesFlagsByName) {
+  const ConfigFile file(
+      "# our gateway\n"
+      "listen = 127.0.0.1:1\n"
+      "listen=[::1]:2\r\n"
+      "\n"
+      "  cert = c#1.pem  \n"
+      "key = k.pem\n"
+      "ca = a.org=ca.pem\n"
+      "policy = p.json\n"
+      "discovery = d.json\n"
+      "discovery-allow-empty = true\n"
+      "admin-expose-all = false\n"
+      "idle-timeout = 5m");
+  const Options options = options_of({"--config", file.path()});
+  ASSERT_EQ(options.listen.size(), 2U);
+  EXPECT_EQ(options.listen.at(1).text, "[::1]:2");
+  EXPECT_EQ(options.pairs.at(0).cert, "c#1.pem");
+  EXPECT_EQ(options.ca.at(0).trust_domain, "a.org");
+  EXPECT_TRUE(options.discovery_allow_empty);
+  EXPECT_FALSE(options.admin_expose_all);
+  EXPECT_EQ(options.idle_timeout, 5min);
+  EXPECT_EQ(options.config, file.path());
+}
+
+TEST(ConfigFile, IsBeatenByTheCommandLine) {
+  const ConfigFile file(
+      "listen = 127.0.0.1:1\nlisten = 127.0.0.1:2\ncert = c1\nkey = k1\ncert = c2\nkey = k2\n"
+      "policy = p.json\nidle-timeout = 5m\nuser = a\n");
+  const Options options = options_of(with({"--config", file.path(), "--user", "b"}));
+  ASSERT_EQ(options.listen.size(), 1U);
+  EXPECT_EQ(options.listen.at(0).text, "0.0.0.0:8443");
+  ASSERT_EQ(options.pairs.size(), 1U);  // pairs are decided as a whole
+  EXPECT_EQ(options.pairs.at(0).cert, "c.pem");
+  EXPECT_EQ(options.policy, "");  // and so is who may pass
+  EXPECT_EQ(options.user, "b");
+  EXPECT_EQ(options.idle_timeout, 5min);
+}
+
+TEST(ConfigFile, NamesFileAndLineOfAnError) {
+  const std::vector<std::pair<std::string, std::string>> bad{
+      {"user = a\nbogus = 1\n", ":2: bogus '1' unknown name"},
+      {"user = a\nuser\n", ":2: 'user' is not 'name = value'"},
+      {"[section]\n", ":1: '[section]' is not"},
+      {"\n\nshards = many\n", ":3: --shards 'many' is not a whole number"},
+      {"user =\n", ":1: user has no value"},
+      {"user = a\nuser = b\n", ":2: --user 'b' is given twice, first at "},
+      {"admin-expose-all = maybe\n", ":1: admin-expose-all 'maybe' is neither true nor false"},
+      {"config = x\n", ":1: config 'x' belongs on the command line"},
+      {"check = true\n", ":1: check 'true' belongs on the command line"},
+      {"--user = a\n", ":1: --user 'a' unknown name"},
+      {"idle-timeout = 5\n", ":1: --idle-timeout '5' lacks a unit"},
+  };
+  for (const auto& [text, expected] : bad) {
+    const ConfigFile file(text);
+    EXPECT_THAT(error_of(with({"--config", file.path()})), HasSubstr(file.path() + expected));
+  }
+}
+
+TEST(ConfigFile, MustBeReadable) {
+  EXPECT_THAT(error_of(with({"--config", "/nonexistent/x"})),
+              HasSubstr("--config '/nonexistent/x' No such file or directory"));
+  EXPECT_THAT(error_of(with({"--config", "/tmp"})), HasSubstr("--config '/tmp'"));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
