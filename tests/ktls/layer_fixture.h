@@ -1,0 +1,116 @@
+#pragma once
+
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "iouring/block_pool.h"
+#include "iouring/buffer_ring.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+#include "ktls/cipher_contexts.h"
+#include "ktls/plain_records.h"
+#include "ktls/record_layer.h"
+#include "ktls/userspace_records.h"
+#include "tests/iouring/fixture.h"
+#include "tests/ktls/bytes.h"
+
+/// What the tests of record layers share: a shard without a gateway.
+namespace sallyport::ktls::testing {
+
+using Kind = Received::Kind;
+using Layer = std::unique_ptr<RecordLayer>;
+
+/// Prints a kind by name.
+inline std::string to_string(Kind kind) {
+  switch (kind) {
+    case Kind::kData:
+      return "data";
+    case Kind::kCloseNotify:
+      return "close_notify";
+    case Kind::kEndOfStream:
+      return "end of stream";
+    case Kind::kTruncated:
+      return "truncated";
+    case Kind::kFailed:
+      return "failed";
+  }
+  return "?";
+}
+
+/// A ring and the pools of one shard. Layers die before it.
+struct Shard {
+  std::unique_ptr<iouring::Ring> ring = iouring::make_ring();
+  std::unique_ptr<iouring::BufferRing> small =
+      std::move(*iouring::BufferRing::create(*ring, 4096, 16));
+  iouring::BlockPool blocks;
+  CipherContexts contexts;
+
+  RecordPools pools() { return {*small, blocks, contexts}; }
+  void expect_idle() const {
+    EXPECT_EQ(small->leased(), 0u);
+    EXPECT_EQ(blocks.live_blocks(), 0u);
+  }
+};
+
+/// The bytes of what was received, appended to `to`.
+inline void append(Bytes& to, Received& received) {
+  for (const iovec& span : received.data()) {
+    append(to, {static_cast<const std::byte*>(span.iov_base), span.iov_len});
+  }
+}
+
+/// Everything up to the end, and what the end was.
+struct Story {
+  Bytes data;
+  Kind end = Kind::kData;
+  RecordError error;
+};
+
+inline iouring::Task<Story> read_all(RecordLayer& layer) {
+  Story story;
+  while (true) {
+    Received received = co_await layer.receive();
+    if (received.kind != Kind::kData) {
+      story.end = received.kind;
+      story.error = received.error;
+      co_return story;
+    }
+    EXPECT_GT(received.size(), 0u);
+    append(story.data, received);
+  }
+}
+
+inline iouring::Task<void> tell(RecordLayer& layer, Story& story) {
+  story = co_await read_all(layer);
+}
+
+/// Sends `data` in pieces of changing sizes.
+inline iouring::Task<void> send_in_pieces(RecordLayer& layer, std::span<const std::byte> data,
+                                          std::size_t largest, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  while (!data.empty()) {
+    const std::size_t size = std::min<std::size_t>(data.size(), 1 + random() % largest);
+    const auto sent = co_await layer.send(Chunk::borrowed(data.first(size)));
+    EXPECT_TRUE(sent) << to_string(sent.error().failure);
+    if (!sent) co_return;
+    data = data.subspan(size);
+  }
+}
+
+inline iouring::Task<void> send_in_pieces_and_close(RecordLayer& layer,
+                                                    std::span<const std::byte> data,
+                                                    std::size_t largest, std::uint64_t seed) {
+  co_await send_in_pieces(layer, data, largest, seed);
+  const auto closed = co_await layer.send_close();
+  EXPECT_TRUE(closed);
+}
+
+/// Lets the loop turn, so that whatever can happen happens.
+inline iouring::Task<void> turns(iouring::Ring& ring, int count) {
+  for (int i = 0; i < count; ++i) co_await ring.yield();
+}
+
+}  // namespace sallyport::ktls::testing
