@@ -41,6 +41,8 @@ class Config {
   struct Reload {
     std::array<SourceOutcome, kSources> outcomes;
     bool changed = false;  ///< something took over
+    /// Without a policy file, a second route label appeared: routes that took any SNI no longer do.
+    bool routes_split = false;
     [[nodiscard]] const SourceOutcome& of(Source source) const {
       return outcomes[static_cast<std::size_t>(source)];
     }

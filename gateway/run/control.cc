@@ -355,6 +355,10 @@ void Control::reload(bool force) {
       log_info("reloaded", {{"source", source}});
     }
   }
+  if (reloaded.routes_split) {
+    log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
+                {{"file", options_.discovery}});
+  }
   watch_directories();
   if (!reloaded.changed) return;
   resolver_->watch(config_.discovery().host_names());

@@ -1,0 +1,161 @@
+#include "gateway/run/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/pki.h"
+#include "tests/support/temp_dir.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  ConfigTest() {
+    const auto gateway = authority_.issue({.cn = "gateway", .dns = {"gateway.test"}});
+    options_.pairs = {{files_.write("tls.crt", gateway.chain_pem).string(),
+                       files_.write_secret("tls.key", gateway.key_pem).string()}};
+    options_.ca = {{std::nullopt, files_.write("ca.crt", authority_.cert_pem()).string()}};
+    options_.allow_any_verified = true;
+    options_.discovery = files_.write("targets.json", one_route("orders", "127.0.0.1:80"));
+  }
+
+  static std::string one_route(const std::string& name, const std::string& target) {
+    return R"([{"targets": [")" + target + R"("], "labels": {"route": ")" + name + R"("}}])";
+  }
+  void use_policy(const std::string& text) {
+    options_.allow_any_verified = false;
+    options_.policy = files_.write("policy.json", text);
+  }
+  static const std::optional<std::string>& error(const Config::Reload& reload, Source source) {
+    return reload.of(source).error;
+  }
+
+  test::TestAuthority authority_;
+  test::TempDir files_;
+  Options options_;
+};
+
+TEST_F(ConfigTest, IsCompleteOnceEverythingWasGood) {
+  Config config(options_);
+  const Config::Reload loaded = config.reload(false);
+  EXPECT_TRUE(config.complete());
+  EXPECT_TRUE(loaded.changed);
+  EXPECT_EQ(config.discovery().routes.size(), 1u);
+  EXPECT_NE(config.policy()->find("orders"), nullptr);
+}
+
+TEST_F(ConfigTest, ReadsNothingAgainUntilContentChanges) {
+  Config config(options_);
+  config.reload(false);
+  const Config::Reload again = config.reload(false);
+  EXPECT_FALSE(again.changed);
+  EXPECT_FALSE(again.of(Source::kDiscovery).read);
+  EXPECT_TRUE(config.reload(true).of(Source::kDiscovery).read) << "when forced";
+}
+
+TEST_F(ConfigTest, KeepsTheLastGoodDiscoveryAndSaysWhatIsWrong) {
+  Config config(options_);
+  config.reload(false);
+  files_.write("targets.json", "[{\"targets\": [\n\"127.0.0.1:\"");
+  const Config::Reload bad = config.reload(false);
+  ASSERT_TRUE(error(bad, Source::kDiscovery));
+  EXPECT_THAT(*error(bad, Source::kDiscovery), HasSubstr("targets.json:2"));
+  EXPECT_FALSE(bad.changed);
+  EXPECT_EQ(config.discovery().routes.size(), 1u);
+  EXPECT_FALSE(config.reload(false).of(Source::kDiscovery).read) << "one report per content";
+  files_.write("targets.json", one_route("orders", "127.0.0.1:81"));
+  EXPECT_TRUE(config.reload(false).changed);
+}
+
+TEST_F(ConfigTest, KeepsTheLastGoodStateWhenAFileIsDeleted) {
+  Config config(options_);
+  config.reload(false);
+  std::filesystem::remove(options_.discovery);
+  std::filesystem::remove(options_.pairs[0].key);
+  const Config::Reload bad = config.reload(false);
+  EXPECT_TRUE(error(bad, Source::kDiscovery));
+  ASSERT_TRUE(error(bad, Source::kCredentials));
+  EXPECT_THAT(*error(bad, Source::kCredentials), HasSubstr("tls.key"));
+  EXPECT_TRUE(config.complete());
+}
+
+TEST_F(ConfigTest, ReplacesOneSourceThoughAnotherIsBad) {
+  Config config(options_);
+  config.reload(false);
+  files_.write("ca.crt", "not a certificate");
+  files_.write("targets.json", one_route("orders", "127.0.0.1:99"));
+  const Config::Reload mixed = config.reload(false);
+  EXPECT_TRUE(error(mixed, Source::kCredentials));
+  EXPECT_FALSE(error(mixed, Source::kDiscovery));
+  EXPECT_EQ(config.discovery().routes[0].targets[0].text, "127.0.0.1:99");
+}
+
+TEST_F(ConfigTest, RefusesUnscopedTrustBesideRulesOfSeveralTrustDomains) {
+  use_policy(R"({"routes": {"orders": {"allow": ["spiffe://a.test/x", "spiffe://b.test/x"]}}})");
+  Config config(options_);
+  const Config::Reload loaded = config.reload(false);
+  EXPECT_FALSE(config.complete());
+  ASSERT_TRUE(error(loaded, Source::kPolicy));
+  EXPECT_THAT(*error(loaded, Source::kPolicy), HasSubstr("a.test, b.test"));
+}
+
+TEST_F(ConfigTest, KeepsTheOldPolicyWhenTheNewOneNeedsScopedTrust) {
+  use_policy(R"({"routes": {"orders": {"allow": ["spiffe://a.test/x"]}}})");
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  const auto before = config.policy();
+  use_policy(R"({"routes": {"orders": {"allow": ["spiffe://a.test/x", "spiffe://b.test/x"]}}})");
+  const Config::Reload bad = config.reload(false);
+  EXPECT_TRUE(error(bad, Source::kPolicy));
+  EXPECT_FALSE(error(bad, Source::kCredentials)) << "which did not change";
+  EXPECT_EQ(config.policy(), before);
+}
+
+TEST_F(ConfigTest, SaysWhenASecondRouteAppearsWithoutAPolicyFile) {
+  Config config(options_);
+  EXPECT_FALSE(config.reload(false).routes_split);
+  files_.write("targets.json",
+               R"([{"targets": ["127.0.0.1:80"], "labels": {"route": "orders"}},
+                                   {"targets": ["127.0.0.1:81"], "labels": {"route": "users"}}])");
+  EXPECT_TRUE(config.reload(false).routes_split);
+  EXPECT_FALSE(config.reload(true).routes_split);
+}
+
+TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileKnows) {
+  use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
+  Config config(options_);
+  config.reload(false);
+  const auto warnings = config.warnings();
+  ASSERT_EQ(warnings.size(), 2u);
+  EXPECT_THAT(warnings[0], HasSubstr("orders"));
+  EXPECT_THAT(warnings[1], HasSubstr("users"));
+}
+
+TEST_F(ConfigTest, RefusesAnUpdateThatEmptiesARoute) {
+  Config config(options_);
+  config.reload(false);
+  files_.write("targets.json", R"([{"targets": [], "labels": {"route": "orders"}}])");
+  EXPECT_TRUE(error(config.reload(false), Source::kDiscovery));
+  EXPECT_EQ(config.discovery().routes[0].targets.size(), 1u);
+  options_.discovery_allow_empty = true;
+  EXPECT_FALSE(error(config.reload(true), Source::kDiscovery));
+  EXPECT_TRUE(config.discovery().routes[0].targets.empty());
+}
+
+TEST_F(ConfigTest, WatchesWhereLinksPointToo) {
+  const test::TempDir elsewhere;
+  const auto real = elsewhere.write("real.json", one_route("orders", "127.0.0.1:80"));
+  std::filesystem::create_symlink(real, files_ / "link.json");
+  options_.discovery = files_ / "link.json";
+  const Config config(options_);
+  const auto directories = config.directories();
+  EXPECT_THAT(directories, ::testing::Contains(files_.path()));
+  EXPECT_THAT(directories, ::testing::Contains(std::filesystem::canonical(elsewhere.path())));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
