@@ -299,14 +299,14 @@ TEST(Balancer, AgreesWithAPlainCountWhateverHappens) {
     auto set = set_of(std::vector<int>(10, 1));
     balancer.update(set);
     std::vector<Pick> held;
-    for (int step = 0; step < 3000; ++step) {
-      const unsigned action = random() % 20;
+    for (int step = 0; step < 2000; ++step) {
+      const unsigned action = random() % 60;
       if (action == 0) {
         std::vector<int> weights(1 + random() % 15);
         for (int& weight : weights) weight = static_cast<int>(random() % 5) - 1;
         set = set_of(weights, set.get());
         balancer.update(set);
-      } else if (action < 8 && !held.empty()) {
+      } else if (action < 24 && !held.empty()) {
         std::swap(held[random() % held.size()], held.back());
         held.pop_back();
       } else if (auto pick = balancer.pick("r", method)) {

@@ -1,0 +1,47 @@
+// Discovery files: whatever the bytes, a refusal that can be printed, or a state that holds
+// together.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "gateway/backends/discovery.h"
+#include "gateway/backends/endpoints.h"
+
+namespace {
+
+using namespace sallyport::gateway;
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto discovery = parse_discovery(text, "d.json");
+  if (!discovery) {
+    require(!discovery.error().what.empty());
+    for (const char c : discovery.error().to_string()) {
+      require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7F);
+    }
+    return 0;
+  }
+  for (const DiscoveredRoute& route : discovery->routes) {
+    require(!route.name.empty());
+    for (const DiscoveredTarget& target : route.targets) {
+      require(target.labels->weight <= 65535);
+      require(Target::parse(target.target.canonical()) == target.target);
+    }
+  }
+  require(check_update(*discovery, *discovery, {.max_removal_percent = 0}).has_value());
+  const auto first = EndpointSet::build(*discovery, {}, nullptr);
+  const auto second = EndpointSet::build(*discovery, {}, first.get());
+  require(first->routes().size() == second->routes().size());
+  for (std::size_t i = 0; i < first->routes().size(); ++i) {
+    require(first->routes()[i].endpoints == second->routes()[i].endpoints);
+  }
+  return 0;
+}
