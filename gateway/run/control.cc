@@ -343,6 +343,11 @@ void Control::watch_directories() {
 
 void Control::reload(bool force) {
   const Config::Reload reloaded = config_.reload(force);
+  // Shards first: whoever sees the success counted may rely on it.
+  if (reloaded.changed) {
+    resolver_->watch(config_.discovery().host_names());
+    publish();
+  }
   for (std::size_t i = 0; i < kSources; ++i) {
     const SourceOutcome& outcome = reloaded.outcomes[i];
     if (!outcome.read) continue;
@@ -360,10 +365,7 @@ void Control::reload(bool force) {
                 {{"file", options_.discovery}});
   }
   watch_directories();
-  if (!reloaded.changed) return;
-  resolver_->watch(config_.discovery().host_names());
-  publish();
-  log_warnings();
+  if (reloaded.changed) log_warnings();
 }
 
 void Control::publish() {
