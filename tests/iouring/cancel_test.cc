@@ -1,0 +1,195 @@
+#include "iouring/cancel.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+#include <random>
+
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+#include "iouring/task_group.h"
+#include "tests/iouring/fixture.h"
+
+namespace sallyport::iouring {
+namespace {
+
+using namespace std::chrono_literals;
+
+Task<int> recv_error(Socket& socket) {
+  std::array<std::byte, 64> room{};
+  const Result<std::size_t> received = co_await socket.recv(room);
+  co_return received ? 0 : received.error().value;
+}
+
+Task<int> scoped_recv(CancelScope& scope, Socket& socket) {
+  const int error = co_await in_scope(scope, recv_error(socket));
+  co_return error;
+}
+
+Task<void> scoped(CancelScope& scope, Task<void> task) {
+  co_await in_scope(scope, std::move(task));
+}
+
+Task<void> yield_times(Ring& ring, int& turns) {
+  for (; turns < 3; ++turns) co_await ring.yield();
+}
+
+Task<void> cancel_next_turn(Ring& ring, CancelScope& scope) {
+  co_await ring.yield();
+  scope.cancel();
+}
+
+Task<void> cancel_a_receive(Ring& ring, SocketPair pair, int& error) {
+  CancelScope scope;
+  auto [failed, none] = co_await both(scoped_recv(scope, pair.left), cancel_next_turn(ring, scope));
+  static_cast<void>(none);
+  error = failed;
+}
+
+TEST(CancelScope, CompletesAWaitingReceiveWithECANCELED) {
+  auto ring = make_ring();
+  int error = 0;
+  ring->run(cancel_a_receive(*ring, unix_pair(*ring), error));
+  EXPECT_EQ(error, ECANCELED);
+  EXPECT_EQ(ring->in_flight(), 0U);
+}
+
+Task<void> start_in_cancelled_scope(Ring& ring, SocketPair pair, int& error,
+                                    std::size_t& in_flight) {
+  CancelScope scope;
+  scope.cancel();
+  error = co_await in_scope(scope, recv_error(pair.left));
+  in_flight = ring.in_flight();
+}
+
+TEST(CancelScope, NeverSubmitsWhatStartsAfterTheCancel) {
+  auto ring = make_ring();
+  int error = 0;
+  std::size_t in_flight = 1;
+  const std::uint64_t turns = ring->turns();
+  ring->run(start_in_cancelled_scope(*ring, unix_pair(*ring), error, in_flight));
+  EXPECT_EQ(error, ECANCELED);
+  EXPECT_EQ(in_flight, 0U);
+  EXPECT_EQ(ring->turns(), turns) << "nothing had to be waited for";
+}
+
+TEST(CancelScope, ReachesChildrenAndThoseBornLater) {
+  CancelScope parent;
+  CancelScope child(&parent);
+  CancelScope grandchild(&child);
+  CancelScope sibling;
+  parent.cancel();
+  EXPECT_TRUE(child.cancelled());
+  EXPECT_TRUE(grandchild.cancelled());
+  EXPECT_FALSE(sibling.cancelled());
+  const CancelScope late(&grandchild);
+  EXPECT_TRUE(late.cancelled());
+}
+
+TEST(CancelScope, LeavesTheParentAloneWhenAChildIsCancelled) {
+  CancelScope parent;
+  {
+    CancelScope child(&parent);
+    child.cancel();
+  }
+  EXPECT_FALSE(parent.cancelled());
+  parent.cancel();
+}
+
+Task<void> nested_scopes(Ring& ring, SocketPair pair, int& error) {
+  CancelScope outer;
+  CancelScope inner(&outer);
+  auto [failed, none] = co_await both(scoped_recv(inner, pair.left), cancel_next_turn(ring, outer));
+  static_cast<void>(none);
+  error = failed;
+}
+
+TEST(CancelScope, CancelsOperationsOfChildScopes) {
+  auto ring = make_ring();
+  int error = 0;
+  ring->run(nested_scopes(*ring, unix_pair(*ring), error));
+  EXPECT_EQ(error, ECANCELED);
+}
+
+// The bytes are there before the cancel: whichever wins, none may be lost.
+struct RaceTally {
+  int delivered = 0;
+  int cancelled = 0;
+};
+
+Task<void> recv_racing(Socket& socket, Result<std::size_t>& received,
+                       std::array<std::byte, 8>& room) {
+  received = co_await socket.recv(room);
+}
+
+Task<void> send_and_cancel(Ring& ring, Socket& peer, CancelScope& scope, unsigned mode) {
+  co_await ring.yield();
+  if (mode == 0) scope.cancel();
+  const ssize_t sent = ::send(peer.descriptor(), "x", 1, MSG_NOSIGNAL);
+  EXPECT_EQ(sent, 1);
+  if (mode == 2) co_await ring.yield();
+  scope.cancel();
+}
+
+Task<void> race(Ring& ring, unsigned mode, RaceTally& tally) {
+  SocketPair pair = tcp_pair(ring);
+  std::array<std::byte, 8> room{};
+  Result<std::size_t> received = failure(EINVAL);
+  {
+    CancelScope scope;
+    co_await both(scoped(scope, recv_racing(pair.left, received, room)),
+                  send_and_cancel(ring, pair.right, scope, mode));
+  }
+  if (received) {
+    EXPECT_EQ(*received, 1U);
+    ++tally.delivered;
+    co_return;
+  }
+  EXPECT_EQ(received.error().value, ECANCELED);
+  ++tally.cancelled;
+  const Result<std::size_t> after = co_await pair.left.recv(room);
+  EXPECT_TRUE(after);
+  EXPECT_EQ(after.value_or(0), 1U);
+}
+
+Task<void> race_many(Ring& ring, RaceTally& tally) {
+  for (unsigned i = 0; i < 150; ++i) co_await race(ring, i % 3, tally);
+}
+
+TEST(CancelScope, LosesNoByteWhenCancelAndCompletionRace) {
+  auto ring = make_ring();
+  RaceTally tally;
+  ring->run(race_many(*ring, tally));
+  EXPECT_EQ(tally.delivered + tally.cancelled, 150);
+  EXPECT_GT(tally.delivered, 0) << "a receive that completed delivers, cancelled or not";
+  EXPECT_GT(tally.cancelled, 0);
+}
+
+Task<void> cancel_yielding(Ring& ring, int& turns) {
+  CancelScope scope;
+  scope.cancel();
+  co_await in_scope(scope, yield_times(ring, turns));
+}
+
+TEST(CancelScope, LetsYieldGoOn) {
+  auto ring = make_ring();
+  int turns = 0;
+  ring->run(cancel_yielding(*ring, turns));
+  EXPECT_EQ(turns, 3);
+}
+
+using CancelScopeDeathTest = ::testing::Test;
+
+TEST(CancelScopeDeathTest, AbortsWhenItDiesBeforeItsChild) {
+  EXPECT_DEATH(
+      {
+        auto parent = std::make_unique<CancelScope>();
+        const CancelScope child(parent.get());
+        parent.reset();
+      },
+      "a cancel scope outlives what waits under it");
+}
+
+}  // namespace
+}  // namespace sallyport::iouring

@@ -1,0 +1,284 @@
+#include "iouring/listener.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "iouring/both.h"
+#include "iouring/task_group.h"
+#include "tests/iouring/fixture.h"
+
+namespace sallyport::iouring {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::unique_ptr<Listener> listen_on(Ring& ring, const char* address, ListenOptions options = {}) {
+  Result<std::unique_ptr<Listener>> listener =
+      Listener::bind(ring, *SocketAddress::parse(address), options);
+  if (!listener) {
+    ADD_FAILURE() << listener.error().name();
+    std::abort();
+  }
+  return std::move(*listener);
+}
+
+/// Connects without the ring: the kernel completes the handshake, nobody has to accept.
+FileDescriptor connect_blocking(const SocketAddress& address) {
+  FileDescriptor fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(fd.get(), address.data(), address.size()) != 0) return {};
+  return fd;
+}
+
+Task<void> accept_one(Ring& ring, Listener& listener) {
+  Result<Socket> client = co_await connect(ring, listener.address());
+  EXPECT_TRUE(client);
+  Result<Socket> server = co_await listener.accept();
+  EXPECT_TRUE(server);
+  if (!client || !server) co_return;
+  EXPECT_EQ(*server->peer_address(), *client->local_address());
+  const int flags = ::fcntl(server->descriptor(), F_GETFL);
+  EXPECT_EQ(flags & O_NONBLOCK, 0);
+  EXPECT_NE(::fcntl(server->descriptor(), F_GETFD) & FD_CLOEXEC, 0);
+  const Result<> sent = co_await client->send_all(as_bytes("hi"));
+  EXPECT_TRUE(sent);
+  const std::string got = co_await recv_exactly(*server, 2);
+  EXPECT_EQ(got, "hi");
+  co_await listener.stop();
+}
+
+TEST(Listener, AcceptsOverIPv4) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  EXPECT_NE(listener->address().port(), 0);
+  ring->run(accept_one(*ring, *listener));
+}
+
+TEST(Listener, AcceptsOverIPv6) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "[::1]:0");
+  ring->run(accept_one(*ring, *listener));
+}
+
+TEST(Listener, TakesOverAListeningDescriptorThatWasNonBlocking) {
+  auto ring = make_ring();
+  FileDescriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const SocketAddress any = *SocketAddress::parse("127.0.0.1:0");
+  ASSERT_EQ(::bind(fd.get(), any.data(), any.size()), 0);
+  ASSERT_EQ(::listen(fd.get(), 16), 0);
+  Result<std::unique_ptr<Listener>> listener = Listener::adopt(*ring, std::move(fd));
+  ASSERT_TRUE(listener);
+  ring->run(accept_one(*ring, **listener));
+}
+
+TEST(Listener, ReportsAnAddressInUse) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  const auto second = Listener::bind(*ring, listener->address());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().value, EADDRINUSE);
+}
+
+TEST(Listener, SharesAnAddressWhenAsked) {
+  auto ring = make_ring();
+  auto first = listen_on(*ring, "127.0.0.1:0", {.reuse_port = true});
+  const auto second = Listener::bind(*ring, first->address(), {.reuse_port = true});
+  EXPECT_TRUE(second);
+}
+
+Task<void> accept_until_stopped(Listener& listener, std::size_t& accepted) {
+  for (;;) {
+    const Result<Socket> socket = co_await listener.accept();
+    if (!socket) {
+      EXPECT_EQ(socket.error().value, ESHUTDOWN);
+      co_return;
+    }
+    ++accepted;
+  }
+}
+
+Task<void> stop_with_backlog(Ring& ring, Listener& listener, std::size_t& accepted) {
+  // Some before the first accept, some that the multishot accept takes, some left in the backlog.
+  std::vector<FileDescriptor> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
+  Result<Socket> first = co_await listener.accept();
+  EXPECT_TRUE(first);
+  ++accepted;
+  for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
+  co_await ring.yield();
+  for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
+  co_await listener.stop();
+  EXPECT_EQ(listener.descriptor(), -1);
+  co_await accept_until_stopped(listener, accepted);
+}
+
+TEST(Listener, LosesNoConnectionWhenStopped) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0", {.reuse_port = true});
+  std::size_t accepted = 0;
+  ring->run(stop_with_backlog(*ring, *listener, accepted));
+  EXPECT_EQ(accepted, 60U);
+}
+
+Task<void> stop_later(Ring& ring, Listener& listener) {
+  for (int i = 0; i < 3; ++i) co_await ring.yield();
+  co_await listener.stop();
+}
+
+Task<void> stop_while_accepting(Ring& ring, Listener& listener, std::size_t& accepted) {
+  co_await both(accept_until_stopped(listener, accepted), stop_later(ring, listener));
+}
+
+TEST(Listener, WakesAWaitingAcceptWhenStopped) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  std::size_t accepted = 0;
+  ring->run(stop_while_accepting(*ring, *listener, accepted));
+  EXPECT_EQ(accepted, 0U);
+}
+
+Task<int> accept_error(Listener& listener) {
+  const Result<Socket> socket = co_await listener.accept();
+  co_return socket ? 0 : socket.error().value;
+}
+
+Task<void> scoped_accept(CancelScope& scope, Listener& listener, int& error) {
+  error = co_await in_scope(scope, accept_error(listener));
+}
+
+Task<void> connect_and_cancel(Ring& ring, Listener& listener, CancelScope& scope,
+                              FileDescriptor& client) {
+  co_await ring.yield();
+  client = connect_blocking(listener.address());
+  scope.cancel();
+}
+
+Task<void> cancel_an_accept(Ring& ring, Listener& listener) {
+  int cancelled = 0;
+  for (int i = 0; i < 30; ++i) {
+    FileDescriptor client;
+    int error = 0;
+    {
+      CancelScope scope;
+      co_await both(scoped_accept(scope, listener, error),
+                    connect_and_cancel(ring, listener, scope, client));
+    }
+    if (error == 0) continue;
+    EXPECT_EQ(error, ECANCELED);
+    ++cancelled;
+    const Result<Socket> kept = co_await listener.accept();
+    EXPECT_TRUE(kept) << "the connection waits for the next accept()";
+  }
+  EXPECT_GT(cancelled, 0);
+  co_await listener.stop();
+}
+
+TEST(Listener, KeepsTheConnectionWhenAnAcceptIsCancelled) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  ring->run(cancel_an_accept(*ring, *listener));
+}
+
+class NoMoreDescriptors {
+ public:
+  NoMoreDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const FileDescriptor lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    struct rlimit limit = before_;
+    limit.rlim_cur = static_cast<rlim_t>(lowest.get());
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  ~NoMoreDescriptors() { lift(); }
+  void lift() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  struct rlimit before_ = {};
+};
+
+Task<void> accept_into(Listener& listener, int& accepted) {
+  const Result<Socket> socket = co_await listener.accept();
+  EXPECT_TRUE(socket);
+  if (socket) ++accepted;
+}
+
+Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t& turns) {
+  const FileDescriptor client = connect_blocking(listener.address());
+  NoMoreDescriptors limit;
+  TaskGroup group(ring);
+  group.spawn(accept_into(listener, accepted));
+  const std::uint64_t before = ring.turns();
+  while (listener.exhausted() < 4) {  // pauses of 10, 20 and 40 ms between
+    const Result<> slept = co_await sleep_for(ring, 50ms);
+    EXPECT_TRUE(slept);
+  }
+  turns = ring.turns() - before;
+  EXPECT_EQ(accepted, 0);
+  limit.lift();
+  co_await group.join();
+  co_await listener.stop();
+}
+
+TEST(Listener, BacksOffWhenDescriptorsRunOutAndThenGoesOn) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  int accepted = 0;
+  std::uint64_t turns = 0;
+  ring->run(exhaust(*ring, *listener, accepted, turns));
+  EXPECT_EQ(accepted, 1);
+  EXPECT_LT(turns, 40U) << "re-arming at once would spin";
+}
+
+Task<void> flood(Ring& ring, Listener& listener, std::size_t& accepted) {
+  constexpr std::size_t kClients = Listener::kMaxQueued + 200;
+  std::vector<FileDescriptor> clients;
+  clients.push_back(connect_blocking(listener.address()));
+  const Result<Socket> first = co_await listener.accept();
+  EXPECT_TRUE(first);
+  ++accepted;
+  while (clients.size() < kClients) {
+    clients.push_back(connect_blocking(listener.address()));
+    if (clients.size() % 64 == 0) co_await ring.yield();
+  }
+  for (int i = 0; i < 5; ++i) co_await ring.yield();
+  EXPECT_LE(listener.queued(), Listener::kMaxQueued + 64) << "the rest waits in the backlog";
+  while (accepted < kClients) {
+    const Result<Socket> socket = co_await listener.accept();
+    EXPECT_TRUE(socket);
+    if (!socket) break;
+    ++accepted;
+  }
+  co_await listener.stop();
+}
+
+TEST(Listener, LeavesConnectionsInTheBacklogWhileNobodyAccepts) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  std::size_t accepted = 0;
+  ring->run(flood(*ring, *listener, accepted));
+  EXPECT_EQ(accepted, Listener::kMaxQueued + 200);
+}
+
+using ListenerDeathTest = ::testing::Test;
+
+Task<void> never_stop(Ring& ring, std::unique_ptr<Listener>& listener) {
+  const Result<Socket> client = co_await connect(ring, listener->address());
+  const Result<Socket> server = co_await listener->accept();
+  listener.reset();
+}
+
+TEST(ListenerDeathTest, AbortsWhenDestroyedBeforeItWasStopped) {
+  EXPECT_DEATH(
+      {
+        auto ring = make_ring();
+        auto listener = listen_on(*ring, "127.0.0.1:0");
+        ring->run(never_stop(*ring, listener));
+      },
+      "a listener is stopped before it is destroyed");
+}
+
+}  // namespace
+}  // namespace sallyport::iouring

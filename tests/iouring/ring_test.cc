@@ -1,0 +1,144 @@
+#include "iouring/ring.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+#include "iouring/task_group.h"
+#include "tests/iouring/fixture.h"
+
+namespace sallyport::iouring {
+namespace {
+
+using namespace std::chrono_literals;
+
+Task<void> nothing() {
+  co_return;
+}
+
+TEST(Ring, RunsATaskThatNeverWaits) {
+  auto ring = make_ring();
+  ring->run(nothing());
+  ring->run(nothing());
+}
+
+TEST(Ring, IsMadeOnOneThreadAndRunsOnAnother) {
+  auto ring = make_ring({.registered_descriptors = 4});
+  std::thread([&] { ring->run(nothing()); }).join();
+}
+
+TEST(Ring, KnowsWhatTheKernelCan) {
+  auto ring = make_ring();
+  EXPECT_TRUE(ring->has(Opcode::kRecv));
+  EXPECT_TRUE(ring->has(Opcode::kAsyncCancel));
+  EXPECT_EQ(ring->table_size(), 0U);
+}
+
+TEST(Ring, RefusesATableBeyondTheDescriptorLimitAndSaysWhy) {
+  struct rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const auto ring =
+      Ring::create({.registered_descriptors = static_cast<unsigned>(limit.rlim_cur) + 1});
+  ASSERT_FALSE(ring);
+  EXPECT_EQ(ring.error().error, EMFILE);
+  EXPECT_NE(ring.error().what.find("RLIMIT_NOFILE"), std::string::npos) << ring.error().what;
+  struct rlimit after = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, limit.rlim_cur) << "the limit is the operator's";
+}
+
+Task<void> note_turns(Ring& ring, std::vector<int>& order, int who, int rounds) {
+  for (int i = 0; i < rounds; ++i) {
+    order.push_back(who);
+    co_await ring.yield();
+  }
+}
+
+Task<void> alternate(Ring& ring, std::vector<int>& order) {
+  co_await both(note_turns(ring, order, 1, 3), note_turns(ring, order, 2, 3));
+}
+
+TEST(Ring, TakesTurnsAmongThoseThatYield) {
+  auto ring = make_ring();
+  std::vector<int> order;
+  ring->run(alternate(*ring, order));
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2}));
+}
+
+Task<void> spin(Ring& ring, std::uint64_t& turns) {
+  co_await ring.yield();
+  turns = ring.turns();
+  const TimePoint until = std::chrono::steady_clock::now() + 2ms;
+  while (std::chrono::steady_clock::now() < until) {
+  }
+}
+
+Task<void> spin_both(Ring& ring, std::uint64_t& first, std::uint64_t& second) {
+  co_await both(spin(ring, first), spin(ring, second));
+}
+
+TEST(Ring, PutsYieldedWorkOffOnceTheBudgetOfATurnIsSpent) {
+  auto ring = make_ring({.yield_budget = 100us});
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+  ring->run(spin_both(*ring, first, second));
+  EXPECT_EQ(second, first + 1);
+}
+
+Task<void> echo_byte(Ring& ring) {
+  SocketPair pair = unix_pair(ring);
+  const Result<> sent = co_await pair.left.send_all(as_bytes("x"));
+  EXPECT_TRUE(sent);
+  const std::string got = co_await recv_exactly(pair.right, 1);
+  EXPECT_EQ(got, "x");
+}
+
+Task<void> many(Ring& ring, int count) {
+  TaskGroup group(ring);
+  for (int i = 0; i < count; ++i) group.spawn(echo_byte(ring));
+  co_await group.join();
+}
+
+TEST(Ring, SubmitsEarlyWhenTheQueueIsFull) {
+  auto ring = make_ring({.entries = 4, .completion_entries = 8});
+  ring->run(many(*ring, 500));
+}
+
+Task<void> busy_for(Ring& ring, std::chrono::milliseconds duration) {
+  co_await ring.yield();
+  const TimePoint until = std::chrono::steady_clock::now() + duration;
+  while (std::chrono::steady_clock::now() < until) {
+  }
+  const Result<> slept = co_await sleep_for(ring, 10ms);
+  EXPECT_TRUE(slept);
+}
+
+TEST(Ring, CountsTheTimeThatItWorked) {
+  auto ring = make_ring();
+  EXPECT_EQ(ring->busy_time().count(), 0);
+  ring->run(busy_for(*ring, 20ms));
+  const auto busy = ring->busy_time();
+  EXPECT_GE(busy, 20ms);
+  std::thread([&] { EXPECT_GE(ring->busy_time(), busy); }).join();
+}
+
+using RingDeathTest = ::testing::Test;
+
+TEST(RingDeathTest, AbortsWhenASecondThreadRunsIt) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto ring = make_ring();
+        ring->run(nothing());
+        std::thread([&] { ring->run(nothing()); }).join();
+      },
+      "a ring runs on one thread");
+}
+
+}  // namespace
+}  // namespace sallyport::iouring

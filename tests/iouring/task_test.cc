@@ -1,0 +1,148 @@
+#include "iouring/task.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "iouring/both.h"
+#include "iouring/frame_pool.h"
+#include "iouring/ring.h"
+#include "tests/iouring/fixture.h"
+
+namespace sallyport::iouring {
+namespace {
+
+Task<int> answer() {
+  co_return 42;
+}
+
+Task<void> note(bool& ran) {
+  ran = true;
+  co_return;
+}
+
+Task<std::unique_ptr<int>> owning() {
+  co_return std::make_unique<int>(7);
+}
+
+Task<void> await_values(int& number, int& owned) {
+  number = co_await answer();
+  const std::unique_ptr<int> pointer = co_await owning();
+  owned = *pointer;
+}
+
+TEST(Task, StartsOnlyWhenAwaited) {
+  bool ran = false;
+  {
+    const Task<void> never = note(ran);
+    EXPECT_FALSE(never.done());
+  }
+  EXPECT_FALSE(ran);
+  EXPECT_EQ(FramePool::live_frames(), 0U);
+}
+
+TEST(Task, HandsValuesAndOwnershipToTheAwaiter) {
+  auto ring = make_ring();
+  int number = 0;
+  int owned = 0;
+  ring->run(await_values(number, owned));
+  EXPECT_EQ(number, 42);
+  EXPECT_EQ(owned, 7);
+  EXPECT_EQ(FramePool::live_frames(), 0U);
+}
+
+Task<int> one() {
+  co_return 1;
+}
+
+Task<void> await_many_times(long& sum) {
+  for (int i = 0; i < 200'000; ++i) {
+    const int value = co_await one();
+    sum += value;
+  }
+}
+
+TEST(Task, TransfersWithoutGrowingTheStack) {
+  auto ring = make_ring();
+  long sum = 0;
+  ring->run(await_many_times(sum));
+  EXPECT_EQ(sum, 200'000);
+}
+
+Task<int> nested(int depth) {
+  if (depth == 0) co_return 0;
+  const int below = co_await nested(depth - 1);
+  co_return below + 1;
+}
+
+Task<void> go_deep(int& depth) {
+  depth = co_await nested(20'000);
+}
+
+TEST(Task, ReturnsThroughDeepNestingWithoutGrowingTheStack) {
+  auto ring = make_ring();
+  int depth = 0;
+  ring->run(go_deep(depth));
+  EXPECT_EQ(depth, 20'000);
+}
+
+Task<CancelScope*> scope_here() {
+  CancelScope* scope = co_await current_scope();
+  co_return scope;
+}
+
+Task<void> look_at_scopes(CancelScope& inner, CancelScope*& outside, CancelScope*& inside) {
+  outside = co_await scope_here();
+  inside = co_await in_scope(inner, scope_here());
+}
+
+TEST(Task, InheritsTheScopeOfItsAwaiterUnlessGivenOne) {
+  auto ring = make_ring();
+  CancelScope outer;
+  CancelScope inner(&outer);
+  CancelScope* outside = &inner;
+  CancelScope* inside = nullptr;
+  ring->run(look_at_scopes(inner, outside, inside));
+  EXPECT_EQ(outside, nullptr);
+  EXPECT_EQ(inside, &inner);
+}
+
+Task<int> yield_then(Ring& ring, int turns, int value) {
+  for (int i = 0; i < turns; ++i) co_await ring.yield();
+  co_return value;
+}
+
+Task<void> run_both(Ring& ring, int& left, int& right) {
+  auto [a, b] = co_await both(yield_then(ring, 3, 1), yield_then(ring, 1, 2));
+  left = a;
+  right = b;
+  auto [c, d] = co_await both(answer(), yield_then(ring, 0, 5));  // neither ever waits
+  left += c;
+  right += d;
+}
+
+TEST(Both, WaitsForTheSlowerAndPairsTheResults) {
+  auto ring = make_ring();
+  int left = 0;
+  int right = 0;
+  ring->run(run_both(*ring, left, right));
+  EXPECT_EQ(left, 43);
+  EXPECT_EQ(right, 7);
+}
+
+TEST(FramePool, TakesBackFramesFreedOnAnotherThread) {
+  const std::size_t before = FramePool::live_frames();
+  bool ran = false;
+  Task<void> main = note(ran);
+  EXPECT_EQ(FramePool::live_frames(), before + 1);
+  std::thread([task = std::move(main)]() mutable {
+    auto ring = make_ring();
+    ring->run(std::move(task));
+  }).join();
+  EXPECT_EQ(FramePool::live_frames(), before);
+}
+
+}  // namespace
+}  // namespace sallyport::iouring
