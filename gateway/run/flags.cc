@@ -60,8 +60,10 @@ constexpr std::array kWhoMayPass{
     Flag{"policy", "FILE", false, "Routes, and who may pass on each, in JSON"},
 };
 constexpr std::array kTls{
-    Flag{"records", "auto|kernel|userspace", false, "Who protects TLS records (default auto)"},
-    Flag{"min-tls", "1.2|1.3", false, "Least TLS version (default 1.3)"},
+    Flag{"records", "auto|kernel|userspace", false,
+         "Who protects TLS records (default auto; kernel is not supported by this version)"},
+    Flag{"min-tls", "1.2|1.3", false,
+         "Least TLS version (default 1.3; 1.2 is not supported by this version)"},
     Flag{"ciphersuites", "LIST", false,
          "TLS 1.3 cipher suites, colons between (default: OpenSSL's order)"},
     Flag{"groups", "LIST", false,
