@@ -29,6 +29,11 @@ std::string hexadecimal(std::uint64_t id) {
   return text.data();
 }
 
+std::string client_address(const iouring::Socket& client) {
+  const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
+  return peer ? peer->to_string() : "-";
+}
+
 // The alert that a refusal under the application keys carries.
 ktls::AlertDescription alert_of(CloseReason reason) {
   return reason == CloseReason::kNotAuthorized ? ktls::AlertDescription::kAccessDenied
@@ -333,73 +338,90 @@ iouring::Task<void> turn_away(Connection& connection, ktls::RecordLayer& client,
   }
 }
 
-iouring::Task<void> shed(Connection& connection, iouring::Socket& client, Refusal refusal) {
-  connection.refuse(std::move(refusal));
+[[gnu::noinline]] iouring::Task<void> shed(Connection& connection, iouring::Socket& client,
+                                           std::string detail) {
+  if (!connection.handshake_started()) connection.start_handshake();
+  connection.refuse({.reason = CloseReason::kShed, .failure = {.detail = std::move(detail)}});
   co_await part_with_plaintext_alert(connection.shard(), client,
                                      ktls::AlertDescription::kInternalError);
 }
 
-// The life of a connection: one phase a line, each refusal with its reason.
-iouring::Task<void> live(Connection& connection, iouring::Socket socket) {
-  auto place = connection.shard().limit.enter();
-  if (!place) {
-    connection.start_handshake();
-    co_await shed(connection, socket,
-                  {.reason = CloseReason::kShed, .failure = {.detail = "--max-connections"}});
-    co_return;
+// The handshake came to no end, or to a refusal whose alert has been sent.
+iouring::Task<void> leave_unrecognised(Connection& connection, iouring::Socket& client,
+                                       Refusal refusal) {
+  if (const auto ended = connection.ended_by()) refusal.reason = *ended;
+  switch (refusal.reason) {
+    case CloseReason::kShed:
+      co_await shed(connection, client, std::move(refusal.failure.detail));
+      break;
+    case CloseReason::kClosedBeforeHello:
+      connection.closes_with(refusal.reason);
+      break;
+    default:
+      connection.refuse(std::move(refusal));
+      co_await part(connection.shard(), client);
+      break;
   }
+}
 
+// Both ends of a connection that was let in.
+struct Ends {
+  Layer client;
+  Layer backend;
+  std::unique_ptr<ktls::Received> early;  // what the client sent while the backend was dialled
+};
+
+// From the first byte to a backend: one phase a line, each refusal with its reason. Not inlined:
+// this frame is large and gone before the relay begins, which may last for days.
+[[gnu::noinline]] iouring::Task<std::optional<Ends>> let_in(Connection& connection,
+                                                            iouring::Socket socket) {
   auto handshaken = co_await shake_hands(connection, socket);
   if (!handshaken) {
-    Refusal& refusal = handshaken.error();
-    if (const auto ended = connection.ended_by()) refusal.reason = *ended;
-    if (refusal.reason == CloseReason::kShed) {
-      co_await shed(connection, socket, std::move(refusal));
-    } else if (refusal.reason == CloseReason::kClosedBeforeHello) {
-      connection.closes_with(refusal.reason);
-    } else {
-      connection.refuse(std::move(refusal));
-      co_await part(connection.shard(), socket);
-    }
-    co_return;
+    co_await leave_unrecognised(connection, socket, std::move(handshaken.error()));
+    co_return std::nullopt;
   }
   connection.recognise((*handshaken)->outcome());
-
   const bool authorized = authorize(connection.route(), connection.trust().identity);
   auto client =
       co_await take_over_records(connection, std::move(socket), *std::move(handshaken), authorized);
   if (!client) {
     connection.refuse(std::move(client.error()));
-    co_return;
+    co_return std::nullopt;
   }
   if (!authorized) {
     co_await turn_away(connection, **client,
                        {.reason = CloseReason::kNotAuthorized, .failure = {}});
-    co_return;
+    co_return std::nullopt;
   }
-
   auto connected = co_await connect_backend(connection, **client);
   if (!connected) {
     co_await turn_away(connection, **client, std::move(connected.error()));
-    co_return;
+    co_return std::nullopt;
   }
   connection.admit();
-
   co_await hand_off(**client, *connected->backend);
-  const CountedRecords counted(connection.shard().metrics, **client);
-  const CloseReason reason =
-      co_await relay(connection, **client, *connected->backend, std::move(connected->early));
-  connection.closes_with(reason);
+  co_return Ends{.client = *std::move(client),
+                 .backend = std::move(connected->backend),
+                 .early = std::move(connected->early)};
 }
 
 }  // namespace
 
 iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket client) {
   iouring::CancelScope* parent = co_await iouring::current_scope();
-  const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
-  Connection connection(shard, listener, parent, peer ? peer->to_string() : "-");
+  Connection connection(shard, listener, parent, client_address(client));
   set_tcp_options(client);
-  co_await live(connection, std::move(client));
+  const auto place = shard.limit.enter();
+  if (!place) {
+    co_await shed(connection, client, "--max-connections reached");
+    co_return;
+  }
+  std::optional<Ends> ends = co_await let_in(connection, std::move(client));
+  if (!ends) co_return;
+  const CountedRecords counted(shard.metrics, *ends->client);
+  const CloseReason reason =
+      co_await relay(connection, *ends->client, *ends->backend, std::move(ends->early));
+  connection.closes_with(reason);
 }
 
 }  // namespace sallyport::gateway

@@ -49,6 +49,7 @@ class Connection : public iouring::ListNode {
       const ktls::ClientHello& hello);
   /// The first byte has come: from now on it is a handshake, which must get a verdict.
   void start_handshake();
+  [[nodiscard]] bool handshake_started() const noexcept { return handshake_.has_value(); }
   void recognise(const ktls::Outcome& outcome);
   /// The one verdict of its handshake: success, or the refusal's result word.
   void admit();
