@@ -77,7 +77,7 @@ HandshakeResult Credentials::judge(const PeerTrust& trust, std::chrono::sys_seco
   if (vouched == Vouches::kNothing) return kCertificateAuthorityInvalid;
   if (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty())
     return kCertificateAuthorityInvalid;
-  if (now > trust.not_after) return kCertificateExpired;
+  if (now >= trust.not_after) return kCertificateExpired;  // as OpenSSL counts
   if (crls_.empty()) return kSuccess;
 
   for (const PeerTrust::Link& link : trust.links) {
@@ -90,8 +90,7 @@ HandshakeResult Credentials::judge(const PeerTrust& trust, std::chrono::sys_seco
       // 2 means "taken off the list again", which only delta CRLs say.
       if (X509_CRL_get0_by_serial(crl.crl.get(), &entry, serial.get()) == 1)
         return kCertificateRevoked;
-      const bool fresh =
-          settings_.accept_expired_crl || !crl.next_update || now <= *crl.next_update;
+      const bool fresh = settings_.accept_expired_crl || !crl.next_update || now < *crl.next_update;
       if (fresh) {
         covered = kSuccess;
       } else if (covered != kSuccess) {

@@ -311,7 +311,6 @@ bool ServerHandshake::make_ticket() {
   const unsigned char* id = SSL_SESSION_get0_id_context(session, &id_size);
   if (!bare || SSL_SESSION_get_master_key(session, psk_data, psk_bytes.size()) != psk_bytes.size())
     return false;
-  SSL_SESSION_set_time(bare.get(), static_cast<long>(SSL_SESSION_get_time(session)));
   SSL_SESSION_set_timeout(bare.get(), static_cast<long>(lifetime->count()));
   if (SSL_SESSION_set_protocol_version(bare.get(), TLS1_3_VERSION) != 1 ||
       SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl_.get())) != 1 ||

@@ -43,8 +43,9 @@ using GeneralNamesPtr = OpensslPtr<GENERAL_NAMES, free_general_names>;
 /// What OpenSSL had to say about a failure. Making one empties this thread's error queue, so that
 /// nothing of it is blamed on a later call.
 struct OpensslError {
-  unsigned long code = 0;  ///< of the last entry, the one nearest to the call; 0: queue was empty
-  std::string text;        ///< all entries, nearest first, "; " between; never secret
+  /// Of libssl's first entry, which is its most specific one; else of the last entry. 0: none.
+  unsigned long code = 0;
+  std::string text;  ///< all entries, nearest first, "; " between; never secret
 
   /// Takes this thread's whole error queue. `fallback` is the text if the queue is empty.
   static OpensslError drain(std::string fallback = "unknown error");

@@ -5,7 +5,10 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "ktls/record_protection.h"
 #include "tests/ktls/loopback.h"
@@ -242,6 +245,42 @@ TEST_F(Handshake, NamesTheNegotiatedGroup) {
     ASSERT_EQ(run(server, {.certificate = &certificate, .groups = group}), Step::kDone);
     EXPECT_EQ(server.outcome().group, group);
   }
+}
+
+TEST_F(Handshake, PrefersTheHybridGroupWhereOpensslHasIt) {
+  const auto certificate = pki.client();
+  const SslCtxPtr probe(SSL_CTX_new(TLS_server_method()));
+  const bool hybrid = SSL_CTX_set1_groups_list(probe.get(), "X25519MLKEM768") == 1;
+  (void)OpensslError::drain();
+  ServerHandshake server(pki.context(), any_route());
+  ASSERT_EQ(run(server, {.certificate = &certificate}), Step::kDone);
+  EXPECT_EQ(server.outcome().group, hybrid ? "X25519MLKEM768" : "X25519");
+}
+
+TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
+  const auto certificate = pki.client();
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1, 2, 3}))};
+  const auto credentials = pki.load();
+  ASSERT_TRUE(credentials) << credentials.error().message();
+  std::atomic<int> done{0};
+  {
+    std::vector<std::jthread> shards;
+    for (int shard = 0; shard < 4; ++shard) {
+      shards.emplace_back([&] {
+        const auto context = ServerContext::create(*credentials, "one listener", test_clock);
+        if (!context) return;
+        for (int i = 0; i < 10; ++i) {
+          ServerHandshake server(*context, any_route());
+          MemoryClient peer({.certificate = &certificate});
+          if (shuttle(server, peer) != Step::kDone) return;
+          if ((*credentials)->judge(*server.outcome().trust, test_clock()) ==
+              HandshakeResult::kSuccess)
+            ++done;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(done, 40);
 }
 
 // ---- refusals
