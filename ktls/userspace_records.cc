@@ -54,9 +54,12 @@ class UserspaceRecords final : public RecordLayer {
 
   // Receiving.
   bool ended() const noexcept;
-  Task<Received> end_of_input();
-  Task<std::optional<RecordError>> fill_block();
-  Task<Received> deliver_after_answer(Received received);
+  // Not inlined: the compiler would put their frames into that of receive(), in which an idle
+  // connection waits.
+  [[gnu::noinline]] Task<Received> end_of_input();
+  [[gnu::noinline]] Task<std::optional<RecordError>> fill_block();
+  [[gnu::noinline]] Task<Received> deliver_after_answer(Received received);
+  [[gnu::noinline]] Task<void> offer_owed();
   Received open_lease(Lease lease);
   Received open_block();
   void after_intake();
@@ -67,7 +70,6 @@ class UserspaceRecords final : public RecordLayer {
                                                     std::span<std::byte> out);
   void owe(ContentType type, std::span<const std::byte> message);
   void owe_alert(AlertLevel level, AlertDescription description);
-  Task<void> offer_owed();
   Task<SendResult> write_owed();
   Task<SendResult> end_sending(AlertLevel level, AlertDescription description);
   std::unexpected<RecordError> torn(RecordError error) noexcept;
