@@ -38,6 +38,7 @@ struct HandshakeSettings {
   /// OpenSSL's list; empty: X25519MLKEM768 where OpenSSL has it, X25519, P-256.
   std::string groups;
   unsigned tickets = 1;  ///< per full handshake; 0 = no resumption
+  /// Since the last full handshake; zero: no ticket is good, as with tickets = 0.
   std::chrono::seconds ticket_max_age{std::chrono::hours(8)};
   /// Used without a ticket_keys file; make it once per process, so that tickets outlive a reload.
   /// Null: a random one for this generation alone.
