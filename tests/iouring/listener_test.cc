@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
@@ -62,6 +63,29 @@ TEST(Listener, AcceptsOverIPv6) {
   auto ring = make_ring();
   auto listener = listen_on(*ring, "[::1]:0");
   ring->run(accept_one(*ring, *listener));
+}
+
+Task<void> accept_unix(Ring& ring, Listener& listener, std::string& got) {
+  Result<Socket> client = co_await connect(ring, listener.address());
+  EXPECT_TRUE(client);
+  Result<Socket> server = co_await listener.accept();
+  EXPECT_TRUE(server);
+  if (client && server) {
+    const Result<> sent = co_await client->send_all(as_bytes("hi"));
+    EXPECT_TRUE(sent);
+    got = co_await recv_exactly(*server, 2);
+  }
+  co_await listener.stop();
+}
+
+TEST(Listener, AcceptsOverAUnixSocket) {
+  auto ring = make_ring();
+  const std::string name = "unix:@sallyport-listener-test-" + std::to_string(::getpid());
+  auto listener = listen_on(*ring, name.c_str());
+  EXPECT_EQ(listener->address().to_string(), name);
+  std::string got;
+  ring->run(accept_unix(*ring, *listener, got));
+  EXPECT_EQ(got, "hi");
 }
 
 TEST(Listener, TakesOverAListeningDescriptorThatWasNonBlocking) {

@@ -1,9 +1,17 @@
 #include "iouring/ring.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstdio>
 #include <thread>
 #include <vector>
 
@@ -128,6 +136,30 @@ TEST(Ring, CountsTheTimeThatItWorked) {
 }
 
 using RingDeathTest = ::testing::Test;
+
+// What a container's seccomp profile does: io_uring_setup(2) returns EPERM.
+void forbid_io_uring() {
+  std::array<sock_filter, 4> program{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{program.size(), program.data()};
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+TEST(RingDeathTest, ExplainsAnEPERMToTheOperator) {
+  EXPECT_EXIT(
+      {
+        forbid_io_uring();
+        const auto ring = Ring::create();
+        if (ring) ::_exit(1);
+        std::fprintf(stderr, "%s\n", ring.error().what.c_str());
+        ::_exit(ring.error().error == EPERM ? 0 : 2);
+      },
+      ::testing::ExitedWithCode(0), "seccomp|kernel.io_uring_disabled");
+}
 
 TEST(RingDeathTest, AbortsWhenASecondThreadRunsIt) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
