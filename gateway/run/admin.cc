@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/run/signals_masked.h"
 
 namespace sallyport::gateway {

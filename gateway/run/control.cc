@@ -8,7 +8,7 @@
 #include <set>
 #include <utility>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/run/process.h"
 #include "gateway/run/versions.h"
 #include "gateway/run/views.h"
@@ -55,11 +55,13 @@ Control::~Control() = default;
 
 int Control::check() {
   const Config::Reload loaded = config_.reload(true);
+  std::set<std::string> told;
   bool good = true;
   for (const SourceOutcome& outcome : loaded.outcomes) {
     if (!outcome.error) continue;
-    std::fprintf(stderr, "%s\n", outcome.error->c_str());
     good = false;
+    // Two sources that do not fit together are told once.
+    if (told.insert(*outcome.error).second) std::fprintf(stderr, "%s\n", outcome.error->c_str());
   }
   if (good) {
     std::string error;
@@ -133,6 +135,7 @@ bool Control::load_first() {
                 {{"source", to_string(static_cast<Source>(i))}, {"error", *error}});
     }
   }
+  log_ignored_groups(loaded);
   return config_.complete();
 }
 
@@ -360,6 +363,7 @@ void Control::reload(bool force) {
       log_info("reloaded", {{"source", source}});
     }
   }
+  log_ignored_groups(reloaded);
   if (reloaded.routes_split) {
     log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
                 {{"file", options_.discovery}});
@@ -419,6 +423,14 @@ void Control::show_facts(const Snapshot& snapshot) {
     crls.push_back({.name = expiry.name, .next_update = expiry.at});
   }
   registry_->set_crls(std::move(crls));
+}
+
+// Groups without a route are Prometheus' business; a forgotten label must be seen all the same.
+void Control::log_ignored_groups(const Config::Reload& reloaded) {
+  const SourceOutcome& discovery = reloaded.of(Source::kDiscovery);
+  if (!discovery.read || discovery.error || config_.discovery().ignored_groups == 0) return;
+  log_info("groups without a route label ignored",
+           {{"file", options_.discovery}, {"groups", config_.discovery().ignored_groups}});
 }
 
 void Control::log_warnings() {

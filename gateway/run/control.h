@@ -64,6 +64,7 @@ class Control {
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
   void show_facts(const Snapshot& snapshot);
   void log_warnings();
+  void log_ignored_groups(const Config::Reload& reloaded);
   void shard_ended();
   [[nodiscard]] std::vector<std::shared_ptr<ktls::ServerContext>> server_contexts(
       const std::shared_ptr<const ktls::Credentials>& credentials, std::string& error) const;

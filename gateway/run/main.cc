@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <variant>
 
+#include "gateway/log/log.h"
 #include "gateway/run/control.h"
-#include "gateway/run/log.h"
 #include "gateway/run/options.h"
 #include "iouring/signals.h"
 

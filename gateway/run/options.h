@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/run/option_values.h"
 
 namespace sallyport::gateway {

@@ -9,7 +9,7 @@
 #include <random>
 #include <utility>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/serve/listener.h"
 #include "iouring/deadline.h"
 

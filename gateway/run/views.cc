@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "gateway/serve/timestamp.h"
+#include "gateway/log/timestamp.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -15,7 +15,7 @@
 #include <string>
 #include <thread>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/serve/close_reason.h"
 
 namespace sallyport::gateway {

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "gateway/run/text_value.h"
+#include "gateway/log/text_value.h"
+#include "gateway/log/timestamp.h"
 #include "gateway/serve/access_log.h"
-#include "gateway/serve/timestamp.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cerrno>
 
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 #include "gateway/serve/connection.h"
 
 namespace sallyport::gateway {

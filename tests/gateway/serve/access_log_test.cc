@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "gateway/serve/timestamp.h"
+#include "gateway/log/timestamp.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -1,4 +1,4 @@
-#include "gateway/run/text_value.h"
+#include "gateway/log/text_value.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
@@ -13,9 +13,9 @@
 #include <memory>
 #include <type_traits>
 
+#include "gateway/log/text_value.h"
+#include "gateway/log/timestamp.h"
 #include "gateway/run/signals_masked.h"
-#include "gateway/run/text_value.h"
-#include "gateway/serve/timestamp.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -1,4 +1,4 @@
-#include "gateway/run/log.h"
+#include "gateway/log/log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

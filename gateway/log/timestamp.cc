@@ -1,4 +1,4 @@
-#include "gateway/serve/timestamp.h"
+#include "gateway/log/timestamp.h"
 
 #include <array>
 #include <cstdio>
