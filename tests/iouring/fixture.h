@@ -26,6 +26,12 @@ inline std::unique_ptr<Ring> make_ring(const RingOptions& options = {}) {
   return std::move(*ring);
 }
 
+/// Before Linux 6.8 nothing moves into a table: a descriptor could not come back from it.
+inline bool has_tables() {
+  return make_ring()->has(Opcode::kFixedFdInstall);
+}
+constexpr const char* kNoTables = "this kernel lacks IORING_OP_FIXED_FD_INSTALL (Linux 6.8)";
+
 struct SocketPair {
   Socket left;
   Socket right;

@@ -135,6 +135,7 @@ TEST(Socket, ResetReachesThePeerAsAReset) {
 }
 
 TEST(Socket, ResetWorksFromTheTableToo) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 8});
   int error = 0;
   ring->run(see_reset(tcp_pair(*ring), true, error));
@@ -164,6 +165,7 @@ Task<void> half_close(Ring& ring, SocketPair pair) {
 }
 
 TEST(Socket, HalfClosesInTheTableAndStillReceives) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 8});
   ring->run(half_close(*ring, tcp_pair(*ring)));
   EXPECT_EQ(ring->table_used(), 0U);
@@ -197,6 +199,7 @@ Task<void> half_close_without_descriptors(SocketPair pair) {
 }
 
 TEST(Socket, HalfClosesWithNoDescriptorLeftToInstall) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 8});
   ring->run(half_close_without_descriptors(tcp_pair(*ring)));
 }
@@ -224,6 +227,7 @@ Task<void> fill_table(Ring& ring, SocketPair first, SocketPair second) {
 }
 
 TEST(Socket, StaysOrdinaryWhenTheTableIsFull) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 1});
   ring->run(fill_table(*ring, tcp_pair(*ring), tcp_pair(*ring)));
   EXPECT_EQ(ring->table_used(), 0U);
@@ -256,6 +260,7 @@ Task<void> bring_back(SocketPair pair, bool table) {
 }
 
 TEST(Socket, BringsADescriptorBack) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 2});
   ring->run(bring_back(tcp_pair(*ring), true));
   ring->run(bring_back(tcp_pair(*ring), false));
@@ -273,6 +278,7 @@ Task<void> drop_from_table(SocketPair pair, std::string& got) {
 }
 
 TEST(Socket, DestructorClosesASlotWithoutAnyoneWaiting) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 2});
   std::string got = "not ended";
   ring->run(drop_from_table(tcp_pair(*ring), got));
@@ -290,6 +296,7 @@ Task<void> keep_slot_until_end(Ring& ring) {
 }
 
 TEST(Socket, SlotsAreReused) {
+  if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 2});
   const std::size_t before = open_descriptors();
   ring->run(keep_slot_until_end(*ring));
