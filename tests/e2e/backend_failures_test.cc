@@ -43,7 +43,6 @@ TEST_F(BackendFailure, AClientThatLeavesWhileTheBackendIsDialledIsNoticed) {
     TlsClient tls = connect();
     ASSERT_TRUE(tls.connected());
     from = tls.local_address();
-    tls.close_notify();
     tls.abrupt_close();
   }
   const std::string reason = gateway->wait_log({{"client", from}}).at("reason");

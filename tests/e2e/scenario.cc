@@ -63,15 +63,17 @@ ClientOptions Scenario::as(const TestCertificate& certificate) const {
 
 void Scenario::expect_refused(ClientOptions options, const std::string& word, int alert) {
   const double before = gateway->metrics().sum("tls_handshakes_total", {{"result", word}});
+  std::string from;
   {
     TlsClient tls = connect(std::move(options));
+    from = tls.local_address();
     EXPECT_EQ(tls.receive(1), "");
     EXPECT_EQ(tls.end(), TlsEnd::kAlert) << to_string(tls.end()) << " " << tls.tls_error();
     EXPECT_EQ(tls.alert().value_or(-1), alert);
-    const LogLine line = gateway->wait_log({{"client", tls.local_address()}});
-    EXPECT_EQ(line.contains("reason") ? line.at("reason") : "", word)
-        << (line.contains("detail") ? line.at("detail") : "");
   }
+  const LogLine line = gateway->wait_log({{"client", from}});
+  EXPECT_EQ(line.contains("reason") ? line.at("reason") : "", word)
+      << (line.contains("detail") ? line.at("detail") : "");
   gateway->wait_metric("tls_handshakes_total", {{"result", word}}, before + 1);
   gateway->wait_metric("connections_closed_total", {{"reason", word}}, before + 1);
 }
@@ -85,6 +87,8 @@ double Scenario::reloads(const std::string& result, const std::string& source) c
 void Scenario::wait_reload(const std::string& result, double before,
                            const std::string& source) const {
   wait_until("a reload ends in " + result, [&] { return reloads(result, source) > before; });
+  // Each shard answers this behind whatever it was told before: a barrier.
+  gateway->get("/connections?limit=1");
 }
 
 void Scenario::TearDown() {

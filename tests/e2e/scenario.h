@@ -54,7 +54,7 @@ class Scenario : public ::testing::Test {
 
   /// Counts of config_reloads_total so far.
   double reloads(const std::string& result, const std::string& source = "") const;
-  /// Waits until more than `before` reloads ended so.
+  /// Waits until more than `before` reloads ended so and every shard has the outcome.
   void wait_reload(const std::string& result, double before, const std::string& source = "") const;
 
   /// Waits until no connection is left, stops the gateway and judges its end.

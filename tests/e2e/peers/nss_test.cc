@@ -51,7 +51,8 @@ TEST_F(NssClient, TalksInEachSuite) {
   for (const auto& [code, suite] : suites) {
     Process process(command({"-c", code}));
     talk(process, std::string("hello with ") + suite);
-    process.close_input();
+    // At the end of its input it waits for the server to close: there is no orderly end.
+    process.signal(SIGTERM);
     process.wait();
     EXPECT_EQ(gateway->wait_log({{"cipher", suite}}).at("identity"), kWeb);
   }
@@ -65,8 +66,9 @@ TEST_F(NssClient, CarriesAnUploadUnharmed) {
   const std::string data = pseudo_random(1U << 20, 21);
   Process process(command());
   process.write(data);
-  process.close_input();
-  EXPECT_EQ(heard.wait_end(), StreamEnd::kFin);
+  heard.wait_size(data.size());
+  process.signal(SIGTERM);
+  EXPECT_EQ(heard.wait_end(), StreamEnd::kReset);
   EXPECT_EQ(sha256_hex(heard.data()), sha256_hex(data));
 }
 

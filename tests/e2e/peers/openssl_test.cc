@@ -27,6 +27,18 @@ class OpensslClient : public PeerScenario {
     argv.insert(argv.end(), more.begin(), more.end());
     return argv;
   }
+  /// s_client takes a command only at the start of what it reads: wait until it has obeyed.
+  static void key_update(Process& process, const std::string& command, long times) {
+    process.write(command + "\n");
+    process.wait_err("a KeyUpdate", [&](std::string_view err) {
+      long said = 0;
+      for (auto at = err.find("KEYUPDATE"); at != std::string_view::npos;
+           at = err.find("KEYUPDATE", at + 1)) {
+        ++said;
+      }
+      return said >= times;
+    });
+  }
 };
 
 TEST_F(OpensslClient, TalksInEachSuite) {
@@ -39,9 +51,9 @@ TEST_F(OpensslClient, TalksInEachSuite) {
       return out.find("Cipher is " + suite) != std::string_view::npos;
     });
     talk(process, "hello in " + suite);
-    process.write("k\n");  // a KeyUpdate on its own
+    key_update(process, "k", 1);  // a KeyUpdate on its own
     talk(process, "with new keys");
-    process.write("K\n");  // one that asks for an answer
+    key_update(process, "K", 2);  // one that asks for an answer
     talk(process, "both ways");
     process.write("Q\n");
     EXPECT_EQ(process.wait(), 0) << process.err();
