@@ -112,7 +112,7 @@ class OpensslPeer {
     std::span<const std::byte> rest = *plan.to_send;
     Bytes chunk(20'000);
     bool closed = false;
-    while (!saw_close_notify) {
+    while (!saw_close_notify || !closed) {
       bool moved = false;
       if (!rest.empty()) {
         if (size_ == 0 && chance(random) < plan.key_updates) {
@@ -136,18 +136,25 @@ class OpensslPeer {
       } else if (!closed && heard.size() >= plan.expected) {
         SSL_shutdown(ssl());
         closed = true;
+        moved = true;
+      }
+      if (saw_close_notify) {
+        if (!moved && !wait(POLLOUT)) {
+          failure = "no room to send for half a minute";
+          return;
+        }
+        continue;
       }
       const int size = SSL_read(ssl(), chunk.data(), static_cast<int>(chunk.size()));
       if (size > 0) {
         append(heard, std::span(chunk).first(static_cast<std::size_t>(size)));
         moved = true;
       } else if (SSL_get_error(ssl(), size) == SSL_ERROR_ZERO_RETURN) {
-        saw_close_notify = true;
-        if (!closed && rest.empty()) SSL_shutdown(ssl());
+        saw_close_notify = moved = true;  // which ends our direction only (RFC 8446 6.1)
       } else if (!retry(size)) {
         return;
       }
-      if (!moved && !saw_close_notify) {
+      if (!moved) {
         const bool writing = !rest.empty();
         if (!wait(static_cast<short>(POLLIN | (writing ? POLLOUT : 0)))) {
           failure = "nothing moved for half a minute";
@@ -227,8 +234,10 @@ class FacingOpenssl : public ::testing::TestWithParam<Case> {
 };
 
 Task<void> exchange(RecordLayer& layer, const Bytes& data, std::size_t largest, Story& story) {
-  co_await both(testing::send_in_pieces_and_close(layer, data, largest, 5),
-                testing::tell(layer, story));
+  co_await both(testing::send_in_pieces(layer, data, largest, 5), testing::tell(layer, story));
+  // Not before: after its close_notify a layer answers no KeyUpdate.
+  const auto closed = co_await layer.send_close();
+  EXPECT_TRUE(closed);
 }
 
 TEST_P(FacingOpenssl, CarriesMegabytesBothWaysUnderKeyUpdates) {
