@@ -35,6 +35,10 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
   auto inbox = iouring::Inbox::create(*shard->ring_);
   if (!inbox) return std::unexpected(std::string("eventfd: ") + inbox.error().name());
   shard->inbox_ = *std::move(inbox);
+#ifdef SALLYPORT_FAULTS
+  shard->faults_ = fault_plan_from_environment();
+  shard->ring_->set_faults(shard->faults_.get());
+#endif
   return shard;
 }
 

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/run/fault_plan.h"
 #include "gateway/serve/connection.h"
 #include "gateway/serve/shard_state.h"
 #include "iouring/block_pool.h"
@@ -87,6 +88,9 @@ class Shard {
   void end_all();
 
   ShardOptions options_;
+#ifdef SALLYPORT_FAULTS
+  std::unique_ptr<iouring::FaultPlan> faults_;  // outlives the ring that obeys it
+#endif
   std::unique_ptr<iouring::Ring> ring_;
   std::unique_ptr<iouring::BufferRing> buffers_;
   iouring::BlockPool blocks_;

@@ -1,0 +1,27 @@
+#pragma once
+// Test builds only (SALLYPORT_FAULTS): what the environment asks a shard's ring to suffer.
+#ifdef SALLYPORT_FAULTS
+
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "iouring/faults.h"
+
+namespace sallyport::gateway {
+
+/// Parses `seed=7;send~0.3=short:1;connect#1=error:111;recv~0.1=delay:3`: an operation, `~chance`
+/// or
+/// `#nth` submission, and `error:ERRNO`, `short:BYTES` or `delay:TURNS`. The operations are recv,
+/// send, recvmsg, sendmsg, accept, connect, close, files_update, shutdown, uring_cmd and
+/// fixed_fd_install.
+[[nodiscard]] std::expected<std::unique_ptr<iouring::FaultPlan>, std::string> parse_fault_plan(
+    std::string_view text);
+
+/// The plan in the variable SALLYPORT_FAULT_PLAN; null without one. A plan that cannot be read ends
+/// the process: a test would else pass for nothing.
+[[nodiscard]] std::unique_ptr<iouring::FaultPlan> fault_plan_from_environment();
+
+}  // namespace sallyport::gateway
+#endif
