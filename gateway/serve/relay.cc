@@ -1,6 +1,11 @@
 #include "gateway/serve/relay.h"
 
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -213,6 +218,26 @@ iouring::Task<void> both_ways(Course& course, std::unique_ptr<Received> early) {
   co_await iouring::both(pump_to_backend(course, std::move(early)), pump_to_client(course));
 }
 
+// A reset throws away what the kernel has not sent yet, and the peer may be slower than whoever
+// spoke: waits until it has taken everything or is gone, as long as half a connection may last.
+iouring::Task<void> until_taken(Connection& connection, iouring::Socket& peer) {
+  iouring::Ring& ring = connection.shard().ring;
+  const auto most = connection.shard().timeouts.half_close;
+  const iouring::TimePoint give_up =
+      most.count() > 0 ? ring.now() + most : iouring::TimePoint::max();
+  iouring::Result<iouring::FileDescriptor> descriptor = co_await peer.install();
+  if (!descriptor) co_return;
+  for (auto pause = std::chrono::milliseconds(1); ring.now() < give_up;
+       pause = std::min(2 * pause, std::chrono::milliseconds(50))) {
+    int unsent = 0;
+    pollfd gone{.fd = descriptor->get(), .events = 0, .revents = 0};
+    if (::ioctl(descriptor->get(), SIOCOUTQ, &unsent) != 0 || unsent == 0) co_return;
+    if (::poll(&gone, 1, 0) != 0) co_return;
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, pause);
+    if (!slept) co_return;
+  }
+}
+
 CloseReason verdict(const Course& course) {
   if (const auto ended = course.connection.ended_by()) return *ended;
   if (course.reason) return *course.reason;
@@ -228,6 +253,9 @@ iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& clie
   co_await iouring::in_scope(course.scope, both_ways(course, std::move(early)));
 
   const CloseReason reason = verdict(course);
+  if (reason == CloseReason::kClientTruncated) {
+    co_await iouring::in_scope(connection.scope(), until_taken(connection, backend.socket()));
+  }
   // No clean end for a backend whose client gave none.
   if (reason != CloseReason::kDone && !(course.client_ended && course.backend_ended)) {
     backend.socket().reset();
@@ -239,6 +267,7 @@ iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& clie
     case CloseReason::kClientReset:
       break;
     case CloseReason::kBackendReset:
+      co_await iouring::in_scope(connection.scope(), until_taken(connection, client.socket()));
       client.socket().reset();
       break;
     case CloseReason::kBackendClosed:

@@ -1,10 +1,21 @@
 // Backends that refuse, stall, reset mid-stream or vanish: the client learns it, others do not.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
 namespace {
 
-class BackendFailure : public Scenario {};
+class BackendFailure : public Scenario {
+ protected:
+  /// What the other side's kernel has not acknowledged yet.
+  static int unsent_bytes(const Fd& socket) {
+    int bytes = 0;
+    ::ioctl(socket.get(), SIOCOUTQ, &bytes);
+    return bytes;
+  }
+};
 
 TEST_F(BackendFailure, ARefusalGoesOnToTheNextEndpoint) {
   const RefusingAddress refusing;
@@ -59,6 +70,26 @@ TEST_F(BackendFailure, AResetMidStreamIsNeverACleanEnd) {
   const std::string got = tls.receive_all();
   EXPECT_LE(got.size(), 1000U);
   EXPECT_NE(tls.end(), TlsEnd::kCloseNotify);
+  EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
+}
+
+// What the backend said before its reset is delivered, to a client that is slow as well.
+TEST_F(BackendFailure, AResetDoesNotOvertakeWhatCameBefore) {
+  const std::string data = pseudo_random(700'000, 22);
+  Backend backend([&](Fd& socket) {
+    send_all(socket, data);
+    // Its own reset must not throw anything away either.
+    wait_until("the gateway has it", [&] { return unsent_bytes(socket) == 0; });
+    socket.reset();
+  });
+  start_for(backend);
+  TlsClient tls = connect();
+  gateway->wait_metric("received_bytes_total", {{"leg", "backend"}},
+                       static_cast<double>(data.size()));
+  const std::string got = tls.receive_all();
+  EXPECT_EQ(got.size(), data.size());
+  EXPECT_EQ(sha256_hex(got), sha256_hex(data));
+  EXPECT_EQ(tls.end(), TlsEnd::kReset) << to_string(tls.end());
   EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
 }
 

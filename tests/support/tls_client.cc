@@ -348,6 +348,7 @@ std::string TlsClient::receive_all() {
 
 std::string TlsClient::exchange(std::string_view data, std::size_t expected) {
   State& state = *state_;
+  if (!state.done) return {};
   for (;;) {
     while (!data.empty() && state.ciphertext.size() < 65536) {
       const std::size_t size = std::min<std::size_t>(data.size(), 16384);
