@@ -30,13 +30,20 @@ class PlainRecords final : public RecordLayer {
   RecordModel tx_model() const noexcept override { return RecordModel::kPlain; }
 
  private:
-  Task<Received> receive_block();
+  /// Not inlined, or its frame becomes part of that of receive() (clang elides the allocation).
+  [[gnu::noinline]] Task<Received> receive_block();
+  Received take(Result<Lease> lease) noexcept;
+  Received ended() const noexcept;
   Received stopped(iouring::Errno error) noexcept;
 
   RecordPools pools_;
   Received::Kind end_ = Received::Kind::kData;  ///< kData: it has not ended
   RecordError error_;
 };
+
+Received PlainRecords::ended() const noexcept {
+  return {.kind = end_, .error = error_, .chunk = {}};
+}
 
 /// A read failed. Cancellation passes; everything else stays.
 Received PlainRecords::stopped(iouring::Errno error) noexcept {
@@ -48,34 +55,36 @@ Received PlainRecords::stopped(iouring::Errno error) noexcept {
   return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
 }
 
-Task<Received> PlainRecords::receive() {
-  if (end_ != Received::Kind::kData) {
-    co_return Received{.kind = end_, .error = error_, .chunk = {}};
+Received PlainRecords::take(Result<Lease> lease) noexcept {
+  if (!lease) return stopped(lease.error());
+  if (!*lease) {
+    end_ = Received::Kind::kEndOfStream;
+    return ended();
   }
-  if (socket_.more_waiting()) {
+  const std::span<std::byte> bytes = lease->bytes();
+  counters_.received_bytes += bytes.size();
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), bytes)};
+}
+
+/// An idle connection waits in here: what is not needed then lives in a coroutine of its own.
+Task<Received> PlainRecords::receive() {
+  if (end_ != Received::Kind::kData || socket_.more_waiting()) {
     Received received = co_await receive_block();
     co_return received;
   }
   Result<Lease> lease = co_await socket_.recv(pools_.small);
-  if (!lease) co_return stopped(lease.error());
-  if (!*lease) {
-    end_ = Received::Kind::kEndOfStream;
-    co_return Received{.kind = end_, .error = {}, .chunk = {}};
-  }
-  const std::span<std::byte> bytes = lease->bytes();
-  counters_.received_bytes += bytes.size();
-  co_return Received{
-      .kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), bytes)};
+  co_return take(std::move(lease));
 }
 
 Task<Received> PlainRecords::receive_block() {
+  if (end_ != Received::Kind::kData) co_return ended();
   Block block = pools_.blocks.acquire();
   const std::size_t room = std::min(kReadSize, block.size());
   Result<std::size_t> size = co_await socket_.recv(block.bytes().first(room));
   if (!size) co_return stopped(size.error());
   if (*size == 0) {
     end_ = Received::Kind::kEndOfStream;
-    co_return Received{.kind = end_, .error = {}, .chunk = {}};
+    co_return ended();
   }
   const std::span<std::byte> bytes = block.bytes().first(*size);
   counters_.received_bytes += *size;

@@ -52,15 +52,16 @@ class UserspaceRecords final : public RecordLayer {
     kTorn,   ///< a write failed under way: nothing may follow
   };
 
-  // Receiving.
+  // Receiving. What is not inlined would otherwise be part of the frame of receive(), in which
+  // every idle connection waits: the compiler elides the allocation of an inlined coroutine.
   bool ended() const noexcept;
-  // Not inlined: the compiler would put their frames into that of receive(), in which an idle
-  // connection waits.
-  [[gnu::noinline]] Task<Received> end_of_input();
-  [[gnu::noinline]] Task<std::optional<RecordError>> fill_block();
-  [[gnu::noinline]] Task<Received> deliver_after_answer(Received received);
-  [[gnu::noinline]] Task<void> offer_owed();
-  Received open_lease(Lease lease);
+  bool may_wait_idle() const noexcept;
+  bool hold_back(Received& received);
+  [[gnu::noinline]] Task<Received> act();
+  [[gnu::noinline]] Task<Received> fill_block();
+  Received end_of_input() const noexcept;
+  Received failed(iouring::Errno error) noexcept;
+  Received open_lease(Result<Lease> lease);
   Received open_block();
   void after_intake();
   void keep(std::span<const std::byte> ciphertext);
@@ -70,7 +71,8 @@ class UserspaceRecords final : public RecordLayer {
                                                     std::span<std::byte> out);
   void owe(ContentType type, std::span<const std::byte> message);
   void owe_alert(AlertLevel level, AlertDescription description);
-  Task<SendResult> write_owed();
+  [[gnu::noinline]] Task<void> offer_owed();
+  [[gnu::noinline]] Task<SendResult> write_owed();
   Task<SendResult> end_sending(AlertLevel level, AlertDescription description);
   std::unexpected<RecordError> torn(RecordError error) noexcept;
   void end_turn() noexcept;
@@ -83,13 +85,15 @@ class UserspaceRecords final : public RecordLayer {
   std::uint32_t begin_ = 0;
   std::uint32_t end_ = 0;
 
-  std::vector<std::byte> owed_;  ///< sealed control records that go out before any other
-  Turn* waiting_ = nullptr;      ///< a sender that waits for its turn
+  std::vector<std::byte> owed_;     ///< sealed control records that go out before any other
+  Turn* waiting_ = nullptr;         ///< a sender that waits for its turn
+  std::unique_ptr<Received> held_;  ///< data that is delivered once the answer was offered
   std::optional<RecordError> socket_error_;
   Sending sending_ = Sending::kOpen;
   bool unread_ = false;  ///< block_ may hold whole records
   bool end_of_file_ = false;
   bool alert_offered_ = false;
+  bool offer_due_ = false;    ///< receive() has yet to try whether owed_ goes out
   bool answer_owed_ = false;  ///< owed_ holds a KeyUpdate
   bool turn_taken_ = false;
 };
@@ -136,99 +140,106 @@ bool UserspaceRecords::ended() const noexcept {
   return intake_.end() != RecordIntake::End::kOpen || socket_error_ || end_of_file_;
 }
 
-/// Nothing more will be delivered: the reason, and, the first time, the alert that it demands.
-Task<Received> UserspaceRecords::end_of_input() {
-  block_.release();
-  if (intake_.end() == RecordIntake::End::kCloseNotify) {
-    co_return Received{.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
+/// Nothing is to be done before a read, and the read needs no block.
+bool UserspaceRecords::may_wait_idle() const noexcept {
+  return !offer_due_ && !held_ && !unread_ && !block_ && !ended() && !socket_.more_waiting();
+}
+
+/// An idle connection waits in here, in the receive of a provided buffer.
+Task<Received> UserspaceRecords::receive() {
+  offer_due_ = !owed_.empty();
+  while (true) {
+    if (may_wait_idle()) {
+      Result<Lease> lease = co_await socket_.recv(pools_.small);
+      Received received = open_lease(std::move(lease));
+      if (!hold_back(received)) co_return received;
+    } else {
+      Received received = co_await act();
+      if (!hold_back(received)) co_return received;
+    }
   }
-  if (intake_.end() == RecordIntake::End::kFailed) {
-    const RecordError error = intake_.error();
-    if (!std::exchange(alert_offered_, true)) {
-      const auto alert = alert_for(error.failure);
+}
+
+/// True if there is nothing to deliver (data of no size), or not yet: a KeyUpdate that came with
+/// the data is answered first, for the pump may be long in coming back.
+bool UserspaceRecords::hold_back(Received& received) {
+  if (received.kind != Received::Kind::kData) return false;
+  if (received.size() == 0) return true;
+  if (!offer_due_) return false;
+  held_ = std::make_unique<Received>(std::move(received));
+  return true;
+}
+
+/// One step towards the next data.
+Task<Received> UserspaceRecords::act() {
+  if (offer_due_) co_await offer_owed();
+  if (held_) {
+    const std::unique_ptr<Received> held = std::move(held_);
+    co_return std::move(*held);
+  }
+  if (ended()) {
+    block_.release();
+    if (intake_.end() == RecordIntake::End::kFailed && !std::exchange(alert_offered_, true)) {
+      const auto alert = alert_for(intake_.error().failure);
       if (alert) owe_alert(AlertLevel::kFatal, *alert);
       if (sending_ == Sending::kOpen) sending_ = Sending::kEnded;
-      if (!owed_.empty()) co_await offer_owed();
+      co_await offer_owed();
     }
-    co_return Received{.kind = Received::Kind::kFailed, .error = error, .chunk = {}};
+    co_return end_of_input();
   }
-  if (socket_error_) {
-    co_return Received{.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
-  }
-  co_return Received{.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
-}
-
-/// An idle connection waits in here, in the receive of a provided buffer: what is not needed then
-/// lives in coroutines of its own.
-Task<Received> UserspaceRecords::receive() {
-  while (true) {
-    if (!owed_.empty()) co_await offer_owed();
-    if (ended()) {
-      Received end = co_await end_of_input();
-      co_return end;
-    }
-    Received received;
-    if (unread_) {
-      received = open_block();
-    } else if (block_ || socket_.more_waiting()) {
-      const std::optional<RecordError> cancelled = co_await fill_block();
-      if (cancelled) {
-        co_return Received{.kind = Received::Kind::kFailed, .error = *cancelled, .chunk = {}};
-      }
-      if (end_of_file_ || socket_error_) continue;
-      received = open_block();
-    } else {
-      Result<Lease> lease = co_await socket_.recv(pools_.small);
-      if (!lease) {
-        const RecordError error = RecordError::from_errno(lease.error().value);
-        if (error.failure != RecordFailure::kCancelled) socket_error_ = error;
-        co_return Received{.kind = Received::Kind::kFailed, .error = error, .chunk = {}};
-      }
-      if (!*lease) {
-        end_of_file_ = true;
-        continue;
-      }
-      received = open_lease(std::move(*lease));
-    }
-    if (received.size() == 0) continue;
-    if (owed_.empty()) co_return received;
-    Received answered = co_await deliver_after_answer(std::move(received));
-    co_return answered;
-  }
-}
-
-/// A KeyUpdate arrived together with data: the answer must not wait for the pump to come back.
-Task<Received> UserspaceRecords::deliver_after_answer(Received received) {
-  co_await offer_owed();
+  if (unread_) co_return open_block();
+  if (!block_ && !socket_.more_waiting()) co_return Received{};
+  Received received = co_await fill_block();
   co_return received;
 }
 
-/// Reads behind the unfinished record, if there is one. Returns an error if cancelled; other ends
-/// are noted.
-Task<std::optional<RecordError>> UserspaceRecords::fill_block() {
+Received UserspaceRecords::end_of_input() const noexcept {
+  switch (intake_.end()) {
+    case RecordIntake::End::kCloseNotify:
+      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
+    case RecordIntake::End::kFailed:
+      return {.kind = Received::Kind::kFailed, .error = intake_.error(), .chunk = {}};
+    case RecordIntake::End::kOpen:
+      break;
+  }
+  if (socket_error_) {
+    return {.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
+  }
+  return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
+}
+
+/// A read failed. Cancellation passes; everything else stays.
+Received UserspaceRecords::failed(iouring::Errno error) noexcept {
+  const RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure != RecordFailure::kCancelled) socket_error_ = reason;
+  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
+}
+
+/// Reads behind the unfinished record, if there is one.
+Task<Received> UserspaceRecords::fill_block() {
   if (!block_) {
     block_ = pools_.blocks.acquire();
     begin_ = end_ = kTableSize;
   }
   const std::size_t held = end_ - begin_;
   Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, kReadSize - held));
-  if (!size || *size == 0) {
-    if (held == 0) block_.release();
-    if (size) {
-      end_of_file_ = true;
-      co_return std::nullopt;
-    }
-    const RecordError error = RecordError::from_errno(size.error().value);
-    if (error.failure == RecordFailure::kCancelled) co_return error;
-    socket_error_ = error;
-    co_return std::nullopt;
+  if (size && *size != 0) {
+    end_ += static_cast<std::uint32_t>(*size);
+    co_return open_block();
   }
-  end_ += static_cast<std::uint32_t>(*size);
-  co_return std::nullopt;
+  if (held == 0) block_.release();
+  if (!size) co_return failed(size.error());
+  end_of_file_ = true;
+  co_return Received{};
 }
 
-Received UserspaceRecords::open_lease(Lease lease) {
-  const std::span<std::byte> bytes = lease.bytes();
+Received UserspaceRecords::open_lease(Result<Lease> lease) {
+  if (!lease) return failed(lease.error());
+  if (!*lease) {
+    end_of_file_ = true;
+    return {};
+  }
+  const std::span<std::byte> bytes = lease->bytes();
   iovec only{};
   PlaintextSpans plaintext{std::span(&only, 1)};
   const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());
@@ -236,7 +247,7 @@ Received UserspaceRecords::open_lease(Lease lease) {
   after_intake();
   if (plaintext.size() == 0) return {};
   const std::span content{static_cast<std::byte*>(only.iov_base), only.iov_len};
-  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(lease), content)};
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
 }
 
 Received UserspaceRecords::open_block() {
@@ -275,6 +286,7 @@ void UserspaceRecords::after_intake() {
   sealer_.next_generation();
   ++counters_.key_updates_sent;
   answer_owed_ = true;
+  offer_due_ = true;
 }
 
 /// Puts an unfinished record into a block of its own.
@@ -324,7 +336,8 @@ std::unexpected<RecordError> UserspaceRecords::torn(RecordError error) noexcept 
 /// does not read before we read would then never go on. What does not go out now goes out with the
 /// next send or the next call.
 Task<void> UserspaceRecords::offer_owed() {
-  if (turn_taken_ || sending_ == Sending::kTorn) co_return;
+  offer_due_ = false;
+  if (owed_.empty() || turn_taken_ || sending_ == Sending::kTorn) co_return;
   turn_taken_ = true;
   const std::vector<std::byte> records = std::exchange(owed_, {});
   const bool answer = std::exchange(answer_owed_, false);
