@@ -19,7 +19,7 @@ def report(data, keys, limit):
     shown = subprocess.run(["perf", "report", "-i", data, "--stdio", "--no-children", "-g", "none",
                             "--sort", keys, "--percent-limit", str(limit)],
                            capture_output=True, text=True, check=False)
-    return "\n".join(line for line in shown.stdout.split("\n")
+    return "\n".join(" ".join(line.split()).rstrip(" -") for line in shown.stdout.split("\n")
                      if line.strip() and not line.startswith("#"))
 
 

@@ -52,14 +52,23 @@ def wait_until_listening(port, process):
     time.sleep(0.3)
 
 
+def go_first(pid):
+    """Ahead of whatever else the machine does, as far as it lets us; no change on a quiet one.
+    Sessions are scheduled against one another (sched(7), autogroup), so nice alone does nothing."""
+    with contextlib.suppress(OSError):
+        pathlib.Path(f"/proc/{pid}/autogroup").write_text("-18")
+
+
 class Bench:
     def __init__(self, work, pki, tools, arguments):
         self.work, self.pki, self.tools, self.arguments = work, pki, tools, arguments
         self.backend_port = 0
         self.failures = []
         self.realtime = os.geteuid() == 0
+        go_first("self")
 
-    def pinned(self, cpu, command):
+    @staticmethod
+    def pinned(cpu, command):
         return ["taskset", "-c", str(cpu)] + [str(word) for word in command]
 
     @contextlib.contextmanager
@@ -87,6 +96,7 @@ class Bench:
             process = subprocess.Popen(
                 self.pinned(self.arguments.server_cpu, command), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        go_first(process.pid)
         try:
             wait_until_listening(hop.port, process)
             yield hop, process
