@@ -13,7 +13,8 @@ namespace sallyport::ktls {
 ///
 /// `state`: secrets and sequence numbers as of the end of the handshake, tickets counted.
 /// `leftover`: ciphertext that was read behind the peer's Finished, from the first byte of a record
-/// on, perhaps cut in mid-record; copied, and consumed before the socket is read, exactly once.
+/// on, perhaps cut in mid-record, at most 64 KiB (more aborts: bound what a handshake reads);
+/// copied, and consumed before the socket is read, exactly once.
 /// `role` is ours: a server refuses NewSessionTicket.
 std::unique_ptr<RecordLayer> userspace_records(iouring::Socket socket, const SessionState& state,
                                                RecordPools pools,

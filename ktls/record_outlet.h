@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <vector>
+
+#include "iouring/block_pool.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+#include "ktls/chunk.h"
+#include "ktls/record_layer.h"
+#include "ktls/record_protection.h"
+
+namespace sallyport::ktls {
+
+/// The sending half of a TLS 1.3 connection whose records are made in userspace. Whoever writes to
+/// the socket holds the turn, so that records never interleave. What the receiving half owes the
+/// peer (KeyUpdate answers, alerts) is sealed at once, which fixes its place in the sequence:
+/// behind what is being written, before whatever is sealed next; and it never waits behind a sender
+/// or a full socket, for a peer that does not read before we read would then never go on.
+class RecordOutlet {
+ public:
+  using SendResult = RecordLayer::SendResult;
+
+  /// All references must outlive this.
+  RecordOutlet(iouring::Socket& socket, const RecordPools& pools, RecordCounters& counters,
+               CipherSuite suite, const DirectionState& tx) noexcept
+      : socket_(socket),
+        blocks_(pools.blocks),
+        counters_(counters),
+        sealer_(pools.contexts, suite, tx) {}
+  RecordOutlet(const RecordOutlet&) = delete;
+  RecordOutlet& operator=(const RecordOutlet&) = delete;
+
+  /// As RecordLayer::send().
+  iouring::Task<SendResult> send(Chunk data);
+  /// Seals close_notify or a fatal alert as the last record, and writes it.
+  iouring::Task<SendResult> end(AlertLevel level, AlertDescription description);
+
+  // For the receiving half. None of these waits for the peer.
+  /// Answers a KeyUpdate. However many asked: one answer that is not out yet answers all
+  /// (RFC 8446 4.6.3).
+  void owe_key_update();
+  /// The last record, unless there was one already.
+  void owe_alert(AlertLevel level, AlertDescription description);
+  /// The peer ended the connection: nothing may follow.
+  void abandon() noexcept;
+  /// Something is owed that has not been offered to the socket since the last consider().
+  bool offer_due() const noexcept { return offer_due_; }
+  void consider() noexcept { offer_due_ = !owed_.empty(); }
+  /// Writes out what is owed if nobody is writing and the socket has room; else it goes out with
+  /// the next send, or the next offer.
+  /// Not inlined: its frame would become part of that of its caller (clang elides the allocation).
+  [[gnu::noinline]] iouring::Task<void> offer();
+
+  DirectionState export_state() const { return sealer_.export_state(); }
+
+ private:
+  class Turn;
+  enum class State : std::uint8_t {
+    kOpen,
+    kEnded,  ///< close_notify or a fatal alert was sealed or received: no data may follow
+    kTorn,   ///< a write failed under way: nothing may follow
+  };
+
+  std::expected<std::size_t, RecordError> seal_next(PlaintextCursor& content,
+                                                    std::span<std::byte> out);
+  void owe(ContentType type, std::span<const std::byte> message);
+  [[gnu::noinline]] iouring::Task<SendResult> write_owed();
+  void turn_key();
+  std::unexpected<RecordError> torn(RecordError error) noexcept;
+  void end_turn() noexcept;
+
+  iouring::Socket& socket_;
+  iouring::BlockPool& blocks_;
+  RecordCounters& counters_;
+  RecordSealer sealer_;
+  std::vector<std::byte> owed_;  ///< sealed control records that go out before any other
+  Turn* waiting_ = nullptr;      ///< a sender that waits for its turn
+  State state_ = State::kOpen;
+  bool turn_taken_ = false;
+  bool answer_owed_ = false;  ///< owed_ holds a KeyUpdate
+  bool offer_due_ = false;
+};
+
+}  // namespace sallyport::ktls
