@@ -244,6 +244,8 @@ iouring::Task<ktls::Received> watch_client(Dialling& dialling, ktls::RecordLayer
                          (early.kind == ktls::Received::Kind::kFailed &&
                           early.error.failure != ktls::RecordFailure::kCancelled);
   if (dialling.client_left) dialling.dial_scope.cancel();
+  // Slow backends must not keep the shard's few provided buffers from those who are served.
+  early.chunk.give_back_lease();
   co_return early;
 }
 
