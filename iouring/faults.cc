@@ -63,6 +63,8 @@ void FaultPlan::on_submit(io_uring_sqe& sqe) {
         case Opcode::kSendMsg:
         case Opcode::kRecvMsg: {
           pending->original = reinterpret_cast<msghdr*>(sqe.addr);
+          // What goes with control data (a TLS record's type, descriptors) is one piece.
+          if (pending->original->msg_controllen != 0) return;
           pending->message = *pending->original;
           std::size_t left = value;
           for (std::size_t i = 0; i < pending->message.msg_iovlen && left > 0; ++i) {

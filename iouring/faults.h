@@ -20,7 +20,8 @@ struct Fault {
 
   /// Completes with this errno and is never submitted, so that no byte is lost or sent.
   static Fault error(int error) { return {Kind::kError, static_cast<unsigned>(error)}; }
-  /// At most so many bytes are asked for (recv, send, recvmsg, sendmsg; others are left alone).
+  /// At most so many bytes are asked for (recv, send, recvmsg and sendmsg without control data;
+  /// others are left alone).
   static Fault short_count(unsigned bytes) { return {Kind::kShort, bytes}; }
   /// The completion is held back for so many turns.
   static Fault delay(unsigned turns) { return {Kind::kDelay, turns}; }

@@ -16,6 +16,7 @@
 #include "iouring/faults.h"
 #include "iouring/inbox.h"
 #include "iouring/operation.h"
+#include "iouring/socket_command.h"
 
 namespace sallyport::iouring {
 
@@ -25,9 +26,6 @@ namespace {
 constexpr std::uint64_t kNobody = 0;
 constexpr std::uint64_t kBell = 1;
 
-// SOCKET_URING_OP_SETSOCKOPT (Linux 6.7, as old as anything that has a table here); not in
-// liburing 2.3.
-constexpr std::uint32_t kSetSockOpt = 3;
 // Read by the kernel after we have gone on.
 constexpr struct linger kReset = {.l_onoff = 1, .l_linger = 0};
 
@@ -215,15 +213,9 @@ void Ring::close_slot(int slot, bool abortive) noexcept {
   io_uring_sqe& first = take_sqe(abortive ? 2 : 1);
   io_uring_sqe* close = &first;
   if (abortive) {
-    first.opcode = static_cast<std::uint8_t>(Opcode::kUringCmd);
+    prepare_socket_option(first, kSetSockOpt, SOL_SOCKET, SO_LINGER, &kReset, sizeof kReset);
     first.flags = IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
     first.fd = slot;
-    first.cmd_op = kSetSockOpt;
-    // io_uring_sqe's level and optname share addr, optlen shares file_index, optval shares addr3.
-    const std::uint32_t level_and_name[2] = {SOL_SOCKET, SO_LINGER};
-    std::memcpy(&first.addr, level_and_name, sizeof first.addr);
-    first.file_index = sizeof kReset;
-    first.addr3 = reinterpret_cast<std::uint64_t>(&kReset);
     first.user_data = kNobody;
     close = &take_sqe();
   }

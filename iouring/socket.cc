@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "iouring/socket_command.h"
+
 namespace sallyport::iouring {
 
 static_assert(sizeof(Socket) == 16, "memory per idle connection is the product");
@@ -148,13 +150,13 @@ void ReceiveOperation::note_more(int result, unsigned flags, std::size_t room) n
   const bool received = result > 0;
   socket_->more_waiting_ = received && ((flags & IORING_CQE_F_SOCK_NONEMPTY) != 0 ||
                                         static_cast<std::size_t>(result) == room);
-  socket_->emptied_ = received && !socket_->more_waiting_;
+  socket_->emptied_ = (received && !socket_->more_waiting_) || result == -EAGAIN;
 }
 
 void Recv::prepare(io_uring_sqe& sqe) noexcept {
-  io_uring_prep_recv(&sqe, -1, room_.data(), room_.size(), 0);
+  io_uring_prep_recv(&sqe, -1, room_.data(), room_.size(), flags_);
   target(sqe);
-  poll_first(sqe);
+  if ((flags_ & MSG_DONTWAIT) == 0) poll_first(sqe);  // which would be EAGAIN at once
 }
 
 bool Recv::finish(int result, unsigned flags) noexcept {
@@ -165,7 +167,7 @@ bool Recv::finish(int result, unsigned flags) noexcept {
 void RecvMsg::prepare(io_uring_sqe& sqe) noexcept {
   io_uring_prep_recvmsg(&sqe, -1, message_, static_cast<unsigned>(flags_));
   target(sqe);
-  poll_first(sqe);
+  if ((flags_ & MSG_DONTWAIT) == 0) poll_first(sqe);
 }
 
 bool RecvMsg::finish(int result, unsigned flags) noexcept {
@@ -173,6 +175,32 @@ bool RecvMsg::finish(int result, unsigned flags) noexcept {
   for (std::size_t i = 0; i < message_->msg_iovlen; ++i) room += message_->msg_iov[i].iov_len;
   note_more(result, flags, room);
   return SocketOperation::finish(result, flags);
+}
+
+void SocketReady::prepare(io_uring_sqe& sqe) noexcept {
+  io_uring_prep_poll_add(&sqe, -1, static_cast<unsigned>(events_));
+  target(sqe);
+}
+
+// ---- options
+
+bool SocketOption::begin(std::coroutine_handle<> awaiting, CancelScope* /*scope*/) noexcept {
+  if (!*socket_ || socket_->in_table()) return SocketOperation::begin(awaiting, nullptr);
+  socklen_t size = sizeof error_;
+  const int done = value_.empty()
+                       ? ::getsockopt(socket_->descriptor(), level_, name_, &error_, &size)
+                       : ::setsockopt(socket_->descriptor(), level_, name_, value_.data(),
+                                      static_cast<socklen_t>(value_.size()));
+  result_ = done == 0 ? 0 : -errno;
+  return false;
+}
+
+void SocketOption::prepare(io_uring_sqe& sqe) noexcept {
+  const bool get = value_.empty();
+  prepare_socket_option(sqe, get ? kGetSockOpt : kSetSockOpt, level_, name_,
+                        get ? static_cast<const void*>(&error_) : value_.data(),
+                        static_cast<std::uint32_t>(get ? sizeof error_ : value_.size()));
+  target(sqe);
 }
 
 // ---- sending

@@ -27,6 +27,8 @@ namespace sallyport::iouring {
 class Recv;
 class RecvLease;
 class RecvMsg;
+class SocketReady;
+class SocketOption;
 class Send;
 class SendMsg;
 class SendAll;
@@ -58,7 +60,8 @@ class Socket {
   [[nodiscard]] unsigned in_flight() const noexcept { return in_flight_; }
 
   /// -> Result<std::size_t>, 0 at end of file (recv(2)).
-  [[nodiscard]] Recv recv(std::span<std::byte> room) noexcept;
+  /// With MSG_DONTWAIT: EAGAIN when there is nothing.
+  [[nodiscard]] Recv recv(std::span<std::byte> room, int flags = 0) noexcept;
   /// -> Result<Lease>: a buffer is picked when bytes have arrived; an empty lease is end of file.
   /// Waits for a buffer when there is none.
   [[nodiscard]] RecvLease recv(BufferRing& buffers) noexcept;
@@ -67,6 +70,9 @@ class Socket {
   /// After a receive: the socket had more to read (bytes or an end of file), as far as the kernel
   /// tells. A hint, for choosing a bigger buffer.
   [[nodiscard]] bool more_waiting() const noexcept { return more_waiting_; }
+  /// -> Result<>: waits for one of the events of poll(2), POLLIN or POLLOUT; errors and hang-ups
+  /// end the wait too. Takes no buffer.
+  [[nodiscard]] SocketReady ready(short events) noexcept;
 
   /// -> Result<std::size_t>: may be short. MSG_NOSIGNAL always.
   [[nodiscard]] Send send(std::span<const std::byte> bytes, int flags = 0) noexcept;
@@ -88,6 +94,14 @@ class Socket {
   /// of an ordinary one), close-on-exec; the socket itself stays as it is. EMFILE when there is no
   /// descriptor left.
   [[nodiscard]] Install install() noexcept;
+
+  /// -> Result<>: setsockopt(2), in the table too. `value` stays alive until then. Done even in a
+  /// cancelled scope: a key that is half changed is of no use.
+  [[nodiscard]] SocketOption set_option(int level, int name,
+                                        std::span<const std::byte> value) noexcept;
+  /// -> Result<>: takes SO_ERROR away, which would fail the next send, in the table too. Done even
+  /// in a cancelled scope.
+  [[nodiscard]] SocketOption clear_error() noexcept;
 
   /// -> Result<>: closes; done even in a cancelled scope. The socket is empty afterwards.
   [[nodiscard]] CloseSocket close() noexcept;
@@ -145,14 +159,15 @@ class ReceiveOperation : public SocketOperation {
 
 class [[nodiscard]] Recv final : public ReceiveOperation {
  public:
-  Recv(Socket& socket, std::span<std::byte> room) noexcept
-      : ReceiveOperation(socket), room_(room) {}
+  Recv(Socket& socket, std::span<std::byte> room, int flags) noexcept
+      : ReceiveOperation(socket), room_(room), flags_(flags) {}
   Result<std::size_t> await_resume() const noexcept { return count_or_error(); }
 
  private:
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
   std::span<std::byte> room_;
+  int flags_;
 };
 
 class [[nodiscard]] RecvLease final : public ReceiveOperation {
@@ -191,6 +206,32 @@ class [[nodiscard]] RecvMsg final : public ReceiveOperation {
   bool finish(int result, unsigned flags) noexcept override;
   msghdr* message_;
   int flags_;
+};
+
+class [[nodiscard]] SocketReady final : public SocketOperation {
+ public:
+  SocketReady(Socket& socket, short events) noexcept : SocketOperation(socket), events_(events) {}
+  Result<> await_resume() const noexcept { return done_or_error(); }
+
+ private:
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  short events_;
+};
+
+class [[nodiscard]] SocketOption final : public SocketOperation {
+ public:
+  /// Without a value SO_ERROR is read, and thereby cleared.
+  SocketOption(Socket& socket, int level, int name, std::span<const std::byte> value) noexcept
+      : SocketOperation(socket), level_(level), name_(name), value_(value) {}
+  Result<> await_resume() const noexcept { return done_or_error(); }
+
+ private:
+  bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  int level_;
+  int name_;
+  std::span<const std::byte> value_;
+  int error_ = 0;
 };
 
 class [[nodiscard]] Send final : public SocketOperation {
@@ -290,14 +331,24 @@ class [[nodiscard]] CloseSocket final : public SocketOperation {
   bool finish(int result, unsigned flags) noexcept override;
 };
 
-inline Recv Socket::recv(std::span<std::byte> room) noexcept {
-  return {*this, room};
+inline Recv Socket::recv(std::span<std::byte> room, int flags) noexcept {
+  return {*this, room, flags};
 }
 inline RecvLease Socket::recv(BufferRing& buffers) noexcept {
   return {*this, buffers};
 }
 inline RecvMsg Socket::recvmsg(msghdr& message, int flags) noexcept {
   return {*this, message, flags};
+}
+inline SocketReady Socket::ready(short events) noexcept {
+  return {*this, events};
+}
+inline SocketOption Socket::set_option(int level, int name,
+                                       std::span<const std::byte> value) noexcept {
+  return {*this, level, name, value};
+}
+inline SocketOption Socket::clear_error() noexcept {
+  return {*this, SOL_SOCKET, SO_ERROR, {}};
 }
 inline Send Socket::send(std::span<const std::byte> bytes, int flags) noexcept {
   return {*this, bytes, flags};

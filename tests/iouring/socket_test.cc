@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -348,6 +349,89 @@ TEST(Socket, TellsWhetherMoreIsWaiting) {
   std::vector<bool> more;
   ring->run(see_more(tcp_pair(*ring), more));
   EXPECT_EQ(more, (std::vector<bool>{true, false}));
+}
+
+Task<void> try_then_wait(SocketPair pair, std::vector<std::string>& story) {
+  std::array<std::byte, 8> room{};
+  const Result<std::size_t> nothing = co_await pair.right.recv(room, MSG_DONTWAIT);
+  story.emplace_back(nothing ? "bytes" : nothing.error().name());
+  auto [ready, sent] = co_await both(
+      [](Socket& socket) -> Task<Result<>> {
+        const Result<> done = co_await socket.ready(POLLIN);
+        co_return done;
+      }(pair.right),
+      send_then_end(pair.left, "four"));
+  static_cast<void>(sent);
+  story.emplace_back(ready ? "ready" : ready.error().name());
+  const Result<std::size_t> bytes = co_await pair.right.recv(room, MSG_DONTWAIT);
+  story.push_back(bytes ? std::to_string(*bytes) : bytes.error().name());
+}
+
+TEST(Socket, TriesWithoutWaitingAndWaitsWithoutABuffer) {
+  auto ring = make_ring();
+  std::vector<std::string> story;
+  ring->run(try_then_wait(tcp_pair(*ring), story));
+  EXPECT_EQ(story, (std::vector<std::string>{"EAGAIN", "ready", "4"}));
+}
+
+Task<void> change_options(Socket& socket, bool table) {
+  if (table) {
+    const Result<> moved = co_await socket.to_table();
+    EXPECT_TRUE(moved);
+    EXPECT_TRUE(socket.in_table());
+  }
+  CancelScope scope(co_await current_scope());
+  scope.cancel();
+  const int watermark = 7;
+  const Result<> set = co_await in_scope(scope, [](Socket& s, const int& value) -> Task<Result<>> {
+    const Result<> done =
+        co_await s.set_option(SOL_SOCKET, SO_RCVLOWAT, std::as_bytes(std::span(&value, 1)));
+    co_return done;
+  }(socket, watermark));
+  EXPECT_TRUE(set) << set.error().name();
+  const Result<> bad =
+      co_await socket.set_option(SOL_SOCKET, -1, std::as_bytes(std::span(&watermark, 1)));
+  EXPECT_FALSE(bad);
+  const Result<FileDescriptor> installed = co_await socket.install();
+  EXPECT_TRUE(installed);
+  int value = 0;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(installed->get(), SOL_SOCKET, SO_RCVLOWAT, &value, &size), 0);
+  EXPECT_EQ(value, 7);
+}
+
+TEST(Socket, ChangesOptionsAlsoInTheTableAndInACancelledScope) {
+  for (const bool table : {false, true}) {
+    if (table && !has_tables()) continue;
+    auto ring = make_ring({.registered_descriptors = 4});
+    SocketPair pair = tcp_pair(*ring);
+    ring->run(change_options(pair.left, table));
+  }
+}
+
+Task<void> fail_and_forgive(SocketPair pair, bool table, std::vector<std::string>& story) {
+  if (table) {
+    const Result<> moved = co_await pair.left.to_table();
+    EXPECT_TRUE(moved);
+  }
+  pair.right.reset();
+  const Result<> hung_up = co_await pair.left.ready(POLLIN);
+  story.emplace_back(hung_up ? "ready" : hung_up.error().name());
+  const Result<> cleared = co_await pair.left.clear_error();
+  story.emplace_back(cleared ? "cleared" : cleared.error().name());
+  std::array<std::byte, 8> room{};
+  const Result<std::size_t> after = co_await pair.left.recv(room);
+  story.push_back(after ? std::to_string(*after) : after.error().name());
+}
+
+TEST(Socket, ClearsThePendingErrorAlsoInTheTable) {
+  for (const bool table : {false, true}) {
+    if (table && !has_tables()) continue;
+    auto ring = make_ring({.registered_descriptors = 4});
+    std::vector<std::string> story;
+    ring->run(fail_and_forgive(tcp_pair(*ring), table, story));
+    EXPECT_EQ(story, (std::vector<std::string>{"ready", "cleared", "0"}));
+  }
 }
 
 Task<void> with_control_data(SocketPair pair) {
