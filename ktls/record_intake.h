@@ -7,9 +7,9 @@
 #include <span>
 
 #include "ktls/cipher_contexts.h"
-#include "ktls/post_handshake.h"
 #include "ktls/record.h"
 #include "ktls/record_error.h"
+#include "ktls/record_judge.h"
 #include "ktls/record_protection.h"
 #include "ktls/traffic_secret.h"
 
@@ -42,16 +42,11 @@ class PlaintextSpans {
 /// application data and events out. Keys turn inside.
 class RecordIntake {
  public:
-  /// How the peer's data ended.
-  enum class End : std::uint8_t {
-    kOpen,         ///< it has not
-    kCloseNotify,  ///< cleanly; what follows is ignored
-    kFailed,       ///< error() says why
-  };
+  using End = RecordJudge::End;
 
   /// `role` is ours. `contexts` must outlive this.
   RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role) noexcept
-      : opener_(contexts, suite, std::move(rx)), messages_(role) {}
+      : opener_(contexts, suite, std::move(rx)), judge_(role) {}
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
   /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
@@ -63,13 +58,16 @@ class RecordIntake {
   /// Bytes of the record at the front of `bytes`, header included; 0 while that is unknown.
   static std::size_t record_size(std::span<const std::byte> bytes) noexcept;
 
-  End end() const noexcept { return end_; }
-  const RecordError& error() const noexcept { return error_; }
+  End end() const noexcept { return judge_.end(); }
+  const RecordError& error() const noexcept { return judge_.error(); }
 
   /// True once after the peer asked for a KeyUpdate, however often it did.
-  bool take_update_request() noexcept;
-  std::uint32_t key_updates() const noexcept { return key_updates_; }
-  std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
+  bool take_update_request() noexcept { return judge_.take_update_request(); }
+  /// A handshake message is half received.
+  bool mid_message() const noexcept { return judge_.mid_message(); }
+  std::uint32_t key_updates() const noexcept { return judge_.key_updates(); }
+  /// Of plaintext.
+  std::uint64_t received_bytes() const noexcept { return judge_.received_bytes(); }
 
   /// As of the bytes used up.
   DirectionState export_state() const { return opener_.export_state(); }
@@ -78,20 +76,9 @@ class RecordIntake {
  private:
   void take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
                    KeyUpdateBudget::Clock::time_point now);
-  void take_alert(std::span<const std::byte> content) noexcept;
-  void take_handshake(std::span<const std::byte> content, KeyUpdateBudget::Clock::time_point now);
-  void fail(RecordFailure failure) noexcept { fail(RecordError{.failure = failure}); }
-  void fail(RecordError error) noexcept;
 
   RecordOpener opener_;
-  PostHandshakeParser messages_;
-  KeyUpdateBudget budget_;
-  std::uint64_t received_bytes_ = 0;
-  std::uint32_t key_updates_ = 0;
-  RecordError error_;
-  End end_ = End::kOpen;
-  bool update_requested_ = false;
-  std::uint8_t warnings_ = 0;
+  RecordJudge judge_;
 };
 
 }  // namespace sallyport::ktls

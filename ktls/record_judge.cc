@@ -1,0 +1,77 @@
+#include "ktls/record_judge.h"
+
+#include <utility>
+
+namespace sallyport::ktls {
+namespace {
+
+/// user_canceled alerts taken before we stop believing that a close_notify will follow.
+constexpr std::uint8_t kMostWarnings = 4;
+
+}  // namespace
+
+void RecordJudge::take(ContentType type, std::span<const std::byte> content,
+                       KeyUpdateBudget::Clock::time_point now) {
+  // No other record may come between the pieces of a handshake message (RFC 8446 5.1).
+  if (messages_.mid_message() && type != ContentType::kHandshake) {
+    return refuse(RecordFailure::kUnexpectedMessage);
+  }
+  switch (type) {
+    case ContentType::kApplicationData:
+      received_bytes_ += content.size();
+      return;
+    case ContentType::kAlert:
+      return take_alert(content);
+    case ContentType::kHandshake:
+      return take_handshake(content, now);
+    case ContentType::kChangeCipherSpec:
+    case ContentType::kInvalid:
+      break;
+  }
+  refuse(RecordFailure::kUnexpectedMessage);
+}
+
+void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
+  if (content.empty()) return refuse(RecordFailure::kUnexpectedMessage);
+  if (content.size() != 2) return refuse(RecordFailure::kDecodeError);
+  const auto description = static_cast<AlertDescription>(content[1]);
+  if (description == AlertDescription::kCloseNotify) {
+    end_ = End::kCloseNotify;
+  } else if (is_fatal(description)) {
+    fail({.failure = RecordFailure::kAlertReceived, .alert = description});
+  } else if (++warnings_ > kMostWarnings) {
+    refuse(RecordFailure::kUnexpectedMessage);
+  }
+}
+
+void RecordJudge::take_handshake(std::span<const std::byte> content,
+                                 KeyUpdateBudget::Clock::time_point now) {
+  const auto fed = messages_.feed(content);
+  if (!fed) return fail(fed.error());
+  while (true) {
+    const auto message = messages_.next();
+    if (!message) return fail(message.error());
+    if (!*message) return;
+    // A ticket is good for nothing yet: we never resume towards a server.
+    if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
+    if (!budget_.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
+    key_turn_ = true;
+    ++key_updates_;
+    if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
+  }
+}
+
+bool RecordJudge::take_key_turn() noexcept {
+  return std::exchange(key_turn_, false);
+}
+
+bool RecordJudge::take_update_request() noexcept {
+  return std::exchange(update_requested_, false);
+}
+
+void RecordJudge::fail(RecordError error) noexcept {
+  end_ = End::kFailed;
+  error_ = error;
+}
+
+}  // namespace sallyport::ktls
