@@ -26,6 +26,9 @@ class PlainRecords final : public RecordLayer {
   Task<SendResult> send_alert(AlertDescription) override { co_return SendResult{}; }
   std::optional<SessionState> export_state() const override { return std::nullopt; }
   std::span<const std::byte> unopened() const noexcept override { return {}; }
+  bool at_rest() const noexcept override {
+    return socket_.in_flight() == 0 && end_ == Received::Kind::kData;
+  }
   RecordModel rx_model() const noexcept override { return RecordModel::kPlain; }
   RecordModel tx_model() const noexcept override { return RecordModel::kPlain; }
 

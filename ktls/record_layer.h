@@ -110,6 +110,10 @@ class RecordLayer {
   /// leftover bytes of a plain layer. An export carries them; valid until the next receive().
   virtual std::span<const std::byte> unopened() const noexcept = 0;
 
+  /// Whether another model could take over now: nothing under way, nothing owed to the peer, no
+  /// handshake message half received, and neither direction has ended.
+  virtual bool at_rest() const noexcept = 0;
+
   virtual RecordModel rx_model() const noexcept = 0;
   virtual RecordModel tx_model() const noexcept = 0;
 

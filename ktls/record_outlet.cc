@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <coroutine>
 #include <utility>
 
-#include "iouring/cancel.h"
-#include "iouring/invariant.h"
 #include "ktls/post_handshake.h"
 
 namespace sallyport::ktls {
@@ -14,35 +11,6 @@ namespace sallyport::ktls {
 using iouring::Block;
 using iouring::Result;
 using iouring::Task;
-
-/// `co_await Turn(*this)`: until nobody else writes to the socket. end_turn() ends it. The holder
-/// always ends by itself, and soon when cancelled, so that the wait needs no cancelling.
-class RecordOutlet::Turn final : private iouring::Waiter {
- public:
-  explicit Turn(RecordOutlet& outlet) noexcept : outlet_(outlet) {}
-  bool await_ready() const noexcept { return !outlet_.turn_taken_; }
-  void await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    iouring::invariant(outlet_.waiting_ == nullptr, "one send at a time on a record layer");
-    awaiting_ = awaiting;
-    outlet_.waiting_ = this;
-  }
-  void await_resume() noexcept { outlet_.turn_taken_ = true; }
-
- private:
-  friend class RecordOutlet;
-  void on_cancel() noexcept override {}
-  void on_ready() noexcept override { awaiting_.resume(); }
-
-  RecordOutlet& outlet_;
-  std::coroutine_handle<> awaiting_;
-};
-
-void RecordOutlet::end_turn() noexcept {
-  turn_taken_ = false;
-  if (waiting_ == nullptr) return;
-  turn_taken_ = true;  // handed over, so that nobody comes between
-  socket_.ring().make_ready(*std::exchange(waiting_, nullptr));
-}
 
 void RecordOutlet::owe(ContentType type, std::span<const std::byte> message) {
   const iovec span{const_cast<std::byte*>(message.data()), message.size()};
@@ -89,8 +57,7 @@ std::unexpected<RecordError> RecordOutlet::torn(RecordError error) noexcept {
 
 Task<void> RecordOutlet::offer() {
   offer_due_ = false;
-  if (owed_.empty() || turn_taken_ || state_ == State::kTorn) co_return;
-  turn_taken_ = true;
+  if (owed_.empty() || state_ == State::kTorn || !turn_.try_mine()) co_return;
   const std::vector<std::byte> records = std::exchange(owed_, {});
   const bool answer = std::exchange(answer_owed_, false);
   Result<std::size_t> sent = co_await socket_.send(records, MSG_DONTWAIT);
@@ -103,7 +70,7 @@ Task<void> RecordOutlet::offer() {
   } else if (!sent) {
     torn(RecordError::from_errno(sent.error().value));
   }
-  end_turn();
+  turn_.end();
 }
 
 /// Writes out what is owed, in the caller's turn.
@@ -133,7 +100,7 @@ std::expected<std::size_t, RecordError> RecordOutlet::seal_next(PlaintextCursor&
 Task<RecordOutlet::SendResult> RecordOutlet::send(Chunk data) {
   const std::size_t size = data.size();
   if (size == 0) co_return SendResult{};
-  co_await Turn(*this);
+  co_await turn_.mine();
   SendResult result;
   PlaintextCursor content{data.data()};
   Block block = blocks_.acquire();
@@ -157,13 +124,13 @@ Task<RecordOutlet::SendResult> RecordOutlet::send(Chunk data) {
     const SendResult paid = co_await write_owed();
     if (result && !paid) result = paid;
   }
-  end_turn();
+  turn_.end();
   co_return result;
 }
 
 /// The last record that we send.
 Task<RecordOutlet::SendResult> RecordOutlet::end(AlertLevel level, AlertDescription description) {
-  co_await Turn(*this);
+  co_await turn_.mine();
   owe_alert(level, description);
   SendResult result;
   if (state_ == State::kTorn) {
@@ -171,7 +138,7 @@ Task<RecordOutlet::SendResult> RecordOutlet::end(AlertLevel level, AlertDescript
   } else {
     result = co_await write_owed();
   }
-  end_turn();
+  turn_.end();
   co_return result;
 }
 

@@ -12,6 +12,7 @@
 #include "ktls/chunk.h"
 #include "ktls/record_layer.h"
 #include "ktls/record_protection.h"
+#include "ktls/turn.h"
 
 namespace sallyport::ktls {
 
@@ -30,6 +31,7 @@ class RecordOutlet {
       : socket_(socket),
         blocks_(pools.blocks),
         counters_(counters),
+        turn_(socket.ring()),
         sealer_(pools.contexts, suite, tx) {}
   RecordOutlet(const RecordOutlet&) = delete;
   RecordOutlet& operator=(const RecordOutlet&) = delete;
@@ -55,10 +57,13 @@ class RecordOutlet {
   /// Not inlined: its frame would become part of that of its caller (clang elides the allocation).
   [[gnu::noinline]] iouring::Task<void> offer();
 
+  /// Nobody is writing, nothing is owed, data may still follow.
+  bool at_rest() const noexcept {
+    return state_ == State::kOpen && !turn_.taken() && owed_.empty();
+  }
   DirectionState export_state() const { return sealer_.export_state(); }
 
  private:
-  class Turn;
   enum class State : std::uint8_t {
     kOpen,
     kEnded,  ///< close_notify or a fatal alert was sealed or received: no data may follow
@@ -71,16 +76,14 @@ class RecordOutlet {
   [[gnu::noinline]] iouring::Task<SendResult> write_owed();
   void turn_key();
   std::unexpected<RecordError> torn(RecordError error) noexcept;
-  void end_turn() noexcept;
 
   iouring::Socket& socket_;
   iouring::BlockPool& blocks_;
   RecordCounters& counters_;
+  Turn turn_;
   RecordSealer sealer_;
   std::vector<std::byte> owed_;  ///< sealed control records that go out before any other
-  Turn* waiting_ = nullptr;      ///< a sender that waits for its turn
   State state_ = State::kOpen;
-  bool turn_taken_ = false;
   bool answer_owed_ = false;  ///< owed_ holds a KeyUpdate
   bool offer_due_ = false;
 };

@@ -38,6 +38,10 @@ class UserspaceRecords final : public RecordLayer {
   }
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
+  bool at_rest() const noexcept override {
+    return socket_.in_flight() == 0 && !ended() && !held_ && !intake_.mid_message() &&
+           outlet_.at_rest();
+  }
   RecordModel rx_model() const noexcept override { return RecordModel::kUserspace; }
   RecordModel tx_model() const noexcept override { return RecordModel::kUserspace; }
 
