@@ -63,6 +63,9 @@ TEST_F(Limits, LogsTheMaximumAtTheStart) {
   gateway->wait_err({"connections"});
 }
 
+// Not under UBSan: its vptr check opens a pipe to look at an object, and without descriptors takes
+// every object for an invalid one.
+#if !__has_feature(undefined_behavior_sanitizer)
 TEST_F(Limits, SurvivesRunningOutOfDescriptors) {
   Backend backend(echo());
   discover({backend.address()});
@@ -79,6 +82,7 @@ TEST_F(Limits, SurvivesRunningOutOfDescriptors) {
   }
   EXPECT_TRUE(eventually([&] { return bool{served()}; }));
 }
+#endif
 
 }  // namespace
 }  // namespace sallyport::test

@@ -84,7 +84,7 @@ Backend::~Backend() {
   {
     const std::scoped_lock lock(state_->mutex);
     for (State::Connection& each : state_->connections) {
-      if (!each.finished && each.socket) ::shutdown(each.socket.get(), SHUT_RDWR);
+      if (!each.finished) ::shutdown(each.socket.get(), SHUT_RDWR);
     }
   }
   for (State::Connection& each : state_->connections) each.thread.join();

@@ -22,7 +22,8 @@ namespace {
 }  // namespace
 
 void Fd::close() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  const int fd = fd_.exchange(-1);
+  if (fd >= 0) ::close(fd);
 }
 
 void Fd::reset() {

@@ -2,21 +2,23 @@
 
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace sallyport::test {
 
-/// Owns a descriptor of the test's own; closing is its only wisdom.
+/// Owns a descriptor of the test's own; closing is its only wisdom. One thread may close it while
+/// another looks at it: a backend's handler and the end of the test.
 class Fd {
  public:
   Fd() = default;
   explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd(Fd&& other) noexcept : fd_(other.fd_.exchange(-1)) {}
   Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
+    close();
+    fd_ = other.fd_.exchange(-1);
     return *this;
   }
   ~Fd() { close(); }
@@ -27,7 +29,7 @@ class Fd {
   void reset();
 
  private:
-  int fd_ = -1;
+  std::atomic<int> fd_ = -1;
 };
 
 /// A socket address in the texts that the gateway uses: `1.2.3.4:5`, `[::1]:5`, `unix:/path`.
