@@ -64,12 +64,13 @@ class KernelTls {
   std::string describe() const;
 
  private:
-  static constexpr std::size_t kSuites = 3;
-  static constexpr std::size_t kVersions = 2;
+  static constexpr std::size_t kSuiteCount = 3;
+  static constexpr std::size_t kVersionCount = 2;
 
-  KtlsFallback reason_ = KtlsFallback::kNotProbed;            ///< meaningless if anything works
-  int error_ = 0;                                             ///< errno underneath reason_
-  std::array<std::array<int, kSuites>, kVersions> errors_{};  ///< errno of each, 0: it works
+  KtlsFallback reason_ = KtlsFallback::kNotProbed;  ///< meaningless if anything works
+  int error_ = 0;                                   ///< errno underneath reason_
+  std::array<std::array<int, kSuiteCount>, kVersionCount>
+      errors_{};  ///< errno of each, 0: it works
   bool present_ = false;
   bool rekey_ = false;
   bool expect_no_pad_ = false;
