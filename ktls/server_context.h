@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ktls/chain_cache.h"
 #include "ktls/credentials.h"
 #include "ktls/openssl.h"
 #include "ktls/peer_trust.h"
@@ -49,6 +50,7 @@ class ServerContext {
   SslCtxPtr ctx_;
   std::vector<TicketSecrets::Key> ticket_keys_;  ///< sealing key first; empty: no tickets
   PeerTrustPool trusts_;
+  ChainCache chains_;  ///< verified under these credentials
 };
 
 }  // namespace sallyport::ktls

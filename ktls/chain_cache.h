@@ -1,0 +1,53 @@
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "ktls/peer_trust.h"
+
+namespace sallyport::ktls {
+
+/// Names a chain as the peer sent it: SHA-256 over the DER of every certificate, in order. Equal
+/// names, equal bytes.
+using ChainName = Sha256;
+
+/// `leaf` and what came with it (`others` may hold the leaf again, as OpenSSL's list does). Nothing
+/// if libcrypto fails or there are more certificates than anyone verifies.
+std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * others);
+
+/// Chains that were verified before, so that a peer that comes back costs no second search for a
+/// path and no second check of its signatures. Only successes; whoever looks one up judges validity
+/// and revocation again (Credentials::judge()), and the proof of possession is never skipped.
+///
+/// Belongs to a ServerContext, and so to one shard and one generation of trust: what was believed
+/// under other anchors is not here. The one used longest ago makes room.
+class ChainCache {
+ public:
+  explicit ChainCache(std::size_t capacity = 1024) : capacity_(capacity) {}
+
+  /// Null: not known.
+  const PeerTrust* find(const ChainName& name);
+  void remember(const ChainName& name, const PeerTrust& trust);
+
+  std::size_t size() const noexcept { return known_.size(); }
+
+ private:
+  struct Entry {
+    ChainName name;
+    PeerTrust trust;
+  };
+  struct Hash {
+    std::size_t operator()(const ChainName& name) const noexcept;
+  };
+
+  std::size_t capacity_;
+  std::list<Entry> recent_;  ///< latest use first
+  std::unordered_map<ChainName, std::list<Entry>::iterator, Hash> known_;
+};
+
+}  // namespace sallyport::ktls
