@@ -11,7 +11,7 @@
 
 namespace sallyport::iouring {
 
-BlockPool::BlockPool(std::size_t block_bytes) noexcept {
+BlockPool::BlockPool(std::size_t block_bytes, TimerWheel* wheel) noexcept : wheel_(wheel) {
   const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   block_bytes_ = (std::max<std::size_t>(block_bytes, 1) + page - 1) / page * page;
 }
@@ -29,10 +29,12 @@ Block BlockPool::acquire() {
   if (!idle_.empty()) {
     block = idle_.back();
     idle_.pop_back();
+    not_needed_ = std::min(not_needed_, idle_.size());
     unpoison(block, block_bytes_);
   } else {
     // Room to give it back without allocating: give_back() must not throw.
     idle_.reserve(live_ + 1);
+    not_needed_ = 0;
     void* mapped =
         ::mmap(nullptr, block_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc();
@@ -46,11 +48,37 @@ void BlockPool::give_back(std::byte* memory) noexcept {
   --live_;
   idle_.push_back(memory);
   poison(memory, block_bytes_);
-  while (idle_bytes() > std::max(kIdleBytes, live_ * block_bytes_)) {
-    std::byte* surplus = idle_.back();
+  if (surplus() == 0) return;
+  if (wheel_ == nullptr) {
+    unmap(surplus());
+  } else if (!armed()) {
+    not_needed_ = idle_.size();
+    arm();
+  }
+}
+
+// Blocks over what is kept in any case.
+std::size_t BlockPool::surplus() const noexcept {
+  const std::size_t kept = std::max(kIdleBytes / block_bytes_, live_);
+  return idle_.size() > kept ? idle_.size() - kept : 0;
+}
+
+void BlockPool::arm() noexcept {
+  wheel_->arm(*this, std::chrono::steady_clock::now() + kKeepFor);
+}
+
+void BlockPool::on_expiry() noexcept {
+  unmap(std::min(surplus(), not_needed_));
+  not_needed_ = idle_.size();
+  if (surplus() > 0) arm();
+}
+
+void BlockPool::unmap(std::size_t surplus) noexcept {
+  for (; surplus > 0; --surplus) {
+    std::byte* block = idle_.back();
     idle_.pop_back();
-    unpoison(surplus, block_bytes_);
-    ::munmap(surplus, block_bytes_);
+    unpoison(block, block_bytes_);
+    ::munmap(block, block_bytes_);
   }
 }
 

@@ -1,9 +1,12 @@
 #pragma once
 // Big blocks for flows that are busy; an idle connection holds none.
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <utility>
 #include <vector>
+
+#include "iouring/timer_wheel.h"
 
 namespace sallyport::iouring {
 
@@ -41,17 +44,20 @@ class [[nodiscard]] Block {
 };
 
 /// Page-aligned blocks of one size, mapped on demand. Blocks not in use stay mapped up to
-/// kIdleBytes, or up to as many as are in use, whichever is more, so that a busy shard does not map
-/// and unmap per chunk; the others go back to the kernel at once. One thread. Aborts when destroyed
-/// with blocks in use.
-class BlockPool {
+/// kIdleBytes, or up to as many as are in use, whichever is more. With a wheel the others stay too,
+/// until a period of kKeepFor in which they were not needed has passed: a turn of the ring takes a
+/// block for each of its connections and has them all back in the next, and would otherwise map and
+/// unmap one per chunk (measured: a sixth of the CPU time of small requests). Without a wheel they
+/// go back to the kernel at once. One thread. Aborts when destroyed with blocks in use.
+class BlockPool final : private Timer {
  public:
   /// Four full TLS 1.3 records (RFC 8446 5.2: 16,384 + 256 + 5) fit, rounded to pages.
   static constexpr std::size_t kDefaultBytes = 68 * 1024;
   static constexpr std::size_t kIdleBytes = 512 * 1024;
+  static constexpr std::chrono::milliseconds kKeepFor{500};
 
-  /// `block_bytes` is rounded up to whole pages.
-  explicit BlockPool(std::size_t block_bytes = kDefaultBytes) noexcept;
+  /// `block_bytes` is rounded up to whole pages. `wheel` outlives the pool.
+  explicit BlockPool(std::size_t block_bytes = kDefaultBytes, TimerWheel* wheel = nullptr) noexcept;
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();
@@ -66,10 +72,16 @@ class BlockPool {
  private:
   friend class Block;
   void give_back(std::byte* memory) noexcept;
+  void on_expiry() noexcept override;
+  void arm() noexcept;
+  void unmap(std::size_t surplus) noexcept;
+  [[nodiscard]] std::size_t surplus() const noexcept;
 
+  TimerWheel* wheel_;
   std::size_t block_bytes_;
   std::size_t live_ = 0;
   std::vector<std::byte*> idle_;
+  std::size_t not_needed_ = 0;  ///< least that idle_ has held in this period
 };
 
 inline std::size_t Block::size() const noexcept {

@@ -50,6 +50,28 @@ TEST(BlockPool, KeepsNoMoreIdleThanInUseWhileBusy) {
   EXPECT_EQ(pool.idle_bytes(), 20 * pool.block_bytes());
 }
 
+TEST(BlockPool, KeepsWhatABusyPeriodNeedsAndGivesItBackAfterAQuietOne) {
+  TimerWheel wheel(std::chrono::steady_clock::now());
+  BlockPool pool(BlockPool::kDefaultBytes, &wheel);
+  const auto use = [&pool](int count) {
+    std::vector<Block> blocks;
+    for (int i = 0; i < count; ++i) blocks.push_back(pool.acquire());
+  };
+  const auto let_a_period_pass = [&] {
+    const std::size_t before = pool.idle_bytes();
+    while (wheel.armed() > 0 && pool.idle_bytes() == before) wheel.advance(*wheel.next());
+  };
+
+  use(100);
+  EXPECT_EQ(pool.idle_bytes(), 100 * pool.block_bytes());
+  use(60);
+  let_a_period_pass();
+  EXPECT_EQ(pool.idle_bytes(), 60 * pool.block_bytes());
+  let_a_period_pass();
+  EXPECT_LE(pool.idle_bytes(), BlockPool::kIdleBytes);
+  EXPECT_EQ(wheel.armed(), 0U);
+}
+
 TEST(BlockPool, LetsABlockGoEarly) {
   BlockPool pool;
   Block block = pool.acquire();
