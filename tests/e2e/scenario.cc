@@ -1,6 +1,7 @@
 #include "tests/e2e/scenario.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace sallyport::test {
@@ -24,6 +25,10 @@ std::vector<std::string> Scenario::flags(std::vector<std::string> given) {
     add("--allow", "spiffe://example.org/**");
   }
   if (!has("--drain-timeout")) add("--drain-timeout", "5s");
+  // Guests with kernel TLS run every scenario on it.
+  if (const char* records = std::getenv("SALLYPORT_RECORDS"); records && !has("--records")) {
+    add("--records", records);
+  }
   all.insert(all.end(), given.begin(), given.end());
   return all;
 }
