@@ -121,8 +121,8 @@ Config::Reload Config::reload(bool force) {
     }
   }
 
-  result.routes_split = from_flags && policy_ && policy_->routes().size() == 1 &&
-                        next.policy->routes().size() > 1;
+  result.routes_split =
+      from_flags && policy_ && policy_->routes().size() == 1 && next.policy->routes().size() > 1;
   for (const SourceOutcome& outcome : result.outcomes) {
     result.changed = result.changed || (outcome.read && !outcome.error);
   }
