@@ -1,6 +1,5 @@
 """An initial RAM file system, made on the fly of files of this machine and of a kernel's modules."""
 
-import gzip
 import lzma
 import os
 import re
@@ -118,14 +117,7 @@ class Modules:
         """A module as insmod wants it: not compressed."""
         with open(os.path.join(self._directory, path), "rb") as opened:
             content = opened.read()
-        if path.endswith(".xz"):
-            return lzma.decompress(content)
-        if path.endswith(".gz"):
-            return gzip.decompress(content)
-        if path.endswith(".zst"):
-            return subprocess.run(["zstd", "-dc"], input=content, capture_output=True,
-                                  check=True).stdout
-        return content
+        return lzma.decompress(content) if path.endswith(".xz") else content
 
 
 def module_name(path):
