@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <string_view>
 
@@ -19,6 +20,11 @@ inline const KernelTls& kernel_tls() {
 inline bool ktls_required() {
   const char* const value = std::getenv("SALLYPORT_REQUIRE_KTLS");
   return value != nullptr && std::string_view(value) == "1";
+}
+
+/// How much data a test moves: less in those guests, which are emulated.
+inline std::size_t bulk(std::size_t bytes) {
+  return ktls_required() ? bytes / 8 : bytes;
 }
 
 }  // namespace sallyport::ktls::testing

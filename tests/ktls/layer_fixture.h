@@ -11,11 +11,13 @@
 #include "iouring/ring.h"
 #include "iouring/task.h"
 #include "ktls/cipher_contexts.h"
+#include "ktls/kernel_records.h"
 #include "ktls/plain_records.h"
 #include "ktls/record_layer.h"
 #include "ktls/userspace_records.h"
 #include "tests/iouring/fixture.h"
 #include "tests/ktls/bytes.h"
+#include "tests/ktls/ktls_required.h"
 
 /// What the tests of record layers share: a shard without a gateway.
 namespace sallyport::ktls::testing {
@@ -54,6 +56,16 @@ struct Shard {
     EXPECT_EQ(blocks.live_blocks(), 0u);
   }
 };
+
+/// `layer`, a userspace one, handed over to the kernel. The test has asked for
+/// SALLYPORT_NEEDS_KTLS().
+inline Layer into_kernel(Layer layer, RecordPools pools, Role role = Role::kServer) {
+  auto handed = hand_to_kernel(layer, kernel_tls(), pools, role);
+  if (handed) return std::move(*handed);
+  ADD_FAILURE() << "not handed over: " << to_string(handed.error().reason) << " "
+                << iouring::errno_name(handed.error().sys_errno);
+  std::abort();
+}
 
 /// The bytes of what was received, appended to `to`.
 inline void append(Bytes& to, Received& received) {

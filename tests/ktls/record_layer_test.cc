@@ -22,8 +22,10 @@ using testing::read_all;
 using testing::Shard;
 using testing::Story;
 
+/// What makes the records at each end.
 struct Model {
-  RecordModel records;
+  RecordModel left;
+  RecordModel right;
   CipherSuite suite;
 };
 
@@ -34,7 +36,13 @@ struct LayerPair {
 
 class RecordContract : public ::testing::TestWithParam<Model> {
  protected:
-  bool plain() const { return GetParam().records == RecordModel::kPlain; }
+  void SetUp() override {
+    const auto [left, right, suite] = GetParam();
+    if (left != RecordModel::kKernel && right != RecordModel::kKernel) return;
+    SALLYPORT_NEEDS_KTLS();
+  }
+
+  bool plain() const { return GetParam().left == RecordModel::kPlain; }
   Kind clean_end() const { return plain() ? Kind::kEndOfStream : Kind::kCloseNotify; }
 
   LayerPair pair_over(SocketPair sockets) {
@@ -43,9 +51,16 @@ class RecordContract : public ::testing::TestWithParam<Model> {
               plain_records(std::move(sockets.right), shard_.pools())};
     }
     const SessionState state = testing::session_of(GetParam().suite);
-    return {userspace_records(std::move(sockets.left), state, shard_.pools()),
-            userspace_records(std::move(sockets.right), testing::mirrored(state), shard_.pools(),
-                              {}, Role::kClient)};
+    LayerPair layers{userspace_records(std::move(sockets.left), state, shard_.pools()),
+                     userspace_records(std::move(sockets.right), testing::mirrored(state),
+                                       shard_.pools(), {}, Role::kClient)};
+    if (GetParam().left == RecordModel::kKernel) {
+      layers.left = testing::into_kernel(std::move(layers.left), shard_.pools());
+    }
+    if (GetParam().right == RecordModel::kKernel) {
+      layers.right = testing::into_kernel(std::move(layers.right), shard_.pools(), Role::kClient);
+    }
+    return layers;
   }
   LayerPair pair() { return pair_over(iouring::tcp_pair(*shard_.ring)); }
   void run(Task<void> task) { shard_.ring->run(std::move(task)); }
@@ -85,8 +100,8 @@ Task<void> all_four(RecordLayer& left, RecordLayer& right, const Bytes& up, cons
 TEST_P(RecordContract, CarriesMegabytesBothWaysAtOnceInOrder) {
   for (const std::size_t largest : {900, 20'000, 300'000}) {
     const LayerPair layers = pair();
-    const Bytes up = random_bytes(largest < 1000 ? 300'000 : 4'000'000, 4);
-    const Bytes down = random_bytes(largest < 1000 ? 400'000 : 3'000'000, 5);
+    const Bytes up = random_bytes(testing::bulk(largest < 1000 ? 300'000 : 4'000'000), 4);
+    const Bytes down = random_bytes(testing::bulk(largest < 1000 ? 400'000 : 3'000'000), 5);
     Story heard_left, heard_right;
     run(all_four(*layers.left, *layers.right, up, down, largest, heard_left, heard_right));
     EXPECT_TRUE(heard_right.data == up);
@@ -129,8 +144,8 @@ TEST_P(RecordContract, RelaysFromAnyModelToPlainAndBack) {
   SocketPair plain = sockets();
   LayerPair inner{plain_records(std::move(plain.left), shard_.pools()),
                   plain_records(std::move(plain.right), shard_.pools())};
-  const Bytes up = random_bytes(3'000'000, 6);
-  const Bytes down = random_bytes(5'000'000, 7);
+  const Bytes up = random_bytes(testing::bulk(3'000'000), 6);
+  const Bytes down = random_bytes(testing::bulk(5'000'000), 7);
   Story heard_left, heard_right;
   run(across_a_relay(outer, inner, up, down, heard_left, heard_right));
   EXPECT_TRUE(heard_right.data == up);
@@ -272,7 +287,7 @@ Task<void> busy_then_idle(Shard& shard, RecordLayer& left, RecordLayer& right, c
 TEST_P(RecordContract, HoldsNoBufferWhileIdleAlsoAfterHavingBeenBusy) {
   const LayerPair layers = pair();
   run(wait_idle(shard_, *layers.right));
-  const Bytes data = random_bytes(2'000'000, 11);
+  const Bytes data = random_bytes(testing::bulk(2'000'000), 11);
   run(busy_then_idle(shard_, *layers.left, *layers.right, data));
 }
 
@@ -316,8 +331,10 @@ TEST_P(RecordContract, SendsNothingForAnEmptyChunk) {
 
 TEST_P(RecordContract, NamesItsModel) {
   const LayerPair layers = pair();
-  EXPECT_EQ(layers.left->rx_model(), GetParam().records);
-  EXPECT_EQ(layers.left->tx_model(), GetParam().records);
+  EXPECT_EQ(layers.left->rx_model(), GetParam().left);
+  EXPECT_EQ(layers.left->tx_model(), GetParam().left);
+  EXPECT_EQ(layers.right->rx_model(), GetParam().right);
+  EXPECT_EQ(layers.right->tx_model(), GetParam().right);
   EXPECT_EQ(layers.left->export_state().has_value(), !plain());
 }
 
@@ -372,18 +389,28 @@ TEST_P(RecordContract, ReportsWhatTheSocketSaysToASend) {
 }
 #endif
 
-INSTANTIATE_TEST_SUITE_P(
-    EachModel, RecordContract,
-    ::testing::Values(Model{RecordModel::kPlain, CipherSuite::kAes128GcmSha256},
-                      Model{RecordModel::kUserspace, CipherSuite::kAes128GcmSha256},
-                      Model{RecordModel::kUserspace, CipherSuite::kAes256GcmSha384},
-                      Model{RecordModel::kUserspace, CipherSuite::kChaCha20Poly1305Sha256}),
-    [](const auto& info) {
-      const std::string model(to_string(info.param.records));
-      return info.param.records == RecordModel::kPlain
-                 ? model
-                 : model + "_" + std::string(name(info.param.suite));
-    });
+std::vector<Model> every_model() {
+  std::vector<Model> models{
+      {RecordModel::kPlain, RecordModel::kPlain, CipherSuite::kAes128GcmSha256}};
+  constexpr auto kUserspace = RecordModel::kUserspace;
+  constexpr auto kKernel = RecordModel::kKernel;
+  for (const auto& [left, right] :
+       {std::pair{kUserspace, kUserspace}, std::pair{kKernel, kKernel},
+        std::pair{kKernel, kUserspace}, std::pair{kUserspace, kKernel}}) {
+    for (const CipherSuite suite : testing::kSuites) models.push_back({left, right, suite});
+  }
+  return models;
+}
+
+std::string name_of(const ::testing::TestParamInfo<Model>& info) {
+  const auto [left, right, suite] = info.param;
+  std::string text(to_string(left));
+  if (left == RecordModel::kPlain) return text;
+  if (left != right) text += "_facing_" + std::string(to_string(right));
+  return text + "_" + std::string(name(suite));
+}
+
+INSTANTIATE_TEST_SUITE_P(EachModel, RecordContract, ::testing::ValuesIn(every_model()), name_of);
 
 }  // namespace
 }  // namespace sallyport::ktls
