@@ -80,14 +80,6 @@ constexpr std::size_t sealed_size(std::size_t content) noexcept {
   return content + records * kRecordOverhead;
 }
 
-/// The largest content whose records fit into `capacity` bytes; 0 if none does.
-constexpr std::size_t sealable_size(std::size_t capacity) noexcept {
-  constexpr std::size_t full = kMaxPlaintextSize + kRecordOverhead;
-  const std::size_t rest = capacity % full;
-  return capacity / full * kMaxPlaintextSize +
-         (rest > kRecordOverhead ? rest - kRecordOverhead : 0);
-}
-
 /// The five bytes before a record. legacy_record_version is ignored on receipt, as RFC 8446 5.1
 /// demands; a flipped version is still caught, for the header is the AEAD's additional data.
 struct RecordHeader {

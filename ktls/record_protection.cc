@@ -118,17 +118,6 @@ std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
   return written;
 }
 
-std::expected<void, RecordError> RecordSealer::seal_in_place(ContentType type,
-                                                             std::span<std::byte> record) noexcept {
-  if (record.size() < kRecordOverhead) die("no room to seal", record.size(), kRecordOverhead);
-  const std::size_t size = record.size() - kRecordOverhead;
-  if (size > kMaxPlaintextSize) die("content of a record", size, kMaxPlaintextSize);
-  const iovec nothing{};
-  PlaintextCursor in_place{std::span(&nothing, 0)};
-  return seal_one(type, in_place, size, record.data());
-}
-
-/// `size` bytes of content come from the cursor, or, if it is empty, lie at their place in `out`.
 std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, PlaintextCursor& content,
                                                         std::size_t size, std::byte* out) noexcept {
   if (seq_ == std::numeric_limits<std::uint64_t>::max()) {
@@ -146,9 +135,8 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
   bool done = context != nullptr && update(context, nullptr, out, kRecordHeaderSize);
 
   const auto inner_type = static_cast<std::byte>(type);
-  const bool in_place = content.remaining() == 0;
-  if (in_place || size <= kCopyBelow) {
-    for (std::size_t copied = in_place ? size : 0; copied < size;) {
+  if (size <= kCopyBelow) {
+    for (std::size_t copied = 0; copied < size;) {
       const auto run = content.take(size - copied);
       std::memcpy(body + copied, run.data(), run.size());
       copied += run.size();

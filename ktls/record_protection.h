@@ -45,15 +45,10 @@ class RecordSealer {
   /// Seals as much of `content` as `out` has room for, as records of at most 2^14 bytes back to
   /// back, and moves the cursor on. With an empty cursor one record without content is sealed.
   /// Returns the bytes written. `out` must have room for the overhead and one byte of content, if
-  /// any, and must not overlap the content, except as seal_in_place() lays it out. Errors:
-  /// kSequenceExhausted (nothing written), kInternal. After an error the direction is dead.
+  /// any, and must not overlap the content. Errors: kSequenceExhausted (nothing written),
+  /// kInternal. After an error the direction is dead.
   std::expected<std::size_t, RecordError> seal(ContentType type, PlaintextCursor& content,
                                                std::span<std::byte> out) noexcept;
-
-  /// Seals one record in place: `record` is kRecordHeaderSize bytes of room, the content, and
-  /// 1 + kTagSize bytes of room. Content is at most kMaxPlaintextSize; more aborts.
-  std::expected<void, RecordError> seal_in_place(ContentType type,
-                                                 std::span<std::byte> record) noexcept;
 
   /// True once RFC 8446 5.5 wants a KeyUpdate sent before further data.
   bool key_update_due() const noexcept { return seq_ >= limit_; }
