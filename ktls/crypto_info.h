@@ -12,16 +12,12 @@
 
 namespace sallyport::ktls {
 
-/// Which protocol's record layer.
-enum class RecordVersion : std::uint8_t { kTls12, kTls13 };
-
 /// What setsockopt(2) takes for TLS_TX and TLS_RX (linux/tls.h): cipher, key and the sequence
 /// number of the next record. Cleansed when it dies.
 class CryptoInfo {
  public:
-  /// TLS 1.3 takes key and iv as derive_key() gives them. TLS 1.2 with GCM takes the first four
-  /// bytes of `key.iv` (the implicit part of the nonce, RFC 5288 3), and starts the explicit part
-  /// at the sequence number.
+  /// `key` as derive_key() gives it. The explicit part of the nonce that TLS 1.2 has with GCM
+  /// starts at the sequence number.
   CryptoInfo(RecordVersion version, CipherSuite suite, const RecordKey& key,
              std::uint64_t rec_seq) noexcept;
   ~CryptoInfo();

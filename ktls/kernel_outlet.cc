@@ -56,7 +56,7 @@ std::unexpected<RecordError> refused(RecordFailure failure) noexcept {
 /// One call makes as few records as possible of what it takes.
 void KernelOutlet::count(std::size_t content) noexcept {
   records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
-  stream_ += sealed_size(content);
+  stream_ += sealed_size(content, record_overhead(version_, suite_));
 }
 
 std::unexpected<RecordError> KernelOutlet::failed(iouring::Errno error) noexcept {
@@ -181,7 +181,8 @@ Task<KernelOutlet::SendResult> KernelOutlet::make_way() {
     made = co_await turn_key(0);
     co_return made;
   }
-  // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other.
+  // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other, or
+  // TLS 1.2 has none.
   owe_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
   made = co_await pay(0);
   co_return refused(RecordFailure::kSequenceExhausted);

@@ -14,7 +14,7 @@
 
 namespace sallyport::ktls {
 
-/// The sending half of a TLS 1.3 connection whose records the kernel makes (TLS_TX is set). Whoever
+/// The sending half of a connection whose records the kernel makes (TLS_TX is set). Whoever
 /// writes holds the turn, so that nothing comes between a KeyUpdate and the change of the key. What
 /// the receiving half owes the peer goes out with the next turn, and is offered at once: it never
 /// waits behind a sender or a full socket.
@@ -22,16 +22,18 @@ class KernelOutlet {
  public:
   using SendResult = RecordLayer::SendResult;
 
-  /// `tx`: what TLS_TX is set to, by the caller, before anything is sent. `can_rekey`: KernelTls's.
+  /// `tx`: what TLS_TX is set to, by the caller, before anything is sent. `can_rekey`: KernelTls's,
+  /// and false in TLS 1.2.
   /// All references must outlive this.
   KernelOutlet(iouring::Socket& socket, RecordCounters& counters, CipherSuite suite,
-               const DirectionState& tx, bool can_rekey) noexcept
+               const DirectionState& tx, RecordVersion version, bool can_rekey) noexcept
       : socket_(socket),
         counters_(counters),
         turn_(socket.ring()),
         records_(tx.rec_seq),
         secret_(tx.secret),
         suite_(suite),
+        version_(version),
         can_rekey_(can_rekey) {}
   KernelOutlet(const KernelOutlet&) = delete;
   KernelOutlet& operator=(const KernelOutlet&) = delete;
@@ -98,6 +100,7 @@ class KernelOutlet {
   std::uint64_t stream_ = 0;  ///< where in TCP's stream the next record begins
   TrafficSecret secret_;
   CipherSuite suite_;
+  RecordVersion version_;
   AlertLevel alert_level_{};
   AlertDescription alert_{};
   State state_ = State::kOpen;

@@ -38,7 +38,7 @@ constexpr std::size_t kReadSize = 4 * kMaxPlaintextSize;
 /// Ciphertext that userspace had read ahead, until its last record is opened.
 struct Leftover {
   Leftover(RecordPools pools, const SessionState& state, std::span<const std::byte> bytes)
-      : opener(pools.contexts, state.suite, state.rx),
+      : opener(pools.contexts, state.suite, state.rx, state.version),
         block(pools.blocks.acquire()),
         end(static_cast<std::uint32_t>(bytes.size())) {
     std::ranges::copy(bytes, block.data());
@@ -65,13 +65,15 @@ class KernelRecords final : public RecordLayer {
                 std::unique_ptr<Leftover> leftover) noexcept
       : RecordLayer(std::move(socket)),
         pools_(pools),
-        judge_(role),
-        outlet_(socket_, counters_, state.suite, state.tx, kernel.can_rekey()),
+        judge_(role, state.version),
+        outlet_(socket_, counters_, state.suite, state.tx, state.version,
+                kernel.can_rekey() && state.version == RecordVersion::kTls13),
         leftover_(std::move(leftover)),
         rx_secret_(state.rx.secret),
         suite_(state.suite),
+        version_(state.version),
         can_rekey_(kernel.can_rekey()),
-        expect_no_pad_(kernel.can_expect_no_pad()),
+        expect_no_pad_(kernel.can_expect_no_pad() && state.version == RecordVersion::kTls13),
         polls_partial_records_(kernel.polls_partial_records()) {
     counters_ = counters;
   }
@@ -125,6 +127,7 @@ class KernelRecords final : public RecordLayer {
   std::optional<RecordError> socket_error_;
   TrafficSecret rx_secret_;
   CipherSuite suite_;
+  RecordVersion version_;
   bool can_rekey_;
   bool expect_no_pad_;
   bool polls_partial_records_;
@@ -137,8 +140,9 @@ class KernelRecords final : public RecordLayer {
 
 // ---- the hand-off
 
-CryptoInfo crypto_info(CipherSuite suite, const DirectionState& state) noexcept {
-  return {RecordVersion::kTls13, suite, derive_key(suite, state.secret), state.rec_seq};
+CryptoInfo crypto_info(RecordVersion version, CipherSuite suite,
+                       const DirectionState& state) noexcept {
+  return {version, suite, derive_key(suite, state.secret, version), state.rec_seq};
 }
 
 int set(int descriptor, int level, int name, std::span<const std::byte> value) noexcept {
@@ -151,7 +155,7 @@ int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) no
   if (const int error = set(descriptor, IPPROTO_TCP, TCP_ULP, std::as_bytes(std::span("tls")))) {
     return error;
   }
-  const CryptoInfo info = crypto_info(suite_, tx);
+  const CryptoInfo info = crypto_info(version_, suite_, tx);
   if (const int error = set(descriptor, SOL_TLS, TLS_TX, info.bytes())) return error;
   outlet_.starts_at(before);
   return 0;
@@ -159,7 +163,7 @@ int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) no
 
 int KernelRecords::install_rx(const DirectionState& rx) noexcept {
   const int descriptor = socket_.descriptor();
-  const CryptoInfo info = crypto_info(suite_, rx);
+  const CryptoInfo info = crypto_info(version_, suite_, rx);
   if (const int error = set(descriptor, SOL_TLS, TLS_RX, info.bytes())) return error;
   if (!expect_no_pad_) return 0;
   const int on = 1;
@@ -407,7 +411,7 @@ Task<void> KernelRecords::judge_control(ContentType type, std::span<const std::b
 }
 
 Task<void> KernelRecords::set_rx(DirectionState rx) {
-  const CryptoInfo info = crypto_info(suite_, rx);
+  const CryptoInfo info = crypto_info(version_, suite_, rx);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
     judge_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
@@ -434,7 +438,7 @@ Task<Received> KernelRecords::open_leftover() {
   }
   std::size_t wanted = kRecordHeaderSize;
   if (bytes.size() >= kRecordHeaderSize) {
-    const auto header = RecordOpener::check_header(bytes.first<kRecordHeaderSize>());
+    const auto header = left.opener.check_header(bytes.first<kRecordHeaderSize>());
     if (!header) {
       judge_.refuse(header.error());
       co_return Received{};
@@ -480,7 +484,7 @@ std::optional<SessionState> KernelRecords::export_state() const {
   if (descriptor < 0) return std::nullopt;
   const auto tx = CryptoInfo::next_record(descriptor, TLS_TX, suite_);
   if (!tx) return std::nullopt;
-  SessionState state{suite_, {}, {outlet_.secret(), *tx}};
+  SessionState state{suite_, {}, {outlet_.secret(), *tx}, version_};
   if (leftover_) {
     state.rx = leftover_->opener.export_state();
     return state;
@@ -515,7 +519,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
       userspace->tx_model() != RecordModel::kUserspace || userspace->socket().descriptor() < 0) {
     return refusal(KtlsFallback::kSocketUnsuitable);
   }
-  if (const auto reason = kernel.refuses(RecordVersion::kTls13, state->suite)) {
+  if (const auto reason = kernel.refuses(state->version, state->suite)) {
     return refusal(*reason);
   }
   const std::span<const std::byte> ahead = userspace->unopened();

@@ -31,7 +31,8 @@ struct KernelRefusal {
 ///
 /// Of the layer returned: a KeyUpdate of the peer fails with kKeyUpdateUnsupported where the kernel
 /// cannot re-key, after everything before it was delivered. Sending ends with kSequenceExhausted
-/// and a fatal alert before the limit of RFC 8446 5.5 there; elsewhere it re-keys. export_state()
+/// and a fatal alert before the limit of RFC 8446 5.5 there and in TLS 1.2, which has no KeyUpdate;
+/// elsewhere it re-keys. export_state()
 /// is nothing while the socket is in the table.
 std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools pools,

@@ -44,6 +44,8 @@ std::string_view to_string(AlertDescription description) noexcept {
       return "inappropriate_fallback";
     case AlertDescription::kUserCanceled:
       return "user_canceled";
+    case AlertDescription::kNoRenegotiation:
+      return "no_renegotiation";
     case AlertDescription::kMissingExtension:
       return "missing_extension";
     case AlertDescription::kUnsupportedExtension:

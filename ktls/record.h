@@ -22,7 +22,8 @@ enum class ContentType : std::uint8_t {
   kApplicationData = 23,
 };
 
-/// RFC 8446 6. The level says nothing in TLS 1.3: the description decides.
+/// RFC 8446 6. The level says nothing in TLS 1.3, where the description decides; in TLS 1.2 it
+/// tells what ends the connection (RFC 5246 7.2).
 enum class AlertLevel : std::uint8_t { kWarning = 1, kFatal = 2 };
 
 /// RFC 8446 B.2; other values can arrive and are kept as they are.
@@ -47,6 +48,7 @@ enum class AlertDescription : std::uint8_t {
   kInternalError = 80,
   kInappropriateFallback = 86,
   kUserCanceled = 90,
+  kNoRenegotiation = 100,  ///< TLS 1.2: RFC 5246 7.2.2
   kMissingExtension = 109,
   kUnsupportedExtension = 110,
   kUnrecognizedName = 112,
@@ -70,18 +72,33 @@ inline constexpr std::size_t kRecordHeaderSize = 5;        ///< bytes: type, ver
 inline constexpr std::size_t kMaxPlaintextSize = 1 << 14;  ///< bytes of content in one record
 inline constexpr std::size_t kMaxCiphertextSize = kMaxPlaintextSize + 256;  ///< RFC 8446 5.2
 inline constexpr std::size_t kMaxRecordSize = kRecordHeaderSize + kMaxCiphertextSize;
-/// Bytes that a record of ours has beyond its content: header, inner content type, tag.
+/// Bytes that a record of TLS 1.3 has beyond its content: header, inner content type, tag.
 inline constexpr std::size_t kRecordOverhead = kRecordHeaderSize + 1 + kTagSize;
 
+/// Bytes between header and content: the part of the nonce that TLS 1.2 sends with each record
+/// under AES-GCM (RFC 5288 3).
+constexpr std::size_t explicit_nonce_size(RecordVersion version, CipherSuite suite) noexcept {
+  return version == RecordVersion::kTls12 ? kIvSize - fixed_iv_size(suite) : 0;
+}
+
+/// Bytes that a record of ours has beyond its content.
+constexpr std::size_t record_overhead(RecordVersion version, CipherSuite suite) noexcept {
+  if (version == RecordVersion::kTls13) return kRecordOverhead;
+  return kRecordHeaderSize + explicit_nonce_size(version, suite) + kTagSize;
+}
+inline constexpr std::size_t kMaxRecordOverhead =
+    record_overhead(RecordVersion::kTls12, CipherSuite::kAes128GcmSha256);
+
 /// Bytes of `content` sealed into as few records as possible, header to tag.
-constexpr std::size_t sealed_size(std::size_t content) noexcept {
+constexpr std::size_t sealed_size(std::size_t content,
+                                  std::size_t overhead = kRecordOverhead) noexcept {
   const std::size_t records =
       content == 0 ? 1 : (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
-  return content + records * kRecordOverhead;
+  return content + records * overhead;
 }
 
 /// The five bytes before a record. legacy_record_version is ignored on receipt, as RFC 8446 5.1
-/// demands; a flipped version is still caught, for the header is the AEAD's additional data.
+/// demands; a flipped version is still caught, for the AEAD covers the header.
 struct RecordHeader {
   ContentType type = ContentType::kInvalid;
   std::uint16_t length = 0;  ///< bytes that follow the header

@@ -20,6 +20,8 @@ std::string_view to_string(RecordFailure failure) noexcept {
       return "record_overflow";
     case RecordFailure::kUnexpectedMessage:
       return "unexpected_message";
+    case RecordFailure::kRenegotiation:
+      return "renegotiation";
     case RecordFailure::kDecodeError:
       return "decode_error";
     case RecordFailure::kIllegalParameter:
@@ -70,6 +72,8 @@ std::optional<AlertDescription> alert_for(RecordFailure failure) noexcept {
     case RecordFailure::kUnexpectedMessage:
     case RecordFailure::kKeyUpdateFlood:
       return AlertDescription::kUnexpectedMessage;
+    case RecordFailure::kRenegotiation:
+      return AlertDescription::kNoRenegotiation;
     case RecordFailure::kDecodeError:
       return AlertDescription::kDecodeError;
     case RecordFailure::kIllegalParameter:

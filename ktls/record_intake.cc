@@ -27,7 +27,7 @@ std::size_t RecordIntake::take(std::span<std::byte> bytes, PlaintextSpans& plain
                                KeyUpdateBudget::Clock::time_point now) {
   std::span<std::byte> rest = bytes;
   while (end() == End::kOpen && rest.size() >= kRecordHeaderSize) {
-    const auto header = RecordOpener::check_header(rest.first<kRecordHeaderSize>());
+    const auto header = opener_.check_header(rest.first<kRecordHeaderSize>());
     if (!header) {
       judge_.refuse(header.error());
       break;

@@ -38,15 +38,16 @@ class PlaintextSpans {
   std::size_t size_ = 0;
 };
 
-/// The receiving half of a TLS 1.3 connection after its handshake, without IO: ciphertext in,
+/// The receiving half of a connection after its handshake, without IO: ciphertext in,
 /// application data and events out. Keys turn inside.
 class RecordIntake {
  public:
   using End = RecordJudge::End;
 
   /// `role` is ours. `contexts` must outlive this.
-  RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role) noexcept
-      : opener_(contexts, suite, std::move(rx)), judge_(role) {}
+  RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
+               RecordVersion version) noexcept
+      : opener_(contexts, suite, std::move(rx), version), judge_(role, version) {}
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
   /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
@@ -72,6 +73,7 @@ class RecordIntake {
   /// As of the bytes used up.
   DirectionState export_state() const { return opener_.export_state(); }
   CipherSuite suite() const noexcept { return opener_.suite(); }
+  RecordVersion version() const noexcept { return opener_.version(); }
 
  private:
   void take_record(const OpenedRecord& record, PlaintextSpans& plaintext,

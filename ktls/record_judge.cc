@@ -5,8 +5,12 @@
 namespace sallyport::ktls {
 namespace {
 
-/// user_canceled alerts taken before we stop believing that a close_notify will follow.
+/// Alerts that end nothing, taken before we stop believing that anything sensible will follow.
 constexpr std::uint8_t kMostWarnings = 4;
+
+/// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
+constexpr std::byte kHelloRequestType{0};
+constexpr std::byte kClientHelloType{1};
 
 }  // namespace
 
@@ -34,10 +38,18 @@ void RecordJudge::take(ContentType type, std::span<const std::byte> content,
 void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
   if (content.empty()) return refuse(RecordFailure::kUnexpectedMessage);
   if (content.size() != 2) return refuse(RecordFailure::kDecodeError);
+  const auto level = static_cast<AlertLevel>(content[0]);
   const auto description = static_cast<AlertDescription>(content[1]);
+  if (version_ == RecordVersion::kTls12 && level != AlertLevel::kWarning &&
+      level != AlertLevel::kFatal) {
+    return refuse(RecordFailure::kIllegalParameter);
+  }
+  // A warning lets the connection go on, whatever it warns of (RFC 5246 7.2.2).
+  const bool fatal =
+      version_ == RecordVersion::kTls12 ? level == AlertLevel::kFatal : is_fatal(description);
   if (description == AlertDescription::kCloseNotify) {
     end_ = End::kCloseNotify;
-  } else if (is_fatal(description)) {
+  } else if (fatal) {
     fail({.failure = RecordFailure::kAlertReceived, .alert = description});
   } else if (++warnings_ > kMostWarnings) {
     refuse(RecordFailure::kUnexpectedMessage);
@@ -46,6 +58,7 @@ void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
 
 void RecordJudge::take_handshake(std::span<const std::byte> content,
                                  KeyUpdateBudget::Clock::time_point now) {
+  if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
   const auto fed = messages_.feed(content);
   if (!fed) return fail(fed.error());
   while (true) {
@@ -59,6 +72,13 @@ void RecordJudge::take_handshake(std::span<const std::byte> content,
     ++key_updates_;
     if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
   }
+}
+
+/// TLS 1.2 has no messages after the handshake but those that begin another one.
+void RecordJudge::refuse_handshake(std::span<const std::byte> content) noexcept {
+  const std::byte wanted = messages_.role() == Role::kServer ? kClientHelloType : kHelloRequestType;
+  const bool renegotiates = !content.empty() && content.front() == wanted;
+  refuse(renegotiates ? RecordFailure::kRenegotiation : RecordFailure::kUnexpectedMessage);
 }
 
 bool RecordJudge::take_key_turn() noexcept {

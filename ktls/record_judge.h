@@ -7,6 +7,7 @@
 #include "ktls/post_handshake.h"
 #include "ktls/record.h"
 #include "ktls/record_error.h"
+#include "ktls/suite.h"
 
 namespace sallyport::ktls {
 
@@ -22,10 +23,11 @@ class RecordJudge {
   };
 
   /// `role` is ours.
-  explicit RecordJudge(Role role) noexcept : messages_(role) {}
+  RecordJudge(Role role, RecordVersion version) noexcept : messages_(role), version_(version) {}
 
-  /// Judges one record by its inner type and content, whole but for application data, which may
-  /// come in pieces of any size. Data may be delivered if end() is still kOpen afterwards.
+  /// Judges one record by its type, in TLS 1.3 the inner one, and content, whole but for
+  /// application data, which may come in pieces of any size. Data may be delivered if end() is
+  /// still kOpen afterwards.
   void take(ContentType type, std::span<const std::byte> content,
             KeyUpdateBudget::Clock::time_point now);
   /// The record could not be opened, or the direction cannot go on.
@@ -48,6 +50,7 @@ class RecordJudge {
  private:
   void take_alert(std::span<const std::byte> content) noexcept;
   void take_handshake(std::span<const std::byte> content, KeyUpdateBudget::Clock::time_point now);
+  void refuse_handshake(std::span<const std::byte> content) noexcept;
   void fail(RecordError error) noexcept;
 
   PostHandshakeParser messages_;
@@ -56,6 +59,7 @@ class RecordJudge {
   std::uint32_t key_updates_ = 0;
   RecordError error_;
   End end_ = End::kOpen;
+  RecordVersion version_;
   bool key_turn_ = false;
   bool update_requested_ = false;
   std::uint8_t warnings_ = 0;

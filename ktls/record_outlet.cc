@@ -16,7 +16,7 @@ void RecordOutlet::owe(ContentType type, std::span<const std::byte> message) {
   const iovec span{const_cast<std::byte*>(message.data()), message.size()};
   PlaintextCursor content{std::span(&span, 1)};
   const std::size_t before = owed_.size();
-  owed_.resize(before + sealed_size(message.size()));
+  owed_.resize(before + message.size() + record_overhead(sealer_.version(), sealer_.suite()));
   const auto sealed = sealer_.seal(type, content, std::span(owed_).subspan(before));
   if (sealed) return;
   owed_.resize(before);
@@ -107,6 +107,11 @@ Task<RecordOutlet::SendResult> RecordOutlet::send(Chunk data) {
   while (result && content.remaining() != 0) {
     if (state_ != State::kOpen) {
       result = std::unexpected(RecordError{.failure = RecordFailure::kPipe});
+      break;
+    }
+    if (key_is_spent()) {  // and TLS 1.2 has no other: RFC 9325 4.4
+      owe_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
+      result = std::unexpected(RecordError{.failure = RecordFailure::kSequenceExhausted});
       break;
     }
     const auto sealed = seal_next(content, block.bytes());

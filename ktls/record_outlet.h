@@ -16,7 +16,7 @@
 
 namespace sallyport::ktls {
 
-/// The sending half of a TLS 1.3 connection whose records are made in userspace. Whoever writes to
+/// The sending half of a connection whose records are made in userspace. Whoever writes to
 /// the socket holds the turn, so that records never interleave. What the receiving half owes the
 /// peer (KeyUpdate answers, alerts) is sealed at once, which fixes its place in the sequence:
 /// behind what is being written, before whatever is sealed next; and it never waits behind a sender
@@ -27,12 +27,12 @@ class RecordOutlet {
 
   /// All references must outlive this.
   RecordOutlet(iouring::Socket& socket, const RecordPools& pools, RecordCounters& counters,
-               CipherSuite suite, const DirectionState& tx) noexcept
+               CipherSuite suite, const DirectionState& tx, RecordVersion version) noexcept
       : socket_(socket),
         blocks_(pools.blocks),
         counters_(counters),
         turn_(socket.ring()),
-        sealer_(pools.contexts, suite, tx) {}
+        sealer_(pools.contexts, suite, tx, version) {}
   RecordOutlet(const RecordOutlet&) = delete;
   RecordOutlet& operator=(const RecordOutlet&) = delete;
 
@@ -42,8 +42,8 @@ class RecordOutlet {
   iouring::Task<SendResult> end(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.
-  /// Answers a KeyUpdate. However many asked: one answer that is not out yet answers all
-  /// (RFC 8446 4.6.3).
+  /// Answers a KeyUpdate, of which TLS 1.2 has none. However many asked: one answer that is not out
+  /// yet answers all (RFC 8446 4.6.3).
   void owe_key_update();
   /// The last record, unless there was one already.
   void owe_alert(AlertLevel level, AlertDescription description);
@@ -75,6 +75,9 @@ class RecordOutlet {
   void owe(ContentType type, std::span<const std::byte> message);
   [[gnu::noinline]] iouring::Task<SendResult> write_owed();
   void turn_key();
+  bool key_is_spent() const noexcept {
+    return sealer_.version() == RecordVersion::kTls12 && sealer_.key_update_due();
+  }
   std::unexpected<RecordError> torn(RecordError error) noexcept;
 
   iouring::Socket& socket_;

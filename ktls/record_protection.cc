@@ -14,8 +14,8 @@ namespace {
 
 using Direction = CipherContexts::Direction;
 
-/// Content up to this size is copied before it is sealed, so that content and inner type are one
-/// EVP call; above it the copy costs more than the second call.
+/// Content up to this size is copied before it is sealed, so that all its pieces and the inner type
+/// are one EVP call; above it the copy costs more than the calls.
 constexpr std::size_t kCopyBelow = 4096;
 
 unsigned char* raw(std::byte* bytes) {
@@ -29,13 +29,34 @@ std::unexpected<RecordError> refuse(RecordFailure failure) {
   return std::unexpected(RecordError{.failure = failure});
 }
 
-/// RFC 8446 5.3: the sequence number, big-endian and padded on the left, xored into the iv.
+/// RFC 8446 5.3, RFC 7905 2: the sequence number, big-endian and padded on the left, xored into the
+/// iv. AES-GCM in TLS 1.2: the sequence number behind the fixed iv (RFC 5288 3 leaves the choice).
+/// OpenSSL drew that part of its Finished's nonce at random: a chance of 2^-40 that one of 2^24
+/// records repeats it, where NIST SP 800-38D 8 tolerates 2^-32.
 std::array<std::byte, kIvSize> nonce_of(const RecordKey& key, std::uint64_t seq) {
   std::array<std::byte, kIvSize> nonce = key.iv;
   for (std::size_t i = 0; i < sizeof(seq); ++i) {
     nonce[kIvSize - 1 - i] ^= static_cast<std::byte>(seq >> (8 * i));
   }
   return nonce;
+}
+
+/// Sequence number, type, version, length of the content: RFC 5246 6.2.3.3.
+using Tls12AdditionalData = std::array<std::byte, sizeof(std::uint64_t) + kRecordHeaderSize>;
+
+/// What the AEAD covers beside the content: in TLS 1.3 the record's header (RFC 8446 5.2), in
+/// TLS 1.2 what is written to `room`.
+std::span<const std::byte> additional_data(RecordVersion version, std::uint64_t seq,
+                                           std::span<const std::byte, kRecordHeaderSize> header,
+                                           std::size_t content,
+                                           Tls12AdditionalData& room) noexcept {
+  if (version == RecordVersion::kTls13) return header;
+  for (std::size_t i = 0; i < sizeof seq; ++i)
+    room[i] = static_cast<std::byte>(seq >> (56 - 8 * i));
+  const ContentType type = RecordHeader::parse(header).type;
+  const auto with_length = RecordHeader{type, static_cast<std::uint16_t>(content)}.serialise();
+  std::ranges::copy(with_length, room.begin() + sizeof seq);
+  return room;
 }
 
 /// Sealing or opening, in place or not, and the context counts the bytes.
@@ -89,14 +110,15 @@ std::span<const std::byte> PlaintextCursor::take(std::size_t limit) noexcept {
   return run;
 }
 
-RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite,
-                           DirectionState state) noexcept
+RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+                           RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
       limit_(record_limit(suite)),
-      key_(derive_key(suite, state.secret)),
+      key_(derive_key(suite, state.secret, version)),
       secret_(std::move(state.secret)),
-      suite_(suite) {}
+      suite_(suite),
+      version_(version) {}
 
 RecordSealer::~RecordSealer() {
   contexts_.release(claim_);
@@ -105,16 +127,17 @@ RecordSealer::~RecordSealer() {
 std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
                                                            PlaintextCursor& content,
                                                            std::span<std::byte> out) noexcept {
-  const std::size_t least = kRecordOverhead + (content.remaining() != 0 ? 1 : 0);
+  const std::size_t overhead = record_overhead(version_, suite_);
+  const std::size_t least = overhead + (content.remaining() != 0 ? 1 : 0);
   if (out.size() < least) die("no room to seal", out.size(), least);
   std::size_t written = 0;
   do {
-    const std::size_t room = out.size() - written - kRecordOverhead;
+    const std::size_t room = out.size() - written - overhead;
     const std::size_t size = std::min({content.remaining(), kMaxPlaintextSize, room});
     const auto sealed = seal_one(type, content, size, out.data() + written);
     if (!sealed) return std::unexpected(sealed.error());
-    written += size + kRecordOverhead;
-  } while (content.remaining() != 0 && out.size() - written > kRecordOverhead);
+    written += size + overhead;
+  } while (content.remaining() != 0 && out.size() - written > overhead);
   return written;
 }
 
@@ -123,16 +146,23 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
   if (seq_ == std::numeric_limits<std::uint64_t>::max()) {
     return refuse(RecordFailure::kSequenceExhausted);
   }
+  const bool hides_type = version_ == RecordVersion::kTls13;
+  const std::size_t inner_size = size + (hides_type ? 1 : 0);
+  const std::size_t explicit_size = explicit_nonce_size(version_, suite_);
   const auto header =
-      RecordHeader{ContentType::kApplicationData, static_cast<std::uint16_t>(size + 1 + kTagSize)}
+      RecordHeader{hides_type ? ContentType::kApplicationData : type,
+                   static_cast<std::uint16_t>(explicit_size + inner_size + kTagSize)}
           .serialise();
   std::ranges::copy(header, out);
-  std::byte* const body = out + kRecordHeaderSize;
-  std::byte* const tag = body + size + 1;
+  std::byte* const body = out + kRecordHeaderSize + explicit_size;
+  std::byte* const tag = body + inner_size;
 
   const auto nonce = nonce_of(key_, seq_);
+  std::ranges::copy(std::span(nonce).last(explicit_size), out + kRecordHeaderSize);
   EVP_CIPHER_CTX* const context = contexts_.start(claim_, suite_, Direction::kSeal, key_, nonce);
-  bool done = context != nullptr && update(context, nullptr, out, kRecordHeaderSize);
+  Tls12AdditionalData room;
+  const auto additional = additional_data(version_, seq_, header, size, room);
+  bool done = context != nullptr && update(context, nullptr, additional.data(), additional.size());
 
   const auto inner_type = static_cast<std::byte>(type);
   if (size <= kCopyBelow) {
@@ -141,15 +171,15 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
       std::memcpy(body + copied, run.data(), run.size());
       copied += run.size();
     }
-    body[size] = inner_type;
-    done = done && update(context, body, body, size + 1);
+    if (hides_type) body[size] = inner_type;
+    done = done && (inner_size == 0 || update(context, body, body, inner_size));
   } else {
     for (std::size_t sealed = 0; sealed < size;) {
       const auto run = content.take(size - sealed);
       done = done && update(context, body + sealed, run.data(), run.size());
       sealed += run.size();
     }
-    done = done && update(context, body + size, &inner_type, 1);
+    done = done && (!hides_type || update(context, body + size, &inner_type, 1));
   }
   done = done && finish(context) &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagSize, tag) == 1;
@@ -159,34 +189,72 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
 }
 
 void RecordSealer::next_generation() noexcept {
+  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, limit_);
   contexts_.release(claim_);
   secret_ = next_secret(suite_, secret_);
   key_ = derive_key(suite_, secret_);
   seq_ = 0;
 }
 
-RecordOpener::RecordOpener(CipherContexts& contexts, CipherSuite suite,
-                           DirectionState state) noexcept
+RecordOpener::RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+                           RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      key_(derive_key(suite, state.secret)),
+      key_(derive_key(suite, state.secret, version)),
       secret_(std::move(state.secret)),
-      suite_(suite) {}
+      suite_(suite),
+      version_(version) {}
 
 RecordOpener::~RecordOpener() {
   contexts_.release(claim_);
 }
 
 std::expected<RecordHeader, RecordError> RecordOpener::check_header(
-    std::span<const std::byte, kRecordHeaderSize> bytes) noexcept {
+    std::span<const std::byte, kRecordHeaderSize> bytes) const noexcept {
   const RecordHeader header = RecordHeader::parse(bytes);
-  if (header.type != ContentType::kApplicationData) {
-    return refuse(RecordFailure::kUnexpectedMessage);
+  std::size_t least = kTagSize;
+  std::size_t most = kMaxCiphertextSize;
+  bool known_type = header.type == ContentType::kApplicationData;
+  bool known_version = true;
+  if (version_ == RecordVersion::kTls12) {
+    least += explicit_nonce_size(version_, suite_);
+    most = least + kMaxPlaintextSize;
+    known_type = header.type >= ContentType::kChangeCipherSpec &&
+                 header.type <= ContentType::kApplicationData;
+    known_version = bytes[1] == std::byte{3} && bytes[2] == std::byte{3};
   }
-  if (header.length > kMaxCiphertextSize) return refuse(RecordFailure::kRecordOverflow);
-  // Too short for a tag: nothing that could authenticate.
-  if (header.length < kTagSize) return refuse(RecordFailure::kBadRecordMac);
+  if (!known_type) return refuse(RecordFailure::kUnexpectedMessage);
+  if (header.length > most) return refuse(RecordFailure::kRecordOverflow);
+  // Too short for nonce and tag, or of another version: nothing that could authenticate.
+  if (header.length < least || !known_version) return refuse(RecordFailure::kBadRecordMac);
   return header;
+}
+
+/// Decrypts `inner`, which lies in `record` before its tag.
+std::expected<void, RecordError> RecordOpener::decrypt(std::span<std::byte> record,
+                                                       std::span<std::byte> inner) noexcept {
+  std::byte* const tag = inner.data() + inner.size();
+  auto nonce = nonce_of(key_, seq_);
+  const std::size_t explicit_size = explicit_nonce_size(version_, suite_);
+  std::ranges::copy(record.subspan(kRecordHeaderSize, explicit_size),
+                    std::span(nonce).last(explicit_size).begin());
+  EVP_CIPHER_CTX* const context = contexts_.start(claim_, suite_, Direction::kOpen, key_, nonce);
+  Tls12AdditionalData room;
+  const auto additional =
+      additional_data(version_, seq_, record.first<kRecordHeaderSize>(), inner.size(), room);
+  if (context == nullptr ||
+      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagSize, tag) != 1 ||
+      !update(context, nullptr, additional.data(), additional.size())) {
+    return refuse(RecordFailure::kInternal);
+  }
+  const bool opened =
+      (inner.empty() || update(context, inner.data(), inner.data(), inner.size())) &&
+      finish(context);
+  if (!opened) {
+    ERR_clear_error();  // a handshake on this thread must not find our leavings
+    return refuse(RecordFailure::kBadRecordMac);
+  }
+  return {};
 }
 
 std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte> record) noexcept {
@@ -200,23 +268,13 @@ std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte>
     return refuse(RecordFailure::kSequenceExhausted);
   }
 
-  const std::span inner = record.subspan(kRecordHeaderSize, header->length - kTagSize);
-  std::byte* const tag = inner.data() + inner.size();
-  const auto nonce = nonce_of(key_, seq_);
-  EVP_CIPHER_CTX* const context = contexts_.start(claim_, suite_, Direction::kOpen, key_, nonce);
-  if (context == nullptr ||
-      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagSize, tag) != 1 ||
-      !update(context, nullptr, record.data(), kRecordHeaderSize)) {
-    return refuse(RecordFailure::kInternal);
-  }
-  const bool opened =
-      (inner.empty() || update(context, inner.data(), inner.data(), inner.size())) &&
-      finish(context);
-  if (!opened) {
-    ERR_clear_error();  // a handshake on this thread must not find our leavings
-    return refuse(RecordFailure::kBadRecordMac);
-  }
+  const std::size_t explicit_size = explicit_nonce_size(version_, suite_);
+  const std::span inner =
+      record.subspan(kRecordHeaderSize + explicit_size, header->length - explicit_size - kTagSize);
+  const auto decrypted = decrypt(record, inner);
+  if (!decrypted) return std::unexpected(decrypted.error());
   ++seq_;
+  if (version_ == RecordVersion::kTls12) return OpenedRecord{header->type, inner};
   if (inner.size() > kMaxPlaintextSize + 1) return refuse(RecordFailure::kRecordOverflow);
 
   const std::size_t kept = without_padding(inner);
@@ -225,6 +283,7 @@ std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte>
 }
 
 void RecordOpener::next_generation() noexcept {
+  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, 0);
   contexts_.release(claim_);
   secret_ = next_secret(suite_, secret_);
   key_ = derive_key(suite_, secret_);

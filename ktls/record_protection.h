@@ -30,14 +30,15 @@ class PlaintextCursor {
   std::size_t remaining_ = 0;
 };
 
-/// Seals the records of one direction (RFC 8446 5.2). Sans-IO. Deliberately another type than
-/// RecordOpener: a transmit key never opens.
+/// Seals the records of one direction (RFC 8446 5.2; RFC 5246 6.2.3.3). Sans-IO. Deliberately
+/// another type than RecordOpener: a transmit key never opens.
 ///
 /// Holds the traffic secret and the derived key and iv (deriving costs microseconds), no EVP
 /// context. `contexts` must outlive it. Neither copies nor moves: it owns key material and a claim.
 class RecordSealer {
  public:
-  RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state) noexcept;
+  RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+               RecordVersion version = RecordVersion::kTls13) noexcept;
   ~RecordSealer();
   RecordSealer(const RecordSealer&) = delete;
   RecordSealer& operator=(const RecordSealer&) = delete;
@@ -50,14 +51,17 @@ class RecordSealer {
   std::expected<std::size_t, RecordError> seal(ContentType type, PlaintextCursor& content,
                                                std::span<std::byte> out) noexcept;
 
-  /// True once RFC 8446 5.5 wants a KeyUpdate sent before further data.
+  /// True once RFC 8446 5.5 wants a KeyUpdate sent before further data. TLS 1.2 has no KeyUpdate:
+  /// there the connection must end (RFC 9325 4.4).
   bool key_update_due() const noexcept { return seq_ >= limit_; }
   /// Lowers (for tests: to a reachable number) when key_update_due() turns true.
   void set_record_limit(std::uint64_t records) noexcept { limit_ = records; }
 
-  /// Turns to the next generation of keys: call right after the KeyUpdate was sealed.
+  /// Turns to the next generation of keys: call right after the KeyUpdate was sealed. Aborts in
+  /// TLS 1.2.
   void next_generation() noexcept;
 
+  RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
   /// A copy of the secret and the next sequence number.
@@ -74,18 +78,20 @@ class RecordSealer {
   RecordKey key_;
   TrafficSecret secret_;
   CipherSuite suite_;
+  RecordVersion version_;
 };
 
 /// One opened record.
 struct OpenedRecord {
-  ContentType type = ContentType::kInvalid;  ///< the inner type
+  ContentType type = ContentType::kInvalid;  ///< in TLS 1.3 the inner type
   std::span<std::byte> content;              ///< without padding and type; may be empty
 };
 
 /// Opens the records of one direction. Sans-IO; otherwise as RecordSealer.
 class RecordOpener {
  public:
-  RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state) noexcept;
+  RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+               RecordVersion version = RecordVersion::kTls13) noexcept;
   ~RecordOpener();
   RecordOpener(const RecordOpener&) = delete;
   RecordOpener& operator=(const RecordOpener&) = delete;
@@ -93,30 +99,38 @@ class RecordOpener {
   /// Opens one whole record (header to tag) in place; the content lies inside `record`.
   /// Padding is stripped in time that depends only on the record's length.
   /// Errors, after which the direction is dead and the bytes of `record` are garbage:
-  /// kUnexpectedMessage (outer type other than application_data; nothing but padding inside),
-  /// kRecordOverflow (ciphertext over 2^14 + 256 or inner plaintext over 2^14 + 1 bytes),
+  /// kUnexpectedMessage (outer type other than application_data, nothing but padding inside; in
+  /// TLS 1.2 no type of RFC 5246 6.2.1),
+  /// kRecordOverflow (ciphertext over 2^14 + 256 or inner plaintext over 2^14 + 1 bytes; in TLS 1.2
+  /// ciphertext that cannot be that of 2^14 bytes, long before the limit of RFC 5246 6.2.3),
   /// kBadRecordMac, kSequenceExhausted, kInternal.
   std::expected<OpenedRecord, RecordError> open(std::span<std::byte> record) noexcept;
 
   /// Checks what the header alone tells, before the rest of the record has arrived:
   /// kUnexpectedMessage and kRecordOverflow come from here.
-  static std::expected<RecordHeader, RecordError> check_header(
-      std::span<const std::byte, kRecordHeaderSize> bytes) noexcept;
+  std::expected<RecordHeader, RecordError> check_header(
+      std::span<const std::byte, kRecordHeaderSize> bytes) const noexcept;
 
-  /// Turns to the next generation of keys: call right after a KeyUpdate was opened.
+  /// Turns to the next generation of keys: call right after a KeyUpdate was opened. Aborts in
+  /// TLS 1.2.
   void next_generation() noexcept;
 
+  RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
   DirectionState export_state() const { return {secret_, seq_}; }
 
  private:
+  std::expected<void, RecordError> decrypt(std::span<std::byte> record,
+                                           std::span<std::byte> inner) noexcept;
+
   CipherContexts& contexts_;
   std::uint64_t seq_;
   CipherContexts::Claim claim_;
   RecordKey key_;
   TrafficSecret secret_;
   CipherSuite suite_;
+  RecordVersion version_;
 };
 
 }  // namespace sallyport::ktls

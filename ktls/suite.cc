@@ -25,6 +25,9 @@ std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexc
   for (const auto& [candidate, text] : kNames) {
     if (static_cast<std::uint16_t>(candidate) == code_point) return candidate;
   }
+  for (const Tls12Suite& candidate : kTls12Suites) {
+    if (candidate.code_point == code_point) return candidate.records;
+  }
   return std::nullopt;
 }
 

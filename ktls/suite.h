@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -7,7 +8,11 @@
 
 namespace sallyport::ktls {
 
-/// The TLS 1.3 cipher suites that we speak, by their code points (RFC 8446 B.4).
+/// Which version of TLS; its record layer and its way from secret to key.
+enum class RecordVersion : std::uint8_t { kTls12, kTls13 };
+
+/// The TLS 1.3 cipher suites that we speak, by their code points (RFC 8446 B.4). A record layer
+/// needs of a TLS 1.2 suite the AEAD and the hash alone, so there one of these stands for it.
 enum class CipherSuite : std::uint16_t {
   kAes128GcmSha256 = 0x1301,
   kAes256GcmSha384 = 0x1302,
@@ -18,6 +23,21 @@ inline constexpr std::size_t kMaxKeySize = 32;   ///< bytes; AES-256 and ChaCha2
 inline constexpr std::size_t kMaxHashSize = 48;  ///< bytes; SHA-384, so of any traffic secret
 inline constexpr std::size_t kIvSize = 12;       ///< bytes; the per-record nonce, RFC 8446 5.3
 inline constexpr std::size_t kTagSize = 16;      ///< bytes; the AEAD tag of all three suites
+
+/// A TLS 1.2 cipher suite that we speak: ECDHE, certificates, an AEAD (RFC 5289, RFC 7905).
+struct Tls12Suite {
+  std::uint16_t code_point;
+  CipherSuite records;    ///< its AEAD, and the hash of its PRF
+  std::string_view name;  ///< OpenSSL's; what HAProxy, nginx and Envoy log
+};
+inline constexpr std::array<Tls12Suite, 6> kTls12Suites{{
+    {0xc02b, CipherSuite::kAes128GcmSha256, "ECDHE-ECDSA-AES128-GCM-SHA256"},
+    {0xc02f, CipherSuite::kAes128GcmSha256, "ECDHE-RSA-AES128-GCM-SHA256"},
+    {0xc02c, CipherSuite::kAes256GcmSha384, "ECDHE-ECDSA-AES256-GCM-SHA384"},
+    {0xc030, CipherSuite::kAes256GcmSha384, "ECDHE-RSA-AES256-GCM-SHA384"},
+    {0xcca9, CipherSuite::kChaCha20Poly1305Sha256, "ECDHE-ECDSA-CHACHA20-POLY1305"},
+    {0xcca8, CipherSuite::kChaCha20Poly1305Sha256, "ECDHE-RSA-CHACHA20-POLY1305"},
+}};
 
 /// Bytes of the AEAD key.
 constexpr std::size_t key_size(CipherSuite suite) noexcept {
@@ -38,10 +58,22 @@ constexpr std::uint64_t record_limit(CipherSuite suite) noexcept {
                                                        : std::uint64_t{1} << 24;
 }
 
+/// Bytes of the iv that TLS 1.2 derives with the key. For AES-GCM the first part of each nonce, the
+/// rest of which travels with the record (RFC 5288 3); for ChaCha20-Poly1305 all of it (RFC 7905
+/// 2).
+constexpr std::size_t fixed_iv_size(CipherSuite suite) noexcept {
+  return suite == CipherSuite::kChaCha20Poly1305Sha256 ? kIvSize : 4;
+}
+
+/// "TLSv1.2", "TLSv1.3"; static storage.
+constexpr std::string_view name(RecordVersion version) noexcept {
+  return version == RecordVersion::kTls12 ? "TLSv1.2" : "TLSv1.3";
+}
+
 /// The IANA name, `TLS_AES_128_GCM_SHA256`.
 std::string_view name(CipherSuite suite) noexcept;
 
-/// The suite of a code point, or nothing if it is not one of ours.
+/// The suite of a code point of either version, or nothing if it is not one of ours.
 std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept;
 
 /// The suite of an IANA name, or nothing if it is not one of ours.

@@ -122,8 +122,18 @@ void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::str
   OPENSSL_cleanse(block.data(), block.size());
 }
 
-RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret) noexcept {
+RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
+                     RecordVersion version) noexcept {
   RecordKey result;
+  if (version == RecordVersion::kTls12) {
+    const std::span<const std::byte> bytes = secret.bytes();
+    if (bytes.size() != key_size(suite) + fixed_iv_size(suite)) {
+      die("no part of a key block", bytes.size());
+    }
+    std::ranges::copy(bytes.first(key_size(suite)), result.key.begin());
+    std::ranges::copy(bytes.subspan(key_size(suite)), result.iv.begin());
+    return result;
+  }
   expand_label(suite, secret.bytes(), "key", {}, std::span(result.key).first(key_size(suite)));
   expand_label(suite, secret.bytes(), "iv", {}, result.iv);
   return result;

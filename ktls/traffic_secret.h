@@ -10,9 +10,10 @@
 
 namespace sallyport::ktls {
 
-/// An application traffic secret (RFC 8446 7.1) of one direction: at most 48 bytes, held in place,
-/// cleansed when it dies. Copies are explicit in the code that makes them (an export); a moved-from
-/// secret is empty.
+/// The secret that the record keys of one direction are made of: at most 48 bytes, held in place,
+/// cleansed when it dies. In TLS 1.3 the application traffic secret (RFC 8446 7.1), in TLS 1.2 the
+/// direction's part of the key block, key and then iv (RFC 5246 6.3). Copies are explicit in the
+/// code that makes them (an export); a moved-from secret is empty.
 class TrafficSecret {
  public:
   TrafficSecret() noexcept = default;
@@ -32,10 +33,13 @@ class TrafficSecret {
   std::uint8_t size_ = 0;
 };
 
-/// What one direction seals or opens records with: RFC 8446 7.3. Cleansed when it dies.
+/// What one direction seals or opens records with: RFC 8446 7.3, RFC 5246 6.3. Cleansed when it
+/// dies.
 struct RecordKey {
   std::array<std::byte, kMaxKeySize> key{};  ///< the first key_size(suite) bytes count
-  std::array<std::byte, kIvSize> iv{};       ///< xored with the sequence number into the nonce
+  /// Xored with the sequence number into the nonce. So it is with AES-GCM in TLS 1.2 as well: there
+  /// zeros stand behind the fixed_iv_size() bytes, and the sequence number is the explicit part.
+  std::array<std::byte, kIvSize> iv{};
 
   RecordKey() noexcept = default;
   RecordKey(const RecordKey&) noexcept = default;
@@ -49,10 +53,12 @@ struct RecordKey {
 void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
                   std::span<const std::byte> context, std::span<std::byte> out) noexcept;
 
-/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 2 to 4 µs.
-RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret) noexcept;
+/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 2 to 4 µs; in TLS 1.2 nothing,
+/// where a secret of another size than the suite's aborts.
+RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
+                     RecordVersion version = RecordVersion::kTls13) noexcept;
 
-/// The secret of the next generation, after a KeyUpdate (RFC 8446 7.2).
+/// The secret of the next generation, after a KeyUpdate (RFC 8446 7.2). TLS 1.2 has none.
 TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept;
 
 /// One direction as a value: what a hand-off to the kernel, or to another process, needs.
@@ -67,6 +73,7 @@ struct SessionState {
   CipherSuite suite = CipherSuite::kAes128GcmSha256;
   DirectionState rx;
   DirectionState tx;
+  RecordVersion version = RecordVersion::kTls13;
 };
 
 }  // namespace sallyport::ktls

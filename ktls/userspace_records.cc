@@ -21,9 +21,12 @@ constexpr std::size_t kTableEntries = 32;
 constexpr std::size_t kTableSize = kTableEntries * sizeof(iovec);
 /// Behind it four full records as every stack sends them: a bulk flow that fills this ends at the
 /// end of a record, so that nothing is carried over into the next block.
-constexpr std::size_t kReadSize = 4 * (kMaxPlaintextSize + kRecordOverhead);
-static_assert(kReadSize >= kMaxRecordSize);
-static_assert(kTableSize + kReadSize <= iouring::BlockPool::kDefaultBytes);
+constexpr std::size_t read_size(std::size_t overhead) noexcept {
+  return 4 * (kMaxPlaintextSize + overhead);
+}
+constexpr std::size_t kMostLeftover = read_size(0);
+static_assert(kMostLeftover >= kMaxRecordSize);
+static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
 
 class UserspaceRecords final : public RecordLayer {
  public:
@@ -80,10 +83,10 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
                                    std::span<const std::byte> leftover)
     : RecordLayer(std::move(socket)),
       pools_(pools),
-      intake_(pools.contexts, state.suite, state.rx, role),
-      outlet_(socket_, pools_, counters_, state.suite, state.tx) {
-  iouring::invariant(leftover.size() <= kReadSize, "leftover of a handshake fits into a block",
-                     static_cast<long long>(leftover.size()), kReadSize);
+      intake_(pools.contexts, state.suite, state.rx, role, state.version),
+      outlet_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
+  iouring::invariant(leftover.size() <= kMostLeftover, "leftover of a handshake fits into a block",
+                     static_cast<long long>(leftover.size()), kMostLeftover);
   if (leftover.empty()) return;
   keep(leftover);
   unread_ = true;
@@ -176,7 +179,8 @@ Task<Received> UserspaceRecords::fill_block() {
     begin_ = end_ = kTableSize;
   }
   const std::size_t held = end_ - begin_;
-  Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, kReadSize - held));
+  const std::size_t most = read_size(record_overhead(intake_.version(), intake_.suite()));
+  Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, most - held));
   if (size && *size != 0) {
     end_ += static_cast<std::uint32_t>(*size);
     co_return open_block();
@@ -253,7 +257,8 @@ Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
 }
 
 std::optional<SessionState> UserspaceRecords::export_state() const {
-  return SessionState{intake_.suite(), intake_.export_state(), outlet_.export_state()};
+  return SessionState{intake_.suite(), intake_.export_state(), outlet_.export_state(),
+                      intake_.version()};
 }
 
 std::span<const std::byte> UserspaceRecords::unopened() const noexcept {

@@ -9,9 +9,10 @@
 
 namespace sallyport::ktls {
 
-/// TLS 1.3 records sealed and opened here, with EVP, in the shard's buffers.
+/// TLS records sealed and opened here, with EVP, in the shard's buffers.
 ///
-/// `state`: secrets and sequence numbers as of the end of the handshake, tickets counted.
+/// `state`: secrets and sequence numbers as of the end of the handshake, tickets counted. In
+/// TLS 1.2 sending ends with kSequenceExhausted and a fatal alert once its key is spent.
 /// `leftover`: ciphertext that was read behind the peer's Finished, from the first byte of a record
 /// on, perhaps cut in mid-record, at most 64 KiB (more aborts: bound what a handshake reads);
 /// copied, and consumed before the socket is read, exactly once.

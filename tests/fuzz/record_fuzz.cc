@@ -131,7 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Peer peer(contexts, suite, state);
   run(peer, program);
 
-  RecordIntake intake(contexts, suite, state, role);
+  RecordIntake intake(contexts, suite, state, role, RecordVersion::kTls13);
   Bytes held;
   Bytes delivered;
   const auto now = KeyUpdateBudget::Clock::time_point(std::chrono::hours(1));

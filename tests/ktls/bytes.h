@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -55,16 +56,42 @@ inline iovec span_of(std::span<const std::byte> bytes) {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};
 }
 
-inline TrafficSecret secret_of(CipherSuite suite, std::uint64_t seed) {
-  return TrafficSecret(random_bytes(hash_size(suite), seed));
+inline TrafficSecret secret_of(CipherSuite suite, std::uint64_t seed,
+                               RecordVersion version = RecordVersion::kTls13) {
+  const std::size_t size =
+      version == RecordVersion::kTls13 ? hash_size(suite) : key_size(suite) + fixed_iv_size(suite);
+  return TrafficSecret(random_bytes(size, seed));
 }
 
 /// A session and the peer's mirror image of it.
-inline SessionState session_of(CipherSuite suite, std::uint64_t seed = 7) {
-  return {suite, {secret_of(suite, seed), 0}, {secret_of(suite, seed + 1), 0}};
+inline SessionState session_of(CipherSuite suite, std::uint64_t seed = 7,
+                               RecordVersion version = RecordVersion::kTls13) {
+  return {suite,
+          {secret_of(suite, seed, version), 0},
+          {secret_of(suite, seed + 1, version), 0},
+          version};
 }
 inline SessionState mirrored(const SessionState& state) {
-  return {state.suite, state.tx, state.rx};
+  return {state.suite, state.tx, state.rx, state.version};
+}
+
+/// Every way to protect records.
+struct Protection {
+  RecordVersion version;
+  CipherSuite suite;
+};
+inline constexpr Protection kProtections[] = {
+    {RecordVersion::kTls13, CipherSuite::kAes128GcmSha256},
+    {RecordVersion::kTls13, CipherSuite::kAes256GcmSha384},
+    {RecordVersion::kTls13, CipherSuite::kChaCha20Poly1305Sha256},
+    {RecordVersion::kTls12, CipherSuite::kAes128GcmSha256},
+    {RecordVersion::kTls12, CipherSuite::kAes256GcmSha384},
+    {RecordVersion::kTls12, CipherSuite::kChaCha20Poly1305Sha256},
+};
+/// For the names of tests: the version, and the suite that stands for the AEAD.
+inline std::string to_string(const Protection& protection) {
+  return (protection.version == RecordVersion::kTls13 ? "Tls13_" : "Tls12_") +
+         std::string(name(protection.suite)).substr(4);
 }
 
 inline void append(Bytes& to, std::span<const std::byte> more) {

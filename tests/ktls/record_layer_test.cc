@@ -26,7 +26,7 @@ using testing::Story;
 struct Model {
   RecordModel left;
   RecordModel right;
-  CipherSuite suite;
+  testing::Protection protection;
 };
 
 struct LayerPair {
@@ -37,7 +37,7 @@ struct LayerPair {
 class RecordContract : public ::testing::TestWithParam<Model> {
  protected:
   void SetUp() override {
-    const auto [left, right, suite] = GetParam();
+    const auto& [left, right, protection] = GetParam();
     if (left != RecordModel::kKernel && right != RecordModel::kKernel) return;
     SALLYPORT_NEEDS_KTLS();
   }
@@ -50,7 +50,8 @@ class RecordContract : public ::testing::TestWithParam<Model> {
       return {plain_records(std::move(sockets.left), shard_.pools()),
               plain_records(std::move(sockets.right), shard_.pools())};
     }
-    const SessionState state = testing::session_of(GetParam().suite);
+    const auto [version, suite] = GetParam().protection;
+    const SessionState state = testing::session_of(suite, 7, version);
     LayerPair layers{userspace_records(std::move(sockets.left), state, shard_.pools()),
                      userspace_records(std::move(sockets.right), testing::mirrored(state),
                                        shard_.pools(), {}, Role::kClient)};
@@ -390,24 +391,25 @@ TEST_P(RecordContract, ReportsWhatTheSocketSaysToASend) {
 #endif
 
 std::vector<Model> every_model() {
-  std::vector<Model> models{
-      {RecordModel::kPlain, RecordModel::kPlain, CipherSuite::kAes128GcmSha256}};
+  std::vector<Model> models{{RecordModel::kPlain, RecordModel::kPlain, testing::kProtections[0]}};
   constexpr auto kUserspace = RecordModel::kUserspace;
   constexpr auto kKernel = RecordModel::kKernel;
   for (const auto& [left, right] :
        {std::pair{kUserspace, kUserspace}, std::pair{kKernel, kKernel},
         std::pair{kKernel, kUserspace}, std::pair{kUserspace, kKernel}}) {
-    for (const CipherSuite suite : testing::kSuites) models.push_back({left, right, suite});
+    for (const auto& protection : testing::kProtections) {
+      models.push_back({left, right, protection});
+    }
   }
   return models;
 }
 
 std::string name_of(const ::testing::TestParamInfo<Model>& info) {
-  const auto [left, right, suite] = info.param;
+  const auto& [left, right, protection] = info.param;
   std::string text(to_string(left));
   if (left == RecordModel::kPlain) return text;
   if (left != right) text += "_facing_" + std::string(to_string(right));
-  return text + "_" + std::string(name(suite));
+  return text + "_" + testing::to_string(protection);
 }
 
 INSTANTIATE_TEST_SUITE_P(EachModel, RecordContract, ::testing::ValuesIn(every_model()), name_of);

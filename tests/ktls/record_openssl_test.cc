@@ -1,5 +1,5 @@
-// The userspace model facing OpenSSL's own record layer: handshake in memory, then our half of the
-// connection goes on from the traffic secrets alone.
+// Our record layers facing OpenSSL's own: handshake in memory, then our half of the connection goes
+// on from the secrets alone.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "iouring/both.h"
+#include "ktls/key_block.h"
 #include "ktls/openssl.h"
 #include "ktls/userspace_records.h"
 #include "tests/ktls/layer_fixture.h"
@@ -31,8 +32,9 @@ using testing::Shard;
 using testing::Story;
 
 struct Case {
-  CipherSuite suite;
-  Role role;  ///< ours
+  testing::Protection protection;
+  Role role;          ///< ours
+  RecordModel model;  ///< ours
 };
 
 /// Secrets by their key log label.
@@ -46,15 +48,51 @@ void log_key(const SSL*, const char* line) {
   (*g_secrets)[text.substr(0, first)] = testing::from_hex(text.substr(second + 1));
 }
 
-SslCtxPtr make_context(Role role, CipherSuite suite, const test::TestCertificate& certificate) {
+SslCtxPtr make_context(Role role, const testing::Protection& protection,
+                       const test::TestCertificate& certificate) {
   SslCtxPtr context(SSL_CTX_new(role == Role::kServer ? TLS_server_method() : TLS_client_method()));
-  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
-  SSL_CTX_set_ciphersuites(context.get(), std::string(name(suite)).c_str());
+  const bool tls12 = protection.version == RecordVersion::kTls12;
+  SSL_CTX_set_min_proto_version(context.get(), tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+  SSL_CTX_set_max_proto_version(context.get(), tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+  SSL_CTX_set_ciphersuites(context.get(), std::string(name(protection.suite)).c_str());
+  for (const Tls12Suite& suite : kTls12Suites) {
+    if (suite.records == protection.suite && suite.name.starts_with("ECDHE-ECDSA")) {
+      SSL_CTX_set_cipher_list(context.get(), std::string(suite.name).c_str());
+    }
+  }
   if (role == Role::kServer) {
     SSL_CTX_use_certificate(context.get(), certificate.x509.get());
     SSL_CTX_use_PrivateKey(context.get(), certificate.key.get());
   }
   return context;
+}
+
+/// What our half goes on from: in TLS 1.3 the secrets of the key log, in TLS 1.2 those of `ours`,
+/// whose Finished is behind both ends.
+SessionState state_of(SSL* ours, const Case& chosen, Secrets& secrets) {
+  const auto [version, suite] = chosen.protection;
+  const bool serving = chosen.role == Role::kServer;
+  TrafficSecret client(secrets["CLIENT_TRAFFIC_SECRET_0"]);
+  TrafficSecret server(secrets["SERVER_TRAFFIC_SECRET_0"]);
+  std::uint64_t next = 0;
+  if (version == RecordVersion::kTls12) {
+    const auto take = [](Bytes bytes, auto get) {
+      bytes.resize(get(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size()));
+      return bytes;
+    };
+    const SSL_SESSION* session = SSL_get_session(ours);
+    auto block = key_block(
+        suite,
+        take(Bytes(48),
+             [&](auto* out, auto n) { return SSL_SESSION_get_master_key(session, out, n); }),
+        take(Bytes(32), [&](auto* out, auto n) { return SSL_get_client_random(ours, out, n); }),
+        take(Bytes(32), [&](auto* out, auto n) { return SSL_get_server_random(ours, out, n); }));
+    EXPECT_TRUE(block);
+    client = block->client;
+    server = block->server;
+    next = 1;
+  }
+  return {suite, {serving ? client : server, next}, {serving ? server : client, next}, version};
 }
 
 /// Moves what `from` wants to send into `to`; false when there was nothing.
@@ -179,13 +217,22 @@ class OpensslPeer {
 
 class FacingOpenssl : public ::testing::TestWithParam<Case> {
  protected:
+  void SetUp() override {
+    if (in_kernel()) SALLYPORT_NEEDS_KTLS();
+  }
+  bool in_kernel() const { return GetParam().model == RecordModel::kKernel; }
+  bool tls12() const { return GetParam().protection.version == RecordVersion::kTls12; }
+  bool can_turn_keys() const {
+    return !tls12() && (!in_kernel() || testing::kernel_tls().can_rekey());
+  }
+
   void connect() {
     const Case chosen = GetParam();
     const Role theirs = chosen.role == Role::kServer ? Role::kClient : Role::kServer;
     static const test::TestAuthority authority;
     static const test::TestCertificate certificate = authority.issue({});
-    const SslCtxPtr our_context = make_context(chosen.role, chosen.suite, certificate);
-    const SslCtxPtr their_context = make_context(theirs, chosen.suite, certificate);
+    const SslCtxPtr our_context = make_context(chosen.role, chosen.protection, certificate);
+    const SslCtxPtr their_context = make_context(theirs, chosen.protection, certificate);
     // As a server we send no ticket here, so that our sequence number starts at 0.
     if (chosen.role == Role::kServer) SSL_CTX_set_num_tickets(our_context.get(), 0);
     Secrets secrets;
@@ -211,19 +258,16 @@ class FacingOpenssl : public ::testing::TestWithParam<Case> {
     Bytes leftover(20'000);
     const int size = BIO_read(SSL_get_wbio(peer.get()), leftover.data(), 20'000);
     leftover.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-    EXPECT_EQ(leftover.empty(), chosen.role == Role::kServer);
+    EXPECT_EQ(leftover.empty(), chosen.role == Role::kServer || tls12());
 
-    const TrafficSecret client(secrets["CLIENT_TRAFFIC_SECRET_0"]);
-    const TrafficSecret server(secrets["SERVER_TRAFFIC_SECRET_0"]);
-    const bool serving = chosen.role == Role::kServer;
-    const SessionState state{
-        chosen.suite, {serving ? client : server, 0}, {serving ? server : client, 0}};
+    const SessionState state = state_of(ours.get(), chosen, secrets);
     iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
     auto descriptor = sockets.left.release();
     ASSERT_TRUE(descriptor);
     descriptor_ = std::move(*descriptor);
     layer_ =
         userspace_records(std::move(sockets.right), state, shard_.pools(), leftover, chosen.role);
+    if (in_kernel()) layer_ = testing::into_kernel(std::move(layer_), shard_.pools(), chosen.role);
     peer_.emplace(std::move(peer), descriptor_.get());
   }
 
@@ -242,9 +286,10 @@ Task<void> exchange(RecordLayer& layer, const Bytes& data, std::size_t largest, 
 
 TEST_P(FacingOpenssl, CarriesMegabytesBothWaysUnderKeyUpdates) {
   for (const double key_updates : {0.0, 0.1}) {
+    if (key_updates > 0 && !can_turn_keys()) continue;
     connect();
-    const Bytes down = random_bytes(4'000'000, 1);
-    const Bytes up = random_bytes(5'000'000, 2);
+    const Bytes down = random_bytes(testing::bulk(4'000'000), 1);
+    const Bytes up = random_bytes(testing::bulk(5'000'000), 2);
     Story story;
     peer_->start({.to_send = &up, .expected = down.size(), .key_updates = key_updates, .seed = 3});
     shard_.ring->run(exchange(*layer_, down, 150'000, story));
@@ -268,7 +313,7 @@ Task<void> echo(RecordLayer& layer) {
       break;
     }
     const auto sent = co_await layer.send(std::move(received));
-    EXPECT_TRUE(sent);
+    EXPECT_TRUE(sent) << to_string(sent.error().failure) << " " << sent.error().sys_errno;
   }
   const auto closed = co_await layer.send_close();
   EXPECT_TRUE(closed);
@@ -277,14 +322,17 @@ Task<void> echo(RecordLayer& layer) {
 TEST_P(FacingOpenssl, EchoesRecordsOfAllSizesAndPaddings) {
   for (const std::size_t padding : {0, 512, 16384}) {
     for (const std::size_t largest : {600, 40'000}) {
+      SCOPED_TRACE("padding to " + std::to_string(padding) + ", writes up to " +
+                   std::to_string(largest));
       connect();
       SSL_set_block_padding(peer_->ssl(), padding);
       SSL_set_max_send_fragment(peer_->ssl(), padding == 512 ? 1000 : 16384);
-      const Bytes data = random_bytes(largest < 1000 ? 200'000 : 1'000'000, padding + largest);
+      const Bytes data =
+          random_bytes(testing::bulk(largest < 1000 ? 200'000 : 1'000'000), padding + largest);
       peer_->start({.to_send = &data,
                     .expected = data.size(),
                     .largest = largest,
-                    .key_updates = 0.02,
+                    .key_updates = can_turn_keys() ? 0.02 : 0,
                     .seed = padding});
       shard_.ring->run(echo(*layer_));
       peer_->join();
@@ -295,18 +343,27 @@ TEST_P(FacingOpenssl, EchoesRecordsOfAllSizesAndPaddings) {
   shard_.expect_idle();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EachSuite, FacingOpenssl,
-    ::testing::Values(Case{CipherSuite::kAes128GcmSha256, Role::kServer},
-                      Case{CipherSuite::kAes256GcmSha384, Role::kServer},
-                      Case{CipherSuite::kChaCha20Poly1305Sha256, Role::kServer},
-                      Case{CipherSuite::kAes128GcmSha256, Role::kClient},
-                      Case{CipherSuite::kAes256GcmSha384, Role::kClient},
-                      Case{CipherSuite::kChaCha20Poly1305Sha256, Role::kClient}),
-    [](const auto& info) {
-      return std::string(name(info.param.suite)) +
-             (info.param.role == Role::kServer ? "_as_server" : "_as_client");
-    });
+std::vector<Case> every_case() {
+  std::vector<Case> cases;
+  for (const RecordModel model : {RecordModel::kUserspace, RecordModel::kKernel}) {
+    for (const Role role : {Role::kServer, Role::kClient}) {
+      for (const auto& protection : testing::kProtections) {
+        const bool kernel = model == RecordModel::kKernel;
+        if (kernel && protection.version != RecordVersion::kTls12) continue;
+        cases.push_back({protection, role, model});
+      }
+    }
+  }
+  return cases;
+}
+
+std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+  const auto& [protection, role, model] = info.param;
+  return testing::to_string(protection) + (role == Role::kServer ? "_server_" : "_client_") +
+         std::string(to_string(model));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, FacingOpenssl, ::testing::ValuesIn(every_case()), name_of);
 
 }  // namespace
 }  // namespace sallyport::ktls

@@ -21,7 +21,7 @@ using testing::span_of;
 Bytes seal(RecordSealer& sealer, ContentType type, std::span<const std::byte> content) {
   const iovec span = span_of(content);
   PlaintextCursor cursor{std::span(&span, 1)};
-  Bytes out(sealed_size(content.size()));
+  Bytes out(sealed_size(content.size(), record_overhead(sealer.version(), sealer.suite())));
   const auto size = sealer.seal(type, cursor, out);
   EXPECT_TRUE(size);
   EXPECT_EQ(cursor.remaining(), 0u);
@@ -58,28 +58,42 @@ Bytes seal_inner(CipherSuite suite, const DirectionState& state, std::span<const
   return record;
 }
 
-class RecordProtection : public ::testing::TestWithParam<CipherSuite> {
+constexpr RecordFailure kNone = RecordFailure::kInternal;  ///< of refusal_by_header()
+
+class RecordProtection : public ::testing::TestWithParam<testing::Protection> {
  protected:
-  CipherSuite suite() const { return GetParam(); }
-  DirectionState state(std::uint64_t seq = 0) const { return {secret_of(suite(), 3), seq}; }
+  RecordVersion version() const { return GetParam().version; }
+  CipherSuite suite() const { return GetParam().suite; }
+  std::size_t overhead() const { return record_overhead(version(), suite()); }
+  DirectionState state(std::uint64_t seq = 0) const {
+    return {secret_of(suite(), 3, version()), seq};
+  }
 
   void expect_refused(Bytes record, RecordFailure failure) {
-    RecordOpener opener(contexts_, suite(), state());
+    RecordOpener opener(contexts_, suite(), state(), version());
     const auto opened = opener.open(record);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().failure, failure) << to_string(opened.error().failure);
   }
 
+  RecordFailure refusal_by_header(ContentType type, std::uint16_t length) {
+    RecordOpener opener(contexts_, suite(), state(), version());
+    const auto checked = opener.check_header(RecordHeader{type, length}.serialise());
+    return checked ? kNone : checked.error().failure;
+  }
+
   CipherContexts contexts_;
 };
+class RecordProtectionOfTls13 : public RecordProtection {};
+class RecordProtectionOfTls12 : public RecordProtection {};
 
 TEST_P(RecordProtection, OpensWhatItSealed) {
-  RecordSealer sealer(contexts_, suite(), state());
-  RecordOpener opener(contexts_, suite(), state());
+  RecordSealer sealer(contexts_, suite(), state(), version());
+  RecordOpener opener(contexts_, suite(), state(), version());
   for (const std::size_t size : {0, 1, 15, 16, 17, 1000, 4096, 4097, 16383, 16384}) {
     const Bytes content = random_bytes(size, size);
     Bytes record = seal(sealer, ContentType::kApplicationData, content);
-    ASSERT_EQ(record.size(), size + kRecordOverhead);
+    ASSERT_EQ(record.size(), size + overhead());
     const auto opened = opener.open(record);
     ASSERT_TRUE(opened) << size;
     EXPECT_EQ(opened->type, ContentType::kApplicationData);
@@ -90,8 +104,8 @@ TEST_P(RecordProtection, OpensWhatItSealed) {
 }
 
 TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
-  RecordSealer sealer(contexts_, suite(), state());
-  RecordOpener opener(contexts_, suite(), state());
+  RecordSealer sealer(contexts_, suite(), state(), version());
+  RecordOpener opener(contexts_, suite(), state(), version());
   const Bytes content = random_bytes(100'000, 1);
   std::vector<iovec> spans;
   for (std::size_t at = 0, size = 0; at < content.size(); at += size) {
@@ -100,7 +114,7 @@ TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
     spans.push_back({nullptr, 0});
   }
   PlaintextCursor cursor{spans};
-  Bytes out(sealed_size(content.size()));
+  Bytes out(sealed_size(content.size(), overhead()));
   const auto sealed = sealer.seal(ContentType::kApplicationData, cursor, out);
   ASSERT_TRUE(sealed);
   EXPECT_EQ(*sealed, out.size());
@@ -119,19 +133,18 @@ TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
 }
 
 /// The largest content whose records fit into `capacity` bytes.
-std::size_t sealable_size(std::size_t capacity) {
-  constexpr std::size_t full = kMaxPlaintextSize + kRecordOverhead;
+std::size_t sealable_size(std::size_t capacity, std::size_t overhead) {
+  const std::size_t full = kMaxPlaintextSize + overhead;
   const std::size_t rest = capacity % full;
-  return capacity / full * kMaxPlaintextSize +
-         (rest > kRecordOverhead ? rest - kRecordOverhead : 0);
+  return capacity / full * kMaxPlaintextSize + (rest > overhead ? rest - overhead : 0);
 }
 
 TEST_P(RecordProtection, SealsWhatTheOutputHasRoomForAndGoesOn) {
   const Bytes content = random_bytes(50'000, 2);
-  for (const std::size_t room : {kRecordOverhead + 1, std::size_t{1000}, std::size_t{16406},
-                                 std::size_t{16407}, std::size_t{20000}, std::size_t{40000}}) {
-    RecordSealer sealer(contexts_, suite(), state());
-    RecordOpener opener(contexts_, suite(), state());
+  for (const std::size_t room : {overhead() + 1, std::size_t{1000}, 16384 + overhead(),
+                                 16384 + overhead() + 1, std::size_t{20000}, std::size_t{40000}}) {
+    RecordSealer sealer(contexts_, suite(), state(), version());
+    RecordOpener opener(contexts_, suite(), state(), version());
     const iovec span = span_of(content);
     PlaintextCursor cursor{std::span(&span, 1)};
     Bytes out(room);
@@ -140,7 +153,7 @@ TEST_P(RecordProtection, SealsWhatTheOutputHasRoomForAndGoesOn) {
       const std::size_t before = cursor.remaining();
       const auto sealed = sealer.seal(ContentType::kApplicationData, cursor, out);
       ASSERT_TRUE(sealed);
-      EXPECT_EQ(before - cursor.remaining(), std::min(before, sealable_size(room)));
+      EXPECT_EQ(before - cursor.remaining(), std::min(before, sealable_size(room, overhead())));
       for (std::span<std::byte> rest = std::span(out).first(*sealed); !rest.empty();) {
         const std::size_t size =
             kRecordHeaderSize + RecordHeader::parse(rest.first<kRecordHeaderSize>()).length;
@@ -154,7 +167,7 @@ TEST_P(RecordProtection, SealsWhatTheOutputHasRoomForAndGoesOn) {
   }
 }
 
-TEST_P(RecordProtection, StripsPaddingOfAnyLength) {
+TEST_P(RecordProtectionOfTls13, StripsPaddingOfAnyLength) {
   for (const std::size_t content_size : {0, 1, 100}) {
     for (const std::size_t padding : {1, 2, 255, 16000}) {
       Bytes inner = random_bytes(content_size, 5);
@@ -162,7 +175,7 @@ TEST_P(RecordProtection, StripsPaddingOfAnyLength) {
       inner.push_back(std::byte{23});
       inner.resize(inner.size() + padding);
       Bytes record = seal_inner(suite(), state(), inner);
-      RecordOpener opener(contexts_, suite(), state());
+      RecordOpener opener(contexts_, suite(), state(), version());
       const auto opened = opener.open(record);
       ASSERT_TRUE(opened);
       EXPECT_EQ(opened->type, ContentType::kApplicationData);
@@ -171,51 +184,128 @@ TEST_P(RecordProtection, StripsPaddingOfAnyLength) {
   }
 }
 
-TEST_P(RecordProtection, RefusesRecordOfNothingButPadding) {
+TEST_P(RecordProtectionOfTls13, RefusesRecordOfNothingButPadding) {
   expect_refused(seal_inner(suite(), state(), Bytes(1)), RecordFailure::kUnexpectedMessage);
   expect_refused(seal_inner(suite(), state(), Bytes(16385)), RecordFailure::kUnexpectedMessage);
   expect_refused(seal_inner(suite(), state(), {}), RecordFailure::kUnexpectedMessage);
 }
 
-TEST_P(RecordProtection, RefusesPlaintextOverTheLimitEvenIfItIsPadding) {
+TEST_P(RecordProtectionOfTls13, RefusesPlaintextOverTheLimitEvenIfItIsPadding) {
   Bytes inner(16384 + 1, std::byte{1});
   inner.back() = std::byte{23};
   Bytes longest = seal_inner(suite(), state(), inner);
-  RecordOpener opener(contexts_, suite(), state());
+  RecordOpener opener(contexts_, suite(), state(), version());
   EXPECT_TRUE(opener.open(longest));
 
   inner.push_back(std::byte{0});
   expect_refused(seal_inner(suite(), state(), inner), RecordFailure::kRecordOverflow);
 }
 
-TEST_P(RecordProtection, RefusesCiphertextOverTheLimitByItsHeader) {
-  const auto header =
-      RecordHeader{ContentType::kApplicationData, kMaxCiphertextSize + 1}.serialise();
-  const auto checked = RecordOpener::check_header(header);
-  ASSERT_FALSE(checked);
-  EXPECT_EQ(checked.error().failure, RecordFailure::kRecordOverflow);
-  const auto most = RecordHeader{ContentType::kApplicationData, kMaxCiphertextSize}.serialise();
-  EXPECT_TRUE(RecordOpener::check_header(most));
+TEST_P(RecordProtectionOfTls13, RefusesCiphertextOverTheLimitByItsHeader) {
+  EXPECT_EQ(refusal_by_header(ContentType::kApplicationData, kMaxCiphertextSize + 1),
+            RecordFailure::kRecordOverflow);
+  EXPECT_EQ(refusal_by_header(ContentType::kApplicationData, kMaxCiphertextSize), kNone);
 }
 
-TEST_P(RecordProtection, RefusesOuterTypesOtherThanApplicationData) {
+TEST_P(RecordProtectionOfTls13, RefusesOuterTypesOtherThanApplicationData) {
   for (const int type : {0, 20, 21, 22, 24, 255}) {
-    const auto header = RecordHeader{static_cast<ContentType>(type), 100}.serialise();
-    const auto checked = RecordOpener::check_header(header);
-    ASSERT_FALSE(checked);
-    EXPECT_EQ(checked.error().failure, RecordFailure::kUnexpectedMessage);
+    EXPECT_EQ(refusal_by_header(static_cast<ContentType>(type), 100),
+              RecordFailure::kUnexpectedMessage);
   }
 }
 
+TEST_P(RecordProtectionOfTls12, RefusesCiphertextThatCannotBeThatOfAFullRecordByItsHeader) {
+  const auto most = static_cast<std::uint16_t>(kMaxPlaintextSize + overhead() - kRecordHeaderSize);
+  EXPECT_EQ(refusal_by_header(ContentType::kApplicationData, most + 1),
+            RecordFailure::kRecordOverflow);
+  EXPECT_EQ(refusal_by_header(ContentType::kApplicationData, most), kNone);
+}
+
+TEST_P(RecordProtectionOfTls12, TakesTheTypesThatTls12HasAndNoOthers) {
+  for (const int type : {20, 21, 22, 23}) {
+    EXPECT_EQ(refusal_by_header(static_cast<ContentType>(type), 100), kNone);
+  }
+  for (const int type : {0, 19, 24, 255}) {
+    EXPECT_EQ(refusal_by_header(static_cast<ContentType>(type), 100),
+              RecordFailure::kUnexpectedMessage);
+  }
+}
+
+TEST_P(RecordProtectionOfTls12, SendsTheTypeInTheOpen) {
+  RecordSealer sealer(contexts_, suite(), state(), version());
+  RecordOpener opener(contexts_, suite(), state(), version());
+  for (const ContentType type : {ContentType::kAlert, ContentType::kHandshake,
+                                 ContentType::kApplicationData, ContentType::kChangeCipherSpec}) {
+    const Bytes content = random_bytes(33, 1);
+    Bytes record = seal(sealer, type, content);
+    EXPECT_EQ(record[0], static_cast<std::byte>(type));
+    const auto opened = opener.open(record);
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(opened->type, type);
+    EXPECT_TRUE(std::ranges::equal(opened->content, content));
+  }
+}
+
+TEST_P(RecordProtectionOfTls12, NoticesAnotherTypeOfTheSameLength) {
+  RecordSealer sealer(contexts_, suite(), state(), version());
+  Bytes record = seal(sealer, ContentType::kApplicationData, random_bytes(2, 1));
+  record[0] = static_cast<std::byte>(ContentType::kAlert);
+  expect_refused(record, RecordFailure::kBadRecordMac);
+}
+
+TEST_P(RecordProtectionOfTls12, IsDoneWithItsKeyAtTheSameLimit) {
+  RecordSealer sealer(contexts_, suite(), state(record_limit(suite()) - 1), version());
+  EXPECT_FALSE(sealer.key_update_due());
+  seal(sealer, ContentType::kApplicationData, random_bytes(1, 1));
+  EXPECT_TRUE(sealer.key_update_due());
+  EXPECT_DEATH(sealer.next_generation(), "TLS 1.2 turns no keys");
+}
+
+/// A peer may number its nonces as it likes, as long as it uses none twice (RFC 5288 3).
+TEST(RecordProtectionOfTls12WithGcm, TakesWhateverExplicitNonceThePeerChose) {
+  constexpr auto suite = CipherSuite::kAes128GcmSha256;
+  const TrafficSecret secret = secret_of(suite, 3, RecordVersion::kTls12);
+  const RecordKey key = derive_key(suite, secret, RecordVersion::kTls12);
+  const Bytes nonce = from_hex("f0 e1 d2 c3 b4 a5 96 87");
+  const Bytes content = random_bytes(100, 5);
+
+  CipherContexts contexts;
+  CipherContexts::Claim claim;
+  std::array<std::byte, kIvSize> whole = key.iv;
+  std::ranges::copy(nonce, whole.begin() + 4);
+  EVP_CIPHER_CTX* context =
+      contexts.start(claim, suite, CipherContexts::Direction::kSeal, key, whole);
+  Bytes record = from_hex("17 03 03 00 7c");
+  append(record, nonce);
+  append(record, content);
+  record.resize(record.size() + kTagSize);
+  const Bytes additional = from_hex("00 00 00 00 00 00 00 09 17 03 03 00 64");
+  int size = 0;
+  auto* const body = reinterpret_cast<unsigned char*>(record.data()) + 13;
+  EVP_EncryptUpdate(context, nullptr, &size,
+                    reinterpret_cast<const unsigned char*>(additional.data()), 13);
+  EVP_EncryptUpdate(context, body, &size, body, 100);
+  EVP_EncryptFinal_ex(context, body, &size);
+  EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagSize, body + 100);
+
+  RecordOpener opener(contexts, suite, {secret, 9}, RecordVersion::kTls12);
+  const auto opened = opener.open(record);
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(std::ranges::equal(opened->content, content));
+}
+
 TEST_P(RecordProtection, RefusesRecordTooShortForATag) {
-  Bytes record(kRecordHeaderSize + kTagSize - 1);
-  const auto header = RecordHeader{ContentType::kApplicationData, kTagSize - 1}.serialise();
+  const std::size_t least = kTagSize + explicit_nonce_size(version(), suite());
+  Bytes record(kRecordHeaderSize + least - 1);
+  const auto header =
+      RecordHeader{ContentType::kApplicationData, static_cast<std::uint16_t>(least - 1)}
+          .serialise();
   std::ranges::copy(header, record.begin());
   expect_refused(record, RecordFailure::kBadRecordMac);
 }
 
 TEST_P(RecordProtection, NoticesAFlippedBitAnywhere) {
-  RecordSealer sealer(contexts_, suite(), state());
+  RecordSealer sealer(contexts_, suite(), state(), version());
   const Bytes record = seal(sealer, ContentType::kApplicationData, random_bytes(50, 6));
   for (std::size_t at = 0; at < record.size(); ++at) {
     if (at == 0 || at == 3 || at == 4) continue;  // another type or length: refused before or cut
@@ -229,39 +319,40 @@ TEST_P(RecordProtection, NoticesAFlippedBitAnywhere) {
 }
 
 TEST_P(RecordProtection, RefusesRecordReplayedReorderedOrFromTheOtherDirection) {
-  RecordSealer sealer(contexts_, suite(), state());
+  RecordSealer sealer(contexts_, suite(), state(), version());
   Bytes first = seal(sealer, ContentType::kApplicationData, random_bytes(10, 7));
   const Bytes second = seal(sealer, ContentType::kApplicationData, random_bytes(10, 8));
   expect_refused(second, RecordFailure::kBadRecordMac);
 
   const Bytes replay = first;
-  RecordOpener opener(contexts_, suite(), state());
+  RecordOpener opener(contexts_, suite(), state(), version());
   ASSERT_TRUE(opener.open(first));
   Bytes again = replay;
   EXPECT_FALSE(opener.open(again));
 
-  RecordOpener other(contexts_, suite(), DirectionState{secret_of(suite(), 4), 0});
+  RecordOpener other(contexts_, suite(), DirectionState{secret_of(suite(), 4, version()), 0},
+                     version());
   Bytes reflected = replay;
   EXPECT_FALSE(other.open(reflected));
 }
 
 TEST_P(RecordProtection, GoesOnFromAnExportedState) {
-  RecordOpener opener(contexts_, suite(), state(5));
+  RecordOpener opener(contexts_, suite(), state(5), version());
   Bytes first, second;
   {
-    RecordSealer sealer(contexts_, suite(), state(5));
+    RecordSealer sealer(contexts_, suite(), state(5), version());
     first = seal(sealer, ContentType::kApplicationData, random_bytes(10, 1));
-    RecordSealer successor(contexts_, suite(), sealer.export_state());
+    RecordSealer successor(contexts_, suite(), sealer.export_state(), version());
     second = seal(successor, ContentType::kApplicationData, random_bytes(10, 2));
   }
   EXPECT_TRUE(opener.open(first));
-  RecordOpener successor(contexts_, suite(), opener.export_state());
+  RecordOpener successor(contexts_, suite(), opener.export_state(), version());
   EXPECT_TRUE(successor.open(second));
 }
 
-TEST_P(RecordProtection, TurnsKeysOnBothSides) {
-  RecordSealer sealer(contexts_, suite(), state());
-  RecordOpener opener(contexts_, suite(), state());
+TEST_P(RecordProtectionOfTls13, TurnsKeysOnBothSides) {
+  RecordSealer sealer(contexts_, suite(), state(), version());
+  RecordOpener opener(contexts_, suite(), state(), version());
   for (int generation = 0; generation < 5; ++generation) {
     for (int i = 0; i < 3; ++i) {
       const Bytes content = random_bytes(33, static_cast<std::uint64_t>(i));
@@ -279,8 +370,8 @@ TEST_P(RecordProtection, TurnsKeysOnBothSides) {
   EXPECT_FALSE(opener.open(record)) << "opened a record of a later generation";
 }
 
-TEST_P(RecordProtection, TellsWhenAKeyUpdateIsDue) {
-  RecordSealer sealer(contexts_, suite(), state(record_limit(suite()) - 1));
+TEST_P(RecordProtectionOfTls13, TellsWhenAKeyUpdateIsDue) {
+  RecordSealer sealer(contexts_, suite(), state(record_limit(suite()) - 1), version());
   EXPECT_FALSE(sealer.key_update_due());
   seal(sealer, ContentType::kApplicationData, random_bytes(1, 1));
   EXPECT_TRUE(sealer.key_update_due());
@@ -289,7 +380,7 @@ TEST_P(RecordProtection, TellsWhenAKeyUpdateIsDue) {
 }
 
 TEST_P(RecordProtection, NeverWrapsTheSequenceNumber) {
-  RecordSealer sealer(contexts_, suite(), state(UINT64_MAX));
+  RecordSealer sealer(contexts_, suite(), state(UINT64_MAX), version());
   const Bytes content = random_bytes(1, 1);
   const iovec span = span_of(content);
   PlaintextCursor cursor{std::span(&span, 1)};
@@ -299,8 +390,12 @@ TEST_P(RecordProtection, NeverWrapsTheSequenceNumber) {
   EXPECT_EQ(sealed.error().failure, RecordFailure::kSequenceExhausted);
 }
 
-INSTANTIATE_TEST_SUITE_P(EachSuite, RecordProtection, ::testing::ValuesIn(testing::kSuites),
-                         [](const auto& info) { return std::string(name(info.param)); });
+const auto kName = [](const auto& info) { return testing::to_string(info.param); };
+INSTANTIATE_TEST_SUITE_P(Each, RecordProtection, ::testing::ValuesIn(testing::kProtections), kName);
+INSTANTIATE_TEST_SUITE_P(Each, RecordProtectionOfTls13,
+                         ::testing::ValuesIn(std::span(testing::kProtections).first(3)), kName);
+INSTANTIATE_TEST_SUITE_P(Each, RecordProtectionOfTls12,
+                         ::testing::ValuesIn(std::span(testing::kProtections).last(3)), kName);
 
 // RFC 8448 section 3: application data of 50 bytes counting up, then close_notify, both ways. The
 // server's ticket has taken its sequence number 0.
