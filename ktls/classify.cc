@@ -20,7 +20,8 @@ HandshakeResult classify_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_CERT_LENGTH_MISMATCH:
     case SSL_R_UNKNOWN_CERTIFICATE_TYPE:
     case SSL_R_NO_CERTIFICATE_ASSIGNED:
-    case ERR_R_ASN1_LIB:  // the certificate cannot be decoded
+    case SSL_R_WRONG_CURVE:  // TLS 1.2: the certificate's is not among our groups
+    case ERR_R_ASN1_LIB:     // the certificate cannot be decoded
       return kCertificateVerificationFailed;
 
     case SSL_R_UNSUPPORTED_PROTOCOL:

@@ -12,6 +12,7 @@
 #include "ktls/handshake_result.h"
 #include "ktls/openssl.h"
 #include "ktls/peer_trust.h"
+#include "ktls/suite.h"
 #include "ktls/tickets.h"
 
 namespace sallyport::ktls {
@@ -34,7 +35,9 @@ struct CredentialFiles {
 
 struct HandshakeSettings {
   bool accept_expired_crl = false;
-  std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's own, in its order
+  RecordVersion min_version = RecordVersion::kTls13;
+  /// TLS 1.3 names; empty: OpenSSL's own, in its order. TLS 1.2 takes the suites with their AEADs.
+  std::vector<std::string> ciphersuites;
   /// OpenSSL's list; empty: X25519MLKEM768 where OpenSSL has it, X25519, P-256.
   std::string groups;
   unsigned tickets = 1;  ///< per full handshake; 0 = no resumption

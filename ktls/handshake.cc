@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ktls/classify.h"
+#include "ktls/key_block.h"
 #include "ktls/record.h"
 
 namespace sallyport::ktls {
@@ -99,12 +100,13 @@ ServerHandshake::Step ServerHandshake::advance() {
     const std::size_t size = kRecordHeaderSize + header.length;
     if (rest.size() < size) return Step::kWantRead;
     consumed_ += size;
+    taken_records_ = header.type == ContentType::kChangeCipherSpec ? 0 : taken_records_ + 1;
     if (const Step next = step(rest.first(size)); next != Step::kWantRead) return next;
   }
   return state_ == State::kFailed ? Step::kFailed : Step::kDone;
 }
 
-// A header that announces no TLS 1.3 record. OpenSSL knows best which alert that deserves, and
+// A header that announces no record of ours. OpenSSL knows best which alert that deserves, and
 // under which key; if it would wait for the rest of the record, the refusal is ours.
 ServerHandshake::Step ServerHandshake::reject(std::span<const std::byte> header) {
   if (const Step next = step(header); next != Step::kWantRead) return next;
@@ -178,13 +180,19 @@ ServerHandshake::Step ServerHandshake::complete() {
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   const auto suite =
       cipher == nullptr ? std::nullopt : suite_from_code_point(SSL_CIPHER_get_protocol_id(cipher));
-  if (!suite || SSL_version(ssl) != TLS1_3_VERSION) return broken("unknown suite or version");
-  if (outcome_.state.rx.secret.bytes().size() != hash_size(*suite) ||
-      outcome_.state.tx.secret.bytes().size() != hash_size(*suite))
+  const int version = SSL_version(ssl);
+  if (!suite || (version != TLS1_3_VERSION && version != TLS1_2_VERSION))
+    return broken("unknown suite or version");
+  if (version == TLS1_2_VERSION) {
+    if (SSL_get_extms_support(ssl) != 1) return broken("TLS 1.2 without extended master secret");
+    if (!derive_tls12_keys(*suite)) return broken("no key block");
+  } else if (outcome_.state.rx.secret.bytes().size() != hash_size(*suite) ||
+             outcome_.state.tx.secret.bytes().size() != hash_size(*suite)) {
     return broken("no traffic secrets");
+  }
   outcome_.state.suite = *suite;
-  outcome_.version = "TLSv1.3";
-  outcome_.cipher = name(*suite);
+  outcome_.version = name(outcome_.state.version);
+  outcome_.cipher = SSL_CIPHER_get_name(cipher);
   outcome_.group = group_name(ssl);
   const unsigned char* alpn = nullptr;
   unsigned alpn_size = 0;
@@ -193,6 +201,30 @@ ServerHandshake::Step ServerHandshake::complete() {
   route_ = nullptr;
   state_ = State::kDone;
   return Step::kDone;
+}
+
+// Both directions have their keys since ChangeCipherSpec, and Finished was the first record under
+// them: the sequence numbers go on from there (RFC 5246 6.1).
+bool ServerHandshake::derive_tls12_keys(CipherSuite suite) {
+  const auto take = [](auto getter, const auto* from, std::size_t size) {
+    SecretBytes<SSL_MAX_MASTER_KEY_LENGTH> taken;
+    auto* out = reinterpret_cast<unsigned char*>(taken.resize(size).data());
+    if (getter(from, out, size) != size) taken.clear();
+    return taken;
+  };
+  const SSL* ssl = ssl_.get();
+  const auto master =
+      take(SSL_SESSION_get_master_key, SSL_get_session(ssl), SSL3_MASTER_SECRET_SIZE);
+  const auto client = take(SSL_get_client_random, ssl, SSL3_RANDOM_SIZE);
+  const auto server = take(SSL_get_server_random, ssl, SSL3_RANDOM_SIZE);
+  if (master.empty() || client.empty() || server.empty()) return false;
+  auto block = key_block(suite, master.bytes(), client.bytes(), server.bytes());
+  if (!block) return false;
+  SessionState& state = outcome_.state;
+  state.version = RecordVersion::kTls12;
+  state.rx = {std::move(block->client), taken_records_};
+  state.tx.secret = std::move(block->server);
+  return true;
 }
 
 std::span<const std::byte> ServerHandshake::output() const {
@@ -211,7 +243,8 @@ Outcome ServerHandshake::finish() {
   if (state_ != State::kDone) std::abort();
   state_ = State::kFinished;
   ssl_.reset();
-  outcome_.state.tx.rec_seq = sent_records_;
+  const std::uint64_t finished = outcome_.state.version == RecordVersion::kTls12 ? 1 : 0;
+  outcome_.state.tx.rec_seq = finished + sent_records_;
   outcome_.leftover.assign(received_.begin() + static_cast<std::ptrdiff_t>(consumed_),
                            received_.end());
   received_ = {};

@@ -46,8 +46,8 @@ struct Outcome {
   bool resumed = false;
   std::string sni;           ///< as in ClientHello
   std::string alpn;          ///< as confirmed
-  std::string_view version;  ///< "TLSv1.3"; static storage, as the next two
-  std::string_view cipher;   ///< "TLS_AES_128_GCM_SHA256"
+  std::string_view version;  ///< "TLSv1.3", "TLSv1.2"; static storage, as the next two
+  std::string_view cipher;   ///< OpenSSL's name: "TLS_AES_128_GCM_SHA256", in TLS 1.2 "ECDHE-..."
   std::string_view group;    ///< "X25519", "X25519MLKEM768", "P-256", ...; "other"
   /// Secrets and sequence numbers; final only in what finish() returns.
   SessionState state;
@@ -55,8 +55,9 @@ struct Outcome {
   std::vector<std::byte> leftover;
 };
 
-/// The server's side of one mutual TLS 1.3 handshake. No IO: ciphertext goes in by feed(), comes
-/// out by output(). Neither copies nor moves; one shard's thread.
+/// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
+/// must then have the extended master secret and is never resumed. No IO: ciphertext goes in by
+/// feed(), comes out by output(). Neither copies nor moves; one shard's thread.
 ///
 ///   feed() / advance() / send output() ... until kDone or kFailed
 ///   kDone:   look at outcome(), authorise; issue_tickets(); send output(); finish()
@@ -95,7 +96,8 @@ class ServerHandshake {
   const Outcome& outcome() const noexcept { return outcome_; }
 
   /// After kDone and authorisation, once: puts the configured number of tickets (one, if resumed)
-  /// into output(). None if tickets are off or the trust is about to run out.
+  /// into output(). None if tickets are off, the trust is about to run out, or this is TLS 1.2,
+  /// whose tickets would go out before authorisation.
   void issue_tickets();
 
   /// After kDone, once: frees the SSL and hands over what is left. output() must have been sent or
@@ -129,6 +131,8 @@ class ServerHandshake {
                                           std::size_t name_size, SSL_TICKET_STATUS status, void*);
 
   int hello(int* alert);
+  bool becomes_tls12() const;
+  bool derive_tls12_keys(CipherSuite suite);
   int verify(X509_STORE_CTX* store);
   bool make_ticket();
   bool ticket_fits(SSL_SESSION* session) const;
@@ -158,6 +162,7 @@ class ServerHandshake {
   std::vector<std::byte> ticket_;     ///< what issue_tickets() has sealed into them
   std::optional<PeerTrust> trust_;    ///< as the verify callback found it
   std::uint64_t sent_records_ = 0;    ///< after our Finished
+  std::uint64_t taken_records_ = 0;   ///< after the client's last ChangeCipherSpec
   bool refused_ = false;              ///< failure_ was set by a callback of ours
   HandshakeFailure failure_;
   Outcome outcome_;

@@ -117,13 +117,29 @@ int ServerHandshake::hello(int* alert) {
   auto verdict = route_(hello);
   if (verdict) {
     confirmed_alpn_ = std::move(verdict->alpn);
-    return SSL_CLIENT_HELLO_SUCCESS;
+    if (!becomes_tls12()) return SSL_CLIENT_HELLO_SUCCESS;
+    // A ticket of TLS 1.2 is sent before Finished, so before anybody is authorised.
+    SSL_set_options(ssl_.get(), SSL_OP_NO_TICKET);
+    bool has_extended_master_secret = false;
+    extension(ssl_.get(), TLSEXT_TYPE_extended_master_secret, has_extended_master_secret);
+    if (has_extended_master_secret) return SSL_CLIENT_HELLO_SUCCESS;
+    return refuse_with(HandshakeResult::kKeyExchangeFailure, SSL_AD_HANDSHAKE_FAILURE,
+                       "TLS 1.2 without extended_master_secret (RFC 7627)");
   }
   return verdict.error() == HelloRefusal::kNoRoute
              ? refuse_with(HandshakeResult::kNoRoute, SSL_AD_UNRECOGNIZED_NAME,
                            "no route for this server name")
              : refuse_with(HandshakeResult::kNoApplicationProtocol, SSL_AD_NO_APPLICATION_PROTOCOL,
                            "no route for these application protocols");
+}
+
+// Whether OpenSSL will choose TLS 1.2 for this hello, if it does not refuse it.
+bool ServerHandshake::becomes_tls12() const {
+  if (context_->credentials().settings().min_version != RecordVersion::kTls12) return false;
+  bool present = false;
+  const auto versions = extension(ssl_.get(), TLSEXT_TYPE_supported_versions, present);
+  if (present) return !names_version(versions, TLS1_3_VERSION);
+  return SSL_client_hello_get0_legacy_version(ssl_.get()) >= TLS1_2_VERSION;
 }
 
 int ServerHandshake::on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
@@ -239,8 +255,9 @@ void ServerHandshake::on_keylog(const SSL* ssl, const char* line) {
   if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1))) *target = std::move(*secret);
 }
 
-// Our write keys change right behind our Finished, so that is where the sequence numbers start;
-// what is sealed after it in here (tickets) the record layer must not number again.
+// Our write keys change right behind our Finished (in TLS 1.2 right before it), so that is where
+// the sequence numbers start; what is sealed after it in here (tickets) the record layer must not
+// number again.
 void ServerHandshake::on_message(int write, int, int type, const void* data, std::size_t size,
                                  SSL* ssl, void*) {
   if (write == 0) return;

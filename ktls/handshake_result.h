@@ -54,6 +54,7 @@ inline constexpr std::size_t kHandshakeResults =
 std::string_view to_string(HandshakeResult result) noexcept;
 
 /// The alert that CONTRACT promises the client for this refusal; nothing where none is promised.
+/// In TLS 1.2, which has no certificate_required, OpenSSL says handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 
 /// Why a handshake failed, for the log. What was never known is empty.

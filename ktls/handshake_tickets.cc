@@ -42,6 +42,7 @@ std::optional<std::chrono::seconds> ServerHandshake::ticket_lifetime() const {
 
 void ServerHandshake::issue_tickets() {
   if (state_ != State::kDone) std::abort();
+  if (outcome_.state.version != RecordVersion::kTls13) return;
   if (context_->ticket_keys_.empty() || !ticket_lifetime()) return;
   ticket_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
   if (ticket_.size() > kMaxTicketContent) return;

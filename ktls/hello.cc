@@ -39,4 +39,17 @@ std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byt
   return protocols;
 }
 
+bool names_version(std::span<const std::byte> body, std::uint16_t version) {
+  WireReader in(body);
+  const std::size_t list = in.u8();
+  if (list + 1 != body.size()) return false;
+  bool named = false;
+  while (!in.at_end()) {
+    const std::uint16_t offered = in.u16();
+    if (!in.good()) return false;
+    named = named || offered == version;
+  }
+  return named;
+}
+
 }  // namespace sallyport::ktls

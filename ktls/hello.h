@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,5 +17,9 @@ std::optional<std::string_view> parse_server_name(std::span<const std::byte> bod
 /// Body of the ALPN extension (RFC 7301 3.1) to its protocols, which lie in `body`. Nothing if it
 /// is malformed: an empty list, an empty name, a rest.
 std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byte> body);
+
+/// Whether the body of a ClientHello's supported_versions (RFC 8446 4.2.1) names `version`, such as
+/// 0x0304. One that is malformed names none.
+bool names_version(std::span<const std::byte> body, std::uint16_t version);
 
 }  // namespace sallyport::ktls

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <ranges>
 #include <utility>
 
 #include "ktls/handshake.h"
@@ -27,6 +28,21 @@ std::unexpected<CredentialsError> error(std::string file, std::string what) {
 
 std::size_t encoded_size(const X509_NAME* name) {
   return static_cast<std::size_t>(i2d_X509_NAME(name, nullptr)) + 2;
+}
+
+/// The suites of TLS 1.2 that protect records as `suites`, TLS 1.3 names with colons between, in
+/// their order. What is not ours is left out.
+std::string tls12_cipher_list(std::string_view suites) {
+  std::string list;
+  for (const auto part : std::views::split(suites, ':')) {
+    const auto wanted = suite_from_name(std::string_view(part.begin(), part.end()));
+    for (const Tls12Suite& candidate : kTls12Suites) {
+      if (candidate.records != wanted) continue;
+      if (!list.empty()) list += ':';
+      list += candidate.name;
+    }
+  }
+  return list;
 }
 
 }  // namespace
@@ -57,9 +73,11 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
 
 std::expected<void, CredentialsError> ServerContext::set_settings() {
   SSL_CTX* ctx = ctx_.get();
-  if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
+  const HandshakeSettings& settings = credentials_->settings();
+  const bool tls12 = settings.min_version == RecordVersion::kTls12;
+  if (SSL_CTX_set_min_proto_version(ctx, tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1)
-    return error({}, "OpenSSL has no TLS 1.3: " + OpensslError::drain().text);
+    return error({}, "OpenSSL lacks a version of TLS: " + OpensslError::drain().text);
   SSL_CTX_set_security_level(ctx, kSecurityLevel);
   std::uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                           SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
@@ -74,7 +92,6 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   SSL_CTX_set_max_early_data(ctx, 0);
   SSL_CTX_set_num_tickets(ctx, 0);  // they wait for authorisation: ServerHandshake::issue_tickets
 
-  const HandshakeSettings& settings = credentials_->settings();
   std::string suites;
   for (const std::string& suite : settings.ciphersuites) {
     if (!suite_from_name(suite)) return error({}, "--ciphersuites: unknown suite \"" + suite + '"');
@@ -84,6 +101,8 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   if (suites.empty()) suites = OSSL_default_ciphersuites();
   if (SSL_CTX_set_ciphersuites(ctx, suites.c_str()) != 1)
     return error({}, "--ciphersuites: " + OpensslError::drain().text);
+  if (tls12 && SSL_CTX_set_cipher_list(ctx, tls12_cipher_list(suites).c_str()) != 1)
+    return error({}, "OpenSSL has no suite of TLS 1.2 for these: " + OpensslError::drain().text);
 
   if (!settings.groups.empty()) {
     if (SSL_CTX_set1_groups_list(ctx, settings.groups.c_str()) != 1) {

@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "ktls/record_protection.h"
 #include "tests/ktls/loopback.h"
 
 namespace sallyport::ktls::testing {
@@ -31,32 +30,6 @@ class Handshake : public ::testing::Test {
   TestServer pki;
   std::optional<MemoryClient> client;
 };
-
-std::string open_all(std::span<const std::byte> ciphertext, const SessionState& state) {
-  CipherContexts contexts;
-  RecordOpener opener(contexts, state.suite, state.rx);
-  std::vector<std::byte> bytes(ciphertext.begin(), ciphertext.end());
-  std::string plaintext;
-  for (std::span<std::byte> rest = bytes; !rest.empty();) {
-    const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
-    const auto record = opener.open(rest.first(kRecordHeaderSize + header.length));
-    if (!record) return "cannot be opened";
-    plaintext.append(reinterpret_cast<const char*>(record->content.data()), record->content.size());
-    rest = rest.subspan(kRecordHeaderSize + header.length);
-  }
-  return plaintext;
-}
-
-std::vector<std::byte> seal(std::string_view text, const SessionState& state) {
-  CipherContexts contexts;
-  RecordSealer sealer(contexts, state.suite, state.tx);
-  const iovec span{const_cast<char*>(text.data()), text.size()};
-  PlaintextCursor cursor({&span, 1});
-  std::vector<std::byte> out(sealed_size(text.size()));
-  const auto size = sealer.seal(ContentType::kApplicationData, cursor, out);
-  EXPECT_TRUE(size && *size == out.size());
-  return out;
-}
 
 TEST_F(Handshake, AuthenticatesAClientAndLeavesAPlainValue) {
   const auto certificate = pki.client();

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "ktls/record_protection.h"
+
 namespace sallyport::ktls::testing {
 namespace {
 
@@ -39,6 +41,32 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
+std::string open_all(std::span<const std::byte> ciphertext, const SessionState& state) {
+  CipherContexts contexts;
+  RecordOpener opener(contexts, state.suite, state.rx, state.version);
+  std::vector<std::byte> bytes(ciphertext.begin(), ciphertext.end());
+  std::string plaintext;
+  for (std::span<std::byte> rest = bytes; !rest.empty();) {
+    const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
+    const auto record = opener.open(rest.first(kRecordHeaderSize + header.length));
+    if (!record) return "cannot be opened";
+    plaintext.append(reinterpret_cast<const char*>(record->content.data()), record->content.size());
+    rest = rest.subspan(kRecordHeaderSize + header.length);
+  }
+  return plaintext;
+}
+
+std::vector<std::byte> seal(std::string_view text, const SessionState& state) {
+  CipherContexts contexts;
+  RecordSealer sealer(contexts, state.suite, state.tx, state.version);
+  const iovec span{const_cast<char*>(text.data()), text.size()};
+  PlaintextCursor cursor({&span, 1});
+  std::vector<std::byte> out(sealed_size(text.size(), record_overhead(state.version, state.suite)));
+  const auto size = sealer.seal(ContentType::kApplicationData, cursor, out);
+  EXPECT_TRUE(size && *size == out.size());
+  return out;
+}
+
 MemoryClient::MemoryClient(const ClientSetup& setup) : ctx_(SSL_CTX_new(TLS_client_method())) {
   must(ctx_ != nullptr, "SSL_CTX_new");
   SSL_CTX* ctx = ctx_.get();
@@ -46,6 +74,8 @@ MemoryClient::MemoryClient(const ClientSetup& setup) : ctx_(SSL_CTX_new(TLS_clie
   SSL_CTX_set_max_proto_version(ctx, setup.max_version);
   if (!setup.ciphersuites.empty())
     must(SSL_CTX_set_ciphersuites(ctx, setup.ciphersuites.c_str()) == 1, "ciphersuites");
+  if (!setup.cipher_list.empty())
+    must(SSL_CTX_set_cipher_list(ctx, setup.cipher_list.c_str()) == 1, "cipher list");
   if (!setup.groups.empty())
     must(SSL_CTX_set1_groups_list(ctx, setup.groups.c_str()) == 1, "groups");
   if (setup.certificate != nullptr) {

@@ -27,7 +27,8 @@ struct ClientSetup {
   std::string trust_pem = {};                          ///< given: the server's chain must verify
   std::string sni = {};
   std::vector<std::string> alpn = {};
-  std::string ciphersuites = {};
+  std::string ciphersuites = {};  ///< TLS 1.3
+  std::string cipher_list = {};   ///< TLS 1.2
   std::string groups = {};
   int min_version = TLS1_3_VERSION;
   int max_version = TLS1_3_VERSION;
@@ -98,5 +99,10 @@ ServerHandshake::Step shuttle(ServerHandshake& server, MemoryClient& client,
 void deliver(ServerHandshake& server, MemoryClient& client);
 
 std::span<const std::byte> bytes_of(std::string_view text);
+
+/// The content of all records in `ciphertext`, which `state.rx` opens.
+std::string open_all(std::span<const std::byte> ciphertext, const SessionState& state);
+/// `text` as records of application data under `state.tx`.
+std::vector<std::byte> seal(std::string_view text, const SessionState& state);
 
 }  // namespace sallyport::ktls::testing

@@ -12,10 +12,10 @@
 #include <thread>
 
 #include "iouring/both.h"
-#include "ktls/key_block.h"
 #include "ktls/openssl.h"
 #include "ktls/userspace_records.h"
 #include "tests/ktls/layer_fixture.h"
+#include "tests/ktls/tls12_state.h"
 #include "tests/support/pki.h"
 
 namespace sallyport::ktls {
@@ -65,34 +65,6 @@ SslCtxPtr make_context(Role role, const testing::Protection& protection,
     SSL_CTX_use_PrivateKey(context.get(), certificate.key.get());
   }
   return context;
-}
-
-/// What our half goes on from: in TLS 1.3 the secrets of the key log, in TLS 1.2 those of `ours`,
-/// whose Finished is behind both ends.
-SessionState state_of(SSL* ours, const Case& chosen, Secrets& secrets) {
-  const auto [version, suite] = chosen.protection;
-  const bool serving = chosen.role == Role::kServer;
-  TrafficSecret client(secrets["CLIENT_TRAFFIC_SECRET_0"]);
-  TrafficSecret server(secrets["SERVER_TRAFFIC_SECRET_0"]);
-  std::uint64_t next = 0;
-  if (version == RecordVersion::kTls12) {
-    const auto take = [](Bytes bytes, auto get) {
-      bytes.resize(get(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size()));
-      return bytes;
-    };
-    const SSL_SESSION* session = SSL_get_session(ours);
-    auto block = key_block(
-        suite,
-        take(Bytes(48),
-             [&](auto* out, auto n) { return SSL_SESSION_get_master_key(session, out, n); }),
-        take(Bytes(32), [&](auto* out, auto n) { return SSL_get_client_random(ours, out, n); }),
-        take(Bytes(32), [&](auto* out, auto n) { return SSL_get_server_random(ours, out, n); }));
-    EXPECT_TRUE(block);
-    client = block->client;
-    server = block->server;
-    next = 1;
-  }
-  return {suite, {serving ? client : server, next}, {serving ? server : client, next}, version};
 }
 
 /// Moves what `from` wants to send into `to`; false when there was nothing.
@@ -260,7 +232,14 @@ class FacingOpenssl : public ::testing::TestWithParam<Case> {
     leftover.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
     EXPECT_EQ(leftover.empty(), chosen.role == Role::kServer || tls12());
 
-    const SessionState state = state_of(ours.get(), chosen, secrets);
+    const CipherSuite suite = chosen.protection.suite;
+    const TrafficSecret client(secrets["CLIENT_TRAFFIC_SECRET_0"]);
+    const TrafficSecret server(secrets["SERVER_TRAFFIC_SECRET_0"]);
+    const bool serving = chosen.role == Role::kServer;
+    const SessionState state =
+        tls12()
+            ? testing::tls12_state(ours.get(), suite, chosen.role)
+            : SessionState{suite, {serving ? client : server, 0}, {serving ? server : client, 0}};
     iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
     auto descriptor = sockets.left.release();
     ASSERT_TRUE(descriptor);

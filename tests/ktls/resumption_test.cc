@@ -43,15 +43,8 @@ class Resumption : public ::testing::Test {
     (void)client.read();
     result.outcome = server.finish();
     // What is sealed behind the tickets must carry on their sequence numbers.
-    CipherContexts contexts;
-    RecordSealer sealer(contexts, result.outcome.state.suite, result.outcome.state.tx);
-    std::string text = "after the tickets";
-    const iovec span{text.data(), text.size()};
-    PlaintextCursor cursor({&span, 1});
-    std::vector<std::byte> record(sealed_size(text.size()));
-    EXPECT_TRUE(sealer.seal(ContentType::kApplicationData, cursor, record));
-    client.give(record);
-    EXPECT_EQ(client.read(), text);
+    client.give(seal("after the tickets", result.outcome.state));
+    EXPECT_EQ(client.read(), "after the tickets");
     for (const SslSessionPtr& kept : client.sessions()) {
       SSL_SESSION_up_ref(kept.get());
       result.sessions.emplace_back(kept.get());
