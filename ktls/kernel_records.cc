@@ -152,9 +152,7 @@ int set(int descriptor, int level, int name, std::span<const std::byte> value) n
 
 int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) noexcept {
   const int descriptor = socket_.descriptor();
-  if (const int error = set(descriptor, IPPROTO_TCP, TCP_ULP, std::as_bytes(std::span("tls")))) {
-    return error;
-  }
+  if (const int error = attach_kernel_tls(descriptor)) return error;
   const CryptoInfo info = crypto_info(version_, suite_, tx);
   if (const int error = set(descriptor, SOL_TLS, TLS_TX, info.bytes())) return error;
   outlet_.starts_at(before);
@@ -511,6 +509,11 @@ std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexc
 
 }  // namespace
 
+int attach_kernel_tls(int descriptor) noexcept {
+  const int error = set(descriptor, IPPROTO_TCP, TCP_ULP, std::as_bytes(std::span("tls")));
+  return error == EEXIST ? 0 : error;
+}
+
 std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools pools,
     Role role) {
@@ -527,7 +530,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     return refusal(KtlsFallback::kUnsettled);
   }
   const auto before = bytes_given_to_tcp(userspace->socket().descriptor());
-  if (!before) return refusal(KtlsFallback::kSocketUnsuitable);
+  if (!before) return refusal(KtlsFallback::kSocketUnsuitable, ENOTCONN);
   auto leftover = ahead.empty() ? nullptr : std::make_unique<Leftover>(pools, *state, ahead);
   const bool whole = leftover == nullptr;
   auto layer =

@@ -11,11 +11,20 @@ namespace sallyport::ktls {
 /// Why a connection was not handed over.
 struct KernelRefusal {
   KtlsFallback reason = KtlsFallback::kNotProbed;
-  int sys_errno = 0;  ///< of kKeyRefused
+  /// Of kKeyRefused; ENOTCONN, also of kSocketUnsuitable: the peer has gone.
+  int sys_errno = 0;
   /// The kernel had taken the transmit key and then refused the receive key: the connection cannot
   /// go on in any model. A fatal alert was offered; the userspace layer is gone.
   bool connection_lost = false;
 };
+
+/// Attaches the kernel's TLS (TCP_ULP "tls") to a connected socket, ahead of hand_to_kernel().
+/// Until there are keys, what is sent and received passes through unchanged, so the handshake, and
+/// userspace records after it, work as on any socket. It has to be early: once the peer has sent
+/// its FIN, and one that says all it has to say behind its Finished may have, the kernel refuses.
+///
+/// 0, also if it was attached before, or an errno. It cannot be taken off again.
+int attach_kernel_tls(int descriptor) noexcept;
 
 /// Hands both directions of `userspace` (a layer of userspace_records()) over to the kernel:
 /// TLS_TX, then TLS_RX, with the sequence numbers reached. On success `userspace` is null and the
@@ -26,6 +35,7 @@ struct KernelRefusal {
 /// in userspace and delivered first; the missing bytes of a record that is cut are read exactly,
 /// and only then does the kernel get the receive key, from within receive().
 ///
+/// attach_kernel_tls() is done here unless it was done before.
 /// The socket must not be in the ring's table yet, but may move there at once. `kernel` is copied
 /// from. `role` is ours. Counters go on from those of `userspace`.
 ///

@@ -21,6 +21,18 @@ std::string_view name(CipherSuite suite) noexcept {
   return "unknown";
 }
 
+std::string_view aead_name(CipherSuite suite) noexcept {
+  switch (suite) {
+    case CipherSuite::kAes128GcmSha256:
+      return "AES-128-GCM";
+    case CipherSuite::kAes256GcmSha384:
+      return "AES-256-GCM";
+    case CipherSuite::kChaCha20Poly1305Sha256:
+      return "ChaCha20-Poly1305";
+  }
+  return "unknown";
+}
+
 std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept {
   for (const auto& [candidate, text] : kNames) {
     if (static_cast<std::uint16_t>(candidate) == code_point) return candidate;

@@ -73,6 +73,9 @@ constexpr std::string_view name(RecordVersion version) noexcept {
 /// The IANA name, `TLS_AES_128_GCM_SHA256`.
 std::string_view name(CipherSuite suite) noexcept;
 
+/// The AEAD, as operators and module names call it: `AES-128-GCM`.
+std::string_view aead_name(CipherSuite suite) noexcept;
+
 /// The suite of a code point of either version, or nothing if it is not one of ours.
 std::optional<CipherSuite> suite_from_code_point(std::uint16_t code_point) noexcept;
 

@@ -26,9 +26,6 @@ constexpr std::array kSuites = {CipherSuite::kAes128GcmSha256, CipherSuite::kAes
                                 CipherSuite::kChaCha20Poly1305Sha256};
 constexpr std::array kVersions = {RecordVersion::kTls12, RecordVersion::kTls13};
 
-/// The AEAD, as operators and module names call it.
-constexpr std::string_view kAeads[] = {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305"};
-
 std::size_t index_of(CipherSuite suite) noexcept {
   return static_cast<std::size_t>(std::ranges::find(kSuites, suite) - kSuites.begin());
 }
@@ -176,7 +173,7 @@ std::string list_of(const std::array<int, kSuites.size()>& errors, bool working)
   for (std::size_t i = 0; i < errors.size(); ++i) {
     if ((errors[i] == 0) != working) continue;
     text += text.empty() ? "" : ", ";
-    text += kAeads[i];
+    text += aead_name(kSuites[i]);
     if (errors[i] != 0) text += std::string(" (") + iouring::errno_name(errors[i]) + ")";
   }
   return text;

@@ -42,6 +42,11 @@ void Registry::set_crls(std::vector<CrlNextUpdate> crls) {
   crls_.swap(crls);
 }
 
+void Registry::set_ktls_support(KtlsSupport support) {
+  const std::lock_guard lock(mutex_);
+  ktls_ = std::move(support);
+}
+
 void Registry::set_backend_up(std::string_view route, std::string_view backend, bool up) {
   const std::lock_guard lock(mutex_);
   const auto known = backends_.find(std::pair(std::string(route), std::string(backend)));
@@ -90,6 +95,12 @@ std::string Registry::scrape() const {
     }
     for (const CrlNextUpdate& each : crls_) {
       text.add(MetricId::kCrlNextUpdate, {each.name}, seconds(each.next_update));
+    }
+    if (ktls_) {
+      for (const KtlsSupport::Cipher& each : ktls_->ciphers) {
+        text.add(MetricId::kKtlsSupported, {each.version, each.cipher}, each.supported ? 1 : 0);
+      }
+      text.add(MetricId::kKtlsRekeySupported, {}, ktls_->rekey ? 1 : 0);
     }
     for (const auto& [name, source] : sources_) {
       text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,16 @@ struct CrlNextUpdate {
   std::chrono::system_clock::time_point next_update;
 };
 
+/// What the kernel's TLS can do: the series of ktls_supported and ktls_rekey_supported.
+struct KtlsSupport {
+  struct Cipher {
+    std::string_view version, cipher;  ///< static storage
+    bool supported = false;
+  };
+  std::vector<Cipher> ciphers;
+  bool rekey = false;
+};
+
 /// Any thread may call any function. Nothing here waits for a shard, and no shard waits for a
 /// scrape (but for the moment in which a list of pointers is copied).
 class Registry {
@@ -57,6 +68,8 @@ class Registry {
   void set_backends(std::vector<BackendUp> backends);
   void set_certificates(std::vector<CertificateExpiry> certificates);
   void set_crls(std::vector<CrlNextUpdate> crls);
+  /// Without it, for records that are never the kernel's, its series are not there.
+  void set_ktls_support(KtlsSupport support);
   /// Changes one series of those given by set_backends; one that is not among them is ignored.
   void set_backend_up(std::string_view route, std::string_view backend, bool up);
 
@@ -90,6 +103,7 @@ class Registry {
   std::map<std::pair<std::string, std::string>, bool> backends_;
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
+  std::optional<KtlsSupport> ktls_;
   std::map<std::string, Source, std::less<>> sources_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "gateway/log/log.h"
 #include "gateway/run/process.h"
+#include "gateway/run/record_support.h"
 #include "gateway/run/versions.h"
 #include "gateway/run/views.h"
 #include "iouring/deadline.h"
@@ -70,7 +71,15 @@ int Control::check() {
       good = false;
     }
   }
+  const RecordChoice records = probe_records(options_);
+  if (const auto unmet = records_unmet(options_, records)) {
+    std::fprintf(stderr, "%s\n", unmet->c_str());
+    good = false;
+  }
   if (!good) return kExitConfiguration;
+  if (records.wanted != RecordsWanted::kUserspace) {
+    std::printf("%s\n", records.kernel.describe().c_str());
+  }
   for (const std::string& warning : config_.warnings()) {
     std::fprintf(stderr, "warning: %s\n", warning.c_str());
   }
@@ -79,7 +88,7 @@ int Control::check() {
 }
 
 int Control::run() {
-  if (!load_first()) return kExitConfiguration;
+  if (!load_first() || !probe_kernel()) return kExitConfiguration;
   forbid_core_dumps();
 
   access_log_ = std::make_unique<AccessLog>(
@@ -88,8 +97,9 @@ int Control::run() {
                        }});
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
                                   .handshake_results = kHandshakeResultWords,
-                                  .fallback_reasons = {}};
+                                  .fallback_reasons = ktls::kKtlsFallbackWords};
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
+  if (auto support = ktls_support(records_)) registry_->set_ktls_support(*std::move(support));
   for (std::size_t i = 0; i < kSources; ++i) {
     registry_->config_loaded(to_string(static_cast<Source>(i)), system_clock::now());
   }
@@ -139,6 +149,19 @@ bool Control::load_first() {
   return config_.complete();
 }
 
+// Before privileges are dropped: the kernel loads its modules by itself only for the privileged.
+bool Control::probe_kernel() {
+  records_ = probe_records(options_);
+  if (const auto unmet = records_unmet(options_, records_)) {
+    log_error("configuration refused", {{"source", "flags"}, {"error", *unmet}});
+    return false;
+  }
+  if (records_.wanted != RecordsWanted::kUserspace) {
+    log_info("records", {{"kernel_tls", records_.kernel.describe()}});
+  }
+  return true;
+}
+
 bool Control::set_up_shards() {
   const std::uint64_t descriptors = raise_descriptor_limit();
   const std::vector<int> cpus = usable_cpus();
@@ -169,6 +192,7 @@ bool Control::set_up_shards() {
                                 .max_handshakes = options_.max_handshakes,
                                 .drain_timeout = options_.drain_timeout,
                                 .timeouts = timeouts_,
+                                .records = records_,
                                 .limit = *limit_,
                                 .metrics = metrics,
                                 .access_log = *access_log_,

@@ -47,6 +47,7 @@ class Control {
 
  private:
   bool load_first();
+  bool probe_kernel();
   bool set_up_shards();
   bool start_admin();
   bool start_watching();
@@ -82,6 +83,7 @@ class Control {
   std::unique_ptr<metrics::Registry> registry_;
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<ConnectionLimit> limit_;
+  RecordChoice records_;
   std::vector<metrics::ShardMetrics*> shard_metrics_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Resolver> resolver_;

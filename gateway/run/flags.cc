@@ -61,7 +61,8 @@ constexpr std::array kWhoMayPass{
 };
 constexpr std::array kTls{
     Flag{"records", "auto|kernel|userspace", false,
-         "Who protects TLS records (default auto; kernel is not supported by this version)"},
+         "Who protects TLS records: auto is the kernel where it can and userspace where it cannot; "
+         "kernel does not start where it cannot (default auto)"},
     Flag{"min-tls", "1.2|1.3", false,
          "Least TLS version (default 1.3; 1.2 is not supported by this version)"},
     Flag{"ciphersuites", "LIST", false,

@@ -191,8 +191,9 @@ void read_tls(Reader& reader, Options& options) {
   int only_1_3 = 3;
   reader.choice("min-tls", only_1_3, {{"1.3", 3}}, "1.2");
   reader.choice("records", options.records,
-                {{"auto", Options::Records::kAuto}, {"userspace", Options::Records::kUserspace}},
-                "kernel");
+                {{"auto", RecordsWanted::kAuto},
+                 {"kernel", RecordsWanted::kKernel},
+                 {"userspace", RecordsWanted::kUserspace}});
   reader.parsed("ciphersuites", parse_ciphersuites,
                 [&](auto suites) { options.ciphersuites = std::move(suites); });
   reader.parsed("groups", parse_groups, [&](auto groups) { options.groups = std::move(groups); });

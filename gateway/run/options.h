@@ -15,6 +15,7 @@
 
 #include "gateway/log/log.h"
 #include "gateway/run/option_values.h"
+#include "gateway/serve/record_choice.h"
 
 namespace sallyport::gateway {
 
@@ -23,7 +24,6 @@ struct Options {
     std::string cert, key;  ///< paths
   };
   enum class CrlExpired { kRefuse, kAccept };
-  enum class Records { kAuto, kUserspace };
 
   std::vector<ListenAddress> listen;   ///< at least one, no two alike
   std::vector<CertificatePair> pairs;  ///< at least one
@@ -44,7 +44,7 @@ struct Options {
   bool admin_expose_all = false;
 
   std::optional<unsigned> shards;  ///< unset: the usable CPUs
-  Records records = Records::kAuto;
+  RecordsWanted records = RecordsWanted::kAuto;
   std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's order
   std::string groups;                     ///< OpenSSL's list; empty: the default
   unsigned tickets = 1;                   ///< per full handshake; 0 = no resumption

@@ -50,8 +50,8 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
       blocks_(iouring::BlockPool::kDefaultBytes, &ring_->timers()),
       state_(*ring_,
              ktls::RecordPools{.small = *buffers_, .blocks = blocks_, .contexts = contexts_},
-             options_.timeouts, options_.max_handshakes, options_.limit, options_.metrics,
-             options_.access_log, random_seed()),
+             options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
+             options_.metrics, options_.access_log, random_seed()),
       connections_(*ring_),
       chores_(*ring_) {}
 

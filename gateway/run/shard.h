@@ -33,6 +33,7 @@ struct ShardOptions {
   unsigned max_handshakes = 512;
   std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
   const Timeouts& timeouts;
+  const RecordChoice& records;
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;
   AccessLog& access_log;

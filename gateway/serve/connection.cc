@@ -10,6 +10,7 @@
 #include "gateway/backends/tcp_options.h"
 #include "gateway/policy/authorize.h"
 #include "gateway/policy/route.h"
+#include "gateway/serve/hand_off.h"
 #include "gateway/serve/handshaking.h"
 #include "gateway/serve/parting.h"
 #include "gateway/serve/relay.h"
@@ -155,7 +156,7 @@ Connection::Description Connection::describe() const {
           .route = route_ != nullptr ? route_->name : std::string(),
           .backend = backend_ ? backend_->target : std::string(),
           .cipher = std::string(cipher_),
-          .records = trust_ ? "userspace" : "",
+          .records = records_,
           .since = std::chrono::system_clock::now() -
                    std::chrono::duration_cast<std::chrono::system_clock::duration>(Clock::now() -
                                                                                    accepted_at_),
@@ -216,6 +217,7 @@ iouring::Task<std::expected<Layer, Refusal>> take_over_records(
   handshake->output_sent();
   ktls::Outcome outcome = handshake->finish();
   handshake.reset();
+  connection.records_are_made_by(ktls::RecordModel::kUserspace);
   co_return ktls::userspace_records(std::move(client), outcome.state, connection.shard().pools,
                                     outcome.leftover);
 }
@@ -237,12 +239,22 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_backend(Dialling& diallin
   co_return dialed;
 }
 
-// One bounded receive, so that a client that goes away does not make us dial on for nobody.
+bool gone(const ktls::Received& received) {
+  switch (received.error.failure) {
+    case ktls::RecordFailure::kReset:
+    case ktls::RecordFailure::kPipe:
+    case ktls::RecordFailure::kSocket:
+      return received.kind == ktls::Received::Kind::kFailed;
+    default:
+      return received.kind == ktls::Received::Kind::kTruncated;
+  }
+}
+
+// One bounded receive, so that a client that goes away does not make us dial on for nobody. One
+// that is there and breaks the protocol is left to the relay, which has a reason for everything.
 iouring::Task<ktls::Received> watch_client(Dialling& dialling, ktls::RecordLayer& client) {
   ktls::Received early = co_await iouring::in_scope(dialling.watch_scope, client.receive());
-  dialling.client_left = early.kind == ktls::Received::Kind::kTruncated ||
-                         (early.kind == ktls::Received::Kind::kFailed &&
-                          early.error.failure != ktls::RecordFailure::kCancelled);
+  dialling.client_left = gone(early);
   if (dialling.client_left) dialling.dial_scope.cancel();
   // Slow backends must not keep the shard's few provided buffers from those who are served.
   early.chunk.give_back_lease();
@@ -293,50 +305,20 @@ iouring::Task<std::expected<Connected, Refusal>> connect_backend(Connection& con
 
 // Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or
 // no table, they stay ordinary.
-iouring::Task<void> hand_off(ktls::RecordLayer& client, ktls::RecordLayer& backend) {
+iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend) {
   [[maybe_unused]] iouring::Result<> client_moved = co_await client.socket().to_table();
   [[maybe_unused]] iouring::Result<> backend_moved = co_await backend.socket().to_table();
 }
 
-// Counts a TLS connection among those whose records are made in userspace.
-class CountedRecords {
- public:
-  CountedRecords(metrics::ShardMetrics& metrics, const ktls::RecordLayer& layer)
-      : metrics_(metrics), layer_(layer) {
-    metrics_.records_opened(metrics::Direction::kReceive, model(layer_.rx_model()));
-    metrics_.records_opened(metrics::Direction::kSend, model(layer_.tx_model()));
-  }
-  ~CountedRecords() {
-    metrics_.records_closed(metrics::Direction::kReceive, model(layer_.rx_model()));
-    metrics_.records_closed(metrics::Direction::kSend, model(layer_.tx_model()));
-    const ktls::RecordCounters& counters = layer_.counters();
-    for (auto i = counters.key_updates_received; i > 0; --i) {
-      metrics_.keyupdate(metrics::Direction::kReceive);
-    }
-    for (auto i = counters.key_updates_sent; i > 0; --i) {
-      metrics_.keyupdate(metrics::Direction::kSend);
-    }
-  }
-  CountedRecords(const CountedRecords&) = delete;
-  CountedRecords& operator=(const CountedRecords&) = delete;
-
- private:
-  static metrics::Records model(ktls::RecordModel model) {
-    return model == ktls::RecordModel::kKernel ? metrics::Records::kKernel
-                                               : metrics::Records::kUserspace;
-  }
-  metrics::ShardMetrics& metrics_;
-  const ktls::RecordLayer& layer_;
-};
-
-iouring::Task<void> turn_away(Connection& connection, ktls::RecordLayer& client, Refusal refusal) {
+// `client` is null when nothing can be said to it any more.
+iouring::Task<void> turn_away(Connection& connection, ktls::RecordLayer* client, Refusal refusal) {
   const CloseReason reason = refusal.reason;
   connection.refuse(std::move(refusal));
-  if (reason == CloseReason::kPeerConnectionClosed) co_return;
+  if (client == nullptr || reason == CloseReason::kPeerConnectionClosed) co_return;
   if (reason == CloseReason::kDrain) {
-    co_await part_with_close(connection.shard(), client);
+    co_await part_with_close(connection.shard(), *client);
   } else {
-    co_await part_with_alert(connection.shard(), client, alert_of(reason));
+    co_await part_with_alert(connection.shard(), *client, alert_of(reason));
   }
 }
 
@@ -391,17 +373,22 @@ struct Ends {
     co_return std::nullopt;
   }
   if (!authorized) {
-    co_await turn_away(connection, **client,
+    co_await turn_away(connection, client->get(),
                        {.reason = CloseReason::kNotAuthorized, .failure = {}});
+    co_return std::nullopt;
+  }
+  auto handed = hand_off(connection, *client);
+  if (!handed) {
+    co_await turn_away(connection, client->get(), std::move(handed.error()));
     co_return std::nullopt;
   }
   auto connected = co_await connect_backend(connection, **client);
   if (!connected) {
-    co_await turn_away(connection, **client, std::move(connected.error()));
+    co_await turn_away(connection, client->get(), std::move(connected.error()));
     co_return std::nullopt;
   }
   connection.admit();
-  co_await hand_off(**client, *connected->backend);
+  co_await move_to_table(**client, *connected->backend);
   co_return Ends{.client = *std::move(client),
                  .backend = std::move(connected->backend),
                  .early = std::move(connected->early)};

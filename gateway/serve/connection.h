@@ -15,6 +15,7 @@
 #include "iouring/socket.h"
 #include "iouring/task.h"
 #include "ktls/handshake.h"
+#include "ktls/record_layer.h"
 #include "metrics/cells.h"
 
 namespace sallyport::gateway {
@@ -56,6 +57,8 @@ class Connection : public iouring::ListNode {
   void refuse(Refusal refusal);
   void backend_connected(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
                          std::chrono::nanoseconds took);
+  /// Shown by describe() and the log from now on.
+  void records_are_made_by(ktls::RecordModel model) noexcept { records_ = to_string(model); }
   void closes_with(CloseReason reason) noexcept { reason_ = reason; }
 
   void received_from(metrics::Leg leg, std::size_t bytes) noexcept;
@@ -96,7 +99,7 @@ class Connection : public iouring::ListNode {
   std::chrono::sys_seconds authenticated_at_{};
   std::string sni_;
   std::string_view alpn_;  // in *route_
-  std::string_view version_, cipher_, group_;
+  std::string_view version_, cipher_, group_, records_;
   std::shared_ptr<const Endpoint> backend_;
   InUse in_use_;
   std::uint64_t received_bytes_ = 0;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "gateway/serve/hand_off.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -51,6 +52,7 @@ iouring::Task<Handshaken> run(Connection& connection, iouring::Socket& client) {
   iouring::Result<HandshakeSlots::Slot> slot = co_await shard.handshake_slots.enter();
   if (!slot) co_return refused(CloseReason::kShed, "waited too long for its turn");
 
+  prepare_hand_off(shard, client);
   auto handshake = std::make_unique<ktls::ServerHandshake>(
       shard.tls,
       [&connection](const ktls::ClientHello& hello) { return connection.choose_route(hello); });

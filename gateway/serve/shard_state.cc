@@ -5,12 +5,13 @@
 namespace sallyport::gateway {
 
 ShardState::ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools,
-                       const Timeouts& its_timeouts, unsigned max_handshakes,
-                       ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
-                       AccessLog& its_log, std::uint64_t seed)
+                       const Timeouts& its_timeouts, const RecordChoice& its_records,
+                       unsigned max_handshakes, ConnectionLimit& its_limit,
+                       metrics::ShardMetrics& its_metrics, AccessLog& its_log, std::uint64_t seed)
     : ring(its_ring),
       pools(its_pools),
       timeouts(its_timeouts),
+      records(its_records),
       limit(its_limit),
       metrics(its_metrics),
       access_log(its_log),

@@ -11,6 +11,7 @@
 #include "gateway/serve/access_log.h"
 #include "gateway/serve/connection_limit.h"
 #include "gateway/serve/handshake_slots.h"
+#include "gateway/serve/record_choice.h"
 #include "gateway/serve/snapshot.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
@@ -40,7 +41,7 @@ struct ServedListener {
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
   ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools, const Timeouts& its_timeouts,
-             unsigned max_handshakes, ConnectionLimit& its_limit,
+             const RecordChoice& its_records, unsigned max_handshakes, ConnectionLimit& its_limit,
              metrics::ShardMetrics& its_metrics, AccessLog& its_log, std::uint64_t seed);
   ~ShardState();
   ShardState(const ShardState&) = delete;
@@ -49,6 +50,7 @@ struct ShardState {
   iouring::Ring& ring;
   ktls::RecordPools pools;
   const Timeouts& timeouts;
+  const RecordChoice& records;
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;
   AccessLog& access_log;

@@ -51,7 +51,7 @@ TEST_F(Admin, ConnectionsShowsWhoIsThere) {
   EXPECT_EQ(open[0].at("route"), "orders");
   EXPECT_EQ(open[0].at("backend"), backend.address());
   EXPECT_EQ(open[0].at("listener"), "127.0.0.1:0");
-  EXPECT_EQ(open[0].at("records"), "userspace");
+  EXPECT_EQ(open[0].at("records"), records_model());
   EXPECT_EQ(open[0].at("cipher"), tls.cipher());
   EXPECT_EQ(open[0].at("received_bytes"), "1000");
   EXPECT_TRUE(open[0].contains("since"));
@@ -113,15 +113,26 @@ TEST_F(Admin, MetricsNameTheirTypesAndAreThere) {
                  kAccessDenied);
   gateway->wait_metric("connections_closed_total", {}, 2);
   const std::string body = gateway->get("/metrics").body;
-  for (const char* name :
-       {"connections gauge", "connections_accepted_total counter",
-        "connections_closed_total counter", "tls_handshakes_total counter",
-        "tls_handshake_duration_seconds histogram", "tls_handshakes_in_flight gauge",
-        "tls_negotiated_total counter", "records_connections gauge", "received_bytes_total counter",
-        "sent_bytes_total counter", "backend_up gauge",
-        "backend_connect_duration_seconds histogram", "certificate_expiry_timestamp_seconds gauge",
-        "config_reloads_total counter", "config_last_reload_success_timestamp_seconds gauge",
-        "shard_busy_seconds_total counter", "build_info gauge"}) {
+  for (const char* name : {"connections gauge",
+                           "connections_accepted_total counter",
+                           "connections_closed_total counter",
+                           "tls_handshakes_total counter",
+                           "tls_handshake_duration_seconds histogram",
+                           "tls_handshakes_in_flight gauge",
+                           "tls_negotiated_total counter",
+                           "records_connections gauge",
+                           "received_bytes_total counter",
+                           "sent_bytes_total counter",
+                           "backend_up gauge",
+                           "backend_connect_duration_seconds histogram",
+                           "certificate_expiry_timestamp_seconds gauge",
+                           "config_reloads_total counter",
+                           "config_last_reload_success_timestamp_seconds gauge",
+                           "shard_busy_seconds_total counter",
+                           "build_info gauge",
+                           "ktls_fallback_total counter",
+                           "ktls_supported gauge",
+                           "ktls_rekey_supported gauge"}) {
     EXPECT_NE(body.find(std::string("# TYPE sallyport_") + name), std::string::npos) << name;
   }
   const Metrics metrics = gateway->metrics();
@@ -149,7 +160,7 @@ TEST_F(Admin, TheConnectionLineHasEveryKeyOfTheContract) {
   }
   EXPECT_EQ(line.at("sni"), "orders.example.org");
   EXPECT_EQ(line.at("resumed"), "false");
-  EXPECT_EQ(line.at("records"), "userspace");
+  EXPECT_EQ(line.at("records"), records_model());
 }
 
 }  // namespace

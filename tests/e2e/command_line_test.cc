@@ -67,7 +67,24 @@ TEST_F(CommandLine, BadValuesAreTwoAndNamed) {
 
 TEST_F(CommandLine, WhatComesLaterIsRefusedAndNotIgnored) {
   expect_bad({"--min-tls", "1.2"}, "not supported by this version");
-  expect_bad({"--records", "kernel"}, "not supported by this version");
+}
+
+TEST_F(CommandLine, SaysWhatTheKernelCanDoAndDoesNotStartOnWhatItCannot) {
+  const Finished asked = check({"--records", "auto"});
+  EXPECT_EQ(asked.status, 0) << asked.err;
+  EXPECT_NE(asked.out.find("kernel TLS:"), std::string::npos) << asked.out;
+  const Finished not_asked = check({"--records", "userspace"});
+  EXPECT_EQ(not_asked.status, 0) << not_asked.err;
+  EXPECT_EQ(not_asked.out.find("kernel TLS:"), std::string::npos) << not_asked.out;
+
+  if (asked.out.find("unavailable") == std::string::npos) {
+    EXPECT_EQ(check({"--records", "kernel"}).status, 0);
+    return;
+  }
+  expect_bad({"--records", "kernel"}, "--records 'kernel' cannot be honoured");
+  const Finished started = run_sallyport(flags({"--records", "kernel"}));
+  EXPECT_EQ(started.status, 2);
+  EXPECT_NE(started.err.find("cannot be honoured"), std::string::npos) << started.err;
 }
 
 TEST_F(CommandLine, MissingAndUnreadableFilesAreTwoAndNamed) {

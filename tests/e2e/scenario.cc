@@ -83,6 +83,14 @@ void Scenario::expect_refused(ClientOptions options, const std::string& word, in
   gateway->wait_metric("connections_closed_total", {{"reason", word}}, before + 1);
 }
 
+std::string Scenario::records_model() const {
+  return gateway->metrics().sum("ktls_supported") > 0 ? "kernel" : "userspace";
+}
+
+bool Scenario::follows_key_updates() const {
+  return records_model() == "userspace" || gateway->metrics().sum("ktls_rekey_supported") > 0;
+}
+
 double Scenario::reloads(const std::string& result, const std::string& source) const {
   Metrics::Labels labels{{"result", result}};
   if (!source.empty()) labels["source"] = source;

@@ -52,6 +52,13 @@ class Scenario : public ::testing::Test {
   /// Refused: the client gets this alert, log and metrics have this word.
   void expect_refused(ClientOptions options, const std::string& word, int alert);
 
+  /// Who makes the records of connections that are let in: "kernel" where it can and was asked to,
+  /// else "userspace".
+  std::string records_model() const;
+
+  /// A KeyUpdate of the client can be followed: not where an older kernel makes the records.
+  bool follows_key_updates() const;
+
   /// Counts of config_reloads_total so far.
   double reloads(const std::string& result, const std::string& source = "") const;
   /// Waits until more than `before` reloads ended so and every shard has the outcome.

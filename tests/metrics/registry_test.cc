@@ -137,6 +137,19 @@ TEST(Registry, AddsUpTheShards) {
   EXPECT_FALSE(series.contains("sallyport_received_bytes_total{route=\"\",leg=\"client\"}"));
 }
 
+TEST(Registry, ShowsWhatTheKernelCanDoOnceItWasAsked) {
+  Registry registry(kWords, build());
+  EXPECT_FALSE(parse(registry.scrape()).series.contains("sallyport_ktls_rekey_supported"));
+  registry.set_ktls_support(
+      {.ciphers = {{"TLSv1.3", "AES-128-GCM", true}, {"TLSv1.2", "ChaCha20-Poly1305", false}},
+       .rekey = true});
+  const auto series = parse(registry.scrape()).series;
+  const std::string supported = "sallyport_ktls_supported{version=";
+  EXPECT_EQ(series.at(supported + "\"TLSv1.3\",cipher=\"AES-128-GCM\"}"), 1);
+  EXPECT_EQ(series.at(supported + "\"TLSv1.2\",cipher=\"ChaCha20-Poly1305\"}"), 0);
+  EXPECT_EQ(series.at("sallyport_ktls_rekey_supported"), 1);
+}
+
 TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
   Registry registry(kWords, build());
   ListenerCells& listener = registry.add_shard(0).listener("l");

@@ -26,6 +26,8 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"tls_keyupdates_total", {"direction"}},
     {"records_connections", {"direction", "records"}},
     {"ktls_fallback_total", {"reason"}},
+    {"ktls_supported", {"version", "cipher"}},
+    {"ktls_rekey_supported", {}},
     {"received_bytes_total", {"route", "leg"}},
     {"sent_bytes_total", {"route", "leg"}},
     {"backend_up", {"route", "backend"}},

@@ -94,7 +94,7 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_TRUE(options.admin.loopback);
   EXPECT_FALSE(options.admin_expose_all);
   EXPECT_EQ(options.shards, std::nullopt);
-  EXPECT_EQ(options.records, Options::Records::kAuto);
+  EXPECT_EQ(options.records, RecordsWanted::kAuto);
   EXPECT_TRUE(options.ciphersuites.empty());
   EXPECT_EQ(options.groups, "");
   EXPECT_EQ(options.tickets, 1U);
@@ -200,7 +200,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.admin.text, "[::]:0");
   EXPECT_TRUE(options.admin_expose_all);
   EXPECT_EQ(options.shards, 4U);
-  EXPECT_EQ(options.records, Options::Records::kUserspace);
+  EXPECT_EQ(options.records, RecordsWanted::kUserspace);
   EXPECT_THAT(options.ciphersuites, ElementsAre("TLS_AES_256_GCM_SHA384"));
   EXPECT_EQ(options.groups, "X25519");
   EXPECT_EQ(options.tickets, 0U);
@@ -273,8 +273,6 @@ TEST(Options, NameFlagAndValueOfABadValue) {
 }
 
 TEST(Options, AnswerWhatIsPlannedButNotBuilt) {
-  EXPECT_THAT(error_of(with({"--records", "kernel"})),
-              HasSubstr("--records 'kernel' is not supported by this version"));
   EXPECT_THAT(error_of(with({"--min-tls", "1.2"})),
               HasSubstr("--min-tls '1.2' is not supported by this version"));
 }

@@ -68,6 +68,7 @@ class RelayTest : public ::testing::Test {
 
   ktls::testing::Shard shard_;
   Timeouts timeouts_;
+  RecordChoice records_;
   ConnectionLimit limit_{10};
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
                                .handshake_results = kHandshakeResultWords,
@@ -76,7 +77,7 @@ class RelayTest : public ::testing::Test {
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   AccessLog log_{{.descriptor = open_null(), .on_dropped = {}}};
   std::unique_ptr<ShardState> state_ = std::make_unique<ShardState>(
-      *shard_.ring, shard_.pools(), timeouts_, 8, limit_, metrics_, log_, 1);
+      *shard_.ring, shard_.pools(), timeouts_, records_, 8, limit_, metrics_, log_, 1);
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;
   Snapshot snapshot_;

@@ -1,0 +1,59 @@
+#include "gateway/run/record_support.h"
+
+#include <array>
+
+#include "ktls/suite.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using ktls::CipherSuite;
+using ktls::RecordVersion;
+
+constexpr std::array kSuites = {CipherSuite::kAes128GcmSha256, CipherSuite::kAes256GcmSha384,
+                                CipherSuite::kChaCha20Poly1305Sha256};
+
+std::vector<CipherSuite> negotiable(const Options& options) {
+  std::vector<CipherSuite> suites;
+  for (const std::string& name : options.ciphersuites) {
+    if (const auto suite = ktls::suite_from_name(name)) suites.push_back(*suite);
+  }
+  if (suites.empty()) suites.assign(kSuites.begin(), kSuites.end());
+  return suites;
+}
+
+}  // namespace
+
+RecordChoice probe_records(const Options& options) {
+  RecordChoice choice{.wanted = options.records, .kernel = {}};
+  if (choice.wanted != RecordsWanted::kUserspace) choice.kernel = ktls::KernelTls::probe();
+  return choice;
+}
+
+std::optional<std::string> records_unmet(const Options& options, const RecordChoice& choice) {
+  if (choice.wanted != RecordsWanted::kKernel) return std::nullopt;
+  for (const CipherSuite suite : negotiable(options)) {
+    if (!choice.kernel.refuses(RecordVersion::kTls13, suite)) continue;
+    std::string why = "--records 'kernel' cannot be honoured: ";
+    if (choice.kernel.usable()) {
+      why += "not with " + std::string(name(suite)) + ", which --ciphersuites could leave out; ";
+    }
+    return why + choice.kernel.describe();
+  }
+  return std::nullopt;
+}
+
+std::optional<metrics::KtlsSupport> ktls_support(const RecordChoice& choice) {
+  if (choice.wanted == RecordsWanted::kUserspace) return std::nullopt;
+  metrics::KtlsSupport support{.ciphers = {}, .rekey = choice.kernel.can_rekey()};
+  for (const RecordVersion version : {RecordVersion::kTls13, RecordVersion::kTls12}) {
+    for (const CipherSuite suite : kSuites) {
+      support.ciphers.push_back({.version = name(version),
+                                 .cipher = aead_name(suite),
+                                 .supported = !choice.kernel.refuses(version, suite)});
+    }
+  }
+  return support;
+}
+
+}  // namespace sallyport::gateway

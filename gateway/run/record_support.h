@@ -1,0 +1,27 @@
+// --records against what this kernel's TLS can do.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/run/options.h"
+#include "gateway/serve/record_choice.h"
+#include "metrics/registry.h"
+
+namespace sallyport::gateway {
+
+/// The flag, and, unless it is userspace, what the kernel can do: found out by trying it, which
+/// takes some milliseconds. To be called with the privileges that the process was started with: see
+/// ktls::KernelTls::probe().
+[[nodiscard]] RecordChoice probe_records(const Options& options);
+
+/// Why --records kernel cannot be honoured: something that the flags let clients negotiate is
+/// beyond this kernel. Nothing if it can, or is not asked for.
+[[nodiscard]] std::optional<std::string> records_unmet(const Options& options,
+                                                       const RecordChoice& choice);
+
+/// For the metrics; nothing if the kernel was not asked.
+[[nodiscard]] std::optional<metrics::KtlsSupport> ktls_support(const RecordChoice& choice);
+
+}  // namespace sallyport::gateway
