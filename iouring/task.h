@@ -144,28 +144,32 @@ class [[nodiscard]] Task {
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(frame_); }
   [[nodiscard]] bool done() const noexcept { return frame_ && frame_.done(); }
 
-  /// Awaiting starts the task under the scope of the awaiting coroutine.
+  /// Awaiting starts the task under the scope of the awaiting coroutine. One word, for it stays in
+  /// the awaiting frame.
   class Awaiter {
    public:
-    Awaiter(Handle frame, CancelScope* scope, bool inherit) noexcept
-        : frame_(frame), scope_(scope), inherit_(inherit) {}
+    explicit Awaiter(Handle frame) noexcept : frame_(frame) {}
     bool await_ready() const noexcept { return false; }
     template <class P>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<P> awaiting) const noexcept {
-      frame_.promise().scope = inherit_ ? scope_of(awaiting) : scope_;
-      frame_.promise().continuation = Continuation(std::coroutine_handle<>(awaiting));
-      return frame_;
+      return begin(awaiting, scope_of(awaiting));
     }
     T await_resume() const { return frame_.promise().take(); }
 
+   protected:
+    std::coroutine_handle<> begin(std::coroutine_handle<> awaiting,
+                                  CancelScope* scope) const noexcept {
+      frame_.promise().scope = scope;
+      frame_.promise().continuation = Continuation(awaiting);
+      return frame_;
+    }
+
    private:
     Handle frame_;
-    CancelScope* scope_;
-    bool inherit_;
   };
   Awaiter operator co_await() && noexcept {
     invariant(static_cast<bool>(frame_), "a task that is awaited has a frame");
-    return Awaiter(frame_, nullptr, true);
+    return Awaiter(frame_);
   }
 
   // For what runs tasks without being a coroutine (Ring, TaskGroup, both()).
@@ -195,9 +199,19 @@ template <class T>
 class [[nodiscard]] ScopedTask {
  public:
   ScopedTask(CancelScope& scope, Task<T> task) noexcept : scope_(&scope), task_(std::move(task)) {}
-  typename Task<T>::Awaiter operator co_await() && noexcept {
-    return typename Task<T>::Awaiter(task_.frame_, scope_, false);
-  }
+
+  class Awaiter : public Task<T>::Awaiter {
+   public:
+    Awaiter(typename Task<T>::Handle frame, CancelScope& scope) noexcept
+        : Task<T>::Awaiter(frame), scope_(&scope) {}
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<> awaiting) const noexcept {
+      return this->begin(awaiting, scope_);
+    }
+
+   private:
+    CancelScope* scope_;
+  };
+  Awaiter operator co_await() && noexcept { return Awaiter(task_.frame_, *scope_); }
 
  private:
   CancelScope* scope_;

@@ -37,7 +37,7 @@ constexpr std::size_t kReadSize = 4 * kMaxPlaintextSize;
 
 /// Ciphertext that userspace had read ahead, until its last record is opened.
 struct Leftover {
-  Leftover(RecordPools pools, const SessionState& state, std::span<const std::byte> bytes)
+  Leftover(const RecordPools& pools, const SessionState& state, std::span<const std::byte> bytes)
       : opener(pools.contexts, state.suite, state.rx, state.version),
         block(pools.blocks.acquire()),
         end(static_cast<std::uint32_t>(bytes.size())) {
@@ -61,10 +61,9 @@ class KernelRecords final : public RecordLayer {
  public:
   /// Takes the socket; the kernel knows nothing yet.
   KernelRecords(iouring::Socket socket, const RecordCounters& counters, const SessionState& state,
-                RecordPools pools, const KernelTls& kernel, Role role,
+                RecordPools& pools, const KernelTls& kernel, Role role,
                 std::unique_ptr<Leftover> leftover) noexcept
-      : RecordLayer(std::move(socket)),
-        pools_(pools),
+      : RecordLayer(std::move(socket), pools),
         judge_(role, state.version),
         outlet_(socket_, counters_, state.suite, state.tx, state.version,
                 kernel.can_rekey() && state.version == RecordVersion::kTls13),
@@ -85,7 +84,7 @@ class KernelRecords final : public RecordLayer {
   /// The connection is lost: says so to the peer if it can be said at once.
   void give_up() noexcept;
 
-  Task<Received> receive() override;
+  Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
   Task<SendResult> send_close() override { return outlet_.close(); }
   Task<SendResult> send_alert(AlertDescription description) override {
@@ -98,10 +97,10 @@ class KernelRecords final : public RecordLayer {
   RecordModel tx_model() const noexcept override { return RecordModel::kKernel; }
 
  private:
-  // What is not inlined would otherwise be part of the frame of receive(), in which every idle
-  // connection waits: the compiler elides the allocation of an inlined coroutine.
+  // What is not inlined would otherwise be part of the frame of take(), in which a connection waits
+  // that was busy lately: the compiler elides the allocation of an inlined coroutine.
   bool ended() const noexcept;
-  bool may_wait_idle() const noexcept;
+  bool may_wait_idle() const noexcept override;
   bool wants_block() const noexcept;
   [[gnu::noinline]] Task<Received> act();
   [[gnu::noinline]] Task<Received> open_leftover();
@@ -120,7 +119,6 @@ class KernelRecords final : public RecordLayer {
   int queued_bytes() const noexcept;
   void set_watermark(int bytes) noexcept;
 
-  RecordPools pools_;
   RecordJudge judge_;
   KernelOutlet outlet_;
   std::unique_ptr<Leftover> leftover_;  ///< the kernel has no receive key while this is there
@@ -205,21 +203,19 @@ bool KernelRecords::may_wait_idle() const noexcept {
   return !control_waiting_ && !outlet_.offer_due() && !leftover_ && !ended() && !wants_block();
 }
 
-/// An idle connection waits in here, in the receive of a provided buffer. A plain receive, which
-/// costs less than one that asks for the record's type, and fails once in a connection's life: at
-/// the close_notify.
-Task<Received> KernelRecords::receive() {
-  outlet_.consider();
-  while (true) {
-    if (may_wait_idle()) {
-      Result<Lease> lease = co_await socket_.recv(pools_.small);
-      Received received = took(std::move(lease));
-      if (received.kind != Received::Kind::kData || received.size() != 0) co_return received;
-    } else {
-      Received received = co_await act();
-      if (received.kind != Received::Kind::kData || received.size() != 0) co_return received;
-    }
+/// The wait for an arrival is a plain receive, which costs less than one that asks for the record's
+/// type, and fails once in a connection's life: at the close_notify. What is owed and could not be
+/// sent is offered again after each delivery, not in a circle.
+Task<Received> KernelRecords::take(Arrival& arrival) {
+  Received received;
+  if (arrival.waited()) {
+    received = took(arrival.lease());
+  } else {
+    received = co_await act();
   }
+  const bool delivers = received.kind != Received::Kind::kData || received.size() != 0;
+  if (delivers) outlet_.consider();
+  co_return received;
 }
 
 /// One step towards the next data.
@@ -515,7 +511,7 @@ int attach_kernel_tls(int descriptor) noexcept {
 }
 
 std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
-    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools pools,
+    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools& pools,
     Role role) {
   const std::optional<SessionState> state = userspace->export_state();
   if (!state || userspace->rx_model() != RecordModel::kUserspace ||

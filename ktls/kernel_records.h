@@ -45,7 +45,7 @@ int attach_kernel_tls(int descriptor) noexcept;
 /// elsewhere it re-keys. export_state()
 /// is nothing while the socket is in the table.
 std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
-    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools pools,
+    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools& pools,
     Role role = Role::kServer);
 
 }  // namespace sallyport::ktls

@@ -17,10 +17,10 @@ constexpr std::size_t kReadSize = 4 * kMaxPlaintextSize;
 
 class PlainRecords final : public RecordLayer {
  public:
-  PlainRecords(iouring::Socket socket, RecordPools pools) noexcept
-      : RecordLayer(std::move(socket)), pools_(pools) {}
+  PlainRecords(iouring::Socket socket, RecordPools& pools) noexcept
+      : RecordLayer(std::move(socket), pools) {}
 
-  Task<Received> receive() override;
+  Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override;
   Task<SendResult> send_close() override;
   Task<SendResult> send_alert(AlertDescription) override { co_return SendResult{}; }
@@ -33,13 +33,13 @@ class PlainRecords final : public RecordLayer {
   RecordModel tx_model() const noexcept override { return RecordModel::kPlain; }
 
  private:
-  /// Not inlined, or its frame becomes part of that of receive() (clang elides the allocation).
-  [[gnu::noinline]] Task<Received> receive_block();
-  Received take(Result<Lease> lease) noexcept;
+  bool may_wait_idle() const noexcept override {
+    return end_ == Received::Kind::kData && !socket_.more_waiting();
+  }
+  Received took(Result<Lease> lease) noexcept;
   Received ended() const noexcept;
   Received stopped(iouring::Errno error) noexcept;
 
-  RecordPools pools_;
   Received::Kind end_ = Received::Kind::kData;  ///< kData: it has not ended
   RecordError error_;
 };
@@ -58,7 +58,7 @@ Received PlainRecords::stopped(iouring::Errno error) noexcept {
   return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
 }
 
-Received PlainRecords::take(Result<Lease> lease) noexcept {
+Received PlainRecords::took(Result<Lease> lease) noexcept {
   if (!lease) return stopped(lease.error());
   if (!*lease) {
     end_ = Received::Kind::kEndOfStream;
@@ -69,17 +69,8 @@ Received PlainRecords::take(Result<Lease> lease) noexcept {
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), bytes)};
 }
 
-/// An idle connection waits in here: what is not needed then lives in a coroutine of its own.
-Task<Received> PlainRecords::receive() {
-  if (end_ != Received::Kind::kData || socket_.more_waiting()) {
-    Received received = co_await receive_block();
-    co_return received;
-  }
-  Result<Lease> lease = co_await socket_.recv(pools_.small);
-  co_return take(std::move(lease));
-}
-
-Task<Received> PlainRecords::receive_block() {
+Task<Received> PlainRecords::take(Arrival& arrival) {
+  if (arrival.waited()) co_return took(arrival.lease());
   if (end_ != Received::Kind::kData) co_return ended();
   Block block = pools_.blocks.acquire();
   const std::size_t room = std::min(kReadSize, block.size());
@@ -129,7 +120,7 @@ Task<RecordLayer::SendResult> PlainRecords::send_close() {
 
 }  // namespace
 
-std::unique_ptr<RecordLayer> plain_records(iouring::Socket socket, RecordPools pools) {
+std::unique_ptr<RecordLayer> plain_records(iouring::Socket socket, RecordPools& pools) {
   return std::make_unique<PlainRecords>(std::move(socket), pools);
 }
 

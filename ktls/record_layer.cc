@@ -2,6 +2,8 @@
 
 namespace sallyport::ktls {
 
+using iouring::Task;
+
 std::string_view to_string(RecordModel model) noexcept {
   switch (model) {
     case RecordModel::kPlain:
@@ -12,6 +14,15 @@ std::string_view to_string(RecordModel model) noexcept {
       return "kernel";
   }
   return "unknown";
+}
+
+Task<Received> RecordLayer::receive() {
+  while (true) {
+    Arrival next = arrival();
+    co_await next;
+    Received received = co_await take(next);
+    if (received.kind != Received::Kind::kData || received.size() != 0) co_return received;
+  }
 }
 
 }  // namespace sallyport::ktls

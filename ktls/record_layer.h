@@ -1,5 +1,6 @@
 #pragma once
 
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -50,6 +51,8 @@ struct Received {
   operator Chunk() && noexcept { return std::move(chunk); }  // NOLINT(google-explicit-constructor)
 };
 
+class Arrival;
+
 /// Totals since construction.
 struct RecordCounters {
   std::uint64_t received_bytes = 0;  ///< plaintext delivered by receive()
@@ -86,7 +89,16 @@ class RecordLayer {
   /// for: behind a send that is still under way it goes out when that send ends.
   ///
   /// While nothing arrives the connection holds no buffer at all, unless a record is unfinished.
-  virtual iouring::Task<Received> receive() = 0;
+  iouring::Task<Received> receive();
+
+  /// receive() in two steps, for whoever idles: the wait needs no frame but the caller's own.
+  ///   Arrival arrival = layer.arrival();
+  ///   co_await arrival;
+  ///   Received received = co_await layer.take(arrival);
+  /// What arrived has left the socket and must be taken next. take() comes back with kData of no
+  /// size when there is nothing to deliver yet: wait for the next arrival.
+  [[nodiscard]] Arrival arrival() noexcept;
+  virtual iouring::Task<Received> take(Arrival& arrival) = 0;
 
   /// Sends all of `data`, which is kept until the socket has taken the last byte. Records that a
   /// KeyUpdate or the limits of RFC 8446 5.5 call for are put in between. An empty chunk is done at
@@ -121,10 +133,43 @@ class RecordLayer {
   const RecordCounters& counters() const noexcept { return counters_; }
 
  protected:
-  explicit RecordLayer(iouring::Socket socket) noexcept : socket_(std::move(socket)) {}
+  RecordLayer(iouring::Socket socket, RecordPools& pools) noexcept
+      : socket_(std::move(socket)), pools_(pools) {}
+
+  /// Nothing is to be done before the socket has more to read, and that is not known to be much.
+  virtual bool may_wait_idle() const noexcept = 0;
 
   iouring::Socket socket_;
+  RecordPools& pools_;
   RecordCounters counters_;
 };
+
+/// Waits in the receive of a provided buffer, if the layer has nothing better to do.
+class [[nodiscard]] Arrival final {
+ public:
+  bool await_ready() const noexcept { return !waits_; }
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> awaiting) noexcept {
+    return receive_.await_suspend(awaiting);
+  }
+  void await_resume() const noexcept {}
+
+  // For the layer.
+  [[nodiscard]] bool waited() const noexcept { return waits_; }
+  /// What came, once, of an arrival that waited.
+  [[nodiscard]] iouring::Result<iouring::Lease> lease() noexcept { return receive_.await_resume(); }
+
+ private:
+  friend class RecordLayer;
+  Arrival(iouring::Socket& socket, iouring::BufferRing& buffers, bool waits) noexcept
+      : receive_(socket, buffers), waits_(waits) {}
+
+  iouring::RecvLease receive_;
+  bool waits_;
+};
+
+inline Arrival RecordLayer::arrival() noexcept {
+  return {socket_, pools_.small, may_wait_idle()};
+}
 
 }  // namespace sallyport::ktls

@@ -30,10 +30,10 @@ static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::
 
 class UserspaceRecords final : public RecordLayer {
  public:
-  UserspaceRecords(iouring::Socket socket, const SessionState& state, RecordPools pools, Role role,
+  UserspaceRecords(iouring::Socket socket, const SessionState& state, RecordPools& pools, Role role,
                    std::span<const std::byte> leftover);
 
-  Task<Received> receive() override;
+  Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
   Task<SendResult> send_close() override;
   Task<SendResult> send_alert(AlertDescription description) override {
@@ -49,13 +49,11 @@ class UserspaceRecords final : public RecordLayer {
   RecordModel tx_model() const noexcept override { return RecordModel::kUserspace; }
 
  private:
-  // What is not inlined would otherwise be part of the frame of receive(), in which
-  // every idle connection waits: the compiler elides the allocation of an inlined coroutine.
   bool ended() const noexcept;
-  bool may_wait_idle() const noexcept;
+  bool may_wait_idle() const noexcept override;
   bool hold_back(Received& received);
-  [[gnu::noinline]] Task<Received> act();
-  [[gnu::noinline]] Task<Received> fill_block();
+  Task<Received> act();
+  Task<Received> fill_block();
   Received end_of_input() const noexcept;
   Received failed(iouring::Errno error) noexcept;
   Received open_lease(Result<Lease> lease);
@@ -63,7 +61,6 @@ class UserspaceRecords final : public RecordLayer {
   void after_intake();
   void keep(std::span<const std::byte> ciphertext);
 
-  RecordPools pools_;
   RecordIntake intake_;
   RecordOutlet outlet_;
 
@@ -79,10 +76,9 @@ class UserspaceRecords final : public RecordLayer {
 };
 
 UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& state,
-                                   RecordPools pools, Role role,
+                                   RecordPools& pools, Role role,
                                    std::span<const std::byte> leftover)
-    : RecordLayer(std::move(socket)),
-      pools_(pools),
+    : RecordLayer(std::move(socket), pools),
       intake_(pools.contexts, state.suite, state.rx, role, state.version),
       outlet_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
   iouring::invariant(leftover.size() <= kMostLeftover, "leftover of a handshake fits into a block",
@@ -102,19 +98,17 @@ bool UserspaceRecords::may_wait_idle() const noexcept {
          !socket_.more_waiting();
 }
 
-/// An idle connection waits in here, in the receive of a provided buffer.
-Task<Received> UserspaceRecords::receive() {
-  outlet_.consider();
-  while (true) {
-    if (may_wait_idle()) {
-      Result<Lease> lease = co_await socket_.recv(pools_.small);
-      Received received = open_lease(std::move(lease));
-      if (!hold_back(received)) co_return received;
-    } else {
-      Received received = co_await act();
-      if (!hold_back(received)) co_return received;
-    }
+/// What is owed and could not be sent is offered again after each delivery, not in a circle.
+Task<Received> UserspaceRecords::take(Arrival& arrival) {
+  Received received;
+  if (arrival.waited()) {
+    received = open_lease(arrival.lease());
+  } else {
+    received = co_await act();
   }
+  if (hold_back(received)) co_return Received{};
+  outlet_.consider();
+  co_return received;
 }
 
 /// True if there is nothing to deliver (data of no size), or not yet: a KeyUpdate that came with
@@ -269,7 +263,7 @@ std::span<const std::byte> UserspaceRecords::unopened() const noexcept {
 }  // namespace
 
 std::unique_ptr<RecordLayer> userspace_records(iouring::Socket socket, const SessionState& state,
-                                               RecordPools pools,
+                                               RecordPools& pools,
                                                std::span<const std::byte> leftover, Role role) {
   return std::make_unique<UserspaceRecords>(std::move(socket), state, pools, role, leftover);
 }

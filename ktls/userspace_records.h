@@ -18,7 +18,7 @@ namespace sallyport::ktls {
 /// copied, and consumed before the socket is read, exactly once.
 /// `role` is ours: a server refuses NewSessionTicket.
 std::unique_ptr<RecordLayer> userspace_records(iouring::Socket socket, const SessionState& state,
-                                               RecordPools pools,
+                                               RecordPools& pools,
                                                std::span<const std::byte> leftover = {},
                                                Role role = Role::kServer);
 

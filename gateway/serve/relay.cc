@@ -75,17 +75,20 @@ struct Course {
   ktls::RecordLayer& backend;
   iouring::CancelScope scope;
   Patience patience;
+  std::unique_ptr<Received> early;  // what the client sent before the relay began, until passed on
   std::optional<CloseReason> reason;  // the first one that is no clean end
   bool client_ended = false;          // close_notify received
   bool backend_ended = false;         // FIN received
   bool backend_deaf = false;          // sending to it failed
 
-  Course(Connection& its_connection, ktls::RecordLayer& its_client, ktls::RecordLayer& its_backend)
+  Course(Connection& its_connection, ktls::RecordLayer& its_client, ktls::RecordLayer& its_backend,
+         std::unique_ptr<Received> sent_early)
       : connection(its_connection),
         client(its_client),
         backend(its_backend),
         scope(&its_connection.scope()),
-        patience(its_connection, scope) {}
+        patience(its_connection, scope),
+        early(std::move(sent_early)) {}
 
   void stop(CloseReason why) {
     if (!reason) reason = why;
@@ -114,108 +117,142 @@ bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
 }
 
-// The client's words to the backend.
-iouring::Task<void> pump_to_backend(Course& course, std::unique_ptr<Received> early) {
-  for (;;) {
-    Received received;
-    if (early) {
-      received = std::move(*early);
-      early.reset();
-    } else {
-      received = co_await course.client.receive();
-    }
-    switch (received.kind) {
-      case Received::Kind::kData: {
-        const std::size_t bytes = received.size();
-        course.connection.received_from(metrics::Leg::kClient, bytes);
-        course.patience.touch();
-        ktls::RecordLayer::SendResult sent = co_await course.backend.send(std::move(received));
-        if (!sent) {
-          if (cancelled(sent.error())) co_return;
-          // It takes no more, but may have said why: the other direction brings that, and the end.
-          course.backend_deaf = true;
-          if (course.backend_ended) course.stop(CloseReason::kBackendClosed);
-          course.patience.half_closed();
-          co_return;
-        }
-        course.connection.sent_to(metrics::Leg::kBackend, bytes);
-        course.patience.touch();
-        continue;
-      }
-      case Received::Kind::kTruncated:
-        if (course.backend_ended) {
-          // It had our close_notify and left. What it sent may still be cut short.
-          course.stop(CloseReason::kBackendClosed);
-          co_return;
-        }
-        if (course.connection.route().truncation == Truncation::kReset) {
-          course.stop(CloseReason::kClientTruncated);
-          co_return;
-        }
-        [[fallthrough]];
-      case Received::Kind::kEndOfStream:
-      case Received::Kind::kCloseNotify: {
-        course.client_ended = true;
+// What the client said, to the backend. False: it was the last.
+iouring::Task<bool> pass_to_backend(Course& course, Received received) {
+  switch (received.kind) {
+    case Received::Kind::kData: {
+      const std::size_t bytes = received.size();
+      if (bytes == 0) co_return true;
+      course.connection.received_from(metrics::Leg::kClient, bytes);
+      course.patience.touch();
+      ktls::RecordLayer::SendResult sent = co_await course.backend.send(std::move(received));
+      if (!sent) {
+        if (cancelled(sent.error())) co_return false;
+        // It takes no more, but may have said why: the other direction brings that, and the end.
+        course.backend_deaf = true;
+        if (course.backend_ended) course.stop(CloseReason::kBackendClosed);
         course.patience.half_closed();
-        ktls::RecordLayer::SendResult sent = co_await course.backend.send_close();
-        if (!sent && !cancelled(sent.error()) && !course.backend_ended) {
-          course.stop(CloseReason::kBackendReset);
-        }
-        co_return;
+        co_return false;
       }
-      case Received::Kind::kFailed:
-        if (cancelled(received.error)) co_return;
+      course.connection.sent_to(metrics::Leg::kBackend, bytes);
+      course.patience.touch();
+      co_return true;
+    }
+    case Received::Kind::kTruncated:
+      if (course.backend_ended) {
+        // It had our close_notify and left. What it sent may still be cut short.
+        course.stop(CloseReason::kBackendClosed);
+        co_return false;
+      }
+      if (course.connection.route().truncation == Truncation::kReset) {
+        course.stop(CloseReason::kClientTruncated);
+        co_return false;
+      }
+      [[fallthrough]];
+    case Received::Kind::kEndOfStream:
+    case Received::Kind::kCloseNotify: {
+      course.client_ended = true;
+      course.patience.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await course.backend.send_close();
+      if (!sent && !cancelled(sent.error()) && !course.backend_ended) {
+        course.stop(CloseReason::kBackendReset);
+      }
+      co_return false;
+    }
+    case Received::Kind::kFailed:
+      if (!cancelled(received.error)) {
         course.stop(reason_of(received.error, course.backend_ended ? CloseReason::kBackendClosed
                                                                    : CloseReason::kClientReset));
-        co_return;
-    }
+      }
+      co_return false;
   }
+  co_return false;
 }
 
-// The backend's words to the client.
-iouring::Task<void> pump_to_client(Course& course) {
-  for (;;) {
-    Received received = co_await course.backend.receive();
-    switch (received.kind) {
-      case Received::Kind::kData: {
-        const std::size_t bytes = received.size();
-        course.connection.received_from(metrics::Leg::kBackend, bytes);
-        course.patience.touch();
-        ktls::RecordLayer::SendResult sent = co_await course.client.send(std::move(received));
-        if (!sent) {
-          if (cancelled(sent.error())) co_return;
-          course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
-                                                                  : CloseReason::kClientReset));
-          co_return;
-        }
-        course.connection.sent_to(metrics::Leg::kClient, bytes);
-        course.patience.touch();
-        continue;
+// What the backend said, to the client. False: it was the last.
+iouring::Task<bool> pass_to_client(Course& course, Received received) {
+  switch (received.kind) {
+    case Received::Kind::kData: {
+      const std::size_t bytes = received.size();
+      if (bytes == 0) co_return true;
+      course.connection.received_from(metrics::Leg::kBackend, bytes);
+      course.patience.touch();
+      ktls::RecordLayer::SendResult sent = co_await course.client.send(std::move(received));
+      if (!sent) {
+        if (cancelled(sent.error())) co_return false;
+        course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
+                                                                : CloseReason::kClientReset));
+        co_return false;
       }
-      case Received::Kind::kTruncated:
-      case Received::Kind::kEndOfStream:
-      case Received::Kind::kCloseNotify: {
-        course.backend_ended = true;
-        course.patience.half_closed();
-        ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
-        if (!sent && !cancelled(sent.error())) {
-          // A client that has ended and taken every byte need not wait for our close_notify.
-          if (!course.client_ended) course.stop(reason_of(sent.error(), CloseReason::kClientReset));
-        } else if (course.backend_deaf) {
-          course.stop(CloseReason::kBackendClosed);
-        }
-        co_return;
+      course.connection.sent_to(metrics::Leg::kClient, bytes);
+      course.patience.touch();
+      co_return true;
+    }
+    case Received::Kind::kTruncated:
+    case Received::Kind::kEndOfStream:
+    case Received::Kind::kCloseNotify: {
+      course.backend_ended = true;
+      course.patience.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
+      if (!sent && !cancelled(sent.error())) {
+        // A client that has ended and taken every byte need not wait for our close_notify.
+        if (!course.client_ended) course.stop(reason_of(sent.error(), CloseReason::kClientReset));
+      } else if (course.backend_deaf) {
+        course.stop(CloseReason::kBackendClosed);
       }
-      case Received::Kind::kFailed:
-        if (cancelled(received.error)) co_return;
+      co_return false;
+    }
+    case Received::Kind::kFailed:
+      if (!cancelled(received.error)) {
         course.stop(reason_of(received.error, CloseReason::kBackendReset));
-        co_return;
-    }
+      }
+      co_return false;
+  }
+  co_return false;
+}
+
+// An idle connection waits in the two pumps, for an arrival. What deals with one is a coroutine of
+// its own, not inlined, so that its frame is there only meanwhile: the compiler makes the frame of
+// an inlined coroutine a part of its caller's.
+[[gnu::noinline]] iouring::Task<bool> client_spoke(Course& course, ktls::Arrival& arrival) {
+  Received received = co_await course.client.take(arrival);
+  const bool goes_on = co_await pass_to_backend(course, std::move(received));
+  co_return goes_on;
+}
+
+[[gnu::noinline]] iouring::Task<bool> backend_spoke(Course& course, ktls::Arrival& arrival) {
+  Received received = co_await course.backend.take(arrival);
+  const bool goes_on = co_await pass_to_client(course, std::move(received));
+  co_return goes_on;
+}
+
+[[gnu::noinline]] iouring::Task<bool> client_spoke_early(Course& course) {
+  const std::unique_ptr<Received> early = std::move(course.early);
+  const bool goes_on = co_await pass_to_backend(course, std::move(*early));
+  co_return goes_on;
+}
+
+iouring::Task<void> pump_to_backend(Course& course) {
+  bool goes_on = true;
+  if (course.early) goes_on = co_await client_spoke_early(course);
+  while (goes_on) {
+    ktls::Arrival arrival = course.client.arrival();
+    co_await arrival;
+    goes_on = co_await client_spoke(course, arrival);
   }
 }
 
-iouring::Task<void> both_ways(Course& course, std::unique_ptr<Received> early) {
-  co_await iouring::both(pump_to_backend(course, std::move(early)), pump_to_client(course));
+iouring::Task<void> pump_to_client(Course& course) {
+  bool goes_on = true;
+  while (goes_on) {
+    ktls::Arrival arrival = course.backend.arrival();
+    co_await arrival;
+    goes_on = co_await backend_spoke(course, arrival);
+  }
+}
+
+iouring::Task<void> both_ways(Course& course) {
+  co_await iouring::both(pump_to_backend(course), pump_to_client(course));
 }
 
 // A reset throws away what the kernel has not sent yet, and the peer may be slower than whoever
@@ -245,14 +282,11 @@ CloseReason verdict(const Course& course) {
   return CloseReason::kDone;
 }
 
-}  // namespace
-
-iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
-                                 ktls::RecordLayer& backend, std::unique_ptr<Received> early) {
-  Course course(connection, client, backend);
-  co_await iouring::in_scope(course.scope, both_ways(course, std::move(early)));
-
-  const CloseReason reason = verdict(course);
+// What each side is left with. Not inlined: its frame is not needed before the end.
+[[gnu::noinline]] iouring::Task<void> leave(Course& course, CloseReason reason) {
+  Connection& connection = course.connection;
+  ktls::RecordLayer& client = course.client;
+  ktls::RecordLayer& backend = course.backend;
   if (reason == CloseReason::kClientTruncated) {
     co_await iouring::in_scope(connection.scope(), until_taken(connection, backend.socket()));
   }
@@ -280,6 +314,16 @@ iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& clie
       co_await part_with_close(connection.shard(), client);
       break;
   }
+}
+
+}  // namespace
+
+iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
+                                 ktls::RecordLayer& backend, std::unique_ptr<Received> early) {
+  Course course(connection, client, backend, std::move(early));
+  co_await iouring::in_scope(course.scope, both_ways(course));
+  const CloseReason reason = verdict(course);
+  co_await leave(course, reason);
   co_return reason;
 }
 

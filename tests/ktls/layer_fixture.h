@@ -49,8 +49,9 @@ struct Shard {
       std::move(*iouring::BufferRing::create(*ring, 4096, 16));
   iouring::BlockPool blocks;
   CipherContexts contexts;
+  RecordPools lent{*small, blocks, contexts};
 
-  RecordPools pools() { return {*small, blocks, contexts}; }
+  RecordPools& pools() { return lent; }
   void expect_idle() const {
     EXPECT_EQ(small->leased(), 0u);
     EXPECT_EQ(blocks.live_blocks(), 0u);
@@ -59,7 +60,7 @@ struct Shard {
 
 /// `layer`, a userspace one, handed over to the kernel. The test has asked for
 /// SALLYPORT_NEEDS_KTLS().
-inline Layer into_kernel(Layer layer, RecordPools pools, Role role = Role::kServer) {
+inline Layer into_kernel(Layer layer, RecordPools& pools, Role role = Role::kServer) {
   auto handed = hand_to_kernel(layer, kernel_tls(), pools, role);
   if (handed) return std::move(*handed);
   ADD_FAILURE() << "not handed over: " << to_string(handed.error().reason) << " "
