@@ -11,6 +11,7 @@ import subprocess
 class Peer:
     name = ""
     packages = []
+    files = []     # what it loads while it runs, beside its libraries
     idle_connections = 9500  # two descriptors a connection, 20,000 to a process
     client = None  # TLS of the load generator, where not the one asked for
     tools = None   # set by bench/compare: where the load programs are
@@ -78,11 +79,13 @@ listen hop
 class Nginx(Peer):
     name = "nginx"
     packages = ["nginx", "libnginx-mod-stream"]
+    files = ["/usr/lib/nginx/modules/ngx_stream_module.so"]
+    more = ""
 
     def command(self, hop):
         config = hop.folder / "nginx.conf"
         config.write_text(f"""
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+load_module {self.files[0]};
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;
@@ -100,10 +103,17 @@ stream {{
     ssl_client_certificate {hop.pki.root};
     ssl_verify_client on;
     ssl_verify_depth 2;
+    {self.more}
   }}
 }}
 """)
         return ["nginx", "-p", hop.folder, "-c", config]
+
+
+class NginxKtls(Nginx):
+    """With OpenSSL's own kernel TLS: of TLS 1.3 it hands over the sending direction."""
+    name = "nginx-ktls"
+    more = "ssl_conf_command Options KTLS;"
 
 
 class Hitch(Peer):

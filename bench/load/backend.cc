@@ -1,9 +1,10 @@
 // sallyport-backend: the plaintext service behind the gateway under test. The first byte of a
 // connection says what it does:
 //   E  echo everything, this byte included
-//   S  and 8 bytes of length, least significant first: send so many bytes
-//   K  and 8 bytes of length: take so many bytes, then answer with one K
-//   R  answer each block of --block bytes with one of the same size
+//   S  send so many bytes, in writes of so many
+//   K  take so many bytes, then answer with one K
+//   R  answer each block of so many bytes with one of the same size
+// A number is 8 bytes, least significant first.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -32,7 +33,6 @@ namespace {
 struct Buffers {
   std::vector<std::byte> in = std::vector<std::byte>(256 << 10);
   std::vector<std::byte> out = std::vector<std::byte>(256 << 10, std::byte{'R'});
-  size_t block = 1024;
 };
 
 /// Deletes itself when its peer is gone.
@@ -49,14 +49,13 @@ class Served final : public Watched {
   bool receive(bool ends) {
     for (;;) {
       // What is thrown away need not be copied out of the kernel.
-      const bool discard = command_ == 'K' && have_length();
+      const bool discard = command_ == 'K' && have_numbers();
       const ssize_t count =
           ::recv(socket_.get(), buffers_.in.data(), buffers_.in.size(), discard ? MSG_TRUNC : 0);
       if (count == 0) return false;
       if (count < 0) return errno == EAGAIN;
       if (discard) {
-        length_ -= std::min(length_, static_cast<uint64_t>(count));
-        to_send_ = length_ == 0 ? 1 : 0;
+        discard_bytes(static_cast<uint64_t>(count));
       } else {
         take(std::span(buffers_.in).first(static_cast<size_t>(count)));
       }
@@ -67,37 +66,62 @@ class Served final : public Watched {
     }
   }
 
-  bool have_length() const { return header_ == 8; }
-
-  void take(std::span<const std::byte> bytes) {
-    if (command_ == 0) {
-      command_ = static_cast<char>(bytes[0]);
-      if (command_ == 'S' || command_ == 'K') bytes = bytes.subspan(1);
-    }
+  size_t numbers_of_command() const {
     switch (command_) {
       case 'S':
+        return 2;
       case 'K':
-        while (!bytes.empty() && !have_length()) {
-          length_ |= static_cast<uint64_t>(bytes[0]) << (8 * header_++);
-          bytes = bytes.subspan(1);
-        }
-        if (!have_length()) return;
-        if (command_ == 'S') {
-          to_send_ = length_;
-        } else {
-          length_ -= std::min(length_, static_cast<uint64_t>(bytes.size()));
-          to_send_ = length_ == 0 ? 1 : 0;
-        }
-        return;
       case 'R':
-        received_ += bytes.size();
-        to_send_ += received_ / buffers_.block * buffers_.block;
-        received_ %= buffers_.block;
-        return;
+        return 1;
       default:
+        return 0;
+    }
+  }
+  bool have_numbers() const { return header_ == 8 * numbers_of_command(); }
+
+  /// Takes what belongs to the command off the front of `bytes`.
+  void take_command(std::span<const std::byte>& bytes) {
+    if (command_ == 0) {
+      command_ = static_cast<char>(bytes[0]);
+      if (numbers_of_command() == 0) {
         // The echo of bytes whose content nobody looks at, except that one E comes back as an E.
         command_ = 'E';
-        to_send_ += bytes.size();
+        return;
+      }
+      bytes = bytes.subspan(1);
+    }
+    while (!bytes.empty() && !have_numbers()) {
+      numbers_[header_ / 8] |= static_cast<uint64_t>(bytes[0]) << (header_ % 8 * 8);
+      ++header_;
+      bytes = bytes.subspan(1);
+      if (have_numbers()) begin();
+    }
+  }
+
+  void begin() {
+    if (command_ == 'S') {
+      to_send_ = numbers_[0];
+      write_size_ = std::max<uint64_t>(1, std::min<uint64_t>(numbers_[1], buffers_.out.size()));
+    }
+    if (command_ == 'R') numbers_[0] = std::max<uint64_t>(1, numbers_[0]);
+  }
+
+  void discard_bytes(uint64_t count) {
+    numbers_[0] -= std::min(numbers_[0], count);
+    to_send_ = numbers_[0] == 0 ? 1 : 0;
+  }
+
+  void take(std::span<const std::byte> bytes) {
+    take_command(bytes);
+    if (bytes.empty() || !have_numbers()) return;
+    if (command_ == 'K') {
+      discard_bytes(bytes.size());
+    } else if (command_ == 'R') {
+      received_ += bytes.size();
+      to_send_ += received_ / numbers_[0] * numbers_[0];
+      received_ %= numbers_[0];
+    } else if (command_ == 'E') {
+      to_send_ += bytes.size();
     }
   }
 
@@ -108,8 +132,9 @@ class Served final : public Watched {
       if (letter) letters.fill(static_cast<std::byte>(command_));
       const std::span<const std::byte> from =
           letter ? std::span<const std::byte>(letters) : std::span<const std::byte>(buffers_.out);
-      const ssize_t count = ::send(socket_.get(), from.data(),
-                                   std::min<uint64_t>(from.size(), to_send_), MSG_NOSIGNAL);
+      const uint64_t most = std::min<uint64_t>(from.size(), write_size_);
+      const ssize_t count =
+          ::send(socket_.get(), from.data(), std::min(most, to_send_), MSG_NOSIGNAL);
       if (count < 0) return errno == EAGAIN;
       to_send_ -= static_cast<uint64_t>(count);
     }
@@ -120,7 +145,8 @@ class Served final : public Watched {
   Buffers& buffers_;
   char command_ = 0;
   unsigned header_ = 0;
-  uint64_t length_ = 0;
+  std::array<uint64_t, 2> numbers_{};
+  uint64_t write_size_ = 256 << 10;
   uint64_t received_ = 0;
   uint64_t to_send_ = 0;
 };
@@ -181,10 +207,8 @@ int main(int argc, char** argv) {
       if (::sched_setscheduler(0, SCHED_RR, &priority) != 0) std::perror("--realtime");
     } else if (flag == "--port" && i + 1 < argc) {
       port = static_cast<uint16_t>(std::atoi(argv[++i]));
-    } else if (flag == "--block" && i + 1 < argc) {
-      buffers.block = std::strtoull(argv[++i], nullptr, 10);
     } else {
-      std::fprintf(stderr, "usage: sallyport-backend [--port N] [--block BYTES] [--realtime]\n");
+      std::fprintf(stderr, "usage: sallyport-backend [--port N] [--realtime]\n");
       return 2;
     }
   }

@@ -86,7 +86,7 @@ int run_handshakes(Run& run, bool resume) {
   all.latencies.clear();
   all.units = 0;
   run.tally.opened = run.tally.resumed = 0;
-  Measurement measurement(run.tested);
+  Measurement measurement(run);
   measurement.begin();
   drive(run, after(run.options.duration), begin_due);
   measurement.end();

@@ -40,7 +40,7 @@ int run_idle(Run& run) {
   open_all(run, counts, all);
   drive(run, after(run.options.settle));
   const uint64_t held = run.tested.rss_kib();
-  Measurement resting(run.tested);
+  Measurement resting(run);
   resting.begin();
   drive(run, after(run.options.settle));
   resting.end();

@@ -141,11 +141,14 @@ class KeyShare {
 /// What all streams of a client share.
 struct Shared {
   explicit Shared(const Options& options)
-      : identity(options.certificate, options.key), sni(options.sni) {}
+      : identity(options.certificate, options.key),
+        sni(options.sni),
+        record(options.record != 0 ? options.record : kMaxPlaintext) {}
   Identity identity;
   KeyShare key_share;
   Records records;
   std::string sni;
+  size_t record;  // most plaintext in one
   Buffer in = Buffer(256 << 10);
   Buffer opened = Buffer(256 << 10);
   Buffer out;
@@ -197,7 +200,7 @@ class LeanStream final : public Stream {
     count = plaintext.size();
     shared_.out.clear();
     while (!plaintext.empty()) {
-      const Bytes fragment = plaintext.first(std::min(plaintext.size(), kMaxPlaintext));
+      const Bytes fragment = plaintext.first(std::min(plaintext.size(), shared_.record));
       shared_.records.seal(tx_, kApplication, fragment, shared_.out);
       plaintext = plaintext.subspan(fragment.size());
     }

@@ -27,6 +27,9 @@ options
   --connections N (64)   --rate PER_SECOND (0)   --warmup S (1)   --seconds S (5)
   --bytes N (1000000000)   --block N (1024)   --sources N (1)   --opening N (64)
   --settle S (2)   --hold S (0)   --realtime
+  --write N                download: bytes in each write of the backend (as many as it can)
+  --record N               lean client: most plaintext in a record that it sends (16384)
+  --machine                report the CPU time of kernel threads and of the whole machine, too
 )";
 
 [[noreturn]] void usage(std::string_view what) {
@@ -52,6 +55,10 @@ Options parse_options(int argc, char** argv) {
     const std::string_view flag = argv[i];
     if (flag == "--realtime") {
       options.realtime = true;
+      continue;
+    }
+    if (flag == "--machine") {
+      options.machine = true;
       continue;
     }
     if (++i == argc) usage(std::string(flag) + ": value missing");
@@ -92,6 +99,10 @@ Options parse_options(int argc, char** argv) {
       options.bytes = count();
     else if (flag == "--block")
       options.block = count();
+    else if (flag == "--write")
+      options.write = count();
+    else if (flag == "--record")
+      options.record = count();
     else if (flag == "--sources")
       options.sources = static_cast<unsigned>(count());
     else if (flag == "--opening")
@@ -101,7 +112,7 @@ Options parse_options(int argc, char** argv) {
   }
   if (options.connect.empty()) usage("--connect is required");
   if (options.connections == 0 || options.sources == 0 || options.sources > 250 ||
-      options.opening == 0 || options.block == 0) {
+      options.opening == 0 || options.block == 0 || options.record > 16384) {
     usage("a count is out of range");
   }
   return options;

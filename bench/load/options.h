@@ -29,9 +29,12 @@ struct Options {
   std::chrono::duration<double> hold{0};    // idle: how long to hold after the report
   uint64_t bytes = 1'000'000'000;           // download, upload: over all connections
   size_t block = 1024;                      // request, response
-  unsigned sources = 1;                     // source addresses 127.0.0.1 .. 127.0.0.N
+  size_t write = 0;       // download: what the backend hands to the kernel at once; 0: all it can
+  size_t record = 0;      // lean client: most plaintext in a record that it sends; 0: 16 KiB
+  unsigned sources = 1;   // source addresses 127.0.0.1 .. 127.0.0.N
   unsigned opening = 64;  // handshakes at work at once while connections are set up
   bool realtime = false;  // SCHED_RR: latencies without the scheduler's share
+  bool machine = false;   // report what kernel threads and the whole machine spent, too
 };
 
 /// Exits with 2 and the usage on a bad command line.

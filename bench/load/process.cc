@@ -6,6 +6,7 @@
 #include <ctime>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include "bench/load/fd.h"
@@ -59,8 +60,26 @@ uint64_t ProcessTree::rss_kib() const {
   return sum;
 }
 
+ProcessTree kernel_threads() {
+  return ProcessTree({2});  // kthreadd, parent of them all
+}
+
 std::chrono::nanoseconds own_cpu_time() {
   return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+std::chrono::nanoseconds machine_cpu_time() {
+  std::chrono::nanoseconds sum{};
+  std::ifstream stat("/proc/schedstat");
+  for (std::string line; std::getline(stat, line);) {
+    if (!line.starts_with("cpu")) continue;
+    std::istringstream words(line);
+    std::string word;
+    for (int skipped = 0; skipped < 7; ++skipped) words >> word;
+    uint64_t running = 0;
+    if (words >> running) sum += std::chrono::nanoseconds(running);
+  }
+  return sum;
 }
 
 }  // namespace sallyport::bench

@@ -29,7 +29,14 @@ class ProcessTree {
   std::vector<pid_t> roots_;
 };
 
+/// The kernel's own threads: work queues, soft interrupts that had to wait.
+ProcessTree kernel_threads();
+
 /// CPU time of the calling process.
 std::chrono::nanoseconds own_cpu_time();
+
+/// CPU time of everybody since the machine's start, up to the last change of tasks; 0 where the
+/// kernel keeps no /proc/schedstat.
+std::chrono::nanoseconds machine_cpu_time();
 
 }  // namespace sallyport::bench

@@ -1,6 +1,8 @@
 #include "bench/load/requests.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace sallyport::bench {
 
@@ -29,7 +31,10 @@ class Requests::Slot final : public HeldConnection {
   bool has_asked() const { return !intended_.empty(); }
 
  private:
-  void opened() override { settle(); }
+  void opened() override {
+    const std::array<uint64_t, 1> numbers{block_};
+    if (write_command('R', numbers)) ask(Clock::now());
+  }
 
   void writable() override {
     while (unsent_ > 0) {
@@ -47,6 +52,7 @@ class Requests::Slot final : public HeldConnection {
       counts_.latencies.record(now - intended_.front());
       ++counts_.answered;
       intended_.pop_front();
+      if (!std::exchange(settled_, true)) settle();  // the server is done with its handshake, too
       if (counts_.closed_loop) ask(now);
     }
   }
@@ -61,6 +67,7 @@ class Requests::Slot final : public HeldConnection {
   std::deque<Clock::time_point> intended_;
   size_t unsent_ = 0;
   size_t answer_ = 0;
+  bool settled_ = false;
 };
 
 Requests::Requests(Run& run) : run_(run), counts_(std::make_unique<Counts>(run.options.block)) {
@@ -125,7 +132,7 @@ int run_requests(Run& run) {
   requests.open();
   requests.work(run.options.warmup);
   requests.forget();
-  Measurement measurement(run.tested);
+  Measurement measurement(run);
   measurement.begin();
   requests.work(run.options.duration);
   measurement.end();

@@ -44,9 +44,16 @@ void Measurement::begin() {
   began_ = Clock::now();
   cpu_ = tested_.cpu_time();
   own_ = own_cpu_time();
+  if (!machine_) return;
+  kernel_threads_ = kernel_threads().cpu_time();
+  everybody_ = machine_cpu_time();
 }
 
 void Measurement::end() {
+  if (machine_) {
+    everybody_ = machine_cpu_time() - everybody_;
+    kernel_threads_ = kernel_threads().cpu_time() - kernel_threads_;
+  }
   cpu_ = tested_.cpu_time() - cpu_;
   own_ = own_cpu_time() - own_;
   wall_ = Clock::now() - began_;
@@ -56,6 +63,10 @@ void Measurement::add_to(JsonObject& report, uint64_t units, const std::string& 
   report.add("seconds", seconds(wall_));
   if (units != 0) report.add(unit + "s_per_second", static_cast<double>(units) / seconds(wall_));
   report.add("load_busy", seconds(own_) / seconds(wall_));
+  if (machine_) {
+    report.add("kernel_threads_seconds", seconds(kernel_threads_));
+    report.add("machine_seconds", seconds(everybody_));
+  }
   if (tested_.empty()) return;
   report.add("server_busy", seconds(cpu_) / seconds(wall_));
   report.add("cpu_seconds", seconds(cpu_));
@@ -68,6 +79,18 @@ void drive(Run& run, Clock::time_point until, const Tick& tick, const std::funct
     if (now >= until) return;
     run.loop.turn(tick ? std::min(until, tick(now)) : until);
   }
+}
+
+bool HeldConnection::write_command(char command, std::span<const uint64_t> numbers) {
+  std::vector<std::byte> bytes{static_cast<std::byte>(command)};
+  for (const uint64_t number : numbers) {
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+      bytes.push_back(static_cast<std::byte>(number >> shift));
+    }
+  }
+  if (write(bytes) == bytes.size()) return true;
+  fail("the command was not taken at once");
+  return false;
 }
 
 void open_all(Run& run, const HeldCounts& counts, const std::vector<HeldConnection*>& all) {

@@ -30,20 +30,22 @@ struct Run {
 /// CPU time and wall time between begin() and end().
 class Measurement {
  public:
-  explicit Measurement(const ProcessTree& tested) : tested_(tested) {}
+  explicit Measurement(const Run& run) : tested_(run.tested), machine_(run.options.machine) {}
   void begin();
   void end();
 
   std::chrono::nanoseconds wall() const { return wall_; }
   std::chrono::nanoseconds cpu() const { return cpu_; }
   /// Adds seconds, cpu_seconds, server_busy (CPU per second of wall time; near 1 the server was the
-  /// limit), load_busy (the same of this program), and cpu_us_per_<unit> when `units` is not zero.
+  /// limit), load_busy (the same of this program), and cpu_us_per_<unit> when `units` is not zero;
+  /// with --machine also kernel_threads_seconds, and machine_seconds: the CPU time of everybody.
   void add_to(JsonObject& report, uint64_t units, const std::string& unit) const;
 
  private:
   const ProcessTree& tested_;
+  bool machine_;
   Clock::time_point began_;
-  std::chrono::nanoseconds wall_{}, cpu_{}, own_{};
+  std::chrono::nanoseconds wall_{}, cpu_{}, own_{}, kernel_threads_{}, everybody_{};
 };
 
 /// Intended moments, `rate` a second, the first one now.
@@ -78,6 +80,8 @@ class HeldConnection : public Connection {
 
  protected:
   void settle() { ++counts_.settled; }
+  /// The backend's command and its numbers. False when the connection is lost.
+  bool write_command(char command, std::span<const uint64_t> numbers);
   void ended(bool finished) override { counts_.lost += finished ? 0 : 1; }
 
  private:

@@ -81,7 +81,7 @@ int run_storm(Run& run, char** argv) {
   Storm storm(argv);
   requests.work(run.options.warmup);
   requests.forget();
-  Measurement measurement(run.tested);
+  Measurement measurement(run);
   measurement.begin();
   requests.work(run.options.duration);
   measurement.end();

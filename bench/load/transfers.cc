@@ -2,7 +2,6 @@
 // runs.
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <deque>
 
 #include "bench/load/run.h"
@@ -27,13 +26,15 @@ class Transfer final : public HeldConnection {
   };
 
   Transfer(Run& run, Counts& counts, bool upload, uint64_t bytes)
-      : HeldConnection(run, counts), counts_(counts), upload_(upload), left_(bytes) {}
+      : HeldConnection(run, counts),
+        counts_(counts),
+        upload_(upload),
+        left_(bytes),
+        write_(run.options.write != 0 ? run.options.write : bytes) {}
 
   void begin() {
-    // The backend's command: what to do, and 8 bytes of length, least significant first.
-    std::array<std::byte, 9> command{static_cast<std::byte>(upload_ ? 'K' : 'S')};
-    std::memcpy(&command[1], &left_, sizeof left_);
-    if (write(command) != command.size()) return fail("the command was not taken at once");
+    const std::array<uint64_t, 2> numbers{left_, write_};
+    if (!write_command(upload_ ? 'K' : 'S', std::span(numbers).first(upload_ ? 1 : 2))) return;
     begun_ = true;
     writable();
   }
@@ -66,6 +67,7 @@ class Transfer final : public HeldConnection {
   Counts& counts_;
   bool upload_;
   uint64_t left_;
+  uint64_t write_;
   bool begun_ = false;
 };
 
@@ -81,8 +83,10 @@ int run_transfer(Run& run, bool upload) {
     all.push_back(&transfers.emplace_back(run, counts, upload, share));
   }
   open_all(run, counts, all);
+  // The server is not done yet with a handshake that is over for the client.
+  drive(run, Clock::now() + std::chrono::duration_cast<Clock::duration>(run.options.warmup));
 
-  Measurement measurement(run.tested);
+  Measurement measurement(run);
   measurement.begin();
   for (Transfer& transfer : transfers) transfer.begin();
   drive(run, Clock::now() + std::chrono::minutes(10), {},
