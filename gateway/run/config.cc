@@ -179,6 +179,7 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
 
   ktls::HandshakeSettings settings;
   settings.accept_expired_crl = options_.crl_expired == Options::CrlExpired::kAccept;
+  settings.min_version = options_.min_tls;
   settings.ciphersuites = options_.ciphersuites;
   settings.groups = options_.groups;
   settings.tickets = options_.tickets;

@@ -64,9 +64,11 @@ constexpr std::array kTls{
          "Who protects TLS records: auto is the kernel where it can and userspace where it cannot; "
          "kernel does not start where it cannot (default auto)"},
     Flag{"min-tls", "1.2|1.3", false,
-         "Least TLS version (default 1.3; 1.2 is not supported by this version)"},
+         "Least TLS version (default 1.3). TLS 1.2: ECDHE with AEAD suites and extended master "
+         "secret only, no tickets, no renegotiation"},
     Flag{"ciphersuites", "LIST", false,
-         "TLS 1.3 cipher suites, colons between (default: OpenSSL's order)"},
+         "TLS 1.3 cipher suites, colons between (default: OpenSSL's order); TLS 1.2 takes the "
+         "suites of the same AEADs"},
     Flag{"groups", "LIST", false,
          "Key exchange groups, colons between (default X25519:P-256, behind X25519MLKEM768 where "
          "OpenSSL has it)"},

@@ -13,7 +13,6 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::string_view kLater = "is not supported by this version";
 constexpr std::chrono::hours kTicketLifetime{7 * 24};  // RFC 8446 4.6.1
 
 // Takes values out of the given flags. The first error stays, and what follows is then ignored: so
@@ -77,15 +76,12 @@ class Reader {
 
   template <class E>
   void choice(std::string_view flag, E& out,
-              std::initializer_list<std::pair<std::string_view, E>> words,
-              std::string_view later = "") {
+              std::initializer_list<std::pair<std::string_view, E>> words) {
     for (const GivenValue& use : uses(flag)) {
       const auto found =
           std::ranges::find(words, use.value, &std::pair<std::string_view, E>::first);
       if (found != words.end()) {
         out = found->second;
-      } else if (!later.empty() && use.value == later) {
-        fail(flag, use, std::string(kLater));
       } else {
         std::string list;
         for (const auto& [word, value] : words)
@@ -188,8 +184,8 @@ void read_discovery(Reader& reader, Options& options) {
 }
 
 void read_tls(Reader& reader, Options& options) {
-  int only_1_3 = 3;
-  reader.choice("min-tls", only_1_3, {{"1.3", 3}}, "1.2");
+  reader.choice("min-tls", options.min_tls,
+                {{"1.2", ktls::RecordVersion::kTls12}, {"1.3", ktls::RecordVersion::kTls13}});
   reader.choice("records", options.records,
                 {{"auto", RecordsWanted::kAuto},
                  {"kernel", RecordsWanted::kKernel},

@@ -16,6 +16,7 @@
 #include "gateway/log/log.h"
 #include "gateway/run/option_values.h"
 #include "gateway/serve/record_choice.h"
+#include "ktls/suite.h"
 
 namespace sallyport::gateway {
 
@@ -45,6 +46,7 @@ struct Options {
 
   std::optional<unsigned> shards;  ///< unset: the usable CPUs
   RecordsWanted records = RecordsWanted::kAuto;
+  ktls::RecordVersion min_tls = ktls::RecordVersion::kTls13;
   std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's order
   std::string groups;                     ///< OpenSSL's list; empty: the default
   unsigned tickets = 1;                   ///< per full handshake; 0 = no resumption

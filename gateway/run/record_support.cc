@@ -32,13 +32,17 @@ RecordChoice probe_records(const Options& options) {
 
 std::optional<std::string> records_unmet(const Options& options, const RecordChoice& choice) {
   if (choice.wanted != RecordsWanted::kKernel) return std::nullopt;
-  for (const CipherSuite suite : negotiable(options)) {
-    if (!choice.kernel.refuses(RecordVersion::kTls13, suite)) continue;
-    std::string why = "--records 'kernel' cannot be honoured: ";
-    if (choice.kernel.usable()) {
-      why += "not with " + std::string(name(suite)) + ", which --ciphersuites could leave out; ";
+  for (const RecordVersion version : {RecordVersion::kTls13, RecordVersion::kTls12}) {
+    if (version < options.min_tls) continue;
+    for (const CipherSuite suite : negotiable(options)) {
+      if (!choice.kernel.refuses(version, suite)) continue;
+      std::string why = "--records 'kernel' cannot be honoured: ";
+      if (choice.kernel.usable()) {
+        why += "not with " + std::string(name(version)) + " and " + std::string(name(suite)) +
+               ", which --min-tls or --ciphersuites could leave out; ";
+      }
+      return why + choice.kernel.describe();
     }
-    return why + choice.kernel.describe();
   }
   return std::nullopt;
 }

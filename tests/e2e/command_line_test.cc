@@ -65,10 +65,6 @@ TEST_F(CommandLine, BadValuesAreTwoAndNamed) {
   expect_bad({"--groups", "no-such-group"}, "groups");
 }
 
-TEST_F(CommandLine, WhatComesLaterIsRefusedAndNotIgnored) {
-  expect_bad({"--min-tls", "1.2"}, "not supported by this version");
-}
-
 TEST_F(CommandLine, SaysWhatTheKernelCanDoAndDoesNotStartOnWhatItCannot) {
   const Finished asked = check({"--records", "auto"});
   EXPECT_EQ(asked.status, 0) << asked.err;

@@ -87,7 +87,9 @@ struct TlsClient::State {
       if ((where & SSL_CB_READ_ALERT) != SSL_CB_READ_ALERT) return;
       static_cast<State*>(SSL_get_app_data(of))->alert = value & 0xff;
     });
+    SSL_set_options(ssl, options.ssl_options);
     set(options.ciphersuites, SSL_set_ciphersuites);
+    set(options.cipher_list, SSL_set_cipher_list);
     if (!options.groups.empty()) must(SSL_set1_groups_list(ssl, options.groups.c_str()));
     if (!options.signature_algorithms.empty()) {
       must(SSL_set1_sigalgs_list(ssl, options.signature_algorithms.c_str()));

@@ -19,11 +19,13 @@ struct ClientOptions {
   std::optional<std::string> trust_pem = {};        ///< given: the gateway's chain must verify
   std::string sni = {};                             ///< empty: no server_name extension
   std::vector<std::string> alpn = {};
-  std::string ciphersuites = {};  ///< OpenSSL's names; empty: its default
+  std::string ciphersuites = {};  ///< of TLS 1.3, OpenSSL's names; empty: its default
+  std::string cipher_list = {};   ///< of TLS 1.2
   std::string groups = {};
   std::string signature_algorithms = {};
   int min_version = 0;  ///< e.g. TLS1_2_VERSION; 0: TLS 1.3
   int max_version = 0;
+  std::uint64_t ssl_options = 0;              ///< SSL_OP_...
   std::shared_ptr<SSL_SESSION> session = {};  ///< to resume
   std::string source = {};                    ///< local address, `127.0.0.9:0`
   /// The socket's buffers, so that back-pressure is felt early; 0: the kernel's default.

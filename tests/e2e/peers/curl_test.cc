@@ -62,6 +62,27 @@ TEST_F(Curl, UploadsAndDownloadsMegabytesUnharmed) {
   EXPECT_EQ(finished.out, sha256_hex(big));
 }
 
+TEST_F(Curl, SpeaksTls12WhereItIsAllowed) {
+  const std::string big = pseudo_random(4U << 20, 21);
+  Backend backend(http_server(big));
+  write_files(client);
+  start_for(backend, {"--min-tls", "1.2"});
+  const Finished finished = curl({"--tls-max", "1.2"});
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_EQ(sha256_hex(finished.out), sha256_hex(big));
+  EXPECT_EQ(gateway->wait_log({{"tls", "TLSv1.2"}}).at("reason"), "done");
+}
+
+TEST_F(Curl, IsToldThatTls12IsOff) {
+  Backend backend(http_server("never"));
+  write_files(client);
+  start_for(backend);
+  const Finished finished = curl({"--tls-max", "1.2"});
+  EXPECT_NE(finished.status, 0);
+  EXPECT_NE(finished.err.find("protocol version"), std::string::npos) << finished.err;
+  gateway->wait_log({{"reason", "protocol_version_unsupported"}});
+}
+
 TEST_F(Curl, IsRefusedWithoutACertificate) {
   Backend backend(http_server("never"));
   write_files(client);

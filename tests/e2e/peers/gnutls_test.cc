@@ -42,6 +42,18 @@ TEST_F(GnutlsClient, TalksInEachSuite) {
   }
 }
 
+TEST_F(GnutlsClient, TalksTls12WhereItIsAllowed) {
+  write_files(client);
+  start_for(backend, {"--min-tls", "1.2"});
+  for (const char* cipher : {"+AES-128-GCM", "+AES-256-GCM", "+CHACHA20-POLY1305"}) {
+    Process process(
+        command({std::string("--priority=NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:") + cipher}));
+    talk(process, std::string("hello with ") + cipher);
+    quit(process);
+  }
+  for (const LogLine& line : gateway->wait_logs(3)) EXPECT_EQ(line.at("tls"), "TLSv1.2");
+}
+
 TEST_F(GnutlsClient, ProvesItselfWithEachKindOfKey) {
   start_for(backend);
   for (const KeyType type :

@@ -61,6 +61,33 @@ TEST_F(OpensslClient, TalksInEachSuite) {
   }
 }
 
+TEST_F(OpensslClient, TalksTls12WhereItIsAllowed) {
+  write_files(client);
+  start_for(backend, {"--min-tls", "1.2"});
+  for (const std::string suite : {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+                                  "ECDHE-ECDSA-CHACHA20-POLY1305"}) {
+    Process process(command({"-tls1_2", "-cipher", suite}));
+    talk(process, "hello in " + suite);
+    EXPECT_NE(process.out().find("Extended master secret: yes"), std::string::npos);
+    process.write("Q\n");
+    EXPECT_EQ(process.wait(), 0) << process.err();
+    const LogLine line = gateway->wait_log({{"cipher", suite}});
+    EXPECT_EQ(line.at("tls"), "TLSv1.2");
+    EXPECT_EQ(line.at("identity"), kWeb);
+  }
+}
+
+TEST_F(OpensslClient, MayNotRenegotiateInTls12) {
+  write_files(client);
+  start_for(backend, {"--min-tls", "1.2"});
+  Process process(command({"-tls1_2"}));
+  talk(process, "hello");
+  process.write("R\n");
+  EXPECT_NE(process.wait(), 0);
+  EXPECT_NE(process.err().find("no renegotiation"), std::string::npos) << process.err();
+  EXPECT_EQ(gateway->wait_log({{"identity", kWeb}}).at("reason"), "record_error");
+}
+
 TEST_F(OpensslClient, ResumesFromASavedSession) {
   write_files(client);
   start_for(backend);

@@ -95,6 +95,7 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_FALSE(options.admin_expose_all);
   EXPECT_EQ(options.shards, std::nullopt);
   EXPECT_EQ(options.records, RecordsWanted::kAuto);
+  EXPECT_EQ(options.min_tls, ktls::RecordVersion::kTls13);
   EXPECT_TRUE(options.ciphersuites.empty());
   EXPECT_EQ(options.groups, "");
   EXPECT_EQ(options.tickets, 1U);
@@ -152,7 +153,7 @@ TEST(Options, TakeEveryFlag) {
                                       "--records",
                                       "userspace",
                                       "--min-tls",
-                                      "1.3",
+                                      "1.2",
                                       "--ciphersuites",
                                       "TLS_AES_256_GCM_SHA384",
                                       "--groups",
@@ -201,6 +202,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_TRUE(options.admin_expose_all);
   EXPECT_EQ(options.shards, 4U);
   EXPECT_EQ(options.records, RecordsWanted::kUserspace);
+  EXPECT_EQ(options.min_tls, ktls::RecordVersion::kTls12);
   EXPECT_THAT(options.ciphersuites, ElementsAre("TLS_AES_256_GCM_SHA384"));
   EXPECT_EQ(options.groups, "X25519");
   EXPECT_EQ(options.tickets, 0U);
@@ -270,11 +272,6 @@ TEST(Options, NameFlagAndValueOfABadValue) {
   for (const auto& [flag, value] : bad) {
     EXPECT_THAT(error_of(with({flag, value})), HasSubstr(flag + " '" + value + "'"));
   }
-}
-
-TEST(Options, AnswerWhatIsPlannedButNotBuilt) {
-  EXPECT_THAT(error_of(with({"--min-tls", "1.2"})),
-              HasSubstr("--min-tls '1.2' is not supported by this version"));
 }
 
 TEST(Options, RefuseWhatTheyDoNotKnow) {
