@@ -53,7 +53,8 @@ class KernelTls {
   /// Keys can be replaced (Linux 6.14, or a distribution's backport). Without it a KeyUpdate of the
   /// peer ends the connection.
   bool can_rekey() const noexcept { return rekey_; }
-  /// TLS_RX_EXPECT_NO_PAD: records are decrypted straight into the receiver's buffer.
+  /// TLS_RX_EXPECT_NO_PAD decrypts records straight into the receiver's buffer, and those with
+  /// padding come out right all the same. No kernel is known of which that is true.
   bool can_expect_no_pad() const noexcept { return expect_no_pad_; }
   /// poll(2) calls a socket readable whose record is not whole yet (6.1 does, 6.12 does not):
   /// a receive must then not be left to the ring, which would ask it again and again and in the end
