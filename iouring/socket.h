@@ -70,6 +70,9 @@ class Socket {
   /// After a receive: the socket had more to read (bytes or an end of file), as far as the kernel
   /// tells. A hint, for choosing a bigger buffer.
   [[nodiscard]] bool more_waiting() const noexcept { return more_waiting_; }
+  /// The next receive asks the socket before it polls, as if the last one might have left something
+  /// behind: for sockets that poll(2) does not tell everything about.
+  void distrust_poll() noexcept { emptied_ = false; }
   /// -> Result<>: waits for one of the events of poll(2), POLLIN or POLLOUT; errors and hang-ups
   /// end the wait too. Takes no buffer.
   [[nodiscard]] SocketReady ready(short events) noexcept;

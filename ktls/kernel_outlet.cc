@@ -13,6 +13,7 @@
 #include "ktls/crypto_info.h"
 #include "ktls/post_handshake.h"
 #include "ktls/tcp_stream.h"
+#include "ktls/typed_record.h"
 
 #ifndef SOL_TLS
 #define SOL_TLS 282  // since glibc 2.40
@@ -59,6 +60,13 @@ void KernelOutlet::count(std::size_t content) noexcept {
   stream_ += sealed_size(content, record_overhead(version_, suite_));
 }
 
+/// Whether it is an error of input that nobody wants any more: taken off the socket, it is none of
+/// ours.
+bool KernelOutlet::forgive(iouring::Errno error) noexcept {
+  const bool of_input = error.value == EBADMSG || error.value == EINVAL || error.value == EMSGSIZE;
+  return of_input && std::exchange(input_error_expected_, false);
+}
+
 std::unexpected<RecordError> KernelOutlet::failed(iouring::Errno error) noexcept {
   RecordError reason = RecordError::from_errno(error.value);
   if (reason.failure == RecordFailure::kCancelled) {
@@ -100,19 +108,12 @@ void KernelOutlet::abandon() noexcept {
 Task<KernelOutlet::SendResult> KernelOutlet::send_control(ContentType type,
                                                           std::span<const std::byte> content,
                                                           int flags) {
-  alignas(cmsghdr) std::byte control[CMSG_SPACE(1)] = {};
-  iovec span{const_cast<std::byte*>(content.data()), content.size()};
-  msghdr message{};
-  message.msg_iov = &span;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_TLS;
-  header->cmsg_type = TLS_SET_RECORD_TYPE;
-  header->cmsg_len = CMSG_LEN(1);
-  *CMSG_DATA(header) = static_cast<unsigned char>(type);
-  Result<std::size_t> sent = co_await socket_.sendmsg(message, flags);
+  const TypedRecord record(type, content);
+  Result<std::size_t> sent = co_await socket_.sendmsg(record.message(), flags);
+  if (!sent && forgive(sent.error())) {
+    [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
+    sent = co_await socket_.sendmsg(record.message(), flags);
+  }
   if (!sent) co_return std::unexpected(RecordError::from_errno(sent.error().value));
   count(content.size());
   co_return SendResult{};
@@ -138,10 +139,6 @@ Task<KernelOutlet::SendResult> KernelOutlet::turn_key(int flags) {
 
 /// Sends what is owed, in the caller's turn. What could not be sent yet stays owed.
 Task<KernelOutlet::SendResult> KernelOutlet::pay(int flags) {
-  if (error_left_) {
-    [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
-    error_left_ = false;
-  }
   SendResult paid;
   if (answer_owed_) {
     paid = co_await turn_key(flags);
@@ -172,10 +169,12 @@ Task<void> KernelOutlet::offer() {
 
 /// Before more data goes out: what is owed, and a new key if ours has done its work.
 Task<KernelOutlet::SendResult> KernelOutlet::make_way() {
+  // Behind the last record comes no data that would be worth waiting for.
+  const bool open = state_ == State::kOpen;
   SendResult made;
-  if (may_pay()) made = co_await pay(0);
-  if (!made) co_return made;
-  if (state_ != State::kOpen) co_return refused(RecordFailure::kPipe);
+  if (may_pay()) made = co_await pay(open ? 0 : MSG_DONTWAIT);
+  if (!made && made.error().sys_errno != EAGAIN) co_return made;
+  if (!open) co_return refused(RecordFailure::kPipe);
   if (!key_update_due()) co_return made;
   if (can_rekey_) {
     made = co_await turn_key(0);
@@ -216,6 +215,8 @@ Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
     } else if (sent.error().value == EAGAIN && data.holds_lease()) {
       data.give_back_lease();
       rest = data.data();
+    } else if (forgive(sent.error())) {
+      [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
     } else {
       result = failed(sent.error());
       break;
@@ -226,7 +227,8 @@ Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
   if (result) counters_.sent_bytes += size;
   data = {};
   if (may_pay()) {
-    const SendResult paid = co_await pay(0);
+    // Behind data that failed nobody waits: the socket may be full for ever.
+    const SendResult paid = co_await pay(result ? 0 : MSG_DONTWAIT);
     if (result && !paid) result = paid;
   }
   turn_.end();

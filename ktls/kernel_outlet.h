@@ -59,8 +59,9 @@ class KernelOutlet {
   /// The receiving half found the socket dead. To be told, for a send would succeed once more: the
   /// kernel seals the records and drops them.
   void give_up() noexcept { state_ = State::kDead; }
-  /// The receiving half failed, which left an error on the socket that would fail any send.
-  void clear_error_first() noexcept { error_left_ = true; }
+  /// Receiving is over, but the kernel goes on looking at what arrives: it may leave an error on
+  /// the socket that fails the next send, once.
+  void expect_input_error() noexcept { input_error_expected_ = true; }
   /// Something is owed that has not been offered to the socket since the last consider().
   bool offer_due() const noexcept { return offer_due_; }
   void consider() noexcept { offer_due_ = owes(); }
@@ -92,6 +93,7 @@ class KernelOutlet {
   bool key_update_due() const noexcept { return records_ >= record_limit(suite_); }
   void count(std::size_t content) noexcept;
   std::unexpected<RecordError> failed(iouring::Errno error) noexcept;
+  bool forgive(iouring::Errno error) noexcept;
 
   iouring::Socket& socket_;
   RecordCounters& counters_;
@@ -108,7 +110,7 @@ class KernelOutlet {
   bool answer_owed_ = false;
   bool alert_owed_ = false;
   bool offer_due_ = false;
-  bool error_left_ = false;
+  bool input_error_expected_ = false;
 };
 
 }  // namespace sallyport::ktls

@@ -19,6 +19,7 @@
 #include "ktls/record_judge.h"
 #include "ktls/record_protection.h"
 #include "ktls/tcp_stream.h"
+#include "ktls/typed_record.h"
 
 #ifndef SOL_TLS
 #define SOL_TLS 282  // since glibc 2.40
@@ -114,7 +115,6 @@ class KernelRecords final : public RecordLayer {
   Received took(Block block, std::size_t size);
   bool delivers(std::span<const std::byte> content);
   Received end_of_file() noexcept;
-  void refuse(RecordFailure failure) noexcept;
 
   int queued_bytes() const noexcept;
   void set_watermark(int bytes) noexcept;
@@ -126,6 +126,8 @@ class KernelRecords final : public RecordLayer {
   TrafficSecret rx_secret_;
   CipherSuite suite_;
   RecordVersion version_;
+  /// Such kernels do not call a socket readable while they hold a KeyUpdate, not even before it was
+  /// handed out: with data in front of it nobody would ever ask for it (7.x; 6.12 does).
   bool can_rekey_;
   bool expect_no_pad_;
   bool polls_partial_records_;
@@ -169,21 +171,10 @@ int KernelRecords::install_rx(const DirectionState& rx) noexcept {
 }
 
 void KernelRecords::give_up() noexcept {
-  std::byte alert[] = {static_cast<std::byte>(AlertLevel::kFatal),
-                       static_cast<std::byte>(AlertDescription::kInternalError)};
-  alignas(cmsghdr) std::byte control[CMSG_SPACE(1)] = {};
-  iovec span{alert, sizeof alert};
-  msghdr message{};
-  message.msg_iov = &span;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_TLS;
-  header->cmsg_type = TLS_SET_RECORD_TYPE;
-  header->cmsg_len = CMSG_LEN(1);
-  *CMSG_DATA(header) = static_cast<unsigned char>(ContentType::kAlert);
-  ::sendmsg(socket_.descriptor(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const std::byte alert[] = {static_cast<std::byte>(AlertLevel::kFatal),
+                             static_cast<std::byte>(AlertDescription::kInternalError)};
+  const TypedRecord record(ContentType::kAlert, alert);
+  ::sendmsg(socket_.descriptor(), &record.message(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 // ---- receiving
@@ -223,6 +214,7 @@ Task<Received> KernelRecords::act() {
   if (outlet_.offer_due()) co_await outlet_.offer();
   if (ended()) {
     leftover_.reset();
+    outlet_.expect_input_error();
     if (judge_.end() == RecordJudge::End::kFailed && !std::exchange(alert_offered_, true)) {
       const auto alert = alert_for(judge_.error().failure);
       if (alert) outlet_.owe_alert(AlertLevel::kFatal, *alert);
@@ -257,12 +249,6 @@ Received KernelRecords::end_of_input() const noexcept {
   return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
 }
 
-/// The kernel refused a record, and left the error on the socket.
-void KernelRecords::refuse(RecordFailure failure) noexcept {
-  judge_.refuse(failure);
-  outlet_.clear_error_first();
-}
-
 /// What a receive said instead of bytes.
 Received KernelRecords::stopped(iouring::Errno error) noexcept {
   switch (error.value) {
@@ -271,10 +257,10 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
       return {};
     case EBADMSG:
     case EINVAL:  // the version in a header, which the AEAD covers, too
-      refuse(RecordFailure::kBadRecordMac);
+      judge_.refuse(RecordFailure::kBadRecordMac);
       return {};
     case EMSGSIZE:
-      refuse(RecordFailure::kRecordOverflow);
+      judge_.refuse(RecordFailure::kRecordOverflow);
       return {};
     case EKEYEXPIRED:  // it saw a KeyUpdate where we saw none that is whole: one cut over records
       judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
@@ -308,6 +294,7 @@ Received KernelRecords::took(Result<Lease> lease) {
   const std::span<std::byte> content = lease->bytes();
   if (!delivers(content)) return {};
   busy_ = socket_.more_waiting();
+  if (can_rekey_) socket_.distrust_poll();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
 }
 
@@ -315,13 +302,15 @@ Received KernelRecords::took(Block block, std::size_t size) {
   const std::span<std::byte> content = block.bytes().first(size);
   if (!delivers(content)) return {};
   busy_ = size > pools_.small.buffer_bytes();
+  if (can_rekey_) socket_.distrust_poll();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }
 
 /// For a flow that is busy: waits without a buffer, then reads into a block, so that a record is
 /// decrypted where it is wanted instead of being copied there in pieces.
 Task<Received> KernelRecords::read_block() {
-  bool try_first = socket_.more_waiting() || (polls_partial_records_ && queued_bytes() != 0);
+  bool try_first =
+      can_rekey_ || socket_.more_waiting() || (polls_partial_records_ && queued_bytes() != 0);
   while (true) {
     if (std::exchange(try_first, true)) {
       Block block = pools_.blocks.acquire();
