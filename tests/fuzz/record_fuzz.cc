@@ -1,7 +1,7 @@
-// Records of a peer that knows the keys and misuses them, in any segmentation. The input is a
-// program: each step seals something (data, alerts, handshake bytes, odd inner types with padding),
-// turns keys, damages what was sealed, or puts raw bytes in. Whatever comes out must be a prefix of
-// the data that went in before the first offence.
+// Records of a peer that knows the keys and misuses them, in any segmentation, in TLS 1.3 and 1.2.
+// The input is a program: each step seals something (data, alerts, handshake bytes, odd types, in
+// TLS 1.3 with padding), turns keys, damages what was sealed, or puts raw bytes in. Whatever comes
+// out must be a prefix of the data that went in before the first offence.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -42,20 +42,26 @@ class Program {
 
 class Peer {
  public:
-  Peer(CipherContexts& contexts, CipherSuite suite, const DirectionState& state)
-      : sealer_(contexts, suite, state) {}
+  Peer(CipherContexts& contexts, CipherSuite suite, const DirectionState& state,
+       RecordVersion version)
+      : sealer_(contexts, suite, state, version) {}
+
+  bool tls12() const { return sealer_.version() == RecordVersion::kTls12; }
 
   void seal(ContentType type, std::span<const std::byte> content) {
     const iovec span{const_cast<std::byte*>(content.data()), content.size()};
     PlaintextCursor cursor{std::span(&span, 1)};
     const std::size_t before = wire.size();
-    wire.resize(before + sealed_size(content.size()));
+    wire.resize(before +
+                sealed_size(content.size(), record_overhead(sealer_.version(), sealer_.suite())));
     REQUIRE(sealer_.seal(type, cursor, std::span(wire).subspan(before)).has_value());
     if (type == ContentType::kApplicationData) {
       data.insert(data.end(), content.begin(), content.end());
     }
   }
-  void turn() { sealer_.next_generation(); }
+  void turn() {
+    if (!tls12()) sealer_.next_generation();
+  }
 
   Bytes wire;
   Bytes data;  ///< all that was sealed as application data
@@ -76,7 +82,12 @@ void run(Peer& peer, Program& program) {
       case 2:
         peer.seal(ContentType::kHandshake, program.bytes(program.byte() % 32));
         break;
-      case 3: {  // any inner type, and padding: inner type 0 is a last byte of padding
+      case 3: {  // any type; in TLS 1.3 the inner one, and padding, which ends in an inner type 0
+        if (peer.tls12()) {
+          const auto type = static_cast<ContentType>(program.byte());
+          peer.seal(type, program.bytes(program.byte() % 32));
+          break;
+        }
         Bytes inner = program.bytes(program.byte() % 32);
         inner.push_back(static_cast<std::byte>(program.byte()));
         std::size_t kept = inner.size();
@@ -124,14 +135,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                      CipherSuite::kChaCha20Poly1305Sha256};
   const CipherSuite suite = kSuites[choice % 3];
   const Role role = (choice & 4) != 0 ? Role::kClient : Role::kServer;
+  const RecordVersion version = (choice & 8) != 0 ? RecordVersion::kTls12 : RecordVersion::kTls13;
   std::uint32_t step = program.byte() | 1u;
-  const Bytes secret_bytes(hash_size(suite), std::byte{choice});
+  const std::size_t secret_size =
+      version == RecordVersion::kTls13 ? hash_size(suite) : key_size(suite) + fixed_iv_size(suite);
+  const Bytes secret_bytes(secret_size, std::byte{choice});
   const DirectionState state{TrafficSecret(secret_bytes), 0};
 
-  Peer peer(contexts, suite, state);
+  Peer peer(contexts, suite, state, version);
   run(peer, program);
 
-  RecordIntake intake(contexts, suite, state, role, RecordVersion::kTls13);
+  RecordIntake intake(contexts, suite, state, role, version);
   Bytes held;
   Bytes delivered;
   const auto now = KeyUpdateBudget::Clock::time_point(std::chrono::hours(1));
