@@ -99,7 +99,7 @@ class KernelFixture : public ::testing::Test {
   }
   void connect() { connect(Options{}); }
 
-  Layer hand_over(Layer userspace, Role role = Role::kServer) {
+  virtual Layer hand_over(Layer userspace, Role role = Role::kServer) {
     ++connections_;
     return into_kernel(std::move(userspace), shard_.pools(), role);
   }

@@ -25,15 +25,16 @@ class ScriptedPeer {
   Bytes seal(ContentType type, std::span<const std::byte> content) {
     const iovec span = testing::span_of(content);
     PlaintextCursor cursor{std::span(&span, 1)};
-    Bytes out(sealed_size(content.size()));
+    Bytes out(sealed_size(content.size(), record_overhead(sealer_.version(), sealer_.suite())));
     EXPECT_TRUE(sealer_.seal(type, cursor, out));
     return out;
   }
   Bytes data(std::span<const std::byte> content) {
     return seal(ContentType::kApplicationData, content);
   }
-  Bytes alert(AlertDescription description) {
-    const std::byte content[] = {std::byte{2}, static_cast<std::byte>(description)};
+  Bytes alert(AlertDescription description, AlertLevel level = AlertLevel::kFatal) {
+    const std::byte content[] = {static_cast<std::byte>(level),
+                                 static_cast<std::byte>(description)};
     return seal(ContentType::kAlert, content);
   }
   Bytes close_notify() { return alert(AlertDescription::kCloseNotify); }
