@@ -327,8 +327,6 @@ std::vector<Case> every_case() {
   for (const RecordModel model : {RecordModel::kUserspace, RecordModel::kKernel}) {
     for (const Role role : {Role::kServer, Role::kClient}) {
       for (const auto& protection : testing::kProtections) {
-        const bool kernel = model == RecordModel::kKernel;
-        if (kernel && protection.version != RecordVersion::kTls12) continue;
         cases.push_back({protection, role, model});
       }
     }
