@@ -306,8 +306,11 @@ Task<void> stuck_sender(Shard& shard, RecordLayer& left, const Bytes& data, bool
 }
 
 TEST_P(RecordContract, ASenderThatIsStuckEndsWhenCancelled) {
-  const LayerPair layers = pair();
-  const Bytes data(64'000'000);  // nobody reads
+  SocketPair sockets = iouring::tcp_pair(*shard_.ring);
+  ASSERT_TRUE(sockets.left.set_option(SOL_SOCKET, SO_SNDBUF, 20'000));
+  ASSERT_TRUE(sockets.right.set_option(SOL_SOCKET, SO_RCVBUF, 20'000));
+  const LayerPair layers = pair_over(std::move(sockets));
+  const Bytes data(4'000'000);  // nobody reads
   bool failed = false;
   run(stuck_sender(shard_, *layers.left, data, failed));
   EXPECT_TRUE(failed);
