@@ -162,4 +162,17 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
   return a.length_ == b.length_ && std::memcmp(&a.storage_, &b.storage_, a.length_) == 0;
 }
 
+PeerAddress::PeerAddress(const SocketAddress& address) noexcept {
+  if (address.family() != AF_INET && address.family() != AF_INET6) return;
+  std::memcpy(bytes_.data(), address.data(), std::min<std::size_t>(bytes_.size(), address.size()));
+}
+
+SocketAddress PeerAddress::expand() const noexcept {
+  sockaddr_in6 address;
+  std::memcpy(&address, bytes_.data(), sizeof address);
+  if (address.sin6_family == AF_UNSPEC) return {};
+  const socklen_t size = address.sin6_family == AF_INET ? sizeof(sockaddr_in) : sizeof address;
+  return {reinterpret_cast<const sockaddr*>(&address), size};
+}
+
 }  // namespace sallyport::iouring

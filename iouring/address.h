@@ -1,7 +1,10 @@
 #pragma once
 // A socket address as a value: IPv4, IPv6 or unix.
+#include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,6 +44,20 @@ class SocketAddress {
  private:
   sockaddr_storage storage_{};
   socklen_t length_ = 0;
+};
+
+/// An IPv4 or IPv6 address and port in the 28 bytes that they need, where there are many.
+class PeerAddress {
+ public:
+  /// No address.
+  PeerAddress() noexcept = default;
+  /// No address of any other family.
+  explicit PeerAddress(const SocketAddress& address) noexcept;
+
+  [[nodiscard]] SocketAddress expand() const noexcept;
+
+ private:
+  std::array<std::byte, sizeof(sockaddr_in6)> bytes_{};  // a sockaddr_in or a sockaddr_in6
 };
 
 }  // namespace sallyport::iouring

@@ -12,8 +12,7 @@ void Deadline::arm_at(TimePoint when) noexcept {
   if (expired_) return;
   expiry_ = when;
   // The usual case, once per relayed chunk: the wheel has it earlier and will look again then.
-  if (armed() && in_wheel_ <= when) return;
-  in_wheel_ = when;
+  if (armed() && tick() <= ring_->timers().tick_of(when)) return;
   ring_->timers().arm(*this, when);
 }
 
@@ -22,8 +21,7 @@ void Deadline::disarm() noexcept {
 }
 
 void Deadline::on_expiry() noexcept {
-  if (expiry_ > in_wheel_) {
-    in_wheel_ = expiry_;
+  if (ring_->timers().tick_of(expiry_) > tick()) {
     ring_->timers().arm(*this, expiry_);
     return;
   }

@@ -33,8 +33,7 @@ class Deadline final : private Timer {
   bool expired_ = false;
   Ring* ring_;
   CancelScope* scope_;
-  TimePoint expiry_{};    // what the user wants
-  TimePoint in_wheel_{};  // where the wheel has it: never later than expiry_
+  TimePoint expiry_{};  // what the user wants; the wheel has it there or earlier
 };
 
 /// `Result<> slept = co_await sleep_for(ring, 10ms);`: ECANCELED when its scope was cancelled

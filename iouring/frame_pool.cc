@@ -18,17 +18,18 @@ namespace {
 
 constexpr std::size_t kSlabBytes = 32 * 1024;
 constexpr std::size_t kLargestPooled = 4096;
-// Steps of 32 bytes up to 1 KiB, then of 256: frames of one function have one size, so that slack
+// Steps of 16 bytes up to 1 KiB, then of 256: frames of one function have one size, so that slack
 // is the rounding of that size, once.
-constexpr std::size_t kFineClasses = 32;
+constexpr std::size_t kFineStep = 16;
+constexpr std::size_t kFineClasses = 1024 / kFineStep;
 constexpr std::size_t kClasses = kFineClasses + (kLargestPooled - 1024) / 256;
 
 constexpr std::size_t class_of(std::size_t bytes) noexcept {
-  if (bytes <= 1024) return bytes == 0 ? 0 : (bytes - 1) / 32;
+  if (bytes <= 1024) return bytes == 0 ? 0 : (bytes - 1) / kFineStep;
   return kFineClasses + (bytes - 1025) / 256;
 }
 constexpr std::size_t class_bytes(std::size_t size_class) noexcept {
-  if (size_class < kFineClasses) return (size_class + 1) * 32;
+  if (size_class < kFineClasses) return (size_class + 1) * kFineStep;
   return 1024 + (size_class - kFineClasses + 1) * 256;
 }
 static_assert(class_bytes(class_of(1024)) == 1024 && class_bytes(class_of(1025)) == 1280);

@@ -20,8 +20,7 @@ class TaskGroup::Member final : public Waiter, public TaskDone {
  private:
   void on_cancel() noexcept override {}
   void on_ready() noexcept override {
-    if (!started_) {
-      started_ = true;
+    if (!task_.done()) {
       task_.start(&scope_, *this);
       return;
     }
@@ -38,7 +37,6 @@ class TaskGroup::Member final : public Waiter, public TaskDone {
   TaskGroup* group_;
   CancelScope scope_;
   Task<void> task_;
-  bool started_ = false;
 };
 
 TaskGroup::~TaskGroup() {

@@ -24,11 +24,15 @@ TimerWheel::~TimerWheel() {
   invariant(armed_ == 0, "a timer wheel outlives its timers", armed_);
 }
 
-void TimerWheel::arm(Timer& timer, TimePoint when) noexcept {
-  if (timer.armed()) disarm(timer);
+std::uint64_t TimerWheel::tick_of(TimePoint when) const noexcept {
   const std::int64_t wait = std::chrono::nanoseconds(when - epoch_).count();
   // Rounded up: never early.
-  timer.tick_ = wait <= 0 ? 0 : ((static_cast<std::uint64_t>(wait) - 1) >> kTickShift) + 1;
+  return wait <= 0 ? 0 : ((static_cast<std::uint64_t>(wait) - 1) >> kTickShift) + 1;
+}
+
+void TimerWheel::arm(Timer& timer, TimePoint when) noexcept {
+  if (timer.armed()) disarm(timer);
+  timer.tick_ = tick_of(when);
   timer.wheel_ = this;
   ++armed_;
   insert(timer, tick_ + 1);

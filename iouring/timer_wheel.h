@@ -22,6 +22,8 @@ class Timer : private ListNode {
   ~Timer();
   /// The time has come; the timer is disarmed and may be armed again. Must not resume a coroutine.
   virtual void on_expiry() noexcept = 0;
+  /// Of the wheel, when it was armed last.
+  [[nodiscard]] std::uint64_t tick() const noexcept { return tick_; }
 
  private:
   friend class TimerWheel;
@@ -49,6 +51,8 @@ class TimerWheel {
   void arm(Timer& timer, TimePoint when) noexcept;
   void disarm(Timer& timer) noexcept;
 
+  /// The tick at which a timer armed for `when` fires.
+  [[nodiscard]] std::uint64_t tick_of(TimePoint when) const noexcept;
   /// Fires everything due at `now`, in order of its ticks.
   void advance(TimePoint now) noexcept;
   /// When advance() has something to do next: at the latest a firing, at the earliest a timer's way

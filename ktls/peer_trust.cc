@@ -79,14 +79,14 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
   return trust;
 }
 
-std::size_t hash(const PeerTrust& trust) {
+}  // namespace
+
+std::size_t PeerTrustHash::operator()(const PeerTrust& trust) const noexcept {
   std::size_t result = std::hash<std::string>{}(trust.identity.spiffe);
   for (const PeerTrust::Link& link : trust.links)
     result = result * 31 + std::hash<std::string>{}(link.serial);
   return result;
 }
-
-}  // namespace
 
 Sha256 public_key_hash(const X509* certificate) {
   unsigned char* der = nullptr;
@@ -144,25 +144,6 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
     trust.links.push_back({name_hash(X509_get_issuer_name(certificate)), serial_bytes(serial)});
   }
   return trust;
-}
-
-std::shared_ptr<const PeerTrust> PeerTrustPool::intern(PeerTrust trust) {
-  const std::size_t key = hash(trust);
-  const auto [first, last] = known_.equal_range(key);
-  for (auto it = first; it != last; ++it) {
-    std::shared_ptr<const PeerTrust> known = it->second.lock();
-    if (known && *known == trust) return known;
-  }
-  if (known_.size() >= sweep_at_) sweep();
-  // Not make_shared: the object's memory must go with the last user, not with the last weak_ptr.
-  std::shared_ptr<const PeerTrust> fresh(new PeerTrust(std::move(trust)));
-  known_.emplace(key, fresh);
-  return fresh;
-}
-
-void PeerTrustPool::sweep() {
-  std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
-  sweep_at_ = std::max<std::size_t>(64, known_.size() * 2);
 }
 
 }  // namespace sallyport::ktls

@@ -10,10 +10,10 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "ktls/identity.h"
+#include "ktls/intern_pool.h"
 
 namespace sallyport::ktls {
 
@@ -56,18 +56,9 @@ struct PeerTrust {
 /// `identity` is what may be believed of the leaf.
 PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity);
 
-/// One object for equal PeerTrusts of a shard. Belongs to one thread; what it hands out may outlive
-/// it, and must be dropped on the same thread only if the map is still alive (it need not be).
-class PeerTrustPool {
- public:
-  std::shared_ptr<const PeerTrust> intern(PeerTrust trust);
-  std::size_t size() const noexcept { return known_.size(); }  ///< dead ones not yet swept included
-
- private:
-  void sweep();
-
-  std::unordered_multimap<std::size_t, std::weak_ptr<const PeerTrust>> known_;
-  std::size_t sweep_at_ = 64;
+struct PeerTrustHash {
+  std::size_t operator()(const PeerTrust& trust) const noexcept;
 };
+using PeerTrustPool = InternPool<PeerTrust, PeerTrustHash>;
 
 }  // namespace sallyport::ktls

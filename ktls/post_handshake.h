@@ -39,7 +39,6 @@ class PostHandshakeParser {
 
   /// `role` is ours: only a server's peer is refused NewSessionTicket.
   explicit PostHandshakeParser(Role role) noexcept : role_(role) {}
-  Role role() const noexcept { return role_; }
 
   /// Takes the content of the next handshake record, which must stay alive and unchanged until
   /// next() has returned nothing or an error. Content must not be empty (kUnexpectedMessage).

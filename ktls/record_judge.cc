@@ -17,7 +17,7 @@ constexpr std::byte kClientHelloType{1};
 void RecordJudge::take(ContentType type, std::span<const std::byte> content,
                        KeyUpdateBudget::Clock::time_point now) {
   // No other record may come between the pieces of a handshake message (RFC 8446 5.1).
-  if (messages_.mid_message() && type != ContentType::kHandshake) {
+  if (mid_message() && type != ContentType::kHandshake) {
     return refuse(RecordFailure::kUnexpectedMessage);
   }
   switch (type) {
@@ -59,15 +59,16 @@ void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
 void RecordJudge::take_handshake(std::span<const std::byte> content,
                                  KeyUpdateBudget::Clock::time_point now) {
   if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
-  const auto fed = messages_.feed(content);
+  if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
+  const auto fed = post_->messages.feed(content);
   if (!fed) return fail(fed.error());
   while (true) {
-    const auto message = messages_.next();
+    const auto message = post_->messages.next();
     if (!message) return fail(message.error());
     if (!*message) return;
     // A ticket is good for nothing yet: we never resume towards a server.
     if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
-    if (!budget_.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
+    if (!post_->budget.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
     key_turn_ = true;
     ++key_updates_;
     if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
@@ -76,7 +77,7 @@ void RecordJudge::take_handshake(std::span<const std::byte> content,
 
 /// TLS 1.2 has no messages after the handshake but those that begin another one.
 void RecordJudge::refuse_handshake(std::span<const std::byte> content) noexcept {
-  const std::byte wanted = messages_.role() == Role::kServer ? kClientHelloType : kHelloRequestType;
+  const std::byte wanted = role_ == Role::kServer ? kClientHelloType : kHelloRequestType;
   const bool renegotiates = !content.empty() && content.front() == wanted;
   refuse(renegotiates ? RecordFailure::kRenegotiation : RecordFailure::kUnexpectedMessage);
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "ktls/post_handshake.h"
@@ -23,7 +24,7 @@ class RecordJudge {
   };
 
   /// `role` is ours.
-  RecordJudge(Role role, RecordVersion version) noexcept : messages_(role), version_(version) {}
+  RecordJudge(Role role, RecordVersion version) noexcept : role_(role), version_(version) {}
 
   /// Judges one record by its type, in TLS 1.3 the inner one, and content, whole but for
   /// application data, which may come in pieces of any size. Data may be delivered if end() is
@@ -42,7 +43,7 @@ class RecordJudge {
   /// True once after the peer asked for a KeyUpdate, however often it did.
   bool take_update_request() noexcept;
   /// A handshake message is half received.
-  bool mid_message() const noexcept { return messages_.mid_message(); }
+  bool mid_message() const noexcept { return post_ && post_->messages.mid_message(); }
 
   std::uint32_t key_updates() const noexcept { return key_updates_; }
   std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
@@ -53,12 +54,18 @@ class RecordJudge {
   void refuse_handshake(std::span<const std::byte> content) noexcept;
   void fail(RecordError error) noexcept;
 
-  PostHandshakeParser messages_;
-  KeyUpdateBudget budget_;
+  /// What only a connection has whose peer sends handshake messages.
+  struct PostHandshake {
+    PostHandshakeParser messages;
+    KeyUpdateBudget budget{};
+  };
+
+  std::unique_ptr<PostHandshake> post_;  ///< from the first of them on
   std::uint64_t received_bytes_ = 0;
   std::uint32_t key_updates_ = 0;
   RecordError error_;
   End end_ = End::kOpen;
+  Role role_;
   RecordVersion version_;
   bool key_turn_ = false;
   bool update_requested_ = false;

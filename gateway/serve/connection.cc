@@ -30,9 +30,9 @@ std::string hexadecimal(std::uint64_t id) {
   return text.data();
 }
 
-std::string client_address(const iouring::Socket& client) {
+iouring::PeerAddress client_address(const iouring::Socket& client) {
   const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
-  return peer ? peer->to_string() : "-";
+  return peer ? iouring::PeerAddress(*peer) : iouring::PeerAddress();
 }
 
 // The alert that a refusal under the application keys carries.
@@ -58,15 +58,15 @@ CloseReason reason_of(DialError error) {
 
 }  // namespace
 
-Connection::Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope* parent,
-                       std::string client)
+Connection::Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope& scope,
+                       iouring::PeerAddress client)
     : shard_(shard),
       listener_(listener),
-      scope_(parent),
+      scope_(scope),
       id_(shard.next_id++),
-      client_(std::move(client)),
       accepted_at_(shard.ring.now()),
-      open_(listener.cells, CloseReason::kInternalError) {
+      open_(listener.cells, CloseReason::kInternalError),
+      client_(client) {
   shard_.live.push_back(*this);
 }
 
@@ -83,45 +83,53 @@ void Connection::end(CloseReason reason) noexcept {
 
 std::expected<ktls::RouteVerdict, ktls::HelloRefusal> Connection::choose_route(
     const ktls::ClientHello& hello) {
-  sni_ = hello.sni;
-  policy_ = shard_.snapshot->policy;
-  const auto choice = choose(*policy_, hello.sni, hello.alpn);
+  handshake_->terms.sni = hello.sni;
+  const Policy::Pointer& policy = shard_.snapshot->policy;
+  const auto choice = choose(*policy, hello.sni, hello.alpn);
   if (!choice) {
     return std::unexpected(choice.error() == RouteRefusal::kNoRoute
                                ? ktls::HelloRefusal::kNoRoute
                                : ktls::HelloRefusal::kNoApplicationProtocol);
   }
-  route_ = choice->route;
-  alpn_ = choice->alpn;
+  route_ = std::shared_ptr<const Route>(policy, choice->route);
+  handshake_->terms.alpn = choice->alpn;
   open_.routed(route_->name);
-  return ktls::RouteVerdict{.alpn = std::string(alpn_)};
+  return ktls::RouteVerdict{.alpn = std::string(choice->alpn)};
 }
 
 void Connection::start_handshake() {
-  handshake_.emplace(listener_.cells, ktls::HandshakeResult::kUnknownFailure);
-  first_byte_at_ = Clock::now();
+  // Not make_unique: an aggregate whose first member does not move.
+  handshake_.reset(new Handshake{
+      .counted = metrics::StartedHandshake(listener_.cells, ktls::HandshakeResult::kUnknownFailure),
+      .first_byte_at = Clock::now(),
+      .terms = {}});
 }
 
 void Connection::recognise(const ktls::Outcome& outcome) {
-  handshake_took_ = Clock::now() - first_byte_at_;
+  handshake_took_ = Clock::now() - handshake_->first_byte_at;
   trust_ = outcome.trust;
   authenticated_at_ = outcome.authenticated_at;
   resumed_ = outcome.resumed;
-  version_ = outcome.version;
-  cipher_ = outcome.cipher;
-  group_ = outcome.group;
+  handshake_->terms.version = outcome.version;
+  handshake_->terms.cipher = outcome.cipher;
+  handshake_->terms.group = outcome.group;
 }
 
 void Connection::judge(ktls::HandshakeResult result) {
   if (!handshake_) return;
-  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - first_byte_at_;
-  handshake_->ends_with(result, resumed_, handshake_took_);
+  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - handshake_->first_byte_at;
+  handshake_->counted.ends_with(result, resumed_, handshake_took_);
+  terms_ = shard_.terms.intern(std::move(handshake_->terms));
   handshake_.reset();
+}
+
+const Terms* Connection::terms() const noexcept {
+  return handshake_ ? &handshake_->terms : terms_.get();
 }
 
 void Connection::admit() {
   judge(ktls::HandshakeResult::kSuccess);
-  shard_.metrics.negotiated(version_, group_, cipher_);
+  shard_.metrics.negotiated(terms_->version, terms_->group, terms_->cipher);
 }
 
 void Connection::refuse(Refusal refusal) {
@@ -150,13 +158,13 @@ void Connection::sent_to(metrics::Leg leg, std::size_t bytes) noexcept {
 
 Connection::Description Connection::describe() const {
   return {.id = hexadecimal(id_),
-          .client = client_,
+          .client = client_.expand().to_string(),
           .identity = trust_ ? std::string(trust_->identity.display()) : std::string(),
           .listener = listener_.text,
-          .route = route_ != nullptr ? route_->name : std::string(),
+          .route = route_ ? route_->name : std::string(),
           .backend = backend_ ? backend_->target : std::string(),
-          .cipher = std::string(cipher_),
-          .records = records_,
+          .cipher = std::string(terms() != nullptr ? terms()->cipher : std::string_view()),
+          .records = records_ ? to_string(*records_) : std::string_view(),
           .since = std::chrono::system_clock::now() -
                    std::chrono::duration_cast<std::chrono::system_clock::duration>(Clock::now() -
                                                                                    accepted_at_),
@@ -172,13 +180,15 @@ ConnectionRecord Connection::record() const {
   record.listener = known.listener;
   record.client = known.client;
   record.identity = known.identity;
-  record.sni = sni_;
-  record.alpn = alpn_;
+  if (const Terms* const agreed = terms()) {
+    record.sni = agreed->sni;
+    record.alpn = agreed->alpn;
+    record.tls = agreed->version;
+    record.cipher = agreed->cipher;
+    record.group = agreed->group;
+  }
   record.route = known.route;
   record.backend = known.backend;
-  record.tls = version_;
-  record.cipher = cipher_;
-  record.group = group_;
   if (trust_) record.resumed = resumed_;
   record.records = known.records;
   record.received_bytes = received_bytes_;
@@ -210,8 +220,9 @@ iouring::Task<std::expected<Layer, Refusal>> take_over_records(
   if (!handshake->output().empty()) {
     iouring::Result<> sent = co_await client.send_all(handshake->output());
     if (!sent) {
-      co_return std::unexpected(Refusal{.reason = CloseReason::kPeerConnectionClosed,
-                                        .failure = {.detail = sent.error().name()}});
+      co_return std::unexpected(
+          Refusal{.reason = connection.ended_by().value_or(CloseReason::kPeerConnectionClosed),
+                  .failure = {.detail = sent.error().name()}});
     }
   }
   handshake->output_sent();
@@ -397,8 +408,8 @@ struct Ends {
 }  // namespace
 
 iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket client) {
-  iouring::CancelScope* parent = co_await iouring::current_scope();
-  Connection connection(shard, listener, parent, client_address(client));
+  iouring::CancelScope* scope = co_await iouring::current_scope();
+  Connection connection(shard, listener, *scope, client_address(client));
   set_tcp_options(client);
   const auto place = shard.limit.enter();
   if (!place) {

@@ -10,6 +10,7 @@
 
 #include "gateway/serve/close_reason.h"
 #include "gateway/serve/shard_state.h"
+#include "iouring/address.h"
 #include "iouring/cancel.h"
 #include "iouring/list.h"
 #include "iouring/socket.h"
@@ -30,9 +31,9 @@ struct Refusal {
 /// itself at construction and, with a log line, at destruction. Shard's thread only.
 class Connection : public iouring::ListNode {
  public:
-  /// `parent` is the scope that the connection's task runs under.
-  Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope* parent,
-             std::string client);
+  /// `scope` is what the connection's task runs under.
+  Connection(ShardState& shard, ServedListener& listener, iouring::CancelScope& scope,
+             iouring::PeerAddress client);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -50,7 +51,7 @@ class Connection : public iouring::ListNode {
       const ktls::ClientHello& hello);
   /// The first byte has come: from now on it is a handshake, which must get a verdict.
   void start_handshake();
-  [[nodiscard]] bool handshake_started() const noexcept { return handshake_.has_value(); }
+  [[nodiscard]] bool handshake_started() const noexcept { return handshake_ != nullptr; }
   void recognise(const ktls::Outcome& outcome);
   /// The one verdict of its handshake: success, or the refusal's result word.
   void admit();
@@ -58,7 +59,7 @@ class Connection : public iouring::ListNode {
   void backend_connected(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
                          std::chrono::nanoseconds took);
   /// Shown by describe() and the log from now on.
-  void records_are_made_by(ktls::RecordModel model) noexcept { records_ = to_string(model); }
+  void records_are_made_by(ktls::RecordModel model) noexcept { records_ = model; }
   void closes_with(CloseReason reason) noexcept { reason_ = reason; }
 
   void received_from(metrics::Leg leg, std::size_t bytes) noexcept;
@@ -79,34 +80,41 @@ class Connection : public iouring::ListNode {
   [[nodiscard]] Description describe() const;
 
  private:
+  /// What is known, or still to be told, only until the verdict.
+  struct Handshake {
+    metrics::StartedHandshake counted;
+    iouring::TimePoint first_byte_at;
+    Terms terms;
+  };
+
   void judge(ktls::HandshakeResult result);
+  [[nodiscard]] const Terms* terms() const noexcept;
   [[nodiscard]] ConnectionRecord record() const;
 
+  // An idle connection is mostly this: what is shared is a pointer, what is over is gone, and text
+  // is made when it is asked for.
   ShardState& shard_;
   ServedListener& listener_;
-  iouring::CancelScope scope_;
+  iouring::CancelScope& scope_;
   std::uint64_t id_;
-  std::string client_;
   iouring::TimePoint accepted_at_;
   metrics::OpenConnection open_;
-  std::optional<metrics::StartedHandshake> handshake_;
-  iouring::TimePoint first_byte_at_{};
+  std::unique_ptr<Handshake> handshake_;  // from the first byte to the verdict
   std::chrono::nanoseconds handshake_took_{};
   std::chrono::nanoseconds connect_took_{};
-  Policy::Pointer policy_;  // keeps route_ alive
-  const Route* route_ = nullptr;
+  std::shared_ptr<const Route> route_;  // and with it the policy that it is part of
+  std::shared_ptr<const Terms> terms_;  // after the verdict
   std::shared_ptr<const ktls::PeerTrust> trust_;
   std::chrono::sys_seconds authenticated_at_{};
-  std::string sni_;
-  std::string_view alpn_;  // in *route_
-  std::string_view version_, cipher_, group_, records_;
   std::shared_ptr<const Endpoint> backend_;
   InUse in_use_;
   std::uint64_t received_bytes_ = 0;
   std::uint64_t sent_bytes_ = 0;
   std::unique_ptr<Refusal> refusal_;
+  iouring::PeerAddress client_;
   CloseReason reason_ = CloseReason::kInternalError;
   std::optional<CloseReason> ended_by_;
+  std::optional<ktls::RecordModel> records_;
   bool resumed_ = false;
 };
 

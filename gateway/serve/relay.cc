@@ -23,24 +23,23 @@ using ktls::RecordFailure;
 class Patience {
  public:
   Patience(Connection& connection, iouring::CancelScope& scope)
-      : ring_(connection.shard().ring),
-        timeouts_(connection.shard().timeouts),
-        deadline_(ring_, scope) {
-    if (timeouts_.lifetime.count() > 0) {
+      : shard_(connection.shard()), deadline_(shard_.ring, scope) {
+    if (shard_.timeouts.lifetime.count() > 0) {
       // Connections of one moment must not all come back in one moment.
       std::uniform_real_distribution<double> shorter(0.9, 1.0);
-      lifetime_ends_ = ring_.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                         timeouts_.lifetime * shorter(connection.shard().random));
+      lifetime_ends_ = shard_.ring.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                               shard_.timeouts.lifetime * shorter(shard_.random));
     }
     touch();
   }
 
   void touch() {
+    const Timeouts& timeouts = shard_.timeouts;
     const auto silence =
-        half_closed_ && timeouts_.half_close.count() > 0 ? timeouts_.half_close : timeouts_.idle;
+        half_closed_ && timeouts.half_close.count() > 0 ? timeouts.half_close : timeouts.idle;
     if (deadline_.expired()) return;
     if (silence.count() > 0) {
-      deadline_.arm_at(std::min(lifetime_ends_, ring_.now() + silence));
+      deadline_.arm_at(std::min(lifetime_ends_, shard_.ring.now() + silence));
     } else if (lifetime_ends_ != iouring::TimePoint::max()) {
       deadline_.arm_at(lifetime_ends_);
     } else {
@@ -55,14 +54,13 @@ class Patience {
 
   [[nodiscard]] std::optional<CloseReason> ran_out() const {
     if (!deadline_.expired()) return std::nullopt;
-    if (ring_.now() >= lifetime_ends_) return CloseReason::kLifetime;
-    return half_closed_ && timeouts_.half_close.count() > 0 ? CloseReason::kHalfCloseTimeout
-                                                            : CloseReason::kIdleTimeout;
+    if (shard_.ring.now() >= lifetime_ends_) return CloseReason::kLifetime;
+    return half_closed_ && shard_.timeouts.half_close.count() > 0 ? CloseReason::kHalfCloseTimeout
+                                                                  : CloseReason::kIdleTimeout;
   }
 
  private:
-  iouring::Ring& ring_;
-  const Timeouts& timeouts_;
+  ShardState& shard_;
   iouring::Deadline deadline_;
   iouring::TimePoint lifetime_ends_ = iouring::TimePoint::max();
   bool half_closed_ = false;

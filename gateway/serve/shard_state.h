@@ -13,6 +13,7 @@
 #include "gateway/serve/handshake_slots.h"
 #include "gateway/serve/record_choice.h"
 #include "gateway/serve/snapshot.h"
+#include "gateway/serve/terms.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
 #include "ktls/record_layer.h"
@@ -56,6 +57,7 @@ struct ShardState {
   AccessLog& access_log;
   Balancer balancer;
   HandshakeSlots handshake_slots;
+  TermsPool terms;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 

@@ -40,7 +40,9 @@ class RelayTest : public ::testing::Test {
     client_ = ktls::userspace_records(std::move(outer.right), session, shard_.pools());
     backend_peer_ = ktls::plain_records(std::move(inner.left), shard_.pools());
     backend_ = ktls::plain_records(std::move(inner.right), shard_.pools());
-    connection_ = std::make_unique<Connection>(*state_, served_, nullptr, "client");
+    connection_ =
+        std::make_unique<Connection>(*state_, served_, scope_.emplace(), iouring::PeerAddress());
+    connection_->start_handshake();
     const auto chosen = connection_->choose_route({});
     ASSERT_TRUE(chosen);
   }
@@ -81,6 +83,7 @@ class RelayTest : public ::testing::Test {
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;
   Snapshot snapshot_;
+  std::optional<iouring::CancelScope> scope_;
   std::unique_ptr<Connection> connection_;
   Layer client_peer_, client_, backend_peer_, backend_;
   std::unique_ptr<ktls::Received> early_;

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+
+namespace sallyport::ktls {
+
+/// One object for equal values of a shard. Belongs to one thread; what it hands out may outlive it,
+/// and must be dropped on the same thread only if the pool is still alive (it need not be).
+template <class T, class Hash>
+class InternPool {
+ public:
+  std::shared_ptr<const T> intern(T value) {
+    const std::size_t key = Hash{}(value);
+    const auto [first, last] = known_.equal_range(key);
+    for (auto it = first; it != last; ++it) {
+      std::shared_ptr<const T> known = it->second.lock();
+      if (known && *known == value) return known;
+    }
+    if (known_.size() >= sweep_at_) sweep();
+    // Not make_shared: the object's memory must go with the last user, not with the last weak_ptr.
+    std::shared_ptr<const T> fresh(new T(std::move(value)));
+    known_.emplace(key, fresh);
+    return fresh;
+  }
+  std::size_t size() const noexcept { return known_.size(); }  ///< dead ones not yet swept included
+
+ private:
+  void sweep() {
+    std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
+    sweep_at_ = std::max<std::size_t>(64, known_.size() * 2);
+  }
+
+  std::unordered_multimap<std::size_t, std::weak_ptr<const T>> known_;
+  std::size_t sweep_at_ = 64;
+};
+
+}  // namespace sallyport::ktls
