@@ -48,6 +48,7 @@ TEST_P(EachTls12Suite, CarriesAMegabyteEachWay) {
   EXPECT_EQ(line.at("cipher"), GetParam());
   EXPECT_EQ(line.at("tls"), "TLSv1.2");
   EXPECT_EQ(line.at("resumed"), "false");
+  EXPECT_EQ(line.at("records"), records_model());
   EXPECT_EQ(line.at("identity"), kWeb);
   EXPECT_EQ(line.at("received_bytes"), std::to_string(data.size()));
   EXPECT_EQ(line.at("sent_bytes"), std::to_string(data.size()));

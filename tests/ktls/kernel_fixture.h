@@ -45,6 +45,13 @@ inline iouring::Task<void> receive_nothing(iouring::CancelScope& scope, RecordLa
       << ktls::to_string(received.error.failure);
 }
 
+inline iouring::Task<void> send_and_expect(RecordLayer& layer, RecordFailure failure) {
+  const Bytes data(10);
+  const auto sent = co_await layer.send(Chunk::borrowed(data));
+  EXPECT_FALSE(sent);
+  if (!sent) EXPECT_EQ(sent.error().failure, failure) << ktls::to_string(sent.error().failure);
+}
+
 /// A connection whose one end the kernel serves, and whose other end the test plays by hand: it
 /// holds the keys, and chooses every byte and where the stream is cut.
 ///
@@ -127,6 +134,13 @@ class KernelFixture : public ::testing::Test {
     EXPECT_EQ(story.error.failure, failure) << ktls::to_string(story.error.failure);
   }
 
+  /// The peer offended, and that was the end: it is told by the alert of `failure`, nothing else.
+  void expect_answered(const Story& story, RecordFailure failure) {
+    expect_failure(story, failure);
+    shard_.ring->run(send_and_expect(*layer_, RecordFailure::kPipe));
+    const auto alert = static_cast<int>(alert_for(failure).value());
+    EXPECT_EQ(last_words(), Words{"alert:" + std::to_string(alert)});
+  }
   /// Everything that the layer said, after which it is gone.
   Words last_words() {
     layer_.reset();
@@ -181,12 +195,6 @@ inline iouring::Task<void> send_one(RecordLayer& layer, std::size_t size) {
 inline iouring::Task<void> close_it(RecordLayer& layer) {
   const auto closed = co_await layer.send_close();
   EXPECT_TRUE(closed) << to_string(closed.error().failure);
-}
-inline iouring::Task<void> send_and_expect(RecordLayer& layer, RecordFailure failure) {
-  const Bytes data(10);
-  const auto sent = co_await layer.send(Chunk::borrowed(data));
-  EXPECT_FALSE(sent);
-  if (!sent) EXPECT_EQ(sent.error().failure, failure) << to_string(sent.error().failure);
 }
 
 /// Sends `bytes` in pieces that end at `cuts`, and lets the loop turn in between.

@@ -80,10 +80,6 @@ TEST_F(KernelOffences, TakesUserCanceledAsAPreludeToCloseNotifyButNoFloodOfIt) {
   EXPECT_EQ(last_words(), Words{"alert:10"});
 }
 
-std::string alert_word(AlertDescription description) {
-  return "alert:" + std::to_string(static_cast<int>(description));
-}
-
 TEST_F(KernelOffences, AnswersEachOffenceWithItsAlert) {
   struct Offence {
     const char* what;
@@ -160,9 +156,7 @@ TEST_F(KernelOffences, AnswersEachOffenceWithItsAlert) {
         story = hear();
       }
       EXPECT_EQ(story.data, content);
-      expect_failure(story, offence.failure);
-      shard_.ring->run(send_and_expect(*layer_, RecordFailure::kPipe));
-      EXPECT_EQ(last_words(), Words{alert_word(*alert_for(offence.failure))});
+      expect_answered(story, offence.failure);
     }
   }
   shard_.expect_idle();

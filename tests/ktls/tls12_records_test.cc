@@ -196,10 +196,7 @@ TEST_P(Tls12Records, AnswersEachOffenceWithItsAlert) {
     put(Bytes(100));
     const Story story = hear();
     EXPECT_EQ(story.data, content);
-    expect_failure(story, offence.failure);
-    shard_.ring->run(send_and_expect(*layer_, RecordFailure::kPipe));
-    EXPECT_EQ(last_words(),
-              Words{"alert:" + std::to_string(static_cast<int>(*alert_for(offence.failure)))});
+    expect_answered(story, offence.failure);
   }
   shard_.expect_idle();
 }
