@@ -23,7 +23,8 @@ class NssClient : public PeerScenario {
     ASSERT_EQ(finished.status, 0) << argv.front() << finished.out << finished.err;
   }
 
-  std::vector<std::string> command(const std::vector<std::string>& more = {}) const {
+  std::vector<std::string> command(const std::vector<std::string>& more = {},
+                                   const char* versions = "tls1.3:tls1.3") const {
     std::vector<std::string> argv{"tstclnt",
                                   "-h",
                                   "127.0.0.1",
@@ -36,7 +37,7 @@ class NssClient : public PeerScenario {
                                   "-d",
                                   "sql:" + dir.path().string(),
                                   "-V",
-                                  "tls1.3:tls1.3"};
+                                  versions};
     argv.insert(argv.end(), more.begin(), more.end());
     return argv;
   }
@@ -52,6 +53,23 @@ TEST_F(NssClient, TalksInEachSuite) {
     Process process(command({"-c", code}));
     talk(process, std::string("hello with ") + suite);
     // At the end of its input it waits for the server to close: there is no orderly end.
+    process.signal(SIGTERM);
+    process.wait();
+    EXPECT_EQ(gateway->wait_log({{"cipher", suite}}).at("identity"), kWeb);
+  }
+}
+
+// With a false start (-g) as Firefox does it: its data comes right behind its Finished, before it
+// has seen ours. -G offers the extended master secret.
+TEST_F(NssClient, TalksTls12WithAFalseStart) {
+  make_database(client);
+  start_for(backend, {"--min-tls", "1.2"});
+  const std::pair<const char*, const char*> suites[] = {{":C02B", "ECDHE-ECDSA-AES128-GCM-SHA256"},
+                                                        {":C02C", "ECDHE-ECDSA-AES256-GCM-SHA384"},
+                                                        {":CCA9", "ECDHE-ECDSA-CHACHA20-POLY1305"}};
+  for (const auto& [code, suite] : suites) {
+    Process process(command({"-c", code, "-g", "-G"}, "tls1.2:tls1.2"));
+    talk(process, std::string("hello with ") + suite);
     process.signal(SIGTERM);
     process.wait();
     EXPECT_EQ(gateway->wait_log({{"cipher", suite}}).at("identity"), kWeb);
