@@ -65,7 +65,7 @@ std::optional<KeyBlock> key_block(CipherSuite suite, std::span<const std::byte> 
     SecretBytes<kMaxKeySize + kIvSize> part;
     const std::span<std::byte> out = part.resize(key + iv);
     std::ranges::copy(bytes.subspan(index * key, key), out.begin());
-    std::ranges::copy(bytes.subspan(2 * key + index * iv, iv), out.begin() + key);
+    std::ranges::copy(bytes.subspan(2 * key + index * iv, iv), out.subspan(key).begin());
     return TrafficSecret(part.bytes());
   };
   return KeyBlock{.client = direction(0), .server = direction(1)};
