@@ -51,8 +51,8 @@ TEST_F(TenThousandConnections, EachEchoesOnceAndNoneIsLost) {
               before, held, kMany);
   RecordProperty("kib_per_idle_connection", std::to_string(each));
   // Both directions: much less would mean that something is not measured.
-  EXPECT_LE(each, 6.0);
-  EXPECT_GE(each, 0.5);
+  EXPECT_LE(each, 2.3);
+  EXPECT_GE(each, 1.75);
 
   EXPECT_EQ(say(clients, "close", "closed"), "closed 10000");
   gateway->wait_metric("connections_closed_total", {{"reason", "done"}}, kMany + 1);

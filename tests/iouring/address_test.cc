@@ -52,5 +52,16 @@ TEST(SocketAddress, KeepsTheZoneOfALinkLocalAddress) {
   EXPECT_EQ(address->to_string(), "[fe80::1%lo]:9");
 }
 
+TEST(PeerAddress, HoldsWhatIsOfTheInternetAndNothingElse) {
+  static_assert(sizeof(PeerAddress) == 28);
+  for (const char* text : {"192.0.2.7:443", "[2001:db8::1]:65535"}) {
+    const std::optional<SocketAddress> address = SocketAddress::parse(text);
+    ASSERT_TRUE(address);
+    EXPECT_EQ(PeerAddress(*address).expand(), *address);
+  }
+  EXPECT_EQ(PeerAddress().expand().to_string(), "-");
+  EXPECT_EQ(PeerAddress(*SocketAddress::parse("unix:/path")).expand().to_string(), "-");
+}
+
 }  // namespace
 }  // namespace sallyport::iouring

@@ -1,11 +1,14 @@
 #include "gateway/serve/relay.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 #include <memory>
 
 #include "gateway/serve/connection.h"
 #include "iouring/both.h"
+#include "iouring/frame_pool.h"
+#include "iouring/sanitizers.h"
 #include "metrics/registry.h"
 #include "tests/ktls/layer_fixture.h"
 
@@ -96,6 +99,19 @@ class RelayTest : public ::testing::Test {
 int RelayTest::open_null() {
   static const iouring::FileDescriptor null(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   return null.get();
+}
+
+// Bytes of frames while the relay idles, and when it has ended.
+Task<void> weigh_frames(iouring::Ring& ring, Connection& connection, Layer& client_peer,
+                        Layer& backend_peer, const Layer& client, std::size_t& idle,
+                        std::size_t& ended) {
+  for (int turns = 0; turns < 3; ++turns) co_await ring.yield();
+  idle = iouring::FramePool::live_bytes();
+  connection.end(CloseReason::kDrain);
+  client_peer.reset();
+  backend_peer.reset();
+  while (client) co_await ring.yield();
+  ended = iouring::FramePool::live_bytes();
 }
 
 Task<void> hear(ktls::RecordLayer& a, ktls::RecordLayer& b, Story& heard_a, Story& heard_b) {
@@ -298,6 +314,28 @@ TEST_F(RelayTest, TellsTheClientThatARecordDidNotAuthenticate) {
   EXPECT_EQ(client_heard.error.failure, ktls::RecordFailure::kAlertReceived);
   EXPECT_EQ(client_heard.error.alert, ktls::AlertDescription::kBadRecordMac);
   EXPECT_EQ(backend_heard.end, Kind::kFailed);
+}
+
+// What an idle connection consists of, pinned in both directions: bench/README.md has the list.
+TEST_F(RelayTest, IdlesInSmallObjects) {
+  if (iouring::kSanitized) GTEST_SKIP() << "sanitized builds have other sizes";
+  EXPECT_LE(sizeof(Connection), 256U);
+  EXPECT_GE(sizeof(Connection), 200U);
+  const std::size_t client = ::malloc_usable_size(client_.get());
+  EXPECT_LE(client, 512U);
+  EXPECT_GE(client, 400U);
+  EXPECT_LE(::malloc_usable_size(backend_.get()), 80U);
+}
+
+TEST_F(RelayTest, IdlesInThreeSmallFrames) {
+#ifndef __OPTIMIZE__
+  GTEST_SKIP() << "frames are only small in optimised builds";
+#endif
+  std::size_t idle = 0;
+  std::size_t ended = 0;
+  run(weigh_frames(*shard_.ring, *connection_, client_peer_, backend_peer_, client_, idle, ended));
+  EXPECT_LE(idle - ended, 832U);
+  EXPECT_GE(idle - ended, 600U);
 }
 
 }  // namespace

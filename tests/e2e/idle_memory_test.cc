@@ -1,0 +1,72 @@
+// What an idle connection costs, small enough to be asked on every kernel that we run on: memory
+// per idle connection is what this hop is for, and it grows by one careless member at a time. The
+// figure of the contract, at 10,000 connections, is ten_thousand_connections_test's.
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <fstream>
+
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+constexpr int kMany = 1'000;
+
+long slab_kib() {
+  std::ifstream memory("/proc/meminfo");
+  for (std::string line; std::getline(memory, line);) {
+    if (line.starts_with("Slab:")) return std::stol(line.substr(5));
+  }
+  throw TestFailure("no Slab");
+}
+
+void raise_descriptors() {
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
+}
+
+class IdleMemory : public Scenario {
+ protected:
+  /// Each has echoed once, so that nothing of its handshake is left.
+  void hold(int more) {
+    for (int i = 0; i < more; ++i) {
+      held.push_back(connect());
+      ASSERT_TRUE(held.back().echo("x"));
+    }
+  }
+  std::vector<TlsClient> held;
+};
+
+TEST_F(IdleMemory, StaysWithinItsBoundsOverAThousandConnections) {
+  raise_descriptors();
+  // Inherited by the gateway: a huge page that is half full would hide what is put into it.
+  ASSERT_EQ(::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+  Backend backend(echo());
+  start_for(backend, {"--shards", "1"});
+  hold(200);  // whatever is allocated on first use, and the pools, are no connection's
+  const long before = gateway->rss_kib();
+  const long slab_before = slab_kib();
+  hold(kMany);
+  const double each = static_cast<double>(gateway->rss_kib() - before) / kMany;
+  const double slab = static_cast<double>(slab_kib() - slab_before) / kMany;
+  const Metrics metrics = gateway->metrics();
+  const bool in_kernel = metrics.sum("records_connections", {{"records", "kernel"}}) > 0;
+  std::printf(
+      "[ MEMORY   ] %.2f KiB per idle connection, %s records; machine's slab, peers and all "
+      "%.2f KiB\n",
+      each, in_kernel ? "kernel" : "userspace", slab);
+  // Both directions: much less would mean that something is not measured.
+  EXPECT_LE(each, in_kernel ? 2.0 : 2.5);
+  EXPECT_GE(each, in_kernel ? 1.5 : 1.75);
+  EXPECT_EQ(metrics.sum("connections"), 200 + kMany);
+
+  for (TlsClient& client : held) client.close_notify();
+  held.clear();
+  gateway->wait_metric("connections_closed_total", {{"reason", "done"}}, 200 + kMany);
+}
+
+}  // namespace
+}  // namespace sallyport::test
