@@ -20,11 +20,12 @@ namespace sallyport::test {
 inline constexpr char kWeb[] = "spiffe://example.org/ns/shop/sa/web";
 
 // TLS alerts, RFC 8446 6.
-inline constexpr int kUnexpectedMessage = 10, kBadRecordMac = 20, kHandshakeFailure = 40,
-                     kBadCertificate = 42, kUnsupportedCertificate = 43, kCertificateRevoked = 44,
-                     kCertificateExpired = 45, kUnknownCa = 48, kAccessDenied = 49,
-                     kProtocolVersion = 70, kInternalError = 80, kUnrecognizedName = 112,
-                     kCertificateRequired = 116, kNoApplicationProtocol = 120;
+inline constexpr int kUnexpectedMessage = 10, kBadRecordMac = 20, kRecordOverflow = 22,
+                     kHandshakeFailure = 40, kBadCertificate = 42, kUnsupportedCertificate = 43,
+                     kCertificateRevoked = 44, kCertificateExpired = 45, kIllegalParameter = 47,
+                     kUnknownCa = 48, kAccessDenied = 49, kDecodeError = 50, kProtocolVersion = 70,
+                     kInternalError = 80, kUnrecognizedName = 112, kCertificateRequired = 116,
+                     kNoApplicationProtocol = 120;
 
 class Scenario : public ::testing::Test {
  protected:

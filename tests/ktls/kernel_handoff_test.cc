@@ -1,7 +1,7 @@
 // How a connection comes to the kernel: nothing lost, doubled or out of order, wherever it is cut.
 #include "ktls/kernel_records.h"
 #include "tests/ktls/kernel_fixture.h"
-#include "tests/ktls/process.h"
+#include "tests/support/proc.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -20,7 +20,6 @@ using testing::random_bytes;
 using testing::ScriptedPeer;
 using testing::send_one;
 using testing::Story;
-using testing::threads;
 using testing::tls_stat;
 using testing::Words;
 
@@ -96,7 +95,7 @@ TEST_F(KernelHandOff, DeliversRecordsCutAtEveryByte) {
 }
 
 TEST_F(KernelHandOff, TakesOverAtEveryByteOfWhatWasReadAhead) {
-  const std::size_t threads_before = threads();
+  const std::size_t threads_before = test::threads_of();
   for (std::size_t cut = 0, size = 1; cut <= size; ++cut) {
     // The layer takes the leftover at construction, so the stream is sealed beforehand.
     ScriptedPeer peer(shard_, testing::mirrored(testing::session_of(kSuite)));
@@ -116,7 +115,7 @@ TEST_F(KernelHandOff, TakesOverAtEveryByteOfWhatWasReadAhead) {
     ASSERT_EQ(story.end, Kind::kCloseNotify) << "cut at " << cut;
   }
   shard_.expect_idle();
-  EXPECT_EQ(threads(), threads_before);
+  EXPECT_EQ(test::threads_of(), threads_before);
 }
 
 TEST_F(KernelHandOff, LosesNoByteWhateverTheSegments) {

@@ -18,9 +18,10 @@ using Words = std::vector<std::string>;
 /// The other end: seals what the test wants, and opens what the layer sent.
 class ScriptedPeer {
  public:
-  explicit ScriptedPeer(Shard& shard, const SessionState& state)
-      : sealer_(shard.contexts, state.suite, state.tx, state.version),
-        opener_(shard.contexts, state.suite, state.rx, state.version) {}
+  ScriptedPeer(CipherContexts& contexts, const SessionState& state)
+      : sealer_(contexts, state.suite, state.tx, state.version),
+        opener_(contexts, state.suite, state.rx, state.version) {}
+  ScriptedPeer(Shard& shard, const SessionState& state) : ScriptedPeer(shard.contexts, state) {}
 
   Bytes seal(ContentType type, std::span<const std::byte> content) {
     const iovec span = testing::span_of(content);

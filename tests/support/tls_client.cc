@@ -76,6 +76,11 @@ struct TlsClient::State {
       ++state->tickets;
       return 1;
     });
+    if (options.key_log != nullptr) {
+      SSL_CTX_set_keylog_callback(context, [](const SSL* of, const char* line) {
+        *static_cast<State*>(SSL_get_app_data(of))->options.key_log += std::string(line) + "\n";
+      });
+    }
     if (options.certificate) use_certificate(*options.certificate);
     if (options.trust_pem) {
       trust(*options.trust_pem);

@@ -33,6 +33,9 @@ struct ClientOptions {
   /// Writes go out in pieces of random size below this; 0: as OpenSSL makes them.
   std::size_t segment_below = 0;
   std::uint64_t seed = 1;
+  /// Given: the secrets, one a line as SSLKEYLOGFILE has them, are added to it; outlives the
+  /// client.
+  std::string* key_log = nullptr;
   /// Called with each piece of ciphertext before it leaves; may change it.
   void (*tamper)(std::string& ciphertext, std::size_t flight) = nullptr;
 };

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+/// What /proc tells of processes and of the machine.
+namespace sallyport::test {
+
+inline std::size_t entries_of(const std::string& directory) {
+  const std::filesystem::directory_iterator all(directory);
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+/// Threads of a process, those of its rings among them.
+inline std::size_t threads_of(const std::string& pid = "self") {
+  return entries_of("/proc/" + pid + "/task");
+}
+/// Open descriptors of a process; of our own, the one that looks is among them.
+inline std::size_t descriptors_of(const std::string& pid = "self") {
+  return entries_of("/proc/" + pid + "/fd");
+}
+
+/// The number behind the first occurrence of a word in a file of /proc; 0 without one.
+inline long proc_number(const std::string& file, const std::string& word) {
+  std::ifstream in(file);
+  std::string each;
+  while (in >> each && each != word) continue;
+  long value = 0;
+  in >> value;
+  return value;
+}
+/// TCP sockets in use in this network namespace.
+inline long tcp_sockets() {
+  return proc_number("/proc/net/sockstat", "inuse");
+}
+/// Memory of the kernel's own that it cannot give up; KiB. It moves by some 100 of its own accord.
+inline long slab_kib() {
+  return proc_number("/proc/meminfo", "SUnreclaim:");
+}
+
+}  // namespace sallyport::test
