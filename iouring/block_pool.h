@@ -51,9 +51,9 @@ class [[nodiscard]] Block {
 /// go back to the kernel at once. One thread. Aborts when destroyed with blocks in use.
 class BlockPool final : private Timer {
  public:
-  /// Four full TLS 1.3 records (RFC 8446 5.2: 16,384 + 256 + 5) fit, rounded to pages.
-  static constexpr std::size_t kDefaultBytes = 68 * 1024;
-  static constexpr std::size_t kIdleBytes = 512 * 1024;
+  /// Sixteen full records of plaintext fit, and a few pages: what is sealed or read sealed is less.
+  static constexpr std::size_t kDefaultBytes = 260 * 1024;
+  static constexpr std::size_t kIdleBytes = 2 * kDefaultBytes;
   static constexpr std::chrono::milliseconds kKeepFor{500};
 
   /// `block_bytes` is rounded up to whole pages. `wheel` outlives the pool.

@@ -12,8 +12,9 @@ using iouring::Lease;
 using iouring::Result;
 using iouring::Task;
 
-/// What one read takes at most: four full records once it is sealed, which fit into a block.
-constexpr std::size_t kReadSize = 4 * kMaxPlaintextSize;
+/// What one read takes at most: eight full records once it is sealed, which fit into a block. Less
+/// than of a kernel TLS socket: a client that takes its data slowly makes us hold so much.
+constexpr std::size_t kReadSize = 8 * kMaxPlaintextSize;
 
 class PlainRecords final : public RecordLayer {
  public:
