@@ -9,15 +9,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include "iouring/invariant.h"
 #include "ktls/crypto_info.h"
 #include "ktls/kernel_outlet.h"
-#include "ktls/record_intake.h"
+#include "ktls/leftover_records.h"
 #include "ktls/record_judge.h"
-#include "ktls/record_protection.h"
 #include "ktls/tcp_stream.h"
 #include "ktls/typed_record.h"
 
@@ -37,34 +34,12 @@ using iouring::Task;
 /// twentieth goes with the number of reads and sends at four records each (bench/README.md).
 constexpr std::size_t kReadSize = 16 * kMaxPlaintextSize;
 
-/// Ciphertext that userspace had read ahead, until its last record is opened.
-struct Leftover {
-  Leftover(const RecordPools& pools, const SessionState& state, std::span<const std::byte> bytes)
-      : opener(pools.contexts, state.suite, state.rx, state.version),
-        block(pools.blocks.acquire()),
-        end(static_cast<std::uint32_t>(bytes.size())) {
-    std::ranges::copy(bytes, block.data());
-  }
-  std::span<std::byte> unopened() const noexcept {
-    return block.bytes().subspan(begin, end - begin);
-  }
-  void pack() noexcept {
-    std::memmove(block.data(), block.data() + begin, end - begin);
-    end -= std::exchange(begin, 0U);
-  }
-
-  RecordOpener opener;
-  Block block;
-  std::uint32_t begin = 0;
-  std::uint32_t end;
-};
-
 class KernelRecords final : public RecordLayer {
  public:
   /// Takes the socket; the kernel knows nothing yet.
   KernelRecords(iouring::Socket socket, const RecordCounters& counters, const SessionState& state,
                 RecordPools& pools, const KernelTls& kernel, Role role,
-                std::unique_ptr<Leftover> leftover) noexcept
+                std::unique_ptr<LeftoverRecords> leftover) noexcept
       : RecordLayer(std::move(socket), pools),
         judge_(role, state.version),
         outlet_(socket_, counters_, state.suite, state.tx, state.version,
@@ -122,7 +97,8 @@ class KernelRecords final : public RecordLayer {
 
   RecordJudge judge_;
   KernelOutlet outlet_;
-  std::unique_ptr<Leftover> leftover_;  ///< the kernel has no receive key while this is there
+  std::unique_ptr<LeftoverRecords>
+      leftover_;  ///< the kernel has no receive key while this is there
   std::optional<RecordError> socket_error_;
   TrafficSecret rx_secret_;
   CipherSuite suite_;
@@ -408,10 +384,9 @@ Task<void> KernelRecords::set_rx(DirectionState rx) {
 /// Opens the next record of it; reads what is missing of a record that is cut, and not a byte more.
 /// Behind its last record the kernel gets the key.
 Task<Received> KernelRecords::open_leftover() {
-  Leftover& left = *leftover_;
-  const std::span<std::byte> bytes = left.unopened();
-  if (bytes.empty()) {
-    co_await set_rx(left.opener.export_state());
+  LeftoverRecords& left = *leftover_;
+  if (left.unopened().empty()) {
+    co_await set_rx(left.export_state());
     leftover_.reset();
     if (expect_no_pad_) {
       const int on = 1;
@@ -420,26 +395,15 @@ Task<Received> KernelRecords::open_leftover() {
     }
     co_return Received{};
   }
-  std::size_t wanted = kRecordHeaderSize;
-  if (bytes.size() >= kRecordHeaderSize) {
-    const auto header = left.opener.check_header(bytes.first<kRecordHeaderSize>());
-    if (!header) {
-      judge_.refuse(header.error());
-      co_return Received{};
-    }
-    wanted += header->length;
-  }
-  if (bytes.size() < wanted) {
-    left.pack();
-    const std::span<std::byte> room = left.block.bytes().subspan(left.end, wanted - left.end);
-    Result<std::size_t> size = co_await socket_.recv(room);
+  const auto room = left.room();
+  if (room && !room->empty()) {
+    Result<std::size_t> size = co_await socket_.recv(*room);
     if (!size) co_return stopped(size.error());
     if (*size == 0) co_return end_of_file();
-    left.end += static_cast<std::uint32_t>(*size);
+    left.filled(*size);
     co_return Received{};
   }
-  const auto opened = left.opener.open(bytes.first(wanted));
-  left.begin += static_cast<std::uint32_t>(wanted);
+  const auto opened = left.open();
   if (!opened) {
     judge_.refuse(opened.error());
     co_return Received{};
@@ -451,7 +415,7 @@ Task<Received> KernelRecords::open_leftover() {
   }
   judge_.take(opened->type, opened->content, socket_.ring().now());
   counters_.key_updates_received = judge_.key_updates();
-  if (judge_.take_key_turn()) left.opener.next_generation();
+  if (judge_.take_key_turn()) left.next_generation();
   if (!judge_.take_update_request()) co_return Received{};
   if (can_rekey_) {
     outlet_.owe_key_update();
@@ -470,7 +434,7 @@ std::optional<SessionState> KernelRecords::export_state() const {
   if (!tx) return std::nullopt;
   SessionState state{suite_, {}, {outlet_.secret(), *tx}, version_};
   if (leftover_) {
-    state.rx = leftover_->opener.export_state();
+    state.rx = leftover_->export_state();
     return state;
   }
   const auto rx = CryptoInfo::next_record(descriptor, TLS_RX, suite_);
@@ -517,7 +481,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
   }
   const auto before = bytes_given_to_tcp(userspace->socket().descriptor());
   if (!before) return refusal(KtlsFallback::kSocketUnsuitable, ENOTCONN);
-  auto leftover = ahead.empty() ? nullptr : std::make_unique<Leftover>(pools, *state, ahead);
+  auto leftover = ahead.empty() ? nullptr : std::make_unique<LeftoverRecords>(pools, *state, ahead);
   const bool whole = leftover == nullptr;
   auto layer =
       std::make_unique<KernelRecords>(std::move(userspace->socket()), userspace->counters(), *state,
