@@ -141,7 +141,7 @@ int set_flag(const FileDescriptor& socket, int level, int name, int value) {
 
 /// Not whether the option can be set, but whether records with padding survive it. Such a record is
 /// decrypted into the receiver's buffer, and then once more because it has padding; kernels that do
-/// not go back to where they began (6.1, 6.12 and 7.x do not) put the second copy, and every record
+/// not go back to where they began (6.1.y, 6.12.95; 7.3 does) put the second copy, and every record
 /// behind it, behind the first: what recv(2) returns is then padding and lacks data.
 bool try_no_pad(CipherSuite suite) {
   const auto connection = sending_only(suite);

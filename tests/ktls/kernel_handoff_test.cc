@@ -41,6 +41,7 @@ TEST_F(KernelHandOff, MovesTheCountersOfTheKernel) {
   EXPECT_EQ(after["TlsCurrRxSw"], before["TlsCurrRxSw"]);
 }
 
+// RFC 8446 5.3.
 TEST_F(KernelHandOff, GoesOnAtTheSequenceNumbersReached) {
   for (const CipherSuite suite : testing::kSuites) {
     SessionState state = testing::session_of(suite);

@@ -109,6 +109,7 @@ TEST_F(KernelKeyUpdate, FindsAKeyUpdateBehindDataThoughNothingFollows) {
   }
 }
 
+// RFC 8446 5.1 lets messages share a record, as long as the KeyUpdate is the last.
 TEST_F(KernelKeyUpdate, TakesATicketAndAKeyUpdateInOneRecord) {
   SALLYPORT_NEEDS_REKEY();
   connect({.role = Role::kClient});
@@ -147,6 +148,7 @@ TEST_F(KernelKeyUpdate, EndsAFloodOfKeyUpdates) {
   EXPECT_EQ(last_words(), Words{"alert:10"});
 }
 
+// RFC 8446 6.1: nothing is sent after it.
 TEST_F(KernelKeyUpdate, DoesNotAnswerAfterItsCloseNotify) {
   SALLYPORT_NEEDS_REKEY();
   connect();
@@ -212,6 +214,7 @@ TEST_F(KernelKeyUpdate, AnswersKeyUpdatesInTheMidstOfABulkTransfer) {
   }
 }
 
+// RFC 8446 5.5.
 TEST_F(KernelKeyUpdate, TurnsItsOwnKeyAtTheLimitOfRecordsOrEndsBeforeIt) {
   SessionState state = testing::session_of(kSuite);
   state.tx.rec_seq = record_limit(kSuite) - 3;

@@ -26,6 +26,7 @@ using testing::Words;
 
 class KernelOffences : public KernelFixture {};
 
+// RFC 8446 6.1: what follows a closure alert is ignored; the other direction stays open.
 TEST_F(KernelOffences, DeliversDataGluedToCloseNotifyAndIgnoresWhatFollows) {
   connect();
   const Bytes content = random_bytes(100, 6);
@@ -38,6 +39,7 @@ TEST_F(KernelOffences, DeliversDataGluedToCloseNotifyAndIgnoresWhatFollows) {
   EXPECT_EQ(last_words(), (Words{"data:5", "alert:0"}));
 }
 
+// RFC 8446 6.1: without close_notify the end may be an attacker's.
 TEST_F(KernelOffences, TellsATruncationFromACleanEnd) {
   const Bytes content = random_bytes(100, 7);
   for (const std::size_t missing : {0, 1, 50, 116, 117, 121}) {
@@ -52,6 +54,7 @@ TEST_F(KernelOffences, TellsATruncationFromACleanEnd) {
   shard_.expect_idle();
 }
 
+// RFC 8446 6.2: both sides stop at once, whatever the level field says; unknown ones are fatal.
 TEST_F(KernelOffences, ReportsEachFatalAlertAndSendsNothingAfterIt) {
   for (const int description :
        {10, 20, 22, 40, 42, 47, 49, 50, 51, 70, 80, 86, 109, 112, 120, 200}) {
@@ -67,6 +70,7 @@ TEST_F(KernelOffences, ReportsEachFatalAlertAndSendsNothingAfterIt) {
   }
 }
 
+// RFC 8446 6.1.
 TEST_F(KernelOffences, TakesUserCanceledAsAPreludeToCloseNotifyButNoFloodOfIt) {
   connect();
   const Bytes content = random_bytes(10, 8);
@@ -80,6 +84,7 @@ TEST_F(KernelOffences, TakesUserCanceledAsAPreludeToCloseNotifyButNoFloodOfIt) {
   EXPECT_EQ(last_words(), Words{"alert:10"});
 }
 
+// RFC 8446 4.6, 5.1, 5.2, 5.4, 6.
 TEST_F(KernelOffences, AnswersEachOffenceWithItsAlert) {
   struct Offence {
     const char* what;
@@ -193,6 +198,22 @@ TEST_F(KernelOffences, StillSendsWhenRubbishFollowedTheCloseNotify) {
   }
 }
 
+// RFC 8446 5.4. With TLS_RX_EXPECT_NO_PAD 6.1 and 6.12 hand out padding in the place of what lies
+// behind the first padded record of a read, so they are not given it.
+TEST_F(KernelOffences, DeliversWhatLiesBehindPaddedRecords) {
+  connect();
+  const Bytes content = random_bytes(40'000, 16);
+  Bytes bytes;
+  for (std::size_t at = 0; at < content.size(); at += 1000) {
+    const auto piece = std::span(content).subspan(at, 1000);
+    append(bytes, at % 3000 == 0 ? peer_->inner(piece, 23, 500) : peer_->data(piece));
+  }
+  const Story story = hear({bytes, peer_->close_notify()});
+  EXPECT_EQ(story.data, content);
+  EXPECT_EQ(story.end, Kind::kCloseNotify);
+}
+
+// RFC 8446 5.1, 5.4.
 TEST_F(KernelOffences, PassesEmptyAndPaddedRecordsOver) {
   connect();
   const Bytes content = random_bytes(500, 11);
