@@ -53,7 +53,7 @@ class BlockPool final : private Timer {
  public:
   /// Sixteen full records of plaintext fit, and a few pages: what is sealed or read sealed is less.
   static constexpr std::size_t kDefaultBytes = 260 * 1024;
-  static constexpr std::size_t kIdleBytes = 2 * kDefaultBytes;
+  static constexpr std::size_t kIdleBytes = 128 * 1024;
   static constexpr std::chrono::milliseconds kKeepFor{500};
 
   /// `block_bytes` is rounded up to whole pages. `wheel` outlives the pool.

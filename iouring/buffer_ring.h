@@ -63,10 +63,7 @@ class [[nodiscard]] Lease {
 /// a lease or a receive outstanding.
 class BufferRing {
  public:
-  /// Room for the largest TLS record, and so much more that one of 16 KiB does not fill it: a full
-  /// buffer is how some sockets say that there is more. Of a small message only the first page is
-  /// touched.
-  static constexpr std::size_t kDefaultBytes = 20 * 1024;
+  static constexpr std::size_t kDefaultBytes = 4096;
   static constexpr unsigned kDefaultCount = 128;
 
   /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, or what the kernel says to

@@ -108,7 +108,7 @@ class KernelRecords final : public RecordLayer {
   bool can_rekey_;
   bool expect_no_pad_;
   bool polls_partial_records_;
-  bool busy_ = false;             ///< the last receive brought more than a lease holds
+  bool busy_ = false;             ///< the last receive brought more than any lease holds
   bool control_waiting_ = false;  ///< a record is next that only recvmsg(2) hands out
   bool watermark_raised_ = false;
   bool end_of_file_ = false;
@@ -271,6 +271,7 @@ Received KernelRecords::took(Result<Lease> lease) {
   const std::span<std::byte> content = lease->bytes();
   if (!delivers(content)) return {};
   busy_ = socket_.more_waiting();
+  expect_as_much_as(content.size());
   if (can_rekey_) socket_.distrust_poll();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
 }
@@ -278,7 +279,8 @@ Received KernelRecords::took(Result<Lease> lease) {
 Received KernelRecords::took(Block block, std::size_t size) {
   const std::span<std::byte> content = block.bytes().first(size);
   if (!delivers(content)) return {};
-  busy_ = size > pools_.small.buffer_bytes();
+  busy_ = size > kWholeBytes;
+  expect_as_much_as(size);
   if (can_rekey_) socket_.distrust_poll();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }

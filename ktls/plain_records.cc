@@ -66,6 +66,7 @@ Received PlainRecords::took(Result<Lease> lease) noexcept {
     return ended();
   }
   const std::span<std::byte> bytes = lease->bytes();
+  expect_as_much_as(bytes.size());
   counters_.received_bytes += bytes.size();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), bytes)};
 }
@@ -81,6 +82,7 @@ Task<Received> PlainRecords::take(Arrival& arrival) {
     end_ = Received::Kind::kEndOfStream;
     co_return ended();
   }
+  expect_as_much_as(*size);
   const std::span<std::byte> bytes = block.bytes().first(*size);
   counters_.received_bytes += *size;
   co_return Received{

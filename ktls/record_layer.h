@@ -27,10 +27,21 @@ std::string_view to_string(RecordModel model) noexcept;  ///< plain, userspace, 
 
 /// What a shard lends its record layers. All must outlive every layer, Chunk and Received.
 struct RecordPools {
-  iouring::BufferRing& small;  ///< provided buffers: an idle connection waits without one
+  /// Provided buffers: an idle connection waits without one. `small` is for the many whose messages
+  /// are, `whole` for those whose last one was not: it has room for any record, so that one of
+  /// 16 KiB comes in one piece.
+  iouring::BufferRing& small;
+  iouring::BufferRing& whole;
   iouring::BlockPool& blocks;  ///< for flows that are busy
   CipherContexts& contexts;
 };
+
+/// For RecordPools::whole. So much more than a record that none fills it: a full buffer is how some
+/// sockets say that there is more. Few, for what is pooled while idle is to stay small; a receive
+/// that finds none waits for a lease to end.
+inline constexpr std::size_t kWholeBytes = 20 * 1024;
+inline constexpr unsigned kWholeCount = 16;
+static_assert(kWholeBytes > kMaxRecordSize);
 
 /// What receive() came back with.
 struct Received {
@@ -138,10 +149,17 @@ class RecordLayer {
 
   /// Nothing is to be done before the socket has more to read, and that is not known to be much.
   virtual bool may_wait_idle() const noexcept = 0;
+  /// The next message is likely to be as large as this one was: bytes taken from the socket.
+  void expect_as_much_as(std::size_t bytes) noexcept {
+    expects_whole_ = bytes >= pools_.small.buffer_bytes();
+  }
 
   iouring::Socket socket_;
   RecordPools& pools_;
   RecordCounters counters_;
+
+ private:
+  bool expects_whole_ = false;
 };
 
 /// Waits in the receive of a provided buffer, if the layer has nothing better to do.
@@ -169,7 +187,7 @@ class [[nodiscard]] Arrival final {
 };
 
 inline Arrival RecordLayer::arrival() noexcept {
-  return {socket_, pools_.small, may_wait_idle()};
+  return {socket_, expects_whole_ ? pools_.whole : pools_.small, may_wait_idle()};
 }
 
 }  // namespace sallyport::ktls

@@ -176,6 +176,7 @@ Task<Received> UserspaceRecords::fill_block() {
   const std::size_t most = read_size(record_overhead(intake_.version(), intake_.suite()));
   Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, most - held));
   if (size && *size != 0) {
+    expect_as_much_as(*size);
     end_ += static_cast<std::uint32_t>(*size);
     co_return open_block();
   }
@@ -192,6 +193,7 @@ Received UserspaceRecords::open_lease(Result<Lease> lease) {
     return {};
   }
   const std::span<std::byte> bytes = lease->bytes();
+  expect_as_much_as(bytes.size());
   iovec only{};
   PlaintextSpans plaintext{std::span(&only, 1)};
   const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());

@@ -26,12 +26,14 @@ std::uint64_t random_seed() {
 std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions options) {
   auto ring = iouring::Ring::create({.registered_descriptors = options.registered_descriptors});
   if (!ring) return std::unexpected(ring.error().what);
-  auto buffers = iouring::BufferRing::create(**ring);
-  if (!buffers) {
-    return std::unexpected(std::string("provided buffers: ") + buffers.error().name());
+  auto small = iouring::BufferRing::create(**ring);
+  auto whole = iouring::BufferRing::create(**ring, ktls::kWholeBytes, ktls::kWholeCount);
+  if (!small || !whole) {
+    const iouring::Errno error = small ? whole.error() : small.error();
+    return std::unexpected(std::string("provided buffers: ") + error.name());
   }
   std::unique_ptr<Shard> shard(
-      new Shard(std::move(options), *std::move(ring), *std::move(buffers)));
+      new Shard(std::move(options), *std::move(ring), *std::move(small), *std::move(whole)));
   auto inbox = iouring::Inbox::create(*shard->ring_);
   if (!inbox) return std::unexpected(std::string("eventfd: ") + inbox.error().name());
   shard->inbox_ = *std::move(inbox);
@@ -43,13 +45,15 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
 }
 
 Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
-             std::unique_ptr<iouring::BufferRing> buffers)
+             std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole)
     : options_(std::move(options)),
       ring_(std::move(ring)),
-      buffers_(std::move(buffers)),
+      small_(std::move(small)),
+      whole_(std::move(whole)),
       blocks_(iouring::BlockPool::kDefaultBytes, &ring_->timers()),
       state_(*ring_,
-             ktls::RecordPools{.small = *buffers_, .blocks = blocks_, .contexts = contexts_},
+             ktls::RecordPools{
+                 .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
              options_.metrics, options_.access_log, random_seed()),
       connections_(*ring_),

@@ -80,7 +80,7 @@ class Shard {
   };
 
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
-        std::unique_ptr<iouring::BufferRing> buffers);
+        std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
   void thread_main();
   void pin() const;
   iouring::Task<void> run();
@@ -93,7 +93,8 @@ class Shard {
   std::unique_ptr<iouring::FaultPlan> faults_;  // outlives the ring that obeys it
 #endif
   std::unique_ptr<iouring::Ring> ring_;
-  std::unique_ptr<iouring::BufferRing> buffers_;
+  std::unique_ptr<iouring::BufferRing> small_;
+  std::unique_ptr<iouring::BufferRing> whole_;
   iouring::BlockPool blocks_;
   ktls::CipherContexts contexts_;
   ShardState state_;

@@ -30,9 +30,7 @@ class KernelInTable : public KernelFixture {
     if (!iouring::has_tables()) GTEST_SKIP() << iouring::kNoTables;
     iouring::RingOptions options;
     options.registered_descriptors = 8;
-    shard_.small.reset();
-    shard_.ring = iouring::make_ring(options);
-    shard_.small = std::move(*iouring::BufferRing::create(*shard_.ring, 4096, 16));
+    shard_.begin_again(options);
   }
   void connect_in_table(const Options& options = {}) {
     connect(options);

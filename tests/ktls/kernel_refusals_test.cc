@@ -114,9 +114,7 @@ TEST_F(KernelRefusals, ASocketThatHasMovedIntoTheTable) {
   if (!iouring::has_tables()) GTEST_SKIP() << iouring::kNoTables;
   iouring::RingOptions options;
   options.registered_descriptors = 8;
-  shard_.small.reset();
-  shard_.ring = iouring::make_ring(options);
-  shard_.small = std::move(*iouring::BufferRing::create(*shard_.ring, 4096, 16));
+  shard_.begin_again(options);
   Pair pair = over(iouring::tcp_pair(*shard_.ring));
   shard_.ring->run([](RecordLayer& layer) -> Task<void> {
     const auto moved = co_await layer.socket().to_table();

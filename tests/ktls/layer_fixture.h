@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -44,16 +45,28 @@ inline std::string to_string(Kind kind) {
 
 /// A ring and the pools of one shard. Layers die before it.
 struct Shard {
-  std::unique_ptr<iouring::Ring> ring = iouring::make_ring();
-  std::unique_ptr<iouring::BufferRing> small =
-      std::move(*iouring::BufferRing::create(*ring, 4096, 16));
+  explicit Shard(const iouring::RingOptions& options = {}) { begin_again(options); }
+  /// Another ring; nothing of the old one may be in use.
+  void begin_again(const iouring::RingOptions& options) {
+    lent.reset();
+    whole.reset();
+    small.reset();
+    ring = iouring::make_ring(options);
+    small = std::move(*iouring::BufferRing::create(*ring, 4096, 16));
+    whole = std::move(*iouring::BufferRing::create(*ring, kWholeBytes, 4));
+    lent.emplace(*small, *whole, blocks, contexts);
+  }
+
+  std::unique_ptr<iouring::Ring> ring;
+  std::unique_ptr<iouring::BufferRing> small, whole;
   iouring::BlockPool blocks;
   CipherContexts contexts;
-  RecordPools lent{*small, blocks, contexts};
+  std::optional<RecordPools> lent;
 
-  RecordPools& pools() { return lent; }
+  RecordPools& pools() { return *lent; }
   void expect_idle() const {
     EXPECT_EQ(small->leased(), 0u);
+    EXPECT_EQ(whole->leased(), 0u);
     EXPECT_EQ(blocks.live_blocks(), 0u);
   }
 };

@@ -322,7 +322,7 @@ TEST_F(RelayTest, IdlesInSmallObjects) {
   EXPECT_LE(sizeof(Connection), 256U);
   EXPECT_GE(sizeof(Connection), 200U);
   const std::size_t client = ::malloc_usable_size(client_.get());
-  EXPECT_LE(client, 512U);
+  EXPECT_LE(client, 528U);
   EXPECT_GE(client, 400U);
   EXPECT_LE(::malloc_usable_size(backend_.get()), 80U);
 }
