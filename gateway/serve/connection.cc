@@ -251,14 +251,11 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_backend(Dialling& diallin
 }
 
 bool gone(const ktls::Received& received) {
-  switch (received.error.failure) {
-    case ktls::RecordFailure::kReset:
-    case ktls::RecordFailure::kPipe:
-    case ktls::RecordFailure::kSocket:
-      return received.kind == ktls::Received::Kind::kFailed;
-    default:
-      return received.kind == ktls::Received::Kind::kTruncated;
-  }
+  if (received.kind == ktls::Received::Kind::kTruncated) return true;
+  if (received.kind != ktls::Received::Kind::kFailed) return false;
+  const ktls::RecordFailure failure = received.error.failure;
+  return failure == ktls::RecordFailure::kReset || failure == ktls::RecordFailure::kPipe ||
+         failure == ktls::RecordFailure::kSocket;
 }
 
 // One bounded receive, so that a client that goes away does not make us dial on for nobody. One
