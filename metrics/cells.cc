@@ -129,12 +129,18 @@ ListenerSample ListenerCells::sample() const {
 OpenConnection::OpenConnection(ListenerCells& listener, WordIndex fallback)
     : listener_(listener),
       route_(&listener.unrouted_),
-      reason_(static_cast<std::uint32_t>(fallback.value())) {
+      fallback_(static_cast<std::uint32_t>(fallback.value())) {
   listener_.accepted_.add();
 }
 
 OpenConnection::~OpenConnection() {
-  route_->closed_.at(reason_).add();
+  if (!ended_) route_->closed_.at(fallback_).add();
+}
+
+void OpenConnection::ends_with(WordIndex reason) {
+  if (ended_) broken("a connection ended twice", listener_.listener_, route_->route_);
+  ended_ = true;
+  route_->closed_.at(reason.value()).add();
 }
 
 RouteCells& OpenConnection::routed(std::string_view name) {

@@ -169,8 +169,8 @@ class ListenerCells {
   std::map<std::string, std::unique_ptr<RouteCells>, std::less<>> routes_;
 };
 
-/// Counts one connection from accept to close: accepted at construction, closed in the destructor,
-/// so that no way to leave can forget it. 24 bytes; shard's thread only.
+/// Counts one connection from accept to close: accepted at construction, closed in the destructor
+/// at the latest, so that no way to leave can forget it. 24 bytes; shard's thread only.
 class OpenConnection {
  public:
   /// `fallback` is the reason that is counted if nobody calls ends_with().
@@ -181,15 +181,16 @@ class OpenConnection {
 
   /// Moves the connection from route "" to `name`; at most once (aborts otherwise).
   RouteCells& routed(std::string_view name);
-  /// Sets the reason that the destructor counts; the last call wins.
-  void ends_with(WordIndex reason) { reason_ = static_cast<std::uint32_t>(reason.value()); }
+  /// Counts it as closed, at once; at most once (aborts otherwise).
+  void ends_with(WordIndex reason);
   /// The route's cells, or those of route "" before routed().
   [[nodiscard]] RouteCells& route() const { return *route_; }
 
  private:
   ListenerCells& listener_;
   RouteCells* route_;
-  std::uint32_t reason_;
+  std::uint32_t fallback_;
+  bool ended_ = false;
 };
 
 /// Counts one TLS handshake from its first byte to exactly one result.

@@ -45,6 +45,7 @@ TEST(OpenConnection, IsUnroutedUntilRoutedAndThenClosedWithItsReason) {
   EXPECT_EQ(routed.routes.at(1).open, 1U);
 
   connection->ends_with(Reason::kDone);
+  EXPECT_EQ(listener.sample().routes.at(1).closed, (std::vector<std::uint64_t>{1, 0, 0}));
   connection.reset();
   const ListenerSample closed = listener.sample();
   EXPECT_EQ(closed.accepted, 1U);
