@@ -19,6 +19,11 @@ enum class CipherSuite : std::uint16_t {
   kChaCha20Poly1305Sha256 = 0x1303,
 };
 
+/// All of them.
+inline constexpr std::array kCipherSuites = {CipherSuite::kAes128GcmSha256,
+                                             CipherSuite::kAes256GcmSha384,
+                                             CipherSuite::kChaCha20Poly1305Sha256};
+
 inline constexpr std::size_t kMaxKeySize = 32;   ///< bytes; AES-256 and ChaCha20
 inline constexpr std::size_t kMaxHashSize = 48;  ///< bytes; SHA-384, so of any traffic secret
 inline constexpr std::size_t kIvSize = 12;       ///< bytes; the per-record nonce, RFC 8446 5.3

@@ -23,12 +23,10 @@ namespace {
 
 using iouring::FileDescriptor;
 
-constexpr std::array kSuites = {CipherSuite::kAes128GcmSha256, CipherSuite::kAes256GcmSha384,
-                                CipherSuite::kChaCha20Poly1305Sha256};
 constexpr std::array kVersions = {RecordVersion::kTls12, RecordVersion::kTls13};
 
 std::size_t index_of(CipherSuite suite) noexcept {
-  return static_cast<std::size_t>(std::ranges::find(kSuites, suite) - kSuites.begin());
+  return static_cast<std::size_t>(std::ranges::find(kCipherSuites, suite) - kCipherSuites.begin());
 }
 std::size_t index_of(RecordVersion version) noexcept {
   return static_cast<std::size_t>(version);
@@ -192,12 +190,12 @@ bool try_partial_record(CipherSuite suite) {
   return readable(opening->right, 10);
 }
 
-std::string list_of(const std::array<int, kSuites.size()>& errors, bool working) {
+std::string list_of(const std::array<int, kCipherSuites.size()>& errors, bool working) {
   std::string text;
   for (std::size_t i = 0; i < errors.size(); ++i) {
     if ((errors[i] == 0) != working) continue;
     text += text.empty() ? "" : ", ";
-    text += aead_name(kSuites[i]);
+    text += aead_name(kCipherSuites[i]);
     if (errors[i] != 0) text += std::string(" (") + iouring::errno_name(errors[i]) + ")";
   }
   return text;
@@ -224,11 +222,11 @@ KernelTls KernelTls::probe() {
   }
   found.present_ = true;
   for (const RecordVersion version : kVersions) {
-    for (const CipherSuite suite : kSuites) {
+    for (const CipherSuite suite : kCipherSuites) {
       found.errors_[index_of(version)][index_of(suite)] = try_suite(version, suite);
     }
   }
-  for (const CipherSuite suite : kSuites) {
+  for (const CipherSuite suite : kCipherSuites) {
     if (found.refuses(RecordVersion::kTls13, suite)) continue;
     found.rekey_ = try_rekey(suite);
     found.expect_no_pad_ = try_no_pad(suite);
@@ -249,7 +247,7 @@ std::optional<KtlsFallback> KernelTls::refuses(RecordVersion version,
 
 bool KernelTls::usable() const noexcept {
   return std::ranges::any_of(
-      kSuites, [this](CipherSuite suite) { return !refuses(RecordVersion::kTls13, suite); });
+      kCipherSuites, [this](CipherSuite suite) { return !refuses(RecordVersion::kTls13, suite); });
 }
 
 std::string KernelTls::describe() const {

@@ -1,6 +1,6 @@
 #include "gateway/run/record_support.h"
 
-#include <array>
+#include <vector>
 
 #include "ktls/suite.h"
 
@@ -8,17 +8,15 @@ namespace sallyport::gateway {
 namespace {
 
 using ktls::CipherSuite;
+using ktls::kCipherSuites;
 using ktls::RecordVersion;
-
-constexpr std::array kSuites = {CipherSuite::kAes128GcmSha256, CipherSuite::kAes256GcmSha384,
-                                CipherSuite::kChaCha20Poly1305Sha256};
 
 std::vector<CipherSuite> negotiable(const Options& options) {
   std::vector<CipherSuite> suites;
   for (const std::string& name : options.ciphersuites) {
     if (const auto suite = ktls::suite_from_name(name)) suites.push_back(*suite);
   }
-  if (suites.empty()) suites.assign(kSuites.begin(), kSuites.end());
+  if (suites.empty()) suites.assign(kCipherSuites.begin(), kCipherSuites.end());
   return suites;
 }
 
@@ -51,7 +49,7 @@ std::optional<metrics::KtlsSupport> ktls_support(const RecordChoice& choice) {
   if (choice.wanted == RecordsWanted::kUserspace) return std::nullopt;
   metrics::KtlsSupport support{.ciphers = {}, .rekey = choice.kernel.can_rekey()};
   for (const RecordVersion version : {RecordVersion::kTls13, RecordVersion::kTls12}) {
-    for (const CipherSuite suite : kSuites) {
+    for (const CipherSuite suite : kCipherSuites) {
       support.ciphers.push_back({.version = name(version),
                                  .cipher = aead_name(suite),
                                  .supported = !choice.kernel.refuses(version, suite)});

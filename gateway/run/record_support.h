@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "gateway/run/options.h"
 #include "gateway/serve/record_choice.h"
