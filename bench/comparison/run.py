@@ -59,6 +59,16 @@ def go_first(pid):
         pathlib.Path(f"/proc/{pid}/autogroup").write_text("-18")
 
 
+def keep_on(cpu, pid):
+    """hitch pins its first worker to CPU 0, whatever it inherits: there it would share a core with
+    the load, and its wake-ups would cost no message to another core. Everybody stays where he was
+    put."""
+    for each in perf.tree(pid):
+        for thread in pathlib.Path(f"/proc/{each}/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), {cpu})
+
+
 class Bench:
     def __init__(self, work, pki, tools, arguments):
         self.work, self.pki, self.tools, self.arguments = work, pki, tools, arguments
@@ -99,6 +109,7 @@ class Bench:
         go_first(process.pid)
         try:
             wait_until_listening(hop.port, process)
+            keep_on(self.arguments.server_cpu, process.pid)
             yield hop, process
             if process.poll() is not None:
                 raise RuntimeError(f"ended with {process.returncode}")
