@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "ktls/verify_settings.h"
 
@@ -51,21 +52,30 @@ std::size_t ChainCache::Hash::operator()(const ChainName& name) const noexcept {
   return hash;
 }
 
-const PeerTrust* ChainCache::find(const ChainName& name) {
+std::shared_ptr<const PeerTrust> ChainCache::find(const ChainName& name) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return nullptr;
   const auto found = known_.find(name);
   if (found == known_.end()) return nullptr;
   recent_.splice(recent_.begin(), recent_, found->second);
-  return &recent_.front().trust;
+  return recent_.front().trust;
 }
 
-void ChainCache::remember(const ChainName& name, const PeerTrust& trust) {
+void ChainCache::remember(const ChainName& name, std::shared_ptr<const PeerTrust> trust) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return;
   if (capacity_ == 0 || known_.contains(name)) return;
   if (known_.size() >= capacity_) {
     known_.erase(recent_.back().name);
     recent_.pop_back();
   }
-  recent_.push_front({.name = name, .trust = trust});
+  recent_.push_front({.name = name, .trust = std::move(trust)});
   known_.emplace(name, recent_.begin());
+}
+
+std::size_t ChainCache::size() const {
+  const std::lock_guard lock(mutex_);
+  return known_.size();
 }
 
 }  // namespace sallyport::ktls

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 
@@ -25,27 +26,29 @@ std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * oth
 /// and revocation again (Credentials::judge()), and the proof of possession is never skipped.
 ///
 /// Belongs to a ServerContext, and so to one shard and one generation of trust: what was believed
-/// under other anchors is not here. The one used longest ago makes room.
+/// under other anchors is not here. The one used longest ago makes room. Any thread, and none ever
+/// waits for another: whoever finds somebody else in it knows nothing and remembers nothing.
 class ChainCache {
  public:
   explicit ChainCache(std::size_t capacity = 1024) : capacity_(capacity) {}
 
   /// Null: not known.
-  const PeerTrust* find(const ChainName& name);
-  void remember(const ChainName& name, const PeerTrust& trust);
+  std::shared_ptr<const PeerTrust> find(const ChainName& name);
+  void remember(const ChainName& name, std::shared_ptr<const PeerTrust> trust);
 
-  std::size_t size() const noexcept { return known_.size(); }
+  std::size_t size() const;
 
  private:
   struct Entry {
     ChainName name;
-    PeerTrust trust;
+    std::shared_ptr<const PeerTrust> trust;
   };
   struct Hash {
     std::size_t operator()(const ChainName& name) const noexcept;
   };
 
   std::size_t capacity_;
+  mutable std::mutex mutex_;
   std::list<Entry> recent_;  ///< latest use first
   std::unordered_map<ChainName, std::list<Entry>::iterator, Hash> known_;
 };

@@ -167,12 +167,12 @@ ServerHandshake::Step ServerHandshake::complete() {
   if (outcome_.resumed) {
     auto content = ticket_content(SSL_get_session(ssl));
     if (!content) return broken("resumed session without its trust");
-    outcome_.trust = context_->trusts_.intern(std::move(content->trust));
+    outcome_.trust.reset(new PeerTrust(std::move(content->trust)));
     outcome_.authenticated_at = content->authenticated_at;
   } else {
     if (!trust_ || SSL_get_verify_result(ssl) != X509_V_OK)
       return broken("handshake finished without a verified certificate");
-    outcome_.trust = context_->trusts_.intern(std::move(*trust_));
+    outcome_.trust = std::move(trust_);
     outcome_.authenticated_at = context_->now();
   }
   trust_.reset();
@@ -239,10 +239,19 @@ void ServerHandshake::output_sent() {
   if (ssl_) (void)BIO_reset(out_);
 }
 
+std::vector<std::byte> ServerHandshake::free_openssl() {
+  if (state_ != State::kDone) std::abort();
+  const std::span<const std::byte> pending = output();
+  std::vector<std::byte> unsent(pending.begin(), pending.end());
+  ssl_.reset();
+  return unsent;
+}
+
 Outcome ServerHandshake::finish() {
   if (state_ != State::kDone) std::abort();
   state_ = State::kFinished;
   ssl_.reset();
+  outcome_.trust = context_->trusts_.intern(std::move(outcome_.trust));
   const std::uint64_t finished = outcome_.state.version == RecordVersion::kTls12 ? 1 : 0;
   outcome_.state.tx.rec_seq = finished + sent_records_;
   outcome_.leftover.assign(received_.begin() + static_cast<std::ptrdiff_t>(consumed_),

@@ -41,7 +41,7 @@ using RouteByHello =
 
 /// What a finished handshake leaves behind.
 struct Outcome {
-  std::shared_ptr<const PeerTrust> trust;     ///< never null; interned per shard
+  std::shared_ptr<const PeerTrust> trust;     ///< never null; interned per shard by finish()
   std::chrono::sys_seconds authenticated_at;  ///< of the last full handshake of this trust
   bool resumed = false;
   std::string sni;           ///< as in ClientHello
@@ -57,7 +57,9 @@ struct Outcome {
 
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
 /// must then have the extended master secret and is never resumed. No IO: ciphertext goes in by
-/// feed(), comes out by output(). Neither copies nor moves; one shard's thread.
+/// feed(), comes out by output(). Neither copies nor moves. One thread at a time, and all but
+/// finish() may be another than the shard's: handshakes of one context share nothing that would
+/// have to be locked.
 ///
 ///   feed() / advance() / send output() ... until kDone or kFailed
 ///   kDone:   look at outcome(), authorise; issue_tickets(); send output(); finish()
@@ -82,7 +84,8 @@ class ServerHandshake {
   /// Goes on with what was fed. The step with the client's certificate takes some 300 µs.
   Step advance();
 
-  /// Bytes to send, in order; valid until the next advance(), issue_tickets() or output_sent().
+  /// Bytes to send, in order; valid until the next advance(), issue_tickets(), free_openssl() or
+  /// output_sent().
   std::span<const std::byte> output() const;
   /// All of output() was sent.
   void output_sent();
@@ -100,8 +103,12 @@ class ServerHandshake {
   /// whose tickets would go out before authorisation.
   void issue_tickets();
 
-  /// After kDone, once: frees the SSL and hands over what is left. output() must have been sent or
-  /// taken before: it dies here.
+  /// After kDone and issue_tickets(), for whoever wants it done where advance() is: frees OpenSSL's
+  /// part and hands over what output() held; there is none any more.
+  std::vector<std::byte> free_openssl();
+
+  /// After kDone, once, on the shard's thread: frees what is left of the SSL and hands over the
+  /// rest. output() must have been sent or taken before: it dies here.
   Outcome finish();
 
   /// After kFailed; also what is known so far (SNI is not among it) for failures that the caller
@@ -157,13 +164,13 @@ class ServerHandshake {
   std::vector<std::byte> received_;
   std::size_t consumed_ = 0;  ///< of received_, already given to OpenSSL
   std::vector<std::byte> alert_;
-  std::vector<std::string> offered_;  ///< ALPN of the first ClientHello
-  std::string confirmed_alpn_;        ///< what the route wants confirmed
-  std::vector<std::byte> ticket_;     ///< what issue_tickets() has sealed into them
-  std::optional<PeerTrust> trust_;    ///< as the verify callback found it
-  std::uint64_t sent_records_ = 0;    ///< after our Finished
-  std::uint64_t taken_records_ = 0;   ///< after the client's last ChangeCipherSpec
-  bool refused_ = false;              ///< failure_ was set by a callback of ours
+  std::vector<std::string> offered_;        ///< ALPN of the first ClientHello
+  std::string confirmed_alpn_;              ///< what the route wants confirmed
+  std::vector<std::byte> ticket_;           ///< what issue_tickets() has sealed into them
+  std::shared_ptr<const PeerTrust> trust_;  ///< as the verify callback found it
+  std::uint64_t sent_records_ = 0;          ///< after our Finished
+  std::uint64_t taken_records_ = 0;         ///< after the client's last ChangeCipherSpec
+  bool refused_ = false;                    ///< failure_ was set by a callback of ours
   HandshakeFailure failure_;
   Outcome outcome_;
 };

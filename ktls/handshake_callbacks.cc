@@ -184,10 +184,10 @@ int ServerHandshake::verify(X509_STORE_CTX* store) {
   // Seen before, under the same trust: only what changes with time is judged again. Whatever the
   // judgement does not like takes the long way, which finds the words and the alert for it.
   const auto name = chain_name(leaf, X509_STORE_CTX_get0_untrusted(store));
-  if (const PeerTrust* known = name ? context_->chains_.find(*name) : nullptr;
+  if (auto known = name ? context_->chains_.find(*name) : nullptr;
       known != nullptr &&
       context_->credentials().judge(*known, context_->now()) == HandshakeResult::kSuccess) {
-    trust_ = *known;
+    trust_ = std::move(known);
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
   }
@@ -235,8 +235,8 @@ int ServerHandshake::verify(X509_STORE_CTX* store) {
                                                             : trust.identity.spiffe),
                          leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
   }
-  if (name) context_->chains_.remember(*name, trust);
-  trust_ = std::move(trust);
+  trust_.reset(new PeerTrust(std::move(trust)));
+  if (name) context_->chains_.remember(*name, trust_);
   X509_STORE_CTX_set_error(store, X509_V_OK);  // an accepted CRL may have left its mark
   return 1;
 }

@@ -15,20 +15,32 @@ class InternPool {
  public:
   std::shared_ptr<const T> intern(T value) {
     const std::size_t key = Hash{}(value);
-    const auto [first, last] = known_.equal_range(key);
-    for (auto it = first; it != last; ++it) {
-      std::shared_ptr<const T> known = it->second.lock();
-      if (known && *known == value) return known;
-    }
-    if (known_.size() >= sweep_at_) sweep();
+    if (std::shared_ptr<const T> known = find(key, value)) return known;
     // Not make_shared: the object's memory must go with the last user, not with the last weak_ptr.
-    std::shared_ptr<const T> fresh(new T(std::move(value)));
-    known_.emplace(key, fresh);
-    return fresh;
+    return add(key, std::shared_ptr<const T>(new T(std::move(value))));
+  }
+  /// The same for a value that has an object already (better not of make_shared, see above).
+  std::shared_ptr<const T> intern(std::shared_ptr<const T> value) {
+    const std::size_t key = Hash{}(*value);
+    if (std::shared_ptr<const T> known = find(key, *value)) return known;
+    return add(key, std::move(value));
   }
   std::size_t size() const noexcept { return known_.size(); }  ///< dead ones not yet swept included
 
  private:
+  std::shared_ptr<const T> find(std::size_t key, const T& value) const {
+    const auto [first, last] = known_.equal_range(key);
+    for (auto it = first; it != last; ++it) {
+      std::shared_ptr<const T> known = it->second.lock();
+      if (known && (known.get() == &value || *known == value)) return known;
+    }
+    return nullptr;
+  }
+  std::shared_ptr<const T> add(std::size_t key, std::shared_ptr<const T> fresh) {
+    if (known_.size() >= sweep_at_) sweep();
+    known_.emplace(key, fresh);
+    return fresh;
+  }
   void sweep() {
     std::erase_if(known_, [](const auto& entry) { return entry.second.expired(); });
     sweep_at_ = std::max<std::size_t>(64, known_.size() * 2);

@@ -22,7 +22,8 @@ std::chrono::sys_seconds wall_clock_now();
 /// One shard's SSL_CTX for one generation of credentials. Certificates and keys are copies, so that
 /// shards do not fight over reference counts and locks; only CRLs, which can be large, are shared.
 ///
-/// create() may run on any thread; afterwards the context and its handshakes belong to one thread.
+/// create() may run on any thread. Afterwards the context belongs to its shard, whose handshakes
+/// may be advanced by another thread at the same time: what they share locks, or does not change.
 class ServerContext {
  public:
   /// `listener_set` names the listeners that tickets are good for: equal text, same tickets (given
@@ -49,8 +50,8 @@ class ServerContext {
   WallClock clock_ = wall_clock_now;
   SslCtxPtr ctx_;
   std::vector<TicketSecrets::Key> ticket_keys_;  ///< sealing key first; empty: no tickets
-  PeerTrustPool trusts_;
-  ChainCache chains_;  ///< verified under these credentials
+  PeerTrustPool trusts_;                         ///< of the shard's thread
+  ChainCache chains_;                            ///< verified under these credentials
 };
 
 }  // namespace sallyport::ktls

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "ktls/handshake.h"
 #include "tests/ktls/loopback.h"
 
@@ -19,9 +21,9 @@ ChainName name_of(std::uint8_t first) {
   return name;
 }
 
-PeerTrust trust_of(const std::string& spiffe) {
-  PeerTrust trust;
-  trust.identity.spiffe = spiffe;
+std::shared_ptr<const PeerTrust> trust_of(const std::string& spiffe) {
+  auto trust = std::make_shared<PeerTrust>();
+  trust->identity.spiffe = spiffe;
   return trust;
 }
 
@@ -36,6 +38,24 @@ TEST(ChainCache, ForgetsTheChainUsedLongestAgo) {
   ASSERT_NE(cache.find(name_of(1)), nullptr);
   EXPECT_EQ(cache.find(name_of(1))->identity.spiffe, "one");
   EXPECT_EQ(cache.find(name_of(3))->identity.spiffe, "three");
+}
+
+TEST(ChainCache, MayBeUsedByTwoThreadsAtATime) {
+  ChainCache cache(8);
+  const auto use = [&cache] {
+    for (int i = 0; i < 2000; ++i) {
+      const auto known = cache.find(name_of(static_cast<std::uint8_t>(i % 16)));
+      if (!known) {
+        cache.remember(name_of(static_cast<std::uint8_t>(i % 16)), trust_of("same"));
+      } else {
+        ASSERT_EQ(known->identity.spiffe, "same");
+      }
+    }
+  };
+  std::thread other(use);
+  use();
+  other.join();
+  EXPECT_EQ(cache.size(), 8U);
 }
 
 TEST(ChainName, DependsOnEveryCertificateAndTheirOrder) {

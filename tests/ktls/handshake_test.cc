@@ -63,6 +63,32 @@ TEST_F(Handshake, AuthenticatesAClientAndLeavesAPlainValue) {
   EXPECT_EQ(outcome.state.tx.rec_seq, 0U);
 }
 
+TEST_F(Handshake, MayGoOnOnAnotherThreadAndEndsOnThatOfTheShard) {
+  const auto certificate = pki.client();
+  const auto context = pki.context();
+  ServerHandshake elsewhere(context, any_route());
+  std::vector<std::byte> unsent;
+  std::thread([&] {
+    ASSERT_EQ(run(elsewhere, {.certificate = &certificate}), Step::kDone);
+    elsewhere.issue_tickets();
+    const std::size_t pending = elsewhere.output().size();
+    unsent = elsewhere.free_openssl();
+    EXPECT_EQ(unsent.size(), pending);
+    EXPECT_TRUE(elsewhere.output().empty());
+  }).join();
+  client->give(unsent);
+  EXPECT_EQ(client->read(), "");
+  EXPECT_EQ(client->sessions().size(), 1U);
+  const Outcome first = elsewhere.finish();
+  EXPECT_EQ(first.state.tx.rec_seq, 1U);
+  client->give(seal("from the server", first.state));
+  EXPECT_EQ(client->read(), "from the server");
+
+  ServerHandshake here(context, any_route());
+  ASSERT_EQ(run(here, {.certificate = &certificate}), Step::kDone);
+  EXPECT_EQ(here.finish().trust, first.trust) << "equal peers share one object";
+}
+
 TEST_F(Handshake, GivesSecretsThatOpenAndSealWithEverySuite) {
   const auto certificate = pki.client();
   const auto context = pki.context();
