@@ -8,8 +8,6 @@
 
 #include "gateway/backends/dial.h"
 #include "gateway/backends/tcp_options.h"
-#include "gateway/policy/authorize.h"
-#include "gateway/policy/route.h"
 #include "gateway/serve/hand_off.h"
 #include "gateway/serve/handshaking.h"
 #include "gateway/serve/parting.h"
@@ -81,20 +79,12 @@ void Connection::end(CloseReason reason) noexcept {
   scope_.cancel();
 }
 
-std::expected<ktls::RouteVerdict, ktls::HelloRefusal> Connection::choose_route(
-    const ktls::ClientHello& hello) {
-  handshake_->terms.sni = hello.sni;
-  const Policy::Pointer& policy = shard_.snapshot->policy;
-  const auto choice = choose(*policy, hello.sni, hello.alpn);
-  if (!choice) {
-    return std::unexpected(choice.error() == RouteRefusal::kNoRoute
-                               ? ktls::HelloRefusal::kNoRoute
-                               : ktls::HelloRefusal::kNoApplicationProtocol);
-  }
-  route_ = std::shared_ptr<const Route>(policy, choice->route);
-  handshake_->terms.alpn = choice->alpn;
-  open_.routed(route_->name);
-  return ktls::RouteVerdict{.alpn = std::string(choice->alpn)};
+void Connection::said_hello(std::string_view sni, std::shared_ptr<const Route> route,
+                            std::string_view alpn) {
+  handshake_->terms.sni = sni;
+  handshake_->terms.alpn = alpn;
+  route_ = std::move(route);
+  if (route_) open_.routed(route_->name);
 }
 
 void Connection::start_handshake() {
@@ -212,25 +202,20 @@ namespace {
 using Layer = std::unique_ptr<ktls::RecordLayer>;
 
 // Authorised or not, the peer is known: from here on it is spoken to under the application keys.
-// Tickets go out only to those who may pass.
-iouring::Task<std::expected<Layer, Refusal>> take_over_records(
-    Connection& connection, iouring::Socket client,
-    std::unique_ptr<ktls::ServerHandshake> handshake, bool authorized) {
-  if (authorized) handshake->issue_tickets();
-  if (!handshake->output().empty()) {
-    iouring::Result<> sent = co_await client.send_all(handshake->output());
+iouring::Task<std::expected<Layer, Refusal>> take_over_records(Connection& connection,
+                                                               iouring::Socket client,
+                                                               Handshaken handshaken) {
+  if (!handshaken.output.empty()) {
+    iouring::Result<> sent = co_await client.send_all(handshaken.output);
     if (!sent) {
       co_return std::unexpected(
           Refusal{.reason = connection.ended_by().value_or(CloseReason::kPeerConnectionClosed),
                   .failure = {.detail = sent.error().name()}});
     }
   }
-  handshake->output_sent();
-  ktls::Outcome outcome = handshake->finish();
-  handshake.reset();
   connection.records_are_made_by(ktls::RecordModel::kUserspace);
-  co_return ktls::userspace_records(std::move(client), outcome.state, connection.shard().pools,
-                                    outcome.leftover);
+  co_return ktls::userspace_records(std::move(client), handshaken.outcome.state,
+                                    connection.shard().pools, handshaken.outcome.leftover);
 }
 
 struct Dialling {
@@ -372,10 +357,9 @@ struct Ends {
     co_await leave_unrecognised(connection, socket, std::move(handshaken.error()));
     co_return std::nullopt;
   }
-  connection.recognise((*handshaken)->outcome());
-  const bool authorized = authorize(connection.route(), connection.trust().identity);
-  auto client =
-      co_await take_over_records(connection, std::move(socket), *std::move(handshaken), authorized);
+  connection.recognise(handshaken->outcome);
+  const bool authorized = handshaken->authorized;
+  auto client = co_await take_over_records(connection, std::move(socket), *std::move(handshaken));
   if (!client) {
     connection.refuse(std::move(client.error()));
     co_return std::nullopt;

@@ -45,10 +45,9 @@ class Connection : public iouring::ListNode {
   [[nodiscard]] std::optional<CloseReason> ended_by() const noexcept { return ended_by_; }
   [[nodiscard]] iouring::CancelScope& scope() noexcept { return scope_; }
 
-  /// The route that the ClientHello asks for, from the shard's snapshot of this moment; counted
-  /// under that route from now on. Called once.
-  [[nodiscard]] std::expected<ktls::RouteVerdict, ktls::HelloRefusal> choose_route(
-      const ktls::ClientHello& hello);
+  /// What the ClientHello asked for and got: from now on it is counted under `route`, which is null
+  /// if there is none for it. `alpn` is the protocol that was confirmed. Called once.
+  void said_hello(std::string_view sni, std::shared_ptr<const Route> route, std::string_view alpn);
   /// The first byte has come: from now on it is a handshake, which must get a verdict.
   void start_handshake();
   [[nodiscard]] bool handshake_started() const noexcept { return handshake_ != nullptr; }

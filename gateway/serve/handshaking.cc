@@ -1,15 +1,16 @@
 #include "gateway/serve/handshaking.h"
 
 #include <cerrno>
+#include <memory>
 #include <utility>
 
+#include "gateway/policy/authorize.h"
+#include "gateway/policy/route.h"
 #include "gateway/serve/hand_off.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
 namespace {
-
-using Handshaken = std::expected<std::unique_ptr<ktls::ServerHandshake>, Refusal>;
 
 std::unexpected<Refusal> refused(CloseReason reason, std::string detail = {}) {
   Refusal refusal{.reason = reason, .failure = {}};
@@ -37,7 +38,51 @@ iouring::Task<iouring::Result<>> send_output(iouring::Socket& client,
   co_return sent;
 }
 
-iouring::Task<Handshaken> run(Connection& connection, iouring::Socket& client) {
+// A handshake and what was chosen for it: nothing in here is the connection's or the shard's, so
+// that steps may be taken anywhere.
+struct Handshake {
+  explicit Handshake(const ShardState& shard)
+      : policy(shard.snapshot->policy),
+        tls(shard.tls, [this](const ktls::ClientHello& hello) { return choose_route(hello); }) {}
+
+  std::expected<ktls::RouteVerdict, ktls::HelloRefusal> choose_route(
+      const ktls::ClientHello& hello) {
+    const auto choice = choose(*policy, hello.sni, hello.alpn);
+    if (!choice) {
+      return std::unexpected(choice.error() == RouteRefusal::kNoRoute
+                                 ? ktls::HelloRefusal::kNoRoute
+                                 : ktls::HelloRefusal::kNoApplicationProtocol);
+    }
+    route = choice->route;
+    alpn = choice->alpn;
+    return ktls::RouteVerdict{.alpn = std::string(alpn)};
+  }
+
+  std::shared_ptr<const Route> shared_route() const {
+    return route != nullptr ? std::shared_ptr<const Route>(policy, route) : nullptr;
+  }
+
+  // One step, and after the last of them all that is left to do with OpenSSL: tickets go out only
+  // to those who may pass.
+  void advance() {
+    step = tls.advance();
+    if (step != ktls::ServerHandshake::Step::kDone) return;
+    authorized = authorize(*route, tls.outcome().trust->identity);
+    if (authorized) tls.issue_tickets();
+    output = tls.free_openssl();
+  }
+
+  Policy::Pointer policy;
+  const Route* route = nullptr;  // of the policy
+  std::string_view alpn;         // of the route
+  ktls::ServerHandshake tls;
+  ktls::ServerHandshake::Step step = ktls::ServerHandshake::Step::kWantRead;
+  bool authorized = false;
+  std::vector<std::byte> output;
+};
+
+iouring::Task<std::expected<Handshaken, Refusal>> run(Connection& connection,
+                                                      iouring::Socket& client) {
   ShardState& shard = connection.shard();
 
   // Until the first byte there is no handshake, and nothing is held.
@@ -53,18 +98,27 @@ iouring::Task<Handshaken> run(Connection& connection, iouring::Socket& client) {
   if (!slot) co_return refused(CloseReason::kShed, "waited too long for its turn");
 
   prepare_hand_off(shard, client);
-  auto handshake = std::make_unique<ktls::ServerHandshake>(
-      shard.tls,
-      [&connection](const ktls::ClientHello& hello) { return connection.choose_route(hello); });
+  const auto handshake = std::make_unique<Handshake>(shard);
+  bool said_hello = false;
   for (;;) {
-    handshake->feed(received->bytes());
+    handshake->tls.feed(received->bytes());
     received->release();
     // A step is up to half a millisecond of arithmetic: established connections go first.
     co_await shard.ring.yield();
-    const ktls::ServerHandshake::Step step = handshake->advance();
-    if (step == ktls::ServerHandshake::Step::kDone) co_return std::move(handshake);
-    iouring::Result<> sent = co_await send_output(client, *handshake);
-    if (step == ktls::ServerHandshake::Step::kFailed) co_return refused_by_tls(*handshake);
+    handshake->advance();
+    if (!said_hello && handshake->tls.saw_hello()) {
+      said_hello = true;
+      connection.said_hello(handshake->tls.sni(), handshake->shared_route(), handshake->alpn);
+    }
+    if (handshake->step == ktls::ServerHandshake::Step::kDone) {
+      co_return Handshaken{.outcome = handshake->tls.finish(),
+                           .authorized = handshake->authorized,
+                           .output = std::move(handshake->output)};
+    }
+    iouring::Result<> sent = co_await send_output(client, handshake->tls);
+    if (handshake->step == ktls::ServerHandshake::Step::kFailed) {
+      co_return refused_by_tls(handshake->tls);
+    }
     if (!sent) co_return interrupted(sent.error().value);
 
     received = co_await client.recv(shard.pools.small);
@@ -75,12 +129,14 @@ iouring::Task<Handshaken> run(Connection& connection, iouring::Socket& client) {
 
 }  // namespace
 
-iouring::Task<Handshaken> shake_hands(Connection& connection, iouring::Socket& client) {
+iouring::Task<std::expected<Handshaken, Refusal>> shake_hands(Connection& connection,
+                                                              iouring::Socket& client) {
   ShardState& shard = connection.shard();
   iouring::CancelScope scope(&connection.scope());
   iouring::Deadline deadline(shard.ring, scope);
   if (shard.timeouts.handshake.count() > 0) deadline.arm(shard.timeouts.handshake);
-  Handshaken handshaken = co_await iouring::in_scope(scope, run(connection, client));
+  std::expected<Handshaken, Refusal> handshaken =
+      co_await iouring::in_scope(scope, run(connection, client));
   co_return handshaken;
 }
 

@@ -1,8 +1,9 @@
 // The phases hello and handshake: from the first byte to a peer that is recognised.
 #pragma once
 
+#include <cstddef>
 #include <expected>
-#include <memory>
+#include <vector>
 
 #include "gateway/serve/connection.h"
 #include "iouring/socket.h"
@@ -11,10 +12,16 @@
 
 namespace sallyport::gateway {
 
+/// A peer whose certificate is verified.
+struct Handshaken {
+  ktls::Outcome outcome;
+  bool authorized = false;        ///< may use the route that it asked for
+  std::vector<std::byte> output;  ///< to be sent before anything else; tickets, if authorised
+};
+
 /// Runs the handshake on `client` within the handshake timeout, our queue included. The route is
-/// chosen and counted on the way. What comes back is done, with output() to be sent still and
-/// tickets not yet issued, or the refusal; its alert has then been sent.
-iouring::Task<std::expected<std::unique_ptr<ktls::ServerHandshake>, Refusal>> shake_hands(
-    Connection& connection, iouring::Socket& client);
+/// chosen and counted on the way. After a refusal its alert has been sent.
+iouring::Task<std::expected<Handshaken, Refusal>> shake_hands(Connection& connection,
+                                                              iouring::Socket& client);
 
 }  // namespace sallyport::gateway
