@@ -2,12 +2,14 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <ranges>
 #include <utility>
 
 #include "ktls/handshake.h"
+#include "ktls/handshake_library.h"
 #include "ktls/suite.h"
 #include "ktls/verify_settings.h"
 #include "ktls/wire.h"
@@ -64,11 +66,24 @@ std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::c
 
 std::expected<void, CredentialsError> ServerContext::set_up() {
   ERR_clear_error();
-  ctx_.reset(SSL_CTX_new(TLS_server_method()));
+  ctx_.reset(SSL_CTX_new_ex(library(), nullptr, TLS_server_method()));
   if (!ctx_) return error({}, "OpenSSL: " + OpensslError::drain().text);
   if (auto done = set_settings(); !done) return done;
   if (auto done = set_pairs(); !done) return done;
   return set_trust();
+}
+
+// The certificates and keys themselves stay in the default context, where they were loaded: OpenSSL
+// carries a key over when it is first used, and keeps that.
+OSSL_LIB_CTX* ServerContext::library() const {
+  OSSL_LIB_CTX* library = handshake_library();
+  const auto known = [library](const EvpPkeyPtr& key) {
+    return knows_key_type(library, key.get());
+  };
+  if (!std::ranges::all_of(credentials_->pairs_, known, &Credentials::KeyPair::key)) return nullptr;
+  for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
+    if (!knows_key_type(library, X509_get0_pubkey(trusted.certificate.get()))) return nullptr;
+  return library;
 }
 
 std::expected<void, CredentialsError> ServerContext::set_settings() {

@@ -41,6 +41,7 @@ class ServerContext {
 
   ServerContext() = default;
   std::expected<void, CredentialsError> set_up();
+  OSSL_LIB_CTX* library() const;
   std::expected<void, CredentialsError> set_settings();
   std::expected<void, CredentialsError> set_pairs();
   std::expected<void, CredentialsError> set_trust();
