@@ -1,46 +1,113 @@
-"""What is measured: the load to run, and the number to take out of its report. Less is better
-everywhere."""
+"""What is measured: the load to run, the number to take out of its report, and what is promised of it.
+Less is better everywhere."""
 import dataclasses
+
+OURS = "sallyport"
+BEST_OF = ("haproxy", "nginx", "hitch")  # stunnel and the plain relay are shown beside them
+FLOOR = "plain"
+HELD = 10000  # idle connections, where not said otherwise
+
+
+@dataclasses.dataclass
+class Target:
+    """`against`: what of ours is limited. "best peer": the ratio to the best peer for the figure;
+    "floor": the ratio to the floor; "itself": the figure. `limit`: a number, or one by release of
+    Debian, since it is OpenSSL's version that decides a handshake."""
+    against: str
+    limit: object
+
+    def limit_on(self, debian):
+        if not isinstance(self.limit, dict):
+            return self.limit
+        return self.limit.get(debian)
 
 
 @dataclasses.dataclass
 class Figure:
     name: str
-    title: str
+    title: str          # {held}: connections that are held meanwhile
     unit: str
-    load: list          # mode and flags of sallyport-load
-    value: tuple        # path of the number in its report
-    kind: str = "timed"  # timed | bulk | idle
+    load: list          # mode and flags of sallyport-load; figures with the same share one run
+    value: tuple        # path of the number in the report
+    kind: str = "timed"  # timed | bulk | idle | held (comparison/held.py)
     realtime: bool = False  # latencies: keep the generator's own wait for its core out of them
+    divide_by: tuple = ()   # path of a number: the figure is a ratio within the run
+    targets: tuple = ()
+    seals: tuple = None     # what of mode `records` the floor holds beside the plain relay
+    ours_only: bool = False
+
+    def value_of(self, report):
+        value = at(report, self.value)
+        return value / at(report, self.divide_by) if self.divide_by else value
+
+
+def at(report, path):
+    for key in path:
+        report = report[key]
+    return report
+
+
+def best(limit):
+    return Target("best peer", limit)
+
+
+def floor(limit):
+    return Target("floor", limit)
+
+
+def itself(limit):
+    return Target("itself", limit)
 
 
 def timed(name, title, unit, load, *value, **more):
     return Figure(name, title, unit, load, value, **more)
 
 
-def bulk(name, title, mode, connections):
+def bulk(name, title, mode, connections, sealed):
     return Figure(name, title, "CPU s", [mode, "--connections", str(connections)],
-                  ("cpu_s_per_gb",), "bulk")
+                  ("cpu_s_per_gb",), "bulk", targets=(best(0.75), floor(1.15)), seals=(sealed,))
+
+
+def held(name, title, unit, *value, **more):
+    return Figure(name, title, unit, ["held"], value, "held", ours_only=True, **more)
 
 
 HANDSHAKES = ["--connections", "64"]
 REQUESTS = ["--connections", "64"]
 FIXED_RATE = REQUESTS + ["--rate", "7000"]
+STORM = ["storm"] + FIXED_RATE
 
 FIGURES = {figure.name: figure for figure in (
     timed("handshake", "full mTLS handshake", "µs CPU", ["handshake"] + HANDSHAKES,
-          "cpu_us_per_handshake"),
+          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),)),
     timed("resumed", "resumed handshake", "µs CPU", ["resumed"] + HANDSHAKES,
-          "cpu_us_per_handshake"),
-    bulk("download1", "GB to the client, 1 connection", "download", 1),
-    bulk("download8", "GB to the client, 8 connections", "download", 8),
-    bulk("upload1", "GB from the client, 1 connection", "upload", 1),
-    bulk("upload8", "GB from the client, 8 connections", "upload", 8),
+          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),)),
+    bulk("download1", "GB to the client, 1 connection", "download", 1, "seal_cpu_s_per_gb"),
+    bulk("download8", "GB to the client, 8 connections", "download", 8, "seal_cpu_s_per_gb"),
+    bulk("upload1", "GB from the client, 1 connection", "upload", 1, "open_cpu_s_per_gb"),
+    bulk("upload8", "GB from the client, 8 connections", "upload", 8, "open_cpu_s_per_gb"),
     timed("request", "1 KiB request and response, 64 connections", "µs CPU",
-          ["request"] + REQUESTS, "cpu_us_per_request"),
+          ["request"] + REQUESTS, "cpu_us_per_request", targets=(best(0.75), floor(1.25)),
+          seals=()),
     timed("p99", "p99 at 7,000 requests/s", "µs", ["request"] + FIXED_RATE,
-          "latency_us", "p99", realtime=True),
-    timed("storm", "p99 at 7,000 requests/s beside a handshake storm", "µs",
-          ["storm"] + FIXED_RATE, "storm_latency_us", "p99", realtime=True),
-    Figure("idle", "idle connection, resident", "KiB", ["idle"], ("kib_per_connection",), "idle"),
+          "latency_us", "p99", realtime=True, targets=(best(0.75),)),
+    timed("storm", "p99 at 7,000 requests/s beside a handshake storm", "µs", STORM,
+          "storm_latency_us", "p99", realtime=True, targets=(best(0.5),)),
+    Figure("storm_growth", "p99 beside that storm / p99 before it", "ratio", STORM,
+           ("storm_latency_us", "p99"), realtime=True, divide_by=("quiet_latency_us", "p99"),
+           targets=(itself(2),)),
+    held("latency_mean", "handshake latency, mean, at half of the greatest rate, {held} held", "ms",
+         "latency_ms", "client", "mean", targets=(itself(50),)),
+    held("latency_mean_own", "the same by the gateway's own histogram", "ms",
+         "latency_ms", "gateway", "mean", targets=(itself(50),)),
+    held("latency_p99", "handshake latency, p99, at half of the greatest rate, {held} held", "ms",
+         "latency_ms", "client", "p99"),
+    held("latency_p99_own", "the same by the gateway's own histogram", "ms",
+         "latency_ms", "gateway", "p99"),
+    held("growth_request", "CPU per request with {held} idle connections / with 100", "ratio",
+         "growth", "request", targets=(itself(1.1),)),
+    held("growth_handshake", "CPU per handshake with {held} idle connections / with 100", "ratio",
+         "growth", "handshake", targets=(itself(1.1),)),
+    Figure("idle", "idle connection, resident, {held} held (peers: at most 9,500)", "KiB", ["idle"],
+           ("kib_per_connection",), "idle", targets=(itself(2.5),)),
 )}

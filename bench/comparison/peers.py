@@ -45,12 +45,12 @@ class Sallyport(Peer):
         return [str(self.binary), "--listen", f"127.0.0.1:{hop.port}",
                 "--cert", hop.pki.server_chain, "--key", hop.pki.server_key,
                 "--ca", hop.pki.root, "--allow-any-verified", "--discovery", discovery,
-                "--shards", shards, "--admin", "127.0.0.1:0", *self.more]
+                "--shards", shards, "--admin", f"127.0.0.1:{hop.admin_port}", *self.more]
 
     def version(self):
         shown = subprocess.run([self.binary, "--version"], capture_output=True, text=True,
                                check=False)
-        return shown.stdout.split("\n")[0]
+        return shown.stdout.split("\n")[0].removeprefix("sallyport ")
 
 
 class Haproxy(Peer):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from comparison import perf, pki as pki_module
+from comparison import figures as promised, held, perf, pki as pki_module
 
 
 @dataclasses.dataclass
@@ -23,6 +23,16 @@ class Hop:
     backend_port: int
     pki: pki_module.Pki
     idle: int = 0  # connections that will be held; 0: not an idle run
+    admin_port: int = 0
+
+
+def debian():
+    """The release's number; empty where it is not Debian."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/etc/os-release").read_text().splitlines():
+            if line.startswith("VERSION_ID="):
+                return line.split("=")[1].strip('"')
+    return ""
 
 
 def machine():
@@ -30,7 +40,7 @@ def machine():
              .split("\n") if line.startswith("model name")]
     shown = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=False)
     return {"cpu": model[0] if model else platform.machine(), "cpus": os.cpu_count(),
-            "kernel": platform.release(), "openssl": shown.stdout.strip()}
+            "kernel": platform.release(), "debian": debian(), "openssl": shown.stdout.split(" (")[0].strip()}
 
 
 def free_port():
@@ -98,7 +108,7 @@ class Bench:
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle)
+        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, free_port())
         command = peer.command(hop)
         with open(folder / "log", "w", encoding="utf-8") as log:
             # A session of its own: the whole tree can be ended, whatever the program does.
@@ -133,55 +143,93 @@ class Bench:
             return True
         return False
 
-    def load(self, peer, figure, hop, process):
-        arguments = self.arguments
-        command = [self.tools / "sallyport-load", *figure.load,
-                   "--connect", f"127.0.0.1:{hop.port}", "--pid", process.pid,
-                   "--cert", self.pki.client_chain, "--key", self.pki.client_key,
-                   "--client", peer.client or arguments.client, "--sources", 8]
-        if figure.kind == "bulk":
-            command += ["--bytes", int(arguments.gigabytes * 1e9)]
-        elif figure.kind == "idle":
-            command += ["--connections", hop.idle]
-        else:
-            command += ["--seconds", arguments.seconds]
-        if figure.realtime and self.realtime:
-            command.append("--realtime")
-        done = subprocess.run(self.pinned(arguments.load_cpu, command), capture_output=True,
-                              text=True, check=False, timeout=900)
+    def load_command(self, peer, words, hop, process):
+        return [self.tools / "sallyport-load", *words,
+                "--connect", f"127.0.0.1:{hop.port}", "--pid", process.pid,
+                "--cert", self.pki.client_chain, "--key", self.pki.client_key,
+                "--client", peer.client or self.arguments.client, "--sources", 8]
+
+    def load_report(self, command, cpu=None):
+        """Runs a load program to its end."""
+        cpu = self.arguments.load_cpu if cpu is None else cpu
+        done = subprocess.run(self.pinned(cpu, command), capture_output=True, text=True,
+                              check=False, timeout=900)
         if done.returncode != 0:
             raise RuntimeError((done.stdout + done.stderr).strip()[-600:] or "no report")
         return json.loads(done.stdout)
 
-    def measure(self, peer, figure):
-        """One run: the report with the figure's `value`, or nothing when it failed."""
-        if figure.name == "resumed" and peer.client == "plain":
-            return None
-        idle = (self.arguments.idle or peer.idle_connections) if figure.kind == "idle" else 0
+    def load(self, peer, figure, hop, process):
+        if figure.kind == "held":
+            return held.run(self, peer, hop, process)
+        command = self.load_command(peer, figure.load, hop, process)
+        if figure.kind == "bulk":
+            command += ["--bytes", int(self.arguments.gigabytes * 1e9)]
+        elif figure.kind == "idle":
+            command += ["--connections", hop.idle]
+        else:
+            command += ["--seconds", self.arguments.seconds]
+        if figure.realtime and self.realtime:
+            command.append("--realtime")
+        return self.load_report(command)
+
+    def run(self, peer, figure):
+        """The report of one run, or nothing when it failed."""
+        idle = 0
+        if figure.kind in ("idle", "held"):
+            idle = self.arguments.idle or peer.idle_connections
         try:
             with self.contender(peer, idle) as (hop, process), \
                     perf.recording(self.arguments.perf, f"{peer.name}-{figure.name}", process.pid):
-                report = self.load(peer, figure, hop, process)
+                return self.load(peer, figure, hop, process)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             self.failures.append(f"{peer.name} {figure.name}: {error}")
             return None
-        value = report
-        for key in figure.value:
-            value = value[key]
-        return {"value": value, "report": report}
+
+    def measure(self, peer, figure, done):
+        """The figure's `value` and the report that has it. `done`: reports of this round, by
+        contender and load, for figures that are taken from one run."""
+        if figure.ours_only and peer.name != promised.OURS:
+            return None
+        if figure.name == "resumed" and peer.client == "plain":
+            return None
+        key = (peer.name, *figure.load)
+        if key not in done:
+            done[key] = self.run(peer, figure)
+        if done[key] is None:
+            return None
+        try:
+            return {"value": figure.value_of(done[key]), "report": done[key]}
+        except (KeyError, ZeroDivisionError):  # not a single unit of work was done
+            self.failures.append(f"{peer.name} {figure.name}: nothing to count in {done[key]}")
+            return None
+
+    def records(self):
+        """What the ciphers alone cost on the contenders' core."""
+        try:
+            return self.load_report([self.tools / "sallyport-load", "records",
+                                     "--seconds", self.arguments.seconds],
+                                    self.arguments.server_cpu)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            self.failures.append(f"ciphers: {error}")
+            return None
 
     def rounds(self, contenders, figures):
-        """results[figure][peer]: one entry a round. Who comes first changes from round to round."""
+        """results[figure][peer]: one entry a round. Who comes first changes from round to round.
+        Beside them, one a round too, what records() says."""
         results = {figure.name: {peer.name: [] for peer in contenders} for figure in figures}
+        ciphers = []
         for number in range(self.arguments.rounds):
             first = number % len(contenders)
             order = contenders[first:] + contenders[:first]
+            done = {}
+            ciphers.append(self.records())
             for figure in figures:
                 words = []
                 for peer in order:
-                    run = self.measure(peer, figure)
+                    run = self.measure(peer, figure, done)
                     results[figure.name][peer.name].append(run)
-                    words.append(f"{peer.name} {run['value']:.5g}" if run else f"{peer.name} -")
+                    if not figure.ours_only or run:
+                        words.append(f"{peer.name} {run['value']:.5g}" if run else f"{peer.name} -")
                 print(f"round {number + 1} {figure.name}: " + ", ".join(words), file=sys.stderr,
                       flush=True)
-        return results
+        return results, ciphers

@@ -1,32 +1,5 @@
-"""Medians, spread and ratios, for people and for programs."""
-import statistics
-
-
-def values(results, figure, peer):
-    return [run["value"] for run in results[figure.name][peer.name] if run]
-
-
-def summary(results, contenders, figures):
-    """{figure: {peer: {median, min, max, runs, ratio}}}; ratio: ours to the peer, of the medians, and
-    its range over the rounds."""
-    document = {}
-    for figure in figures:
-        row = document[figure.name] = {}
-        for peer in contenders:
-            runs = values(results, figure, peer)
-            if runs:
-                row[peer.name] = {"median": statistics.median(runs), "min": min(runs),
-                                  "max": max(runs), "runs": len(runs)}
-        ours = contenders[0]
-        for peer in contenders[1:]:
-            if ours.name != "sallyport" or peer.name not in row or ours.name not in row:
-                continue
-            rounds = [mine["value"] / its["value"] for mine, its in
-                      zip(results[figure.name][ours.name], results[figure.name][peer.name])
-                      if mine and its]
-            row[peer.name]["ratio"] = row[ours.name]["median"] / row[peer.name]["median"]
-            row[peer.name]["ratio_range"] = [min(rounds), max(rounds)] if rounds else None
-    return document
+"""A document (comparison/summary.py) as Markdown."""
+from comparison.figures import OURS
 
 
 def number(value):
@@ -34,39 +7,70 @@ def number(value):
 
 
 def cell(entry):
+    """Median (minimum–maximum)."""
     if not entry:
-        return "–"
-    if entry["runs"] == 1:
+        return ""
+    if entry["min"] == entry["max"]:
         return number(entry["median"])
     return f"{number(entry['median'])} ({number(entry['min'])}–{number(entry['max'])})"
 
 
 def ratio(entry):
-    if not entry or "ratio" not in entry:
+    if not entry:
         return ""
-    low, high = entry["ratio_range"] or (0, 0)
-    return f"**{entry['ratio']:.2f}** ({low:.2f}–{high:.2f})"
+    if len(entry["rounds"]) == 1:
+        return f"**{entry['median']:.2f}**"
+    return f"**{entry['median']:.2f}** ({entry['min']:.2f}–{entry['max']:.2f})"
 
 
-def render(document, contenders, figures):
-    """A Markdown table: median (minimum–maximum), and our ratio to each peer (range over rounds)."""
-    ours, others = contenders[0], contenders[1:]
-    with_ratio = ours.name == "sallyport"
-    head = ["", "unit", ours.name]
-    for peer in others:
-        head.append(peer.name)
-        if with_ratio:
-            head.append("ours / " + peer.name)
-    rows = [head, ["---"] * len(head)]
-    for figure in figures:
-        entries = document["figures"][figure.name]
-        row = [figure.title, figure.unit, cell(entries.get(ours.name))]
-        for peer in others:
-            row.append(cell(entries.get(peer.name)))
-            if with_ratio:
-                row.append(ratio(entries.get(peer.name)))
-        rows.append(row)
+def best(row):
+    return f"{ratio(row['ratio'])} {row['best_peer']}" if row["ratio"] else ""
+
+
+def verdict(target, unit):
+    """A median below the limit is not the whole story where some rounds lay on the other side."""
+    word = "met" if target["met"] else "**missed**"
+    if target["rounds_met"] not in (0, target["rounds"]):
+        word += f", {target['rounds_met']} of {target['rounds']} rounds below"
+    what = {"best peer": "", "floor": "floor × ", "itself": ""}[target["against"]]
+    unit = f" {unit}" if target["against"] == "itself" and unit != "ratio" else ""
+    return f"≤ {what}{target['limit']:g}{unit}: {word}"
+
+
+def verdicts(document, row):
+    if document["quick"]:
+        return ""
+    return "; ".join(verdict(target, row["unit"]) for target in row["targets"])
+
+
+def columns(document):
+    """Contenders in the order in which they ran, those that have a figure."""
+    return [name for name in document["versions"]
+            if any(name in row["contenders"] for row in document["figures"].values())]
+
+
+def caption(document):
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    title = f"{machine['cpu']}, Linux {machine['kernel']}, {machine['openssl']}; {versions}"
-    return title + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return (f"{machine['cpu']}, Linux {machine['kernel']}, Debian {machine['debian']}, "
+            f"{machine['openssl']}; {versions}. {document['rounds']} rounds.")
+
+
+def render(document):
+    """Median (range over the rounds) of each contender; ours to the best peer for that row and to
+    the floor, each with its range over the rounds; the target, and whether it is met."""
+    names = columns(document)
+    ours = OURS in names
+    head = ["", "unit", *names]
+    if ours:
+        head += ["ours / best peer", "ours / floor", "target"]
+    rows = [head, ["---"] * len(head)]
+    for row in document["figures"].values():
+        line = [row["title"], row["unit"], *(cell(row["contenders"].get(name)) for name in names)]
+        if ours:
+            line += [best(row), ratio(row["floor"] and row["floor"]["distance"]), verdicts(document, row)]
+        rows.append(line)
+    text = caption(document)
+    if document["quick"]:
+        text += "\n\nA quick run: it shows that everything works. Its figures say nothing."
+    return text + "\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows)
