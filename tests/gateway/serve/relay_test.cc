@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "gateway/policy/route.h"
 #include "gateway/serve/connection.h"
 #include "iouring/both.h"
 #include "iouring/frame_pool.h"
@@ -46,8 +47,10 @@ class RelayTest : public ::testing::Test {
     connection_ =
         std::make_unique<Connection>(*state_, served_, scope_.emplace(), iouring::PeerAddress());
     connection_->start_handshake();
-    const auto chosen = connection_->choose_route({});
+    const auto& policy = state_->snapshot->policy;
+    const auto chosen = choose(*policy, {}, {});
     ASSERT_TRUE(chosen);
+    connection_->said_hello({}, std::shared_ptr<const Route>(policy, chosen->route), {});
   }
 
   void with_truncation(Truncation truncation) {
