@@ -47,14 +47,8 @@ class List {
   [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
   [[nodiscard]] T& front() noexcept { return *static_cast<T*>(head_.next_); }
 
-  void push_back(T& item) noexcept {
-    ListNode& node = item;
-    invariant(!node.linked(), "a list node is in one list at a time");
-    node.prev_ = head_.prev_;
-    node.next_ = &head_;
-    head_.prev_->next_ = &node;
-    head_.prev_ = &node;
-  }
+  void push_back(T& item) noexcept { insert(item, *head_.prev_); }
+  void push_front(T& item) noexcept { insert(item, head_); }
 
   T& pop_front() noexcept {
     T& item = front();
@@ -75,6 +69,14 @@ class List {
   }
 
  private:
+  static void insert(ListNode& node, ListNode& after) noexcept {
+    invariant(!node.linked(), "a list node is in one list at a time");
+    node.prev_ = &after;
+    node.next_ = after.next_;
+    after.next_->prev_ = &node;
+    after.next_ = &node;
+  }
+
   ListNode head_;
 };
 

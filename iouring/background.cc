@@ -1,0 +1,258 @@
+#include "iouring/background.h"
+
+#include <liburing.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <ctime>
+#include <system_error>
+
+#include "iouring/invariant.h"
+
+namespace sallyport::iouring {
+
+namespace {
+
+// Turns in which the ring's thread may put a piece off because there is something to send first.
+constexpr unsigned kMostPassed = 4;
+// Of the second rank, before one of the third.
+constexpr unsigned kMostFavoured = 3;
+
+}  // namespace
+
+Result<std::unique_ptr<Background>> Background::create(Ring& ring, const Options& options) {
+  std::unique_ptr<Background> background(new Background(ring, options));
+  Result<std::unique_ptr<Inbox>> inbox = Inbox::create(ring);
+  if (!inbox) return failure(inbox.error().value);
+  background->inbox_ = *std::move(inbox);
+  return background;
+}
+
+Background::~Background() {
+  stop();
+  turn_.unlink();
+}
+
+Result<> Background::start(const std::string& name) {
+  invariant(!thread_.joinable(), "a background thread is started once");
+  try {
+    thread_ = std::thread([this] { thread_main(); });
+  } catch (const std::system_error& error) {
+    return failure(error.code().value());
+  }
+  pthread_setname_np(thread_.native_handle(), name.c_str());
+  const struct sched_param none = {};
+  const int error = pthread_setschedparam(thread_.native_handle(), SCHED_IDLE, &none);
+  if (error == 0) return {};
+  stop();
+  return failure(error);
+}
+
+void Background::stop() noexcept {
+  invariant(size_ == 0, "background work ends before its thread", static_cast<long long>(size_));
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_relaxed);
+  offered_.fetch_add(1, std::memory_order_release);  // an empty slot, to be looked at
+  offered_.notify_one();
+  thread_.join();
+}
+
+// ---- the ring's thread
+
+void Background::enqueue(Work& work) noexcept {
+  queues_[static_cast<std::size_t>(work.rank_)].push_back(work.place_);
+  ++queued_;
+  ++size_;
+  if (here())
+    come_back_next_turn();
+  else
+    offer();
+}
+
+Background::Work* Background::next() noexcept {
+  if (queued_ == 0) return nullptr;
+  List<Place>& first = queues_[0];
+  List<Place>& second = queues_[1];
+  List<Place>& third = queues_[2];
+  --queued_;
+  if (!first.empty()) return first.pop_front().work;
+  if (!second.empty() && (third.empty() || favoured_ < kMostFavoured)) {
+    ++favoured_;
+    return second.pop_front().work;
+  }
+  favoured_ = 0;
+  return third.pop_front().work;
+}
+
+void Background::offer() noexcept {
+  std::uint32_t position = offered_.load(std::memory_order_relaxed);
+  const std::uint32_t before = position;
+  while (position - taken_.load(std::memory_order_acquire) < kOffers) {
+    Work* const work = next();
+    if (work == nullptr) break;
+    work->position_ = position;
+    offered_work_[position % kOffers] = work;
+    slots_[position % kOffers].store(work, std::memory_order_relaxed);
+    ++position;
+  }
+  if (position != before) {
+    offered_.store(position, std::memory_order_release);
+    offered_.notify_one();
+  }
+  if (size_ > 0 && !watch_.armed()) {
+    seen_taken_ = taken_.load(std::memory_order_relaxed);
+    ring_->timers().arm(watch_, ring_->now() + options_.patience);
+  }
+}
+
+bool Background::withdraw(Work& work) noexcept {
+  const std::size_t slot = work.position_ % kOffers;
+  if (offered_work_[slot] != &work) return false;
+  Work* expected = &work;
+  const bool back = slots_[slot].compare_exchange_strong(
+      expected, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed);
+  if (back) offered_work_[slot] = nullptr;
+  return back;
+}
+
+bool Background::take_out(Work& work) noexcept {
+  if (work.place_.linked()) {
+    work.place_.unlink();
+    --queued_;
+    return true;
+  }
+  return withdraw(work);
+}
+
+void Background::collect() noexcept {
+  rung_.exchange(false, std::memory_order_acq_rel);
+  Work* newest = done_.exchange(nullptr, std::memory_order_acquire);
+  Work* oldest = nullptr;
+  while (newest != nullptr) {
+    Work* const next = std::exchange(newest->next_done_, oldest);
+    oldest = std::exchange(newest, next);
+  }
+  while (oldest != nullptr) {
+    Work& work = *std::exchange(oldest, oldest->next_done_);
+    Work*& offered = offered_work_[work.position_ % kOffers];
+    if (offered == &work) offered = nullptr;
+    work.goes_on();
+  }
+  if (!here()) offer();
+}
+
+void Background::look_after_the_thread() noexcept {
+  if (here() || size_ == 0) return;
+  const std::uint32_t taken = taken_.load(std::memory_order_acquire);
+  const bool all_begun = queued_ == 0 && taken == offered_.load(std::memory_order_relaxed);
+  if (taken != seen_taken_ || all_begun) {
+    seen_taken_ = taken;
+    ring_->timers().arm(watch_, ring_->now() + options_.patience);
+    return;
+  }
+  took_over_ = true;
+  retry_at_ = ring_->now() + options_.retry;
+  // The latest first, for each becomes the first of its queue.
+  for (std::uint32_t position = offered_.load(std::memory_order_relaxed), i = 0; i < kOffers; ++i) {
+    Work* const work = offered_work_[--position % kOffers];
+    if (work == nullptr || !withdraw(*work)) continue;
+    queues_[static_cast<std::size_t>(work->rank_)].push_front(work->place_);
+    ++queued_;
+  }
+  come_back_next_turn();
+}
+
+void Background::come_back_next_turn() noexcept {
+  if (!turn_.linked()) ring_->make_ready(turn_);
+}
+
+void Background::work_here() noexcept {
+  // What this turn has to send leaves with the next call into the kernel: that goes first.
+  if (io_uring_sq_ready(&ring_->raw()) > 0 && passed_++ < kMostPassed) {
+    come_back_next_turn();
+    return;
+  }
+  passed_ = 0;
+  if (Work* const work = next()) {
+    work->execute();
+    work->ran_ = true;
+    work->goes_on();
+  }
+  if (took_over_ && ring_->now() >= retry_at_) {
+    took_over_ = false;
+    offer();
+  } else if (queued_ > 0) {
+    come_back_next_turn();
+  }
+}
+
+// ---- the other thread
+
+void Background::thread_main() noexcept {
+  std::uint32_t taken = 0;
+  bool news = false;
+  for (;;) {
+    if (taken == offered_.load(std::memory_order_acquire)) {
+      report(std::exchange(news, false));
+      offered_.wait(taken, std::memory_order_acquire);
+      continue;
+    }
+    Work* const work = slots_[taken % kOffers].exchange(nullptr, std::memory_order_acq_rel);
+    taken_.store(++taken, std::memory_order_release);
+    news = true;  // a piece that is done, or one that was withdrawn: there is room for another
+    if (work == nullptr) {
+      if (stopping_.load(std::memory_order_relaxed)) break;
+      continue;
+    }
+    work->execute();
+    work->ran_ = true;
+    Work* before = done_.load(std::memory_order_relaxed);
+    do {
+      work->next_done_ = before;
+    } while (!done_.compare_exchange_weak(before, work, std::memory_order_release,
+                                          std::memory_order_relaxed));
+    // From here on the work may be gone.
+  }
+  report(false);
+}
+
+// Out of work: what has been done is told now, several pieces at once.
+void Background::report(bool ring_the_bell) noexcept {
+  struct timespec time = {};
+  if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) {
+    cpu_ns_.store(std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec,
+                  std::memory_order_relaxed);
+  }
+  if (!ring_the_bell || rung_.exchange(true, std::memory_order_acq_rel)) return;
+  inbox_->post([this] { collect(); });
+}
+
+// ---- a piece of work
+
+bool Background::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
+  if (scope != nullptr) {
+    if (scope->cancelled()) return false;
+    scope->add(*this);
+  }
+  awaiting_ = awaiting;
+  background_->enqueue(*this);
+  return true;
+}
+
+void Background::Work::goes_on() noexcept {
+  --background_->size_;
+  static_cast<ListNode&>(*this).unlink();  // from its scope
+  background_->ring_->make_ready(*this);
+}
+
+void Background::Work::on_cancel() noexcept {
+  if (background_->take_out(*this)) goes_on();
+}
+
+Result<> Background::Work::await_resume() const noexcept {
+  if (!ran_) return failure(ECANCELED);
+  return {};
+}
+
+}  // namespace sallyport::iouring
