@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ktls/classify.h"
+#include "ktls/hello.h"
 #include "ktls/key_block.h"
 #include "ktls/record.h"
 
@@ -39,12 +40,6 @@ std::string_view group_name(SSL* ssl) {
     default:
       return "other";
   }
-}
-
-bool could_be_tls(std::byte first) {
-  const auto type = static_cast<ContentType>(first);
-  return type == ContentType::kChangeCipherSpec || type == ContentType::kAlert ||
-         type == ContentType::kHandshake || type == ContentType::kApplicationData;
 }
 
 // What came instead of TLS, for the log.
@@ -84,19 +79,22 @@ void ServerHandshake::feed(std::span<const std::byte> ciphertext) {
   received_.insert(received_.end(), ciphertext.begin(), ciphertext.end());
 }
 
+bool ServerHandshake::can_advance() const noexcept {
+  return holds_record(std::span(received_).subspan(consumed_));
+}
+
 ServerHandshake::Step ServerHandshake::advance() {
   while (state_ == State::kRunning) {
     const std::span<const std::byte> rest = std::span(received_).subspan(consumed_);
     if (rest.empty()) return Step::kWantRead;
-    if (!wrote_ && !could_be_tls(rest.front())) {
+    if (!wrote_ && !is_content_type(rest.front())) {
       return fail({.result = HandshakeResult::kUnexpectedMessage, .detail = not_tls_text(rest)},
                   AlertDescription::kUnexpectedMessage);
     }
     if (rest.size() < kRecordHeaderSize) return Step::kWantRead;
+    if (!announces_record(rest.first<kRecordHeaderSize>()))
+      return reject(rest.first<kRecordHeaderSize>());
     const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
-    const bool sane =
-        could_be_tls(rest[0]) && rest[1] == std::byte{3} && header.length <= kMaxCiphertextSize;
-    if (!sane) return reject(rest.first<kRecordHeaderSize>());
     const std::size_t size = kRecordHeaderSize + header.length;
     if (rest.size() < size) return Step::kWantRead;
     consumed_ += size;

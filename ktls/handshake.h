@@ -81,6 +81,9 @@ class ServerHandshake {
   /// only and nothing behind Finished. After kDone it adds to the leftover.
   void feed(std::span<const std::byte> ciphertext);
 
+  /// Whether advance() would do anything: a whole record was fed, or what can never be one.
+  bool can_advance() const noexcept;
+
   /// Goes on with what was fed. The step with the client's certificate takes some 300 µs.
   Step advance();
 

@@ -1,5 +1,6 @@
 #include "ktls/hello.h"
 
+#include "ktls/record.h"
 #include "ktls/wire.h"
 
 namespace sallyport::ktls {
@@ -12,7 +13,42 @@ std::string_view text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+constexpr std::uint8_t kClientHello = 1;
+constexpr std::uint16_t kPreSharedKey = 41;
+
 }  // namespace
+
+bool holds_record(std::span<const std::byte> bytes) {
+  if (!bytes.empty() && !is_content_type(bytes.front())) return true;
+  if (bytes.size() < kRecordHeaderSize) return false;
+  const auto header = bytes.first<kRecordHeaderSize>();
+  return !announces_record(header) ||
+         bytes.size() >= kRecordHeaderSize + RecordHeader::parse(header).length;
+}
+
+bool offers_resumption(std::span<const std::byte> bytes) {
+  if (bytes.size() < kRecordHeaderSize) return false;
+  const auto header = RecordHeader::parse(bytes.first<kRecordHeaderSize>());
+  if (header.type != ContentType::kHandshake) return false;
+  WireReader record(bytes.subspan(kRecordHeaderSize));
+  WireReader message(record.take(header.length));
+  if (message.u8() != kClientHello) return false;
+  const std::size_t high = message.u8();
+  WireReader hello(message.take(high << 16 | message.u16()));
+  hello.take(2 + 32);       // legacy_version, random
+  hello.take(hello.u8());   // legacy_session_id
+  hello.take(hello.u16());  // cipher_suites
+  hello.take(hello.u8());   // legacy_compression_methods
+  WireReader extensions(hello.take(hello.u16()));
+  if (!hello.at_end()) return false;
+  std::uint16_t last = 0;
+  while (!extensions.at_end()) {
+    last = extensions.u16();
+    extensions.take(extensions.u16());
+    if (!extensions.good()) return false;
+  }
+  return last == kPreSharedKey;
+}
 
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body) {
   WireReader in(body);

@@ -10,6 +10,16 @@
 
 namespace sallyport::ktls {
 
+/// Whether a handshake has something to do for `bytes`, from the first of a record on: a record is
+/// whole, or will never be one.
+bool holds_record(std::span<const std::byte> bytes);
+
+/// Whether `bytes`, the first that a client sent, begin with a record that holds a whole
+/// ClientHello which offers to resume (RFC 8446 4.2.11: pre_shared_key, the last of its
+/// extensions). Nothing follows from it but an order of service: whether a ticket is good OpenSSL
+/// says.
+bool offers_resumption(std::span<const std::byte> bytes);
+
 /// Body of the server_name extension (RFC 6066 3) to its host_name, as it came. Nothing if it is
 /// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body);

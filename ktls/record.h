@@ -108,4 +108,17 @@ struct RecordHeader {
   std::array<std::byte, kRecordHeaderSize> serialise() const noexcept;
 };
 
+/// Whether a record can begin with this byte.
+constexpr bool is_content_type(std::byte first) noexcept {
+  const auto type = static_cast<ContentType>(first);
+  return type == ContentType::kChangeCipherSpec || type == ContentType::kAlert ||
+         type == ContentType::kHandshake || type == ContentType::kApplicationData;
+}
+
+/// Whether these bytes announce a record of a handshake: a type, a version and a length that exist.
+inline bool announces_record(std::span<const std::byte, kRecordHeaderSize> header) noexcept {
+  return is_content_type(header[0]) && header[1] == std::byte{3} &&
+         RecordHeader::parse(header).length <= kMaxCiphertextSize;
+}
+
 }  // namespace sallyport::ktls

@@ -1,0 +1,41 @@
+// What is read of a client's first bytes, and of a ClientHello's extensions, by our own parsers.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+
+#include "ktls/hello.h"
+#include "ktls/record.h"
+
+using namespace sallyport::ktls;
+
+namespace {
+
+bool inside(std::string_view part, std::span<const std::byte> whole) {
+  const auto* begin = reinterpret_cast<const char*>(whole.data());
+  return part.data() >= begin && part.data() + part.size() <= begin + whole.size();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  if (offers_resumption(bytes)) {
+    // It is in a record that is whole, and without its last byte it is not.
+    if (!holds_record(bytes)) std::abort();
+    const std::size_t record =
+        kRecordHeaderSize + RecordHeader::parse(bytes.first<kRecordHeaderSize>()).length;
+    if (record > size || offers_resumption(bytes.first(record - 1))) std::abort();
+  }
+  // Nobody is made to send more than the largest record before something happens.
+  if (!holds_record(bytes) && size >= kMaxRecordSize) std::abort();
+
+  if (const auto name = parse_server_name(bytes); name && !inside(*name, bytes)) std::abort();
+  if (const auto protocols = parse_alpn(bytes)) {
+    if (protocols->empty()) std::abort();
+    for (const std::string_view protocol : *protocols)
+      if (protocol.empty() || !inside(protocol, bytes)) std::abort();
+  }
+  if (names_version(bytes, 0x0304) && size < 3) std::abort();
+  return 0;
+}
