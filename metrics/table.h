@@ -168,7 +168,8 @@ inline constexpr std::array<Metric, static_cast<std::size_t>(MetricId::kCount)> 
      MetricType::kCounter,
      "seconds",
      {"shard"},
-     "Time that the shard's event loop spent working rather than waiting."},
+     "Time that the shard's event loop spent working rather than waiting, and the CPU time of "
+     "its handshakes."},
     {"sallyport_build_info",
      MetricType::kGauge,
      "",

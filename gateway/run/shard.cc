@@ -28,12 +28,15 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
   if (!ring) return std::unexpected(ring.error().what);
   auto small = iouring::BufferRing::create(**ring);
   auto whole = iouring::BufferRing::create(**ring, ktls::kWholeBytes, ktls::kWholeCount);
+  auto background = iouring::Background::create(**ring, {});
+  if (!background) return std::unexpected(std::string("eventfd: ") + background.error().name());
   if (!small || !whole) {
     const iouring::Errno error = small ? whole.error() : small.error();
     return std::unexpected(std::string("provided buffers: ") + error.name());
   }
-  std::unique_ptr<Shard> shard(
-      new Shard(std::move(options), *std::move(ring), *std::move(small), *std::move(whole)));
+  std::unique_ptr<Shard> shard(new Shard(std::move(options), *std::move(ring),
+                                         *std::move(background), *std::move(small),
+                                         *std::move(whole)));
   auto inbox = iouring::Inbox::create(*shard->ring_);
   if (!inbox) return std::unexpected(std::string("eventfd: ") + inbox.error().name());
   shard->inbox_ = *std::move(inbox);
@@ -45,13 +48,15 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
 }
 
 Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
+             std::unique_ptr<iouring::Background> background,
              std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole)
     : options_(std::move(options)),
       ring_(std::move(ring)),
       small_(std::move(small)),
       whole_(std::move(whole)),
+      background_(std::move(background)),
       blocks_(iouring::BlockPool::kDefaultBytes, &ring_->timers()),
-      state_(*ring_,
+      state_(*ring_, *background_,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
@@ -89,7 +94,9 @@ void Shard::join() {
 void Shard::thread_main() {
   pthread_setname_np(pthread_self(), ("shard-" + std::to_string(options_.index)).c_str());
   pin();
+  start_background();
   ring_->run(run());
+  background_->stop();
   // Of this thread: nothing of it may be dropped by another.
   state_.tls.reset();
   state_.snapshot.reset();
@@ -107,6 +114,14 @@ void Shard::pin() const {
         "shard not pinned",
         {{"shard", options_.index}, {"cpu", *options_.cpu}, {"error", std::strerror(error)}});
   }
+}
+
+void Shard::start_background() const {
+  const iouring::Result<> started =
+      background_->start("handshake-" + std::to_string(options_.index));
+  if (started) return;
+  log_warning("handshakes run in the event loop: no thread of low priority for them",
+              {{"shard", options_.index}, {"error", started.error().name()}});
 }
 
 iouring::Task<void> Shard::run() {

@@ -14,6 +14,7 @@
 #include "gateway/run/fault_plan.h"
 #include "gateway/serve/connection.h"
 #include "gateway/serve/shard_state.h"
+#include "iouring/background.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
 #include "iouring/inbox.h"
@@ -68,7 +69,10 @@ class Shard {
   void end_connections();
   /// At most `limit` connections, oldest first; fewer if the shard is too busy to answer in time.
   [[nodiscard]] std::vector<Connection::Description> connections(std::size_t limit);
-  [[nodiscard]] std::chrono::nanoseconds busy_time() const { return ring_->busy_time(); }
+  /// Of its event loop and of its handshakes.
+  [[nodiscard]] std::chrono::nanoseconds busy_time() const {
+    return ring_->busy_time() + background_->cpu_time();
+  }
 
   /// Slots of the ring's registered table; 0 where the kernel cannot bring a descriptor back.
   [[nodiscard]] unsigned table_size() const { return ring_->table_size(); }
@@ -80,9 +84,11 @@ class Shard {
   };
 
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
-        std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
+        std::unique_ptr<iouring::Background> background, std::unique_ptr<iouring::BufferRing> small,
+        std::unique_ptr<iouring::BufferRing> whole);
   void thread_main();
   void pin() const;
+  void start_background() const;
   iouring::Task<void> run();
   iouring::Task<void> stop_listeners();
   iouring::Task<void> end_after_drain_timeout();
@@ -95,6 +101,7 @@ class Shard {
   std::unique_ptr<iouring::Ring> ring_;
   std::unique_ptr<iouring::BufferRing> small_;
   std::unique_ptr<iouring::BufferRing> whole_;
+  std::unique_ptr<iouring::Background> background_;
   iouring::BlockPool blocks_;
   ktls::CipherContexts contexts_;
   ShardState state_;

@@ -4,11 +4,13 @@
 
 namespace sallyport::gateway {
 
-ShardState::ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools,
-                       const Timeouts& its_timeouts, const RecordChoice& its_records,
-                       unsigned max_handshakes, ConnectionLimit& its_limit,
-                       metrics::ShardMetrics& its_metrics, AccessLog& its_log, std::uint64_t seed)
+ShardState::ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+                       ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+                       const RecordChoice& its_records, unsigned max_handshakes,
+                       ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
+                       AccessLog& its_log, std::uint64_t seed)
     : ring(its_ring),
+      background(its_background),
       pools(its_pools),
       timeouts(its_timeouts),
       records(its_records),

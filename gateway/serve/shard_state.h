@@ -14,6 +14,7 @@
 #include "gateway/serve/record_choice.h"
 #include "gateway/serve/snapshot.h"
 #include "gateway/serve/terms.h"
+#include "iouring/background.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
 #include "ktls/record_layer.h"
@@ -41,7 +42,8 @@ struct ServedListener {
 
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
-  ShardState(iouring::Ring& its_ring, ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+  ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+             ktls::RecordPools its_pools, const Timeouts& its_timeouts,
              const RecordChoice& its_records, unsigned max_handshakes, ConnectionLimit& its_limit,
              metrics::ShardMetrics& its_metrics, AccessLog& its_log, std::uint64_t seed);
   ~ShardState();
@@ -49,6 +51,7 @@ struct ShardState {
   ShardState& operator=(const ShardState&) = delete;
 
   iouring::Ring& ring;
+  iouring::Background& background;  ///< for handshakes
   ktls::RecordPools pools;
   const Timeouts& timeouts;
   const RecordChoice& records;

@@ -1,8 +1,13 @@
 // Connects and resets by the hundred, in every phase of a connection's life, leave nothing behind:
 // no descriptor of the gateway's, and in a guest of its own no socket and no memory of the
 // kernel's.
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/e2e/scenario.h"
 #include "tests/support/proc.h"
@@ -69,6 +74,26 @@ TEST_F(Storm, OfConnectsAndResetsLeavesNothingBehind) {
   // Of 120 of them the kernel had the records, in 3 to 4 KiB each.
   EXPECT_TRUE(eventually([&] { return slab_kib() < slab + 300; }))
       << slab_kib() << " KiB of slab, " << slab << " before";
+}
+
+// Steps that were begun on the handshake thread are waited for, the others given back.
+TEST_F(Storm, OfHandshakesEndsWithTheGateway) {
+  start_for(backend, {"--drain-timeout", "50ms"});
+  std::vector<std::thread> crowd;
+  std::atomic<int> served_so_far = 0;
+  for (int i = 0; i < 6; ++i) {
+    crowd.emplace_back([this, &served_so_far] {
+      try {
+        while (served()) ++served_so_far;
+      } catch (const std::exception&) {  // nobody listens any more
+      }
+    });
+  }
+  wait_until("the storm blows", [&] { return served_so_far >= 20; });
+  gateway->signal(SIGTERM);
+  EXPECT_EQ(gateway->ended(0), "");
+  for (std::thread& one : crowd) one.join();
+  gateway.reset();
 }
 
 }  // namespace
