@@ -33,7 +33,8 @@ class Figure:
     realtime: bool = False  # latencies: keep the generator's own wait for its core out of them
     divide_by: tuple = ()   # path of a number: the figure is a ratio within the run
     targets: tuple = ()
-    seals: tuple = None     # what of mode `records` the floor holds beside the plain relay
+    crypto: tuple = None    # what of mode `crypto` the floor holds beside the plain relay
+    relay: str = ""         # figure whose plain relay the floor holds, where it is not this one
     ours_only: bool = False
 
     def value_of(self, report):
@@ -63,9 +64,9 @@ def timed(name, title, unit, load, *value, **more):
     return Figure(name, title, unit, load, value, **more)
 
 
-def bulk(name, title, mode, connections, sealed):
+def bulk(name, title, mode, connections, crypto):
     return Figure(name, title, "CPU s", [mode, "--connections", str(connections)],
-                  ("cpu_s_per_gb",), "bulk", targets=(best(0.75), floor(1.15)), seals=(sealed,))
+                  ("cpu_s_per_gb",), "bulk", targets=(best(0.75), floor(1.15)), crypto=(crypto,))
 
 
 def held(name, title, unit, *value, **more):
@@ -79,16 +80,18 @@ STORM = ["storm"] + FIXED_RATE
 
 FIGURES = {figure.name: figure for figure in (
     timed("handshake", "full mTLS handshake", "µs CPU", ["handshake"] + HANDSHAKES,
-          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),)),
+          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),),
+          crypto=("full_handshake_us",)),
     timed("resumed", "resumed handshake", "µs CPU", ["resumed"] + HANDSHAKES,
-          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),)),
+          "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),),
+          crypto=("resumed_handshake_us",), relay="handshake"),
     bulk("download1", "GB to the client, 1 connection", "download", 1, "seal_cpu_s_per_gb"),
     bulk("download8", "GB to the client, 8 connections", "download", 8, "seal_cpu_s_per_gb"),
     bulk("upload1", "GB from the client, 1 connection", "upload", 1, "open_cpu_s_per_gb"),
     bulk("upload8", "GB from the client, 8 connections", "upload", 8, "open_cpu_s_per_gb"),
     timed("request", "1 KiB request and response, 64 connections", "µs CPU",
           ["request"] + REQUESTS, "cpu_us_per_request", targets=(best(0.75), floor(1.25)),
-          seals=()),
+          crypto=()),
     timed("p99", "p99 at 7,000 requests/s", "µs", ["request"] + FIXED_RATE,
           "latency_us", "p99", realtime=True, targets=(best(0.75),)),
     timed("storm", "p99 at 7,000 requests/s beside a handshake storm", "µs", STORM,

@@ -203,26 +203,26 @@ class Bench:
             self.failures.append(f"{peer.name} {figure.name}: nothing to count in {done[key]}")
             return None
 
-    def records(self):
-        """What the ciphers alone cost on the contenders' core."""
+    def crypto(self):
+        """What cryptography alone costs on the contenders' core."""
         try:
-            return self.load_report([self.tools / "sallyport-load", "records",
+            return self.load_report([self.tools / "sallyport-load", "crypto",
                                      "--seconds", self.arguments.seconds],
                                     self.arguments.server_cpu)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
-            self.failures.append(f"ciphers: {error}")
+            self.failures.append(f"crypto: {error}")
             return None
 
     def rounds(self, contenders, figures):
         """results[figure][peer]: one entry a round. Who comes first changes from round to round.
-        Beside them, one a round too, what records() says."""
+        Beside them, one a round too, what crypto() says."""
         results = {figure.name: {peer.name: [] for peer in contenders} for figure in figures}
-        ciphers = []
+        crypto = []
         for number in range(self.arguments.rounds):
             first = number % len(contenders)
             order = contenders[first:] + contenders[:first]
             done = {}
-            ciphers.append(self.records())
+            crypto.append(self.crypto())
             for figure in figures:
                 words = []
                 for peer in order:
@@ -232,4 +232,4 @@ class Bench:
                         words.append(f"{peer.name} {run['value']:.5g}" if run else f"{peer.name} -")
                 print(f"round {number + 1} {figure.name}: " + ", ".join(words), file=sys.stderr,
                       flush=True)
-        return results, ciphers
+        return results, crypto

@@ -33,14 +33,14 @@ def best_peer(values):
     return min(medians, key=medians.get) if medians else None
 
 
-def floor(figure, values, records):
-    """What nobody can be cheaper than, one a round: the plain relay's figure and the ciphers' work.
-    `records`: the reports of mode `records`, one a round."""
-    if figure.seals is None or FLOOR not in values:
+def floor(figure, relays, crypto):
+    """What nobody can be cheaper than, one a round: the plain relay's figure and the cryptography.
+    `relays`: what the relay spent, one a round; `crypto`: the reports of mode `crypto`."""
+    if figure.crypto is None or not relays:
         return None
-    return [None if relay is None or not ciphers else
-            relay + sum(ciphers[key] for key in figure.seals)
-            for relay, ciphers in zip(values[FLOOR], records)]
+    return [None if relay is None or not costs else
+            relay + sum(costs[key] for key in figure.crypto)
+            for relay, costs in zip(relays, crypto)]
 
 
 def judge(target, debian, row):
@@ -56,8 +56,9 @@ def judge(target, debian, row):
             "rounds_met": sum(value <= limit for value in rounds), "rounds": len(rounds)}
 
 
-def row(figure, values, records, held, debian):
-    """One figure of the document. `values`: by contender, one a round, None where a run failed."""
+def row(figure, values, floors, held, debian):
+    """One figure of the document. `values`: by contender, one a round, None where a run failed.
+    `floors`: what floor() says."""
     entry = {"title": figure.title.format(held=f"{held:,}"), "unit": figure.unit, "contenders": {},
              "best_peer": None, "ratio": None, "floor": None, "targets": []}
     for name, runs in values.items():
@@ -69,7 +70,6 @@ def row(figure, values, records, held, debian):
     if best and figure.unit != "ratio":  # a ratio of ratios says little
         entry["best_peer"] = best
         entry["ratio"] = over(values[OURS], values[best])
-    floors = floor(figure, values, records)
     if floors and spread(floors):
         entry["floor"] = {**spread(floors), "distance": over(values[OURS], floors)}
     entry["targets"] = [verdict for target in figure.targets
@@ -88,13 +88,16 @@ def percentiles(runs, key):
     return found
 
 
-def document(figures, results, records, held, machine, **more):
+def document(figures, results, crypto, held, machine, **more):
     """`results`: by figure and contender the runs, as Bench.rounds has them."""
+    values = {figure: {name: [run and run["value"] for run in runs]
+                       for name, runs in contenders.items()}
+              for figure, contenders in results.items()}
     rows = {}
     for figure in figures:
-        values = {name: [run and run["value"] for run in runs]
-                  for name, runs in results[figure.name].items()}
-        rows[figure.name] = row(figure, values, records, held, machine["debian"])
+        relays = values.get(figure.relay or figure.name, {}).get(FLOOR)
+        rows[figure.name] = row(figure, values[figure.name], floor(figure, relays, crypto), held,
+                                machine["debian"])
     whole = {"schema": SCHEMA, "machine": machine, **more, "figures": rows}
     if "storm" in results:
         whole["latency_us"] = {"quiet": percentiles(results["storm"], "quiet_latency_us"),

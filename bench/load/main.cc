@@ -33,7 +33,7 @@ void prepare_process(const Options& options) {
 int main(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
   prepare_process(options);
-  if (options.mode == "records") return run_records(options);
+  if (options.mode == "crypto") return run_crypto(options);
   Run run(options);
   if (options.mode == "handshake") return run_handshakes(run, false);
   if (options.mode == "resumed") return run_handshakes(run, true);

@@ -16,7 +16,7 @@ modes
   request     --block bytes there and back; closed loop, or --rate a second open loop
   idle        hold --connections, each having echoed once; reports resident memory
   storm       request at --rate, alone and then beside full handshakes at full speed
-  records     seal and open records of --record bytes; connects to nobody
+  crypto      the arithmetic of handshakes and of records of --record bytes; connects to nobody
 options
   --cert FILE --key FILE   client chain and key (PEM)
   --ca FILE                verify the server (default: do not)
@@ -111,7 +111,7 @@ Options parse_options(int argc, char** argv) {
     else
       usage(std::string(flag) + ": unknown");
   }
-  if (options.connect.empty() && options.mode != "records") usage("--connect is required");
+  if (options.connect.empty() && options.mode != "crypto") usage("--connect is required");
   if (options.connections == 0 || options.sources == 0 || options.sources > 250 ||
       options.opening == 0 || options.block == 0 || options.record > 16384) {
     usage("a count is out of range");

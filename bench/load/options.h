@@ -11,7 +11,7 @@
 namespace sallyport::bench {
 
 struct Options {
-  std::string mode;     // handshake resumed download upload request idle storm records
+  std::string mode;     // handshake resumed download upload request idle storm crypto
   std::string connect;  // ADDR:PORT of the process under test
   std::string certificate;
   std::string key;

@@ -102,7 +102,7 @@ int run_handshakes(Run& run, bool resume);
 int run_transfer(Run& run, bool upload);
 int run_requests(Run& run);
 int run_idle(Run& run);
-int run_records(const Options& options);
+int run_crypto(const Options& options);
 int run_storm(Run& run, char** argv);
 
 }  // namespace sallyport::bench
