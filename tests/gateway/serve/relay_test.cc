@@ -7,6 +7,7 @@
 
 #include "gateway/policy/route.h"
 #include "gateway/serve/connection.h"
+#include "iouring/background.h"
 #include "iouring/both.h"
 #include "iouring/frame_pool.h"
 #include "iouring/sanitizers.h"
@@ -75,6 +76,8 @@ class RelayTest : public ::testing::Test {
   void run(Task<void> peers) { shard_.ring->run(beside_relay(std::move(peers))); }
 
   ktls::testing::Shard shard_;
+  std::unique_ptr<iouring::Background> background_ =
+      iouring::Background::create(*shard_.ring, {}).value();
   Timeouts timeouts_;
   RecordChoice records_;
   ConnectionLimit limit_{10};
@@ -84,8 +87,9 @@ class RelayTest : public ::testing::Test {
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   AccessLog log_{{.descriptor = open_null(), .on_dropped = {}}};
-  std::unique_ptr<ShardState> state_ = std::make_unique<ShardState>(
-      *shard_.ring, shard_.pools(), timeouts_, records_, 8, limit_, metrics_, log_, 1);
+  std::unique_ptr<ShardState> state_ =
+      std::make_unique<ShardState>(*shard_.ring, *background_, shard_.pools(), timeouts_, records_,
+                                   8, limit_, metrics_, log_, 1);
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;
   Snapshot snapshot_;
