@@ -29,8 +29,13 @@ class CipherContexts {
     std::uint32_t slot = 0;
   };
 
+  /// For eighty connections that are busy both ways: 187 KiB, which with the provided buffers stays
+  /// under the MiB that a shard may pool. A direction beyond them sets its key for each record,
+  /// 0.15 µs on OpenSSL 3.0 beside 0.44 for opening or sealing 1 KiB.
+  static constexpr std::size_t kDefaultCapacity = 160;
+
   /// `capacity` contexts at most, created when first needed.
-  explicit CipherContexts(std::size_t capacity = 64);
+  explicit CipherContexts(std::size_t capacity = kDefaultCapacity);
   ~CipherContexts();
   CipherContexts(const CipherContexts&) = delete;
   CipherContexts& operator=(const CipherContexts&) = delete;
