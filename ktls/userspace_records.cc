@@ -19,13 +19,14 @@ using iouring::Task;
 /// A block that is read into begins with the table of the spans of plaintext found in it.
 constexpr std::size_t kTableEntries = 32;
 constexpr std::size_t kTableSize = kTableEntries * sizeof(iovec);
-/// Behind it four full records as every stack sends them: a bulk flow that fills this ends at the
-/// end of a record, so that nothing is carried over into the next block.
+/// Behind it fifteen full records as every stack sends them: a bulk flow that fills this ends at
+/// the end of a record, so that nothing is carried over into the next block. As many as fit, for
+/// each read and each send costs as much as twenty kilobytes and more of AEAD (plain_records.cc).
 constexpr std::size_t read_size(std::size_t overhead) noexcept {
-  return 4 * (kMaxPlaintextSize + overhead);
+  return 15 * (kMaxPlaintextSize + overhead);
 }
-constexpr std::size_t kMostLeftover = read_size(0);
-static_assert(kMostLeftover >= kMaxRecordSize);
+constexpr std::size_t kMostLeftover = 64 * 1024;
+static_assert(kMostLeftover >= kMaxRecordSize && kMostLeftover <= read_size(0));
 static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
 
 class UserspaceRecords final : public RecordLayer {
