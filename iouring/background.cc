@@ -3,7 +3,10 @@
 #include <liburing.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <system_error>
@@ -18,6 +21,16 @@ namespace {
 constexpr unsigned kMostPassed = 4;
 // Of the second rank, before one of the third.
 constexpr unsigned kMostFavoured = 3;
+// A core that was busy again and again is not tried often.
+constexpr std::chrono::milliseconds kMostHold = std::chrono::minutes(1);
+
+// Whether it is worth to ask the kernel for a way back from SCHED_IDLE (sched(7): as from nice 20
+// to nice 0). It has the last word.
+bool may_come_back() noexcept {
+  constexpr rlim_t kNiceZero = 20;
+  struct rlimit limit = {};
+  return ::geteuid() == 0 || (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= kNiceZero);
+}
 
 }  // namespace
 
@@ -36,22 +49,28 @@ Background::~Background() {
 
 Result<> Background::start(const std::string& name) {
   invariant(!thread_.joinable(), "a background thread is started once");
+  if (!may_come_back()) return failure(EPERM);
   try {
     thread_ = std::thread([this] { thread_main(); });
   } catch (const std::system_error& error) {
     return failure(error.code().value());
   }
   pthread_setname_np(thread_.native_handle(), name.c_str());
-  const struct sched_param none = {};
-  const int error = pthread_setschedparam(thread_.native_handle(), SCHED_IDLE, &none);
-  if (error == 0) return {};
+  // There, back, and there again: who cannot come back would be stuck, to the end of the process.
+  if (set_class(SCHED_IDLE) && set_class(SCHED_OTHER) && set_class(SCHED_IDLE)) return {};
   stop();
-  return failure(error);
+  return failure(EPERM);
+}
+
+bool Background::set_class(int scheduling_class) noexcept {
+  const struct sched_param none = {};
+  return pthread_setschedparam(thread_.native_handle(), scheduling_class, &none) == 0;
 }
 
 void Background::stop() noexcept {
   invariant(size_ == 0, "background work ends before its thread", static_cast<long long>(size_));
   if (!thread_.joinable()) return;
+  set_class(SCHED_OTHER);  // it shall end now
   stopping_.store(true, std::memory_order_relaxed);
   offered_.fetch_add(1, std::memory_order_release);  // an empty slot, to be looked at
   offered_.notify_one();
@@ -101,9 +120,13 @@ void Background::offer() noexcept {
     offered_.notify_one();
   }
   if (size_ > 0 && !watch_.armed()) {
-    seen_taken_ = taken_.load(std::memory_order_relaxed);
+    seen_ = progress();
     ring_->timers().arm(watch_, ring_->now() + options_.patience);
   }
+}
+
+std::uint32_t Background::progress() const noexcept {
+  return taken_.load(std::memory_order_acquire) + passed_by_.load(std::memory_order_acquire);
 }
 
 bool Background::withdraw(Work& work) noexcept {
@@ -139,20 +162,25 @@ void Background::collect() noexcept {
     if (offered == &work) offered = nullptr;
     work.goes_on();
   }
+  if (hurried_ && set_class(SCHED_IDLE)) hurried_ = false;
   if (!here()) offer();
 }
 
 void Background::look_after_the_thread() noexcept {
-  if (here() || size_ == 0) return;
-  const std::uint32_t taken = taken_.load(std::memory_order_acquire);
-  const bool all_begun = queued_ == 0 && taken == offered_.load(std::memory_order_relaxed);
-  if (taken != seen_taken_ || all_begun) {
-    seen_taken_ = taken;
+  if (took_over_ || size_ == 0) return;
+  const std::uint32_t passed_by = passed_by_.load(std::memory_order_acquire);
+  const bool done = done_.load(std::memory_order_relaxed) != nullptr;  // and not told
+  const bool nothing_to_do = passed_by == offered_.load(std::memory_order_relaxed) && !done;
+  if (const std::uint32_t now = progress(); now != seen_ || nothing_to_do) {
+    seen_ = now;
     ring_->timers().arm(watch_, ring_->now() + options_.patience);
     return;
   }
   took_over_ = true;
-  retry_at_ = ring_->now() + options_.retry;
+  hold_ = ring_->now() - retry_at_ > 8 * hold_ ? options_.retry : std::min(2 * hold_, kMostHold);
+  retry_at_ = ring_->now() + hold_;
+  if (passed_by != taken_.load(std::memory_order_relaxed) || done)
+    hurried_ = set_class(SCHED_OTHER);
   // The latest first, for each becomes the first of its queue.
   for (std::uint32_t position = offered_.load(std::memory_order_relaxed), i = 0; i < kOffers; ++i) {
     Work* const work = offered_work_[--position % kOffers];
@@ -168,6 +196,11 @@ void Background::come_back_next_turn() noexcept {
 }
 
 void Background::work_here() noexcept {
+  if (took_over_ && ring_->now() >= retry_at_) took_over_ = false;
+  if (!here()) {
+    offer();
+    return;
+  }
   // What this turn has to send leaves with the next call into the kernel: that goes first.
   if (io_uring_sq_ready(&ring_->raw()) > 0 && passed_++ < kMostPassed) {
     come_back_next_turn();
@@ -179,12 +212,7 @@ void Background::work_here() noexcept {
     work->ran_ = true;
     work->goes_on();
   }
-  if (took_over_ && ring_->now() >= retry_at_) {
-    took_over_ = false;
-    offer();
-  } else if (queued_ > 0) {
-    come_back_next_turn();
-  }
+  if (queued_ > 0) come_back_next_turn();
 }
 
 // ---- the other thread
@@ -203,6 +231,7 @@ void Background::thread_main() noexcept {
     news = true;  // a piece that is done, or one that was withdrawn: there is room for another
     if (work == nullptr) {
       if (stopping_.load(std::memory_order_relaxed)) break;
+      passed_by_.store(taken, std::memory_order_release);
       continue;
     }
     work->execute();
@@ -213,6 +242,7 @@ void Background::thread_main() noexcept {
     } while (!done_.compare_exchange_weak(before, work, std::memory_order_release,
                                           std::memory_order_relaxed));
     // From here on the work may be gone.
+    passed_by_.store(taken, std::memory_order_release);
   }
   report(false);
 }

@@ -31,10 +31,13 @@ enum class Rank : std::uint8_t { kFirst, kSecond, kThird };
 /// do, however far the piece has come; a nice value would not do that (EEVDF lets a slice end).
 ///
 /// The price: whoever else keeps that CPU busy, the ring's own thread included, can keep this
-/// thread from it for long. So when work waits and the thread has begun none of it for `patience`,
-/// the ring's thread takes the work back and does one piece a turn, behind what the turn has sent,
-/// and tries the thread again after `retry`. Late is then only the piece that the thread is in the
-/// middle of. The same goes for a Background whose thread was never started.
+/// thread from it, for seconds if need be, and a signature that is half done cannot be taken back.
+/// So there is a thread only if it may come back to the ordinary class, which takes root's rights
+/// or an RLIMIT_NICE of 20. When it neither begins nor ends a piece for `patience`, the ring's
+/// thread takes back what was not begun and does one piece a turn, behind what the turn has sent;
+/// what was begun is ended under the ordinary class. The thread is tried again after `retry`, or
+/// after twice as long as last time if that went wrong soon. One piece a turn is also what a
+/// Background does that is quiet, or has no thread.
 ///
 /// The ring's thread waits for the other nowhere. (What both call may: an allocator's or a
 /// library's lock, held by the thread when it was put aside, is waited for.)
@@ -43,8 +46,8 @@ enum class Rank : std::uint8_t { kFirst, kSecond, kThird };
 class Background {
  public:
   struct Options {
-    std::chrono::milliseconds patience{10};  ///< coarse, as TimerWheel is
-    std::chrono::milliseconds retry{100};
+    std::chrono::milliseconds patience{20};  ///< coarse, as TimerWheel is
+    std::chrono::milliseconds retry{1000};
   };
 
   /// Errors: EMFILE, ENFILE (no descriptor for the bell). The ring may not run yet.
@@ -56,8 +59,8 @@ class Background {
   ~Background();
 
   /// Starts the thread, called `name` (15 characters), which inherits the caller's CPUs and mask of
-  /// signals. Errors: EAGAIN (no thread), EPERM (a sandbox forbids the scheduling class); work is
-  /// then done on the ring's thread.
+  /// signals. Errors: EAGAIN (no thread), EPERM (the way to SCHED_IDLE or the one back is
+  /// forbidden); work is then done on the ring's thread.
   [[nodiscard]] Result<> start(const std::string& name);
   /// Ends the thread. All work must have ended.
   void stop() noexcept;
@@ -70,6 +73,10 @@ class Background {
   class Run;
   template <std::invocable F>
   [[nodiscard]] Run<F> run(Rank rank, F function) noexcept;
+
+  /// Quiet: nobody would suffer if the ring's thread did the work, so it does; as from the next
+  /// run().
+  void set_quiet(bool quiet) noexcept { quiet_ = quiet; }
 
   /// CPU time of the thread, as of the last time that it ran out of work. Any thread.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const noexcept {
@@ -108,7 +115,8 @@ class Background {
     Background* owner_;
   };
 
-  Background(Ring& ring, const Options& options) noexcept : ring_(&ring), options_(options) {}
+  Background(Ring& ring, const Options& options) noexcept
+      : ring_(&ring), options_(options), hold_(options.retry) {}
 
   // The ring's thread.
   void enqueue(Work& work) noexcept;
@@ -116,12 +124,14 @@ class Background {
   [[nodiscard]] bool take_out(Work& work) noexcept;
   [[nodiscard]] Work* next() noexcept;
   void offer() noexcept;
+  [[nodiscard]] std::uint32_t progress() const noexcept;
   [[nodiscard]] bool withdraw(Work& work) noexcept;
   void collect() noexcept;
   void look_after_the_thread() noexcept;
+  bool set_class(int scheduling_class) noexcept;
   void work_here() noexcept;
   void come_back_next_turn() noexcept;
-  [[nodiscard]] bool here() const noexcept { return !thread_.joinable() || took_over_; }
+  [[nodiscard]] bool here() const noexcept { return !thread_.joinable() || took_over_ || quiet_; }
 
   // The other thread.
   void thread_main() noexcept;
@@ -134,9 +144,12 @@ class Background {
   std::size_t size_ = 0;
   unsigned favoured_ = 0;  // of the second rank, since the last of the third
   std::array<Work*, kOffers> offered_work_{};
+  bool quiet_ = false;
   bool took_over_ = false;
-  TimePoint retry_at_{};
-  std::uint32_t seen_taken_ = 0;
+  bool hurried_ = false;  // the thread is of the ordinary class for a moment
+  std::chrono::milliseconds hold_;
+  TimePoint retry_at_{};    // and, once it has passed, when the thread was tried again
+  std::uint32_t seen_ = 0;  // of the thread's progress
   unsigned passed_ = 0;
   Watch watch_{*this};
   Turn turn_{*this};
@@ -146,10 +159,11 @@ class Background {
   // Shared. Positions count up; the slot of one is the remainder by kOffers. An empty slot below
   // offered_ is one that was withdrawn.
   std::array<std::atomic<Work*>, kOffers> slots_{};
-  std::atomic<std::uint32_t> offered_ = 0;  // written by the ring's thread
-  std::atomic<std::uint32_t> taken_ = 0;    // written by the other
-  std::atomic<Work*> done_ = nullptr;       // newest first
-  std::atomic<bool> rung_ = false;          // a message to collect() is under way
+  std::atomic<std::uint32_t> offered_ = 0;    // written by the ring's thread
+  std::atomic<std::uint32_t> taken_ = 0;      // written by the other, as is
+  std::atomic<std::uint32_t> passed_by_ = 0;  // of these, done or found empty
+  std::atomic<Work*> done_ = nullptr;         // newest first
+  std::atomic<bool> rung_ = false;            // a message to collect() is under way
   std::atomic<bool> stopping_ = false;
   std::atomic<std::int64_t> cpu_ns_ = 0;
 };

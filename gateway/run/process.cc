@@ -9,10 +9,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 namespace sallyport::gateway {
+namespace {
+
+// As far as we may: what needs it does without.
+void allow_nice_zero() {
+  constexpr rlim_t kNiceZero = 20;  // getrlimit(2)
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NICE, &limit) != 0) return;
+  limit = {.rlim_cur = std::max(limit.rlim_cur, kNiceZero),
+           .rlim_max = std::max(limit.rlim_max, kNiceZero)};
+  setrlimit(RLIMIT_NICE, &limit);
+}
+
+}  // namespace
 
 std::uint64_t raise_descriptor_limit() {
   rlimit limit{};
@@ -56,6 +70,7 @@ std::expected<void, std::string> become_user(const std::string& user) {
   const auto failed = [&](const char* call) {
     return std::unexpected("--user " + user + ": " + call + ": " + std::strerror(errno));
   };
+  allow_nice_zero();
   if (initgroups(user.c_str(), entry->pw_gid) != 0) return failed("initgroups");
   if (setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0) return failed("setresgid");
   if (setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) return failed("setresuid");

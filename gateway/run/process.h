@@ -17,7 +17,8 @@ std::vector<int> usable_cpus();
 /// Keys must not reach a core file, nor a tracer of the same user.
 void forbid_core_dumps();
 
-/// Gives up root for `user` and its groups, for good. The error names what failed.
+/// Gives up root for `user` and its groups, for good; keeps the right to come back from SCHED_IDLE.
+/// The error names what failed.
 std::expected<void, std::string> become_user(const std::string& user);
 
 /// sd_notify(3); nothing happens where systemd did not start us.

@@ -120,8 +120,8 @@ void Shard::start_background() const {
   const iouring::Result<> started =
       background_->start("handshake-" + std::to_string(options_.index));
   if (started) return;
-  log_warning("handshakes run in the event loop: no thread of low priority for them",
-              {{"shard", options_.index}, {"error", started.error().name()}});
+  log_info("handshakes run in the event loop: a thread for them needs an RLIMIT_NICE of 20",
+           {{"shard", options_.index}, {"error", started.error().name()}});
 }
 
 iouring::Task<void> Shard::run() {

@@ -137,6 +137,7 @@ void Connection::backend_connected(std::shared_ptr<const Endpoint> endpoint, InU
 }
 
 void Connection::received_from(metrics::Leg leg, std::size_t bytes) noexcept {
+  shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
   if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
 }

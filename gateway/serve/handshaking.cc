@@ -1,6 +1,7 @@
 #include "gateway/serve/handshaking.h"
 
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,8 @@ namespace {
 
 // Among the errno values: the client ended its side.
 constexpr int kEndOfFile = 0;
+// Established connections that were silent for as long are not expected to speak at this moment.
+constexpr std::chrono::seconds kQuiet{1};
 
 std::unexpected<Refusal> refused(CloseReason reason, std::string detail = {}) {
   Refusal refusal{.reason = reason, .failure = {}};
@@ -166,7 +169,8 @@ iouring::Task<std::expected<Handshaken, Refusal>> run(Connection& connection,
   const auto handshake = std::make_unique<Handshake>(shard, *std::move(hello));
   for (;;) {
     // A step is up to half a millisecond of arithmetic: established connections go first, and
-    // handshakes that were begun before new ones.
+    // handshakes that were begun before new ones. While nobody sends, there is nobody to wait for.
+    shard.background.set_quiet(shard.ring.now() - shard.relayed_at > kQuiet);
     iouring::Result<> ran =
         co_await shard.background.run(rank, [&handshake] { handshake->advance(); });
     if (!ran && rank != iouring::Rank::kFirst) {

@@ -68,6 +68,9 @@ struct ShardState {
   std::shared_ptr<const Snapshot> snapshot;
   std::shared_ptr<ktls::ServerContext> tls;
 
+  /// When bytes of an established connection passed last.
+  iouring::TimePoint relayed_at{};
+
   iouring::List<Connection> live;  ///< oldest first
 };
 

@@ -1,6 +1,9 @@
 #include "iouring/background.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -70,8 +73,7 @@ Task<void> begin(Ring& ring, TaskGroup& group, Background& background, Stopper& 
   stopper.begun.acquire();
 }
 
-Task<void> on_a_thread_of_its_own(Background& background, std::thread::id& where,
-                                  int& scheduling_class) {
+Task<void> note_the_thread(Background& background, std::thread::id& where, int& scheduling_class) {
   const Result<> ran = co_await background.run(Rank::kThird, [&] {
     where = std::this_thread::get_id();
     scheduling_class = ::sched_getscheduler(0);
@@ -86,7 +88,7 @@ TEST(Background, WorksOnAThreadThatYieldsTheCpuToEveryOther) {
   ASSERT_TRUE(background->start("background"));
   std::thread::id where;
   int scheduling_class = -1;
-  ring->run(on_a_thread_of_its_own(*background, where, scheduling_class));
+  ring->run(note_the_thread(*background, where, scheduling_class));
   EXPECT_NE(where, std::this_thread::get_id());
   EXPECT_EQ(scheduling_class, SCHED_IDLE);
   background->stop();
@@ -98,8 +100,41 @@ TEST(Background, WorksOnTheRingsThreadWhenItHasNoOther) {
   const auto background = make_background(*ring);
   std::thread::id where;
   int scheduling_class = -1;
-  ring->run(on_a_thread_of_its_own(*background, where, scheduling_class));
+  ring->run(note_the_thread(*background, where, scheduling_class));
   EXPECT_EQ(where, std::this_thread::get_id());
+}
+
+TEST(Background, WorksOnTheRingsThreadWhileItIsQuiet) {
+  auto ring = make_ring();
+  const auto background = make_background(*ring, kPatient);
+  ASSERT_TRUE(background->start("background"));
+  std::thread::id where;
+  int scheduling_class = -1;
+  background->set_quiet(true);
+  ring->run(note_the_thread(*background, where, scheduling_class));
+  EXPECT_EQ(where, std::this_thread::get_id());
+  background->set_quiet(false);
+  ring->run(note_the_thread(*background, where, scheduling_class));
+  EXPECT_NE(where, std::this_thread::get_id());
+}
+
+TEST(Background, HasNoThreadThatCouldNotComeBack) {
+  struct rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NICE, &limit), 0);
+  if (limit.rlim_cur >= 20) GTEST_SKIP() << "RLIMIT_NICE lets everybody come back";
+  std::thread([] {
+    // Of this thread alone, which is why the C library's function would not do.
+    if (::geteuid() == 0) ASSERT_EQ(::syscall(SYS_setresuid, 65534, 65534, 65534), 0);
+    auto ring = make_ring();
+    const auto background = make_background(*ring);
+    const Result<> started = background->start("background");
+    ASSERT_FALSE(started);
+    EXPECT_EQ(started.error().value, EPERM);
+    std::thread::id where;
+    int scheduling_class = -1;
+    ring->run(note_the_thread(*background, where, scheduling_class));
+    EXPECT_EQ(where, std::this_thread::get_id());
+  }).join();
 }
 
 Task<void> one_of_each_rank(Ring& ring, Background& background, Diary& diary) {
