@@ -16,8 +16,8 @@ PORT, BACKEND_PORT = 9443, 9444  # the guest is ours alone
 # The load programs' words for one figure are put behind `load`. A contender that does not come up,
 # or a load that fails, ends the guest.
 PROLOGUE = """set -u
-{tools}/sallyport-backend --port {backend_port} >/dev/null &
-{contender} >/dev/null 2>/tmp/contender &
+{tools}/sallyport-backend --port {backend_port} {backend_options} >/dev/null &
+setsid {contender} >/dev/null 2>/tmp/contender &
 contender=$!
 listening=$(printf '^ *[0-9]*: [0-9A-F]*:%04X [0-9A-F]*:0000 0A' {port})
 until grep -q "$listening" /proc/net/tcp; do
@@ -85,14 +85,14 @@ class Guest:
         perf = ["/usr/bin/perf=/bin/perf"] if self.profiles else []
         return [*load, command[0], *peer.files, *perf, hop.folder, self.pki.root.parent]
 
-    def run(self, peer, hop, script, counted, memory=1024, timeout=1800):
+    def run(self, peer, hop, script, counted, memory=1024, timeout=1800, backend_options=""):
         """Runs `script` beside the contender; raises RuntimeError when anything went wrong."""
         shutil.rmtree(hop.folder, ignore_errors=True)
         hop.folder.mkdir(parents=True)
         command = [str(word) for word in peer.command(hop)]
         command[0] = shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin") or command[0]
         whole = PROLOGUE.format(
-            tools=self.tools, contender=shlex.join(command), port=PORT, backend_port=BACKEND_PORT,
+            tools=self.tools, backend_options=backend_options, contender=shlex.join(command), port=PORT, backend_port=BACKEND_PORT,
             load_command=self.tools / "sallyport-load",
             load_options=f"--connect 127.0.0.1:{PORT} --pid $contender --sources 8 "
                          f"--cert {self.pki.client_chain} --key {self.pki.client_key} "
