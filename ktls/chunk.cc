@@ -41,22 +41,4 @@ void Chunk::give_back_lease() {
   owner_ = std::move(memory);
 }
 
-Chunk::Chunk(Chunk&& other) noexcept
-    : owner_(std::exchange(other.owner_, std::monostate{})),
-      single_(std::exchange(other.single_, iovec{})),
-      table_(std::exchange(other.table_, nullptr)),
-      count_(std::exchange(other.count_, 0)),
-      size_(std::exchange(other.size_, 0)) {}
-
-Chunk& Chunk::operator=(Chunk&& other) noexcept {
-  if (this != &other) {
-    owner_ = std::exchange(other.owner_, std::monostate{});
-    single_ = std::exchange(other.single_, iovec{});
-    table_ = std::exchange(other.table_, nullptr);
-    count_ = std::exchange(other.count_, 0);
-    size_ = std::exchange(other.size_, 0);
-  }
-  return *this;
-}
-
 }  // namespace sallyport::ktls

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <variant>
 
 #include "iouring/block_pool.h"
@@ -31,10 +32,28 @@ class Chunk {
   /// ring: they are few, and a sender that cannot go on must not starve the receivers of the shard.
   /// Spans that lie elsewhere stay where they are.
   void give_back_lease();
-  bool holds_lease() const noexcept { return std::holds_alternative<iouring::Lease>(owner_); }
+  bool holds_lease() const noexcept {
+    const auto* const lease = std::get_if<iouring::Lease>(&owner_);
+    return lease != nullptr && *lease;
+  }
 
-  Chunk(Chunk&& other) noexcept;
-  Chunk& operator=(Chunk&& other) noexcept;
+  // Inline, for a chunk moves half a dozen times on its way. What it was moved from is empty: its
+  // owner has nothing left to give back.
+  Chunk(Chunk&& other) noexcept
+      : owner_(std::move(other.owner_)),
+        single_(other.single_),
+        table_(other.table_),
+        count_(std::exchange(other.count_, 0)),
+        size_(std::exchange(other.size_, 0)) {}
+  Chunk& operator=(Chunk&& other) noexcept {
+    if (this == &other) return *this;
+    owner_ = std::move(other.owner_);
+    single_ = other.single_;
+    table_ = other.table_;
+    count_ = std::exchange(other.count_, 0);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
   ~Chunk() = default;
 
   /// The spans in order. Whoever sends the chunk may advance them as bytes go out.
