@@ -116,7 +116,13 @@ bool cancelled(const ktls::RecordError& error) {
 }
 
 // What the client said, to the backend. False: it was the last.
-iouring::Task<bool> pass_to_backend(Course& course, Received received) {
+//
+// An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
+// passing it on, is one coroutine of its own, not inlined, so that its frame is there only
+// meanwhile: the compiler makes the frame of an inlined coroutine a part of its caller's.
+[[gnu::noinline]] iouring::Task<bool> pass_to_backend(Course& course,
+                                                      iouring::Task<Received> saying) {
+  Received received = co_await std::move(saying);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
@@ -168,7 +174,9 @@ iouring::Task<bool> pass_to_backend(Course& course, Received received) {
 }
 
 // What the backend said, to the client. False: it was the last.
-iouring::Task<bool> pass_to_client(Course& course, Received received) {
+[[gnu::noinline]] iouring::Task<bool> pass_to_client(Course& course,
+                                                     iouring::Task<Received> saying) {
+  Received received = co_await std::move(saying);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
@@ -209,34 +217,18 @@ iouring::Task<bool> pass_to_client(Course& course, Received received) {
   co_return false;
 }
 
-// An idle connection waits in the two pumps, for an arrival. What deals with one is a coroutine of
-// its own, not inlined, so that its frame is there only meanwhile: the compiler makes the frame of
-// an inlined coroutine a part of its caller's.
-[[gnu::noinline]] iouring::Task<bool> client_spoke(Course& course, ktls::Arrival& arrival) {
-  Received received = co_await course.client.take(arrival);
-  const bool goes_on = co_await pass_to_backend(course, std::move(received));
-  co_return goes_on;
-}
-
-[[gnu::noinline]] iouring::Task<bool> backend_spoke(Course& course, ktls::Arrival& arrival) {
-  Received received = co_await course.backend.take(arrival);
-  const bool goes_on = co_await pass_to_client(course, std::move(received));
-  co_return goes_on;
-}
-
-[[gnu::noinline]] iouring::Task<bool> client_spoke_early(Course& course) {
+iouring::Task<Received> said_early(Course& course) {
   const std::unique_ptr<Received> early = std::move(course.early);
-  const bool goes_on = co_await pass_to_backend(course, std::move(*early));
-  co_return goes_on;
+  co_return std::move(*early);
 }
 
 iouring::Task<void> pump_to_backend(Course& course) {
   bool goes_on = true;
-  if (course.early) goes_on = co_await client_spoke_early(course);
+  if (course.early) goes_on = co_await pass_to_backend(course, said_early(course));
   while (goes_on) {
     ktls::Arrival arrival = course.client.arrival();
     co_await arrival;
-    goes_on = co_await client_spoke(course, arrival);
+    goes_on = co_await pass_to_backend(course, course.client.take(arrival));
   }
 }
 
@@ -245,7 +237,7 @@ iouring::Task<void> pump_to_client(Course& course) {
   while (goes_on) {
     ktls::Arrival arrival = course.backend.arrival();
     co_await arrival;
-    goes_on = co_await backend_spoke(course, arrival);
+    goes_on = co_await pass_to_client(course, course.backend.take(arrival));
   }
 }
 
