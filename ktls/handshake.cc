@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ktls/classify.h"
+#include "ktls/handshake_library.h"
 #include "ktls/hello.h"
 #include "ktls/key_block.h"
 #include "ktls/record.h"
@@ -117,7 +118,10 @@ ServerHandshake::Step ServerHandshake::step(std::span<const std::byte> bytes) {
   ERR_clear_error();
   const int size = static_cast<int>(bytes.size());
   if (BIO_write(in_, bytes.data(), size) != size) throw std::bad_alloc();
-  const int done = SSL_do_handshake(ssl_.get());
+  const int done = [this] {
+    const SecretTap tap(outcome_.state.rx.secret, outcome_.state.tx.secret);
+    return SSL_do_handshake(ssl_.get());
+  }();
   wrote_ = wrote_ || BIO_ctrl_pending(out_) > 0;
   if (done == 1) return complete();
   const int error = SSL_get_error(ssl_.get(), done);

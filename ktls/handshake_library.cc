@@ -7,14 +7,16 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
 #include <openssl/provider.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <iterator>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -34,9 +36,14 @@ constexpr std::array<std::string_view, 4> kExchangeKeys{"X25519", "X448", "DH", 
 constexpr std::array<std::string_view, 3> kCiphers{"AES-128-GCM", "AES-256-GCM",
                                                    "ChaCha20-Poly1305"};
 constexpr std::array<std::string_view, 1> kMacs{"HMAC"};
-constexpr std::array<std::string_view, 3> kKdfs{"HKDF", "TLS13-KDF", "TLS1-PRF"};
+constexpr std::string_view kTls13Kdf = "TLS13-KDF";
+constexpr std::array<std::string_view, 3> kKdfs{"HKDF", kTls13Kdf, "TLS1-PRF"};
+
+constexpr std::string_view kClientSecret = "c ap traffic";
+constexpr std::string_view kServerSecret = "s ap traffic";
 
 bool named(const OSSL_ALGORITHM& algorithm, std::span<const std::string_view> names) {
+  if (algorithm.algorithm_names == nullptr) return false;  // the end mark
   const std::string_view all = algorithm.algorithm_names;
   return std::ranges::find(names, all.substr(0, all.find(':'))) != names.end();
 }
@@ -66,6 +73,8 @@ struct Base {
   OSSL_PROVIDER* provider = nullptr;  ///< "default", of the default context
   /// By operation, each ended as OpenSSL wants it.
   std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> algorithms;
+  OSSL_FUNC_kdf_derive_fn* derive = nullptr;  ///< its TLS13-KDF's
+  std::vector<OSSL_DISPATCH> telling_kdf;     ///< the same, but for derive_and_tell()
 };
 Base* base = nullptr;  ///< set once, before the first call, and never freed: nor is the context
 
@@ -92,10 +101,35 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATC
   return 1;
 }
 
+thread_local SecretTap* tap = nullptr;
+
+int derive_and_tell(void* context, unsigned char* key, std::size_t size,
+                    const OSSL_PARAM* parameters) {
+  if (base->derive(context, key, size, parameters) != 1) return 0;
+  const OSSL_PARAM* label =
+      tap == nullptr ? nullptr : OSSL_PARAM_locate_const(parameters, OSSL_KDF_PARAM_LABEL);
+  if (label != nullptr)
+    tap->take({static_cast<const char*>(label->data), label->data_size},
+              std::as_bytes(std::span(key, size)));
+  return 1;
+}
+
+void make_kdf_tell(OSSL_ALGORITHM& kdf) {
+  for (const OSSL_DISPATCH* at = kdf.implementation; at->function_id != 0; ++at) {
+    base->telling_kdf.push_back(*at);
+    if (at->function_id != OSSL_FUNC_KDF_DERIVE) continue;
+    base->derive = OSSL_FUNC_kdf_derive(at);
+    base->telling_kdf.back().function = reinterpret_cast<void (*)()>(derive_and_tell);
+  }
+  base->telling_kdf.push_back({0, nullptr});
+  kdf.implementation = base->telling_kdf.data();
+}
+
 bool load_base() {
   OSSL_PROVIDER* provider = OSSL_PROVIDER_try_load(nullptr, "default", 1);
   if (provider == nullptr) return false;
-  base = new Base{.provider = provider, .algorithms = {}};
+  base = new Base;
+  base->provider = provider;
   for (int operation = 0; operation <= OSSL_OP__HIGHEST; ++operation) {
     int no_cache = 0;
     const OSSL_ALGORITHM* all = OSSL_PROVIDER_query_operation(provider, operation, &no_cache);
@@ -105,7 +139,12 @@ bool load_base() {
       if (kept(operation, *all)) list.push_back(*all);
     if (!list.empty()) list.push_back({});
   }
-  return true;
+  auto& kdfs = base->algorithms[OSSL_OP_KDF];
+  const auto tls13 = std::ranges::find_if(
+      kdfs, [](const OSSL_ALGORITHM& kdf) { return named(kdf, {&kTls13Kdf, 1}); });
+  if (tls13 == kdfs.end()) return false;
+  make_kdf_tell(*tls13);
+  return base->derive != nullptr;
 }
 
 // ---- where it is of use, and does no harm
@@ -159,11 +198,44 @@ bool decodes_a_key(OSSL_LIB_CTX* library) {
   return key && EVP_PKEY_get0_provider(key.get()) != nullptr;
 }
 
+// As libssl asks, and as our own derivation answers.
+bool tells_of_secrets(OSSL_LIB_CTX* library) {
+  constexpr CipherSuite kSuite = CipherSuite::kAes128GcmSha256;
+  std::array<std::byte, 32> zeros{};
+  std::array<std::byte, 32> expected{};
+  std::array<unsigned char, 32> derived{};
+  int mode = EVP_PKEY_HKDEF_MODE_EXPAND_ONLY;
+  char digest[] = "SHA256";
+  const auto octets = [](const char* name, const auto& bytes) {
+    return OSSL_PARAM_construct_octet_string(
+        name, const_cast<void*>(static_cast<const void*>(std::data(bytes))), std::size(bytes));
+  };
+  const OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      octets(OSSL_KDF_PARAM_KEY, zeros),
+      octets(OSSL_KDF_PARAM_PREFIX, std::string_view("tls13 ")),
+      octets(OSSL_KDF_PARAM_LABEL, kServerSecret),
+      octets(OSSL_KDF_PARAM_DATA, zeros),
+      OSSL_PARAM_construct_end()};
+  EVP_KDF* kdf = EVP_KDF_fetch(library, kTls13Kdf.data(), nullptr);
+  const OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free> context(EVP_KDF_CTX_new(kdf));
+  EVP_KDF_free(kdf);
+  TrafficSecret client;
+  TrafficSecret server;
+  const SecretTap listening(client, server);
+  if (!context || EVP_KDF_derive(context.get(), derived.data(), derived.size(), parameters) != 1)
+    return false;
+  expand_label(kSuite, zeros, kServerSecret, zeros, expected);
+  return client.empty() && std::ranges::equal(server.bytes(), expected);
+}
+
 OSSL_LIB_CTX* make() {
   if (!is_slow_version() || !is_unconfigured() || !load_base()) return nullptr;
   OSSL_LIB_CTX* library = OSSL_LIB_CTX_new();
   if (library != nullptr && OSSL_PROVIDER_add_builtin(library, kName, initialise) == 1 &&
-      OSSL_PROVIDER_load(library, kName) != nullptr && decodes_a_key(library))
+      OSSL_PROVIDER_load(library, kName) != nullptr && decodes_a_key(library) &&
+      tells_of_secrets(library))
     return library;
   OSSL_LIB_CTX_free(library);
   return nullptr;
@@ -178,6 +250,21 @@ OSSL_LIB_CTX* handshake_library() {
     return made;
   }();
   return library;
+}
+
+SecretTap::SecretTap(TrafficSecret& client, TrafficSecret& server) noexcept
+    : client_(client), server_(server) {
+  if (tap != nullptr) std::abort();
+  tap = this;
+}
+
+SecretTap::~SecretTap() {
+  tap = nullptr;
+}
+
+void SecretTap::take(std::string_view label, std::span<const std::byte> secret) noexcept {
+  if (label == kClientSecret) client_ = TrafficSecret(secret);
+  if (label == kServerSecret) server_ = TrafficSecret(secret);
 }
 
 bool knows_key_type(OSSL_LIB_CTX* library, const EVP_PKEY* key) {

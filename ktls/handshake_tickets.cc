@@ -72,6 +72,10 @@ bool ServerHandshake::make_ticket() {
   SSL_SESSION* session = SSL_get_session(ssl_.get());
   const auto lifetime = ticket_lifetime();
   if (session == nullptr || !lifetime || ticket_.empty()) return false;
+  if (outcome_.resumed) {  // OpenSSL's copy of what we made bare before, with a PSK of its own
+    SSL_SESSION_set_timeout(session, static_cast<long>(lifetime->count()));
+    return SSL_SESSION_set1_ticket_appdata(session, ticket_.data(), ticket_.size()) == 1;
+  }
 
   SslSessionPtr bare(SSL_SESSION_new());
   SecretBytes<kMaxHashSize> psk;

@@ -66,8 +66,11 @@ std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::c
 
 std::expected<void, CredentialsError> ServerContext::set_up() {
   ERR_clear_error();
-  ctx_.reset(SSL_CTX_new_ex(library(), nullptr, TLS_server_method()));
+  OSSL_LIB_CTX* const where = library();
+  ctx_.reset(SSL_CTX_new_ex(where, nullptr, TLS_server_method()));
   if (!ctx_) return error({}, "OpenSSL: " + OpensslError::drain().text);
+  // In our own library SecretTap hears of the secrets.
+  if (where == nullptr) SSL_CTX_set_keylog_callback(ctx_.get(), ServerHandshake::on_keylog);
   if (auto done = set_settings(); !done) return done;
   if (auto done = set_pairs(); !done) return done;
   return set_trust();
@@ -133,7 +136,6 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
 
   SSL_CTX_set_client_hello_cb(ctx, ServerHandshake::on_hello, nullptr);
   SSL_CTX_set_alpn_select_cb(ctx, ServerHandshake::on_alpn, nullptr);
-  SSL_CTX_set_keylog_callback(ctx, ServerHandshake::on_keylog);
   SSL_CTX_set_msg_callback(ctx, ServerHandshake::on_message);
   return {};
 }
