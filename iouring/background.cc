@@ -82,7 +82,7 @@ void Background::stop() noexcept {
 void Background::enqueue(Work& work) noexcept {
   queues_[static_cast<std::size_t>(work.rank_)].push_back(work.place_);
   ++queued_;
-  ++size_;
+  if (size_++ == 0) ring_->share_cpu(true);
   if (here())
     come_back_next_turn();
   else
@@ -271,7 +271,7 @@ bool Background::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scop
 }
 
 void Background::Work::goes_on() noexcept {
-  --background_->size_;
+  if (--background_->size_ == 0) background_->ring_->share_cpu(false);
   static_cast<ListNode&>(*this).unlink();  // from its scope
   background_->ring_->make_ready(*this);
 }

@@ -29,6 +29,14 @@ constexpr std::uint64_t kBell = 1;
 // Read by the kernel after we have gone on.
 constexpr struct linger kReset = {.l_onoff = 1, .l_linger = 0};
 
+void relax_cpu() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 std::int64_t read_clock(clockid_t clock, std::int64_t otherwise) noexcept {
   struct timespec time = {};
   if (::clock_gettime(clock, &time) != 0) return otherwise;
@@ -60,6 +68,7 @@ std::expected<std::unique_ptr<Ring>, SetupError> Ring::create(const RingOptions&
   if (!done) return std::unexpected(done.error());
   ring->batch_.reserve(512);
   ring->yield_budget_ = options.yield_budget;
+  ring->busy_poll_ = options.busy_poll;
   return ring;
 }
 
@@ -133,7 +142,7 @@ void Ring::turn() noexcept {
 
 void Ring::enter(bool wait) noexcept {
   int entered = 0;
-  if (wait) {
+  if (wait && !poll_busily()) {
     const TimePoint before = std::chrono::steady_clock::now();
     struct __kernel_timespec timeout = {};
     struct __kernel_timespec* limit = nullptr;
@@ -146,9 +155,7 @@ void Ring::enter(bool wait) noexcept {
     }
     struct io_uring_cqe* first = nullptr;
     entered = io_uring_submit_and_wait_timeout(uring_.get(), &first, 1, limit, nullptr);
-    outside_wait_ns_.fetch_add(std::chrono::nanoseconds(before - wait_ended_).count(),
-                               std::memory_order_relaxed);
-    now_ = wait_ended_ = std::chrono::steady_clock::now();
+    left_wait(before);
   } else {
     entered = io_uring_submit_and_get_events(uring_.get());
     now_ = std::chrono::steady_clock::now();
@@ -159,6 +166,40 @@ void Ring::enter(bool wait) noexcept {
                 entered == -EAGAIN || entered == -ENOMEM,
             "io_uring_enter succeeds", entered);
   reap();
+}
+
+void Ring::left_wait(TimePoint entered) noexcept {
+  outside_wait_ns_.fetch_add(std::chrono::nanoseconds(entered - wait_ended_).count(),
+                             std::memory_order_relaxed);
+  now_ = wait_ended_ = std::chrono::steady_clock::now();
+}
+
+// True if there is something to do; false if the time is up, or nobody asked for this. The kernel
+// raises IORING_SQ_TASKRUN when it has completion work for us (IORING_SETUP_TASKRUN_FLAG), so that
+// watching costs no system call.
+bool Ring::poll_busily() noexcept {
+  if (busy_poll_.count() == 0 || shares_cpu_) return false;
+  if (io_uring_sq_ready(uring_.get()) > 0) flush();
+  const TimePoint begun = std::chrono::steady_clock::now();
+  const TimePoint until = std::min(begun + busy_poll_, timers_.next().value_or(TimePoint::max()));
+  const auto something = [this] {
+    constexpr unsigned kKernelWaits = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+    return io_uring_cq_ready(uring_.get()) > 0 ||
+           (std::atomic_ref(*uring_->sq.kflags).load(std::memory_order_relaxed) & kKernelWaits) !=
+               0 ||
+           !batch_.empty();
+  };
+  bool found = something();
+  while (!found && std::chrono::steady_clock::now() < until) {
+    for (int i = 0; i < 16 && !found; ++i) {
+      relax_cpu();
+      found = something();
+    }
+  }
+  left_wait(begun);
+  polled_ns_.fetch_add(std::chrono::nanoseconds(wait_ended_ - begun).count(),
+                       std::memory_order_relaxed);
+  return found;
 }
 
 void Ring::reap() noexcept {
@@ -286,6 +327,7 @@ std::chrono::nanoseconds Ring::busy_time() const noexcept {
     const std::int64_t start = cpu_start_ns_;
     cpu += read_clock(clock, start) - start;
   }
+  cpu -= polled_ns_.load(std::memory_order_relaxed);
   const std::int64_t busy = std::max(cpu, outside_wait_ns_.load(std::memory_order_relaxed));
   std::int64_t last = busy_ns_;
   while (last < busy && !busy_ns_.compare_exchange_weak(last, busy)) {

@@ -65,6 +65,9 @@ struct RingOptions {
   /// Coroutines that yielded are resumed for this long in one turn (at least one of them); the
   /// others wait for the next turn, behind the completions of that turn.
   std::chrono::microseconds yield_budget{500};
+  /// With nothing left to do, watches the queues for so long before it sleeps: the next event then
+  /// finds the thread awake. 0 for never.
+  std::chrono::microseconds busy_poll{0};
 };
 
 /// Why there is no ring: one line for the operator that names the missing feature.
@@ -100,8 +103,8 @@ class Ring {
   [[nodiscard]] unsigned table_used() const noexcept { return table_used_; }
 
   /// Time that the shard was occupied: the greater of steady time spent outside the wait and the
-  /// thread's CPU time (the kernel sends inside the same system call that waits). Monotone. Any
-  /// thread.
+  /// thread's CPU time (the kernel sends inside the same system call that waits), both without busy
+  /// polling. Monotone. Any thread.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const noexcept;
   [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
   /// Operations whose completion is owed.
@@ -131,6 +134,8 @@ class Ring {
   void close_slot(int slot, bool abortive) noexcept;
   void slot_taken() noexcept { ++table_used_; }
   void slot_freed() noexcept { --table_used_; }
+  /// While somebody else needs this thread's CPU there is no busy polling.
+  void share_cpu(bool share) noexcept { shares_cpu_ = share; }
   [[nodiscard]] ::io_uring& raw() noexcept { return *uring_; }
   [[nodiscard]] std::uint16_t next_buffer_group() noexcept { return next_buffer_group_++; }
   /// Inbox: the descriptor (eventfd(2)) that wakes the ring, polled from the first call on.
@@ -156,6 +161,8 @@ class Ring {
   void disable_thread() noexcept;
   void turn() noexcept;
   void enter(bool wait) noexcept;
+  [[nodiscard]] bool poll_busily() noexcept;
+  void left_wait(TimePoint entered) noexcept;
   void flush() noexcept;
   void reap() noexcept;
   void dispatch(const Completion& completion) noexcept;
@@ -184,9 +191,12 @@ class Ring {
   int bell_ = -1;
   bool bell_armed_ = false;
   std::chrono::nanoseconds yield_budget_{};
+  std::chrono::nanoseconds busy_poll_{};
+  bool shares_cpu_ = false;
   std::vector<Inbox*> inboxes_;
   TimePoint wait_ended_{};
   std::atomic<std::int64_t> outside_wait_ns_ = 0;
+  std::atomic<std::int64_t> polled_ns_ = 0;
   std::atomic<std::int64_t> cpu_ns_ = 0;        // of the runs that have ended
   std::atomic<std::int64_t> cpu_start_ns_ = 0;  // the thread's CPU clock when the present run began
   std::atomic<int> cpu_clock_ = 0;              // that clock; 0 outside run()

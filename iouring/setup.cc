@@ -147,10 +147,12 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   // Best first. DEFER_TASKRUN keeps completions out of the way of running code until the loop asks
   // for them; R_DISABLED lets one thread create the ring and another own it.
   constexpr unsigned kAlways = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-  constexpr std::array kFlags = {
+  // Busy polling looks for a flag when there is completion work.
+  const unsigned flagged = options.busy_poll.count() > 0 ? IORING_SETUP_TASKRUN_FLAG : 0U;
+  const std::array kFlags = {
       kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
-          IORING_SETUP_DEFER_TASKRUN,
-      kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+          IORING_SETUP_DEFER_TASKRUN | flagged,
+      kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | flagged,
       kAlways,
   };
   int failed = -EINVAL;

@@ -190,6 +190,7 @@ bool Control::set_up_shards() {
                                 .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
                                 .registered_descriptors = static_cast<unsigned>(table),
                                 .max_handshakes = options_.max_handshakes,
+                                .busy_poll = std::chrono::microseconds(options_.busy_poll_us),
                                 .drain_timeout = options_.drain_timeout,
                                 .timeouts = timeouts_,
                                 .records = records_,

@@ -96,6 +96,9 @@ constexpr std::array kTimeouts{
 };
 constexpr std::array kProcess{
     Flag{"shards", "N", false, "Event loops, one thread each (default: the usable CPUs)"},
+    Flag{"busy-poll", "MICROSECONDS", false,
+         "Before an event loop sleeps, look out for the next event for so long: fewer wake-ups, "
+         "lower latency, more CPU (default 0 = sleep at once; at most 1000)"},
     Flag{"max-connections", "N", false,
          "Client connections of the process (default: what its descriptors carry)"},
     Flag{"max-handshakes", "N", false, "Handshakes in flight per shard (default 512)"},

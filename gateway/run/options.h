@@ -45,6 +45,7 @@ struct Options {
   bool admin_expose_all = false;
 
   std::optional<unsigned> shards;  ///< unset: the usable CPUs
+  unsigned busy_poll_us = 0;       ///< before a shard sleeps; 0 = never
   RecordsWanted records = RecordsWanted::kAuto;
   ktls::RecordVersion min_tls = ktls::RecordVersion::kTls13;
   std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's order

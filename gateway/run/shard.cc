@@ -24,7 +24,8 @@ std::uint64_t random_seed() {
 }  // namespace
 
 std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions options) {
-  auto ring = iouring::Ring::create({.registered_descriptors = options.registered_descriptors});
+  auto ring = iouring::Ring::create(
+      {.registered_descriptors = options.registered_descriptors, .busy_poll = options.busy_poll});
   if (!ring) return std::unexpected(ring.error().what);
   auto small = iouring::BufferRing::create(**ring);
   auto whole = iouring::BufferRing::create(**ring, ktls::kWholeBytes, ktls::kWholeCount);

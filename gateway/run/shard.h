@@ -32,6 +32,7 @@ struct ShardOptions {
   std::optional<int> cpu;  ///< to pin to
   unsigned registered_descriptors = 0;
   unsigned max_handshakes = 512;
+  std::chrono::microseconds busy_poll{0};
   std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
   const Timeouts& timeouts;
   const RecordChoice& records;

@@ -39,6 +39,15 @@ TEST_F(CommandLine, UnknownAndMissingFlagsAreTwo) {
   EXPECT_EQ(run_sallyport({"--listen", "127.0.0.1:0"}).status, 2);
 }
 
+TEST_F(CommandLine, BusyPollingServesAsBefore) {
+  Backend backend(echo());
+  start_for(backend, {"--busy-poll", "1000", "--shards", "2"});
+  TlsClient first = connect();
+  TlsClient second = connect();
+  EXPECT_TRUE(first.echo("while nothing else happens"));
+  EXPECT_TRUE(second.echo(std::string(100'000, 'x')));
+}
+
 TEST_F(CommandLine, KindsOfRulesExcludeEachOther) {
   expect_bad({"--allow", "spiffe://example.org/**", "--allow-any-verified"}, "allow");
   const std::string policy =

@@ -136,6 +136,36 @@ TEST(Ring, CountsTheTimeThatItWorked) {
   std::thread([&] { EXPECT_GE(ring->busy_time(), busy); }).join();
 }
 
+// Nobody could wait for the end of this: what happens meanwhile must be seen while it is watched.
+constexpr std::chrono::microseconds kForAnHour = std::chrono::hours(1);
+
+TEST(Ring, SeesTheEndOfATimeoutWhileItPollsBusily) {
+  auto ring = make_ring({.busy_poll = kForAnHour});
+  ring->run(busy_for(*ring, 0ms));
+}
+
+Task<void> receive_from(Ring& ring, std::thread& sender) {
+  SocketPair pair = unix_pair(ring);
+  const int sending = pair.left.descriptor();
+  const std::uint64_t before = ring.turns();
+  sender = std::thread([sending] { EXPECT_EQ(::send(sending, "x", 1, 0), 1); });
+  const std::string got = co_await recv_exactly(pair.right, 1);
+  EXPECT_EQ(got, "x");
+  EXPECT_GT(ring.turns(), before);
+}
+
+TEST(Ring, SeesWhatOthersSendWhileItPollsBusily) {
+  auto ring = make_ring({.busy_poll = kForAnHour});
+  std::thread sender;
+  ring->run(receive_from(*ring, sender));
+  sender.join();
+}
+
+TEST(Ring, SubmitsBeforeItPollsBusily) {
+  auto ring = make_ring({.entries = 4, .completion_entries = 8, .busy_poll = kForAnHour});
+  ring->run(many(*ring, 500));
+}
+
 using RingDeathTest = ::testing::Test;
 
 // What a container's seccomp profile does: io_uring_setup(2) returns EPERM.

@@ -182,6 +182,8 @@ TEST(Options, TakeEveryFlag) {
                                       "20000",
                                       "--max-handshakes",
                                       "8",
+                                      "--busy-poll",
+                                      "50",
                                       "--user",
                                       "nobody",
                                       "--log-format",
@@ -217,6 +219,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.drain_delay, 7s);
   EXPECT_EQ(options.max_connections, 20'000U);
   EXPECT_EQ(options.max_handshakes, 8U);
+  EXPECT_EQ(options.busy_poll_us, 50U);
   EXPECT_EQ(options.user, "nobody");
   EXPECT_EQ(options.log_format, LogFormat::kText);
   EXPECT_EQ(options.log_level, LogLevel::kDebug);
@@ -256,6 +259,8 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--max-connections", "0"},
                                                              {"--max-connections", "-1"},
                                                              {"--max-handshakes", "0"},
+                                                             {"--busy-poll", "1001"},
+                                                             {"--busy-poll", "50us"},
                                                              {"--discovery-max-removal", "101"},
                                                              {"--tickets", "9"},
                                                              {"--idle-timeout", "10"},
@@ -325,6 +330,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--drain-delay",
                            "--max-connections",
                            "--max-handshakes",
+                           "--busy-poll",
                            "--user",
                            "--log-format",
                            "--log-level",
