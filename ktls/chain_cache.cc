@@ -35,7 +35,8 @@ std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * oth
     return added;
   };
   if (!add(leaf)) return std::nullopt;
-  for (int i = 0; i < count; ++i) {
+  const bool has_leaf = count > 0 && sk_X509_value(others, 0) == leaf;
+  for (int i = has_leaf ? 1 : 0; i < count; ++i) {
     if (!add(sk_X509_value(others, i))) return std::nullopt;
   }
   ChainName name{};
@@ -55,22 +56,13 @@ std::size_t ChainCache::Hash::operator()(const ChainName& name) const noexcept {
 std::shared_ptr<const PeerTrust> ChainCache::find(const ChainName& name) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return nullptr;
-  const auto found = known_.find(name);
-  if (found == known_.end()) return nullptr;
-  recent_.splice(recent_.begin(), recent_, found->second);
-  return recent_.front().trust;
+  const auto* const found = known_.find(name);
+  return found == nullptr ? nullptr : *found;
 }
 
 void ChainCache::remember(const ChainName& name, std::shared_ptr<const PeerTrust> trust) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock) return;
-  if (capacity_ == 0 || known_.contains(name)) return;
-  if (known_.size() >= capacity_) {
-    known_.erase(recent_.back().name);
-    recent_.pop_back();
-  }
-  recent_.push_front({.name = name, .trust = std::move(trust)});
-  known_.emplace(name, recent_.begin());
+  if (lock) known_.remember(name, std::move(trust));
 }
 
 std::size_t ChainCache::size() const {

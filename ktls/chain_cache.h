@@ -3,13 +3,12 @@
 #include <openssl/types.h>
 
 #include <cstddef>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 
 #include "ktls/peer_trust.h"
+#include "ktls/recent_map.h"
 
 namespace sallyport::ktls {
 
@@ -17,7 +16,7 @@ namespace sallyport::ktls {
 /// names, equal bytes.
 using ChainName = Sha256;
 
-/// `leaf` and what came with it (`others` may hold the leaf again, as OpenSSL's list does). Nothing
+/// `leaf` and what came with it (`others` may begin with the leaf again, as OpenSSL's list does). Nothing
 /// if libcrypto fails or there are more certificates than anyone verifies.
 std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * others);
 
@@ -30,7 +29,7 @@ std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * oth
 /// waits for another: whoever finds somebody else in it knows nothing and remembers nothing.
 class ChainCache {
  public:
-  explicit ChainCache(std::size_t capacity = 1024) : capacity_(capacity) {}
+  explicit ChainCache(std::size_t capacity = 1024) : known_(capacity) {}
 
   /// Null: not known.
   std::shared_ptr<const PeerTrust> find(const ChainName& name);
@@ -39,18 +38,12 @@ class ChainCache {
   std::size_t size() const;
 
  private:
-  struct Entry {
-    ChainName name;
-    std::shared_ptr<const PeerTrust> trust;
-  };
   struct Hash {
     std::size_t operator()(const ChainName& name) const noexcept;
   };
 
-  std::size_t capacity_;
   mutable std::mutex mutex_;
-  std::list<Entry> recent_;  ///< latest use first
-  std::unordered_map<ChainName, std::list<Entry>::iterator, Hash> known_;
+  RecentMap<ChainName, std::shared_ptr<const PeerTrust>, Hash> known_;
 };
 
 }  // namespace sallyport::ktls

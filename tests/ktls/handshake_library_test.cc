@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "ktls/openssl.h"
 #include "tests/ktls/loopback.h"
 #include "tests/support/temp_dir.h"
 
@@ -121,6 +124,70 @@ TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
   if (handshake_library() == nullptr) GTEST_SKIP() << "this OpenSSL needs no library of our own";
   EXPECT_FALSE(knows_key_type(handshake_library(), key("SM2").get()));
   EXPECT_TRUE(knows_key_type(nullptr, key("SM2").get()));
+}
+
+class RememberedKeys : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (handshake_library() == nullptr) GTEST_SKIP() << "this OpenSSL needs no library of our own";
+  }
+
+  static std::vector<unsigned char> encode(EVP_PKEY* key) {
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(key, &der);
+    std::vector<unsigned char> bytes(der, der + size);
+    OPENSSL_free(der);
+    return bytes;
+  }
+  static EvpPkeyPtr decode(const std::vector<unsigned char>& bytes) {
+    const unsigned char* at = bytes.data();
+    EvpPkeyPtr key(
+        d2i_PUBKEY_ex(nullptr, &at, static_cast<long>(bytes.size()), handshake_library(), nullptr));
+    if (key) {
+      EXPECT_EQ(at, bytes.data() + bytes.size());
+    }
+    (void)OpensslError::drain();
+    return key;
+  }
+};
+
+// More of them than are remembered, of two curves, known ones and new ones in turn.
+TEST_F(RememberedKeys, AreNeverTakenForOneAnother) {
+  std::vector<std::shared_ptr<EVP_PKEY>> keys;
+  for (int i = 0; i < 300; ++i) keys.push_back(key("EC", i % 3 == 0 ? "P-384" : "P-256"));
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& each : keys) {
+      const EvpPkeyPtr decoded = decode(encode(each.get()));
+      ASSERT_TRUE(decoded);
+      EXPECT_EQ(EVP_PKEY_eq(decoded.get(), each.get()), 1);
+      EXPECT_EQ(EVP_PKEY_eq(decoded.get(), decode(encode(keys[0].get())).get()),
+                each == keys[0] ? 1 : 0);
+    }
+  }
+}
+
+TEST_F(RememberedKeys, OutliveWhoeverDecodedThemFirst) {
+  const auto original = key("EC", "P-256");
+  const std::vector<unsigned char> bytes = encode(original.get());
+  EvpPkeyPtr first = decode(bytes);
+  const EvpPkeyPtr second = decode(bytes);
+  first.reset();
+  EXPECT_EQ(EVP_PKEY_eq(decode(bytes).get(), second.get()), 1);
+}
+
+TEST_F(RememberedKeys, AreNotFoundForBytesThatAreAlmostTheirs) {
+  const auto original = key("EC", "P-256");
+  const std::vector<unsigned char> bytes = encode(original.get());
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(decode(bytes));
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      std::vector<unsigned char> other = bytes;
+      other[i] ^= 1;
+      const EvpPkeyPtr decoded = decode(other);
+      EXPECT_NE(decoded ? EVP_PKEY_eq(decoded.get(), original.get()) : 0, 1) << "byte " << i;
+    }
+    EXPECT_FALSE(decode({bytes.begin(), bytes.end() - 1}));
+  }
 }
 
 }  // namespace
