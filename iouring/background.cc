@@ -17,8 +17,8 @@ namespace sallyport::iouring {
 
 namespace {
 
-// Turns in which the ring's thread may put a piece off because there is something to send first.
-constexpr unsigned kMostPassed = 4;
+// What the ring's thread does of it in one turn while nobody suffers, at least one piece.
+constexpr std::chrono::microseconds kQuietBudget{500};
 // Of the second rank, before one of the third.
 constexpr unsigned kMostFavoured = 3;
 // A core that was busy again and again is not tried often.
@@ -201,16 +201,14 @@ void Background::work_here() noexcept {
     offer();
     return;
   }
-  // What this turn has to send leaves with the next call into the kernel: that goes first.
-  if (io_uring_sq_ready(&ring_->raw()) > 0 && passed_++ < kMostPassed) {
-    come_back_next_turn();
-    return;
-  }
-  passed_ = 0;
-  if (Work* const work = next()) {
+  // What this turn has to send goes first, if there is anybody who would mind.
+  if (!quiet_ && io_uring_sq_ready(&ring_->raw()) > 0) ring_->flush();
+  const TimePoint until = std::chrono::steady_clock::now() + kQuietBudget;
+  while (Work* const work = next()) {
     work->execute();
     work->ran_ = true;
     work->goes_on();
+    if (!quiet_ || std::chrono::steady_clock::now() >= until) break;
   }
   if (queued_ > 0) come_back_next_turn();
 }

@@ -37,7 +37,7 @@ enum class Rank : std::uint8_t { kFirst, kSecond, kThird };
 /// thread takes back what was not begun and does one piece a turn, behind what the turn has sent;
 /// what was begun is ended under the ordinary class. The thread is tried again after `retry`, or
 /// after twice as long as last time if that went wrong soon. One piece a turn is also what a
-/// Background does that is quiet, or has no thread.
+/// Background does that has no thread; one that is quiet does half a millisecond of them.
 ///
 /// The ring's thread waits for the other nowhere. (What both call may: an allocator's or a
 /// library's lock, held by the thread when it was put aside, is waited for.)
@@ -150,7 +150,6 @@ class Background {
   std::chrono::milliseconds hold_;
   TimePoint retry_at_{};    // and, once it has passed, when the thread was tried again
   std::uint32_t seen_ = 0;  // of the thread's progress
-  unsigned passed_ = 0;
   Watch watch_{*this};
   Turn turn_{*this};
   std::unique_ptr<Inbox> inbox_;

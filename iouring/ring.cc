@@ -213,8 +213,7 @@ void Ring::reap() noexcept {
   io_uring_cq_advance(uring_.get(), count);
 }
 
-// Submits in the middle of a turn because the queue is full. Completions that have to make room are
-// kept for the turn; nothing resumes here.
+// Completions that have to make room are kept for the turn.
 void Ring::flush() noexcept {
   invariant(enabled_, "what is submitted before run() fits into the submission queue");
   int submitted = io_uring_submit(uring_.get());

@@ -128,6 +128,8 @@ class Ring {
   [[nodiscard]] io_uring_sqe& take_sqe(unsigned count = 1) noexcept;
   /// A filled entry whose completion `operation` awaits.
   void submit(Operation& operation, io_uring_sqe& sqe) noexcept;
+  /// Submits what is queued now, instead of at the end of the turn. Nothing resumes here.
+  void flush() noexcept;
   /// Asks for a cancel; the operation still gets its completion.
   void submit_cancel(Operation& operation) noexcept;
   /// Closes a table slot with nobody waiting; `abortive` resets the connection (RST) first.
@@ -163,7 +165,6 @@ class Ring {
   void enter(bool wait) noexcept;
   [[nodiscard]] bool poll_busily() noexcept;
   void left_wait(TimePoint entered) noexcept;
-  void flush() noexcept;
   void reap() noexcept;
   void dispatch(const Completion& completion) noexcept;
   void deliver(const Completion& completion) noexcept;

@@ -22,6 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// A connection that is younger does not suffer from handshakes: it is one.
+constexpr std::chrono::seconds kEstablished{1};
+
 std::string hexadecimal(std::uint64_t id) {
   std::array<char, 17> text;
   std::snprintf(text.data(), text.size(), "%016" PRIx64, id);
@@ -137,7 +140,7 @@ void Connection::backend_connected(std::shared_ptr<const Endpoint> endpoint, InU
 }
 
 void Connection::received_from(metrics::Leg leg, std::size_t bytes) noexcept {
-  shard_.relayed_at = shard_.ring.now();
+  if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
   if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
 }

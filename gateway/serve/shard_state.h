@@ -68,7 +68,7 @@ struct ShardState {
   std::shared_ptr<const Snapshot> snapshot;
   std::shared_ptr<ktls::ServerContext> tls;
 
-  /// When bytes of an established connection passed last.
+  /// When bytes of a connection passed last that was established for a while.
   iouring::TimePoint relayed_at{};
 
   iouring::List<Connection> live;  ///< oldest first
