@@ -40,7 +40,7 @@ def machine():
              .split("\n") if line.startswith("model name")]
     shown = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=False)
     return {"cpu": model[0] if model else platform.machine(), "cpus": os.cpu_count(),
-            "kernel": platform.release(), "debian": debian(), "openssl": shown.stdout.split(" (")[0].strip()}
+            "kernel": platform.release().split("-")[0], "debian": debian(), "openssl": shown.stdout.split(" (")[0].strip()}
 
 
 def free_port():
