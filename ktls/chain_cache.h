@@ -16,8 +16,8 @@ namespace sallyport::ktls {
 /// names, equal bytes.
 using ChainName = Sha256;
 
-/// `leaf` and what came with it (`others` may begin with the leaf again, as OpenSSL's list does). Nothing
-/// if libcrypto fails or there are more certificates than anyone verifies.
+/// `leaf` and what came with it (`others` may begin with the leaf again, as OpenSSL's list does).
+/// Nothing if libcrypto fails or there are more certificates than anyone verifies.
 std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * others);
 
 /// Chains that were verified before, so that a peer that comes back costs no second search for a
