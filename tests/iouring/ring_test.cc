@@ -144,21 +144,20 @@ TEST(Ring, SeesTheEndOfATimeoutWhileItPollsBusily) {
   ring->run(busy_for(*ring, 0ms));
 }
 
-Task<void> receive_from(Ring& ring, std::thread& sender) {
+Task<void> receive_from_a_thread(Ring& ring) {
   SocketPair pair = unix_pair(ring);
   const int sending = pair.left.descriptor();
   const std::uint64_t before = ring.turns();
-  sender = std::thread([sending] { EXPECT_EQ(::send(sending, "x", 1, 0), 1); });
+  std::thread sender([sending] { EXPECT_EQ(::send(sending, "x", 1, 0), 1); });
   const std::string got = co_await recv_exactly(pair.right, 1);
+  sender.join();  // it is done with the socket
   EXPECT_EQ(got, "x");
   EXPECT_GT(ring.turns(), before);
 }
 
 TEST(Ring, SeesWhatOthersSendWhileItPollsBusily) {
   auto ring = make_ring({.busy_poll = kForAnHour});
-  std::thread sender;
-  ring->run(receive_from(*ring, sender));
-  sender.join();
+  ring->run(receive_from_a_thread(*ring));
 }
 
 TEST(Ring, SubmitsBeforeItPollsBusily) {
