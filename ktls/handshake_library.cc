@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ktls/dispatch.h"
 #include "ktls/known_keys.h"
 #include "ktls/openssl.h"
 
@@ -117,15 +118,11 @@ int derive_and_tell(void* context, unsigned char* key, std::size_t size,
   return 1;
 }
 
-void make_kdf_tell(OSSL_ALGORITHM& kdf) {
-  for (const OSSL_DISPATCH* at = kdf.implementation; at->function_id != 0; ++at) {
-    base->telling_kdf.push_back(*at);
-    if (at->function_id != OSSL_FUNC_KDF_DERIVE) continue;
-    base->derive = OSSL_FUNC_kdf_derive(at);
-    base->telling_kdf.back().function = reinterpret_cast<void (*)()>(derive_and_tell);
-  }
-  base->telling_kdf.push_back({0, nullptr});
-  kdf.implementation = base->telling_kdf.data();
+bool make_kdf_tell(OSSL_ALGORITHM& kdf) {
+  const OSSL_DISPATCH* derive = replace_function(
+      kdf, OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(derive_and_tell), base->telling_kdf);
+  if (derive != nullptr) base->derive = OSSL_FUNC_kdf_derive(derive);
+  return derive != nullptr;
 }
 
 OSSL_ALGORITHM* find(int operation, std::string_view name) {
@@ -153,8 +150,7 @@ bool load_base() {
   OSSL_ALGORITHM* const curve_decoder = find(OSSL_OP_DECODER, kCurveKeys);
   OSSL_ALGORITHM* const curve_keys = find(OSSL_OP_KEYMGMT, kCurveKeys);
   if (tls13_kdf == nullptr || curve_decoder == nullptr || curve_keys == nullptr) return false;
-  make_kdf_tell(*tls13_kdf);
-  return base->derive != nullptr && remember_keys(*curve_decoder, *curve_keys);
+  return make_kdf_tell(*tls13_kdf) && remember_keys(*curve_decoder, *curve_keys);
 }
 
 // ---- where it is of use, and does no harm

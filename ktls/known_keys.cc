@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "ktls/dispatch.h"
 #include "ktls/recent_map.h"
 
 namespace sallyport::ktls {
@@ -121,14 +122,9 @@ bool remember_keys(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys) {
     if (at->function_id == OSSL_FUNC_KEYMGMT_DUP) functions->dup = OSSL_FUNC_keymgmt_dup(at);
     if (at->function_id == OSSL_FUNC_KEYMGMT_FREE) functions->free = OSSL_FUNC_keymgmt_free(at);
   }
-  for (const OSSL_DISPATCH* at = decoder.implementation; at->function_id != 0; ++at) {
-    functions->decoder.push_back(*at);
-    if (at->function_id != OSSL_FUNC_DECODER_DECODE) continue;
-    functions->decode = OSSL_FUNC_decoder_decode(at);
-    functions->decoder.back().function = reinterpret_cast<void (*)()>(decode);
-  }
-  functions->decoder.push_back({0, nullptr});
-  decoder.implementation = functions->decoder.data();
+  const OSSL_DISPATCH* decodes = replace_function(
+      decoder, OSSL_FUNC_DECODER_DECODE, reinterpret_cast<void (*)()>(decode), functions->decoder);
+  if (decodes != nullptr) functions->decode = OSSL_FUNC_decoder_decode(decodes);
   return functions->dup != nullptr && functions->free != nullptr && functions->decode != nullptr;
 }
 

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <openssl/core.h>
+
+#include <vector>
+
+namespace sallyport::ktls {
+
+/// Makes `algorithm`, of a provider, call `with` in the place of the function that has `id`
+/// (openssl-core_dispatch.h(7)). Its dispatch table becomes a copy in `table`, which must live as
+/// long as the provider. The entry that was there before; null if there was none.
+inline const OSSL_DISPATCH* replace_function(OSSL_ALGORITHM& algorithm, int id, void (*with)(),
+                                             std::vector<OSSL_DISPATCH>& table) {
+  const OSSL_DISPATCH* before = nullptr;
+  for (const OSSL_DISPATCH* at = algorithm.implementation; at->function_id != 0; ++at) {
+    table.push_back(*at);
+    if (at->function_id != id) continue;
+    before = at;
+    table.back().function = with;
+  }
+  table.push_back({0, nullptr});
+  algorithm.implementation = table.data();
+  return before;
+}
+
+}  // namespace sallyport::ktls
