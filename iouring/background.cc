@@ -24,12 +24,11 @@ constexpr unsigned kMostFavoured = 3;
 // A core that was busy again and again is not tried often.
 constexpr std::chrono::milliseconds kMostHold = std::chrono::minutes(1);
 
-// Whether it is worth to ask the kernel for a way back from SCHED_IDLE (sched(7): as from nice 20
-// to nice 0). It has the last word.
+// Whether it is worth to ask the kernel for a way back from SCHED_IDLE. It has the last word.
 bool may_come_back() noexcept {
-  constexpr rlim_t kNiceZero = 20;
   struct rlimit limit = {};
-  return ::geteuid() == 0 || (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= kNiceZero);
+  return ::geteuid() == 0 ||
+         (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= kNiceLimit);
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ namespace sallyport::iouring {
 /// out the third, every fourth piece of those two is one of the third.
 enum class Rank : std::uint8_t { kFirst, kSecond, kThird };
 
+/// The RLIMIT_NICE with which a thread may come back from SCHED_IDLE, which the kernel takes for
+/// nice 20, to nice 0 without root's rights (getrlimit(2), sched(7)).
+inline constexpr unsigned long kNiceLimit = 20;
+
 /// A queue of pieces of work and a thread under SCHED_IDLE (sched(7)) that does them. The kernel
 /// puts such a thread aside the moment that the ring's thread, on the same CPU, has something to
 /// do, however far the piece has come; a nice value would not do that (EEVDF lets a slice end).

@@ -58,8 +58,7 @@ struct Outcome {
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
 /// must then have the extended master secret and is never resumed. No IO: ciphertext goes in by
 /// feed(), comes out by output(). Neither copies nor moves. One thread at a time, and all but
-/// finish() may be another than the shard's: handshakes of one context share nothing that would
-/// have to be locked.
+/// finish() may be another than the shard's: what handshakes of one context share locks itself.
 ///
 ///   feed() / advance() / send output() ... until kDone or kFailed
 ///   kDone:   look at outcome(), authorise; issue_tickets(); send output(); finish()

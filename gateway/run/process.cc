@@ -13,16 +13,18 @@
 #include <cerrno>
 #include <cstring>
 
+#include "iouring/background.h"
+
 namespace sallyport::gateway {
 namespace {
 
 // As far as we may: what needs it does without.
 void allow_nice_zero() {
-  constexpr rlim_t kNiceZero = 20;  // getrlimit(2)
+  constexpr rlim_t kEnough = iouring::kNiceLimit;
   rlimit limit{};
   if (getrlimit(RLIMIT_NICE, &limit) != 0) return;
-  limit = {.rlim_cur = std::max(limit.rlim_cur, kNiceZero),
-           .rlim_max = std::max(limit.rlim_max, kNiceZero)};
+  limit = {.rlim_cur = std::max(limit.rlim_cur, kEnough),
+           .rlim_max = std::max(limit.rlim_max, kEnough)};
   setrlimit(RLIMIT_NICE, &limit);
 }
 

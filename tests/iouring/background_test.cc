@@ -130,7 +130,7 @@ TEST(Background, WorksOnTheRingsThreadWhileItIsQuiet) {
 TEST(Background, HasNoThreadThatCouldNotComeBack) {
   struct rlimit limit = {};
   ASSERT_EQ(::getrlimit(RLIMIT_NICE, &limit), 0);
-  if (limit.rlim_cur >= 20) GTEST_SKIP() << "RLIMIT_NICE lets everybody come back";
+  if (limit.rlim_cur >= kNiceLimit) GTEST_SKIP() << "RLIMIT_NICE lets everybody come back";
   std::thread([] {
     // Of this thread alone, which is why the C library's function would not do.
     if (::geteuid() == 0) ASSERT_EQ(::syscall(SYS_setresuid, 65534, 65534, 65534), 0);
