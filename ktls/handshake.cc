@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "ktls/classify.h"
-#include "ktls/handshake_library.h"
 #include "ktls/hello.h"
 #include "ktls/key_block.h"
 #include "ktls/record.h"
+#include "ktls/tls13_kdf.h"
 
 namespace sallyport::ktls {
 namespace {

@@ -1,14 +1,11 @@
-// A provider that passes for OpenSSL's "default" and is "default", but for what it leaves out of
-// its lists.
+// A provider that passes for OpenSSL's "default" and is "default", but for its TLS13-KDF and, on
+// slow versions, what it leaves out of its lists.
 #include "ktls/handshake_library.h"
 
 #include <openssl/conf.h>
 #include <openssl/core_dispatch.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <openssl/provider.h>
 #include <openssl/x509.h>
 
@@ -21,9 +18,9 @@
 #include <string_view>
 #include <vector>
 
-#include "ktls/dispatch.h"
 #include "ktls/known_keys.h"
 #include "ktls/openssl.h"
+#include "ktls/tls13_kdf.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -42,8 +39,10 @@ constexpr std::array<std::string_view, 1> kMacs{"HMAC"};
 constexpr std::string_view kTls13Kdf = "TLS13-KDF";
 constexpr std::array<std::string_view, 3> kKdfs{"HKDF", kTls13Kdf, "TLS1-PRF"};
 
-constexpr std::string_view kClientSecret = "c ap traffic";
-constexpr std::string_view kServerSecret = "s ap traffic";
+/// Whether this OpenSSL walks over all that there is for each certificate.
+bool is_slow_version() {
+  return OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
+}
 
 bool named(const OSSL_ALGORITHM& algorithm, std::span<const std::string_view> names) {
   if (algorithm.algorithm_names == nullptr) return false;  // the end mark
@@ -52,6 +51,7 @@ bool named(const OSSL_ALGORITHM& algorithm, std::span<const std::string_view> na
 }
 
 bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
+  if (!is_slow_version()) return true;
   switch (operation) {
     case OSSL_OP_CIPHER:
       return named(algorithm, kCiphers);
@@ -76,8 +76,6 @@ struct Base {
   OSSL_PROVIDER* provider = nullptr;  ///< "default", of the default context
   /// By operation, each ended as OpenSSL wants it.
   std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> algorithms;
-  OSSL_FUNC_kdf_derive_fn* derive = nullptr;  ///< its TLS13-KDF's
-  std::vector<OSSL_DISPATCH> telling_kdf;     ///< the same, but for derive_and_tell()
 };
 Base* base = nullptr;  ///< set once, before the first call, and never freed: nor is the context
 
@@ -99,30 +97,10 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
   static const OSSL_DISPATCH table[] = {{kQuery, reinterpret_cast<void (*)()>(query)},
                                         {kCapabilities, reinterpret_cast<void (*)()>(capabilities)},
                                         {0, nullptr}};
-  if (!remember_keys_with(core)) return 0;
+  if (is_slow_version() && !remember_keys_with(core)) return 0;
   *functions = table;
   *context = OSSL_PROVIDER_get0_provider_ctx(base->provider);
   return 1;
-}
-
-thread_local SecretTap* tap = nullptr;
-
-int derive_and_tell(void* context, unsigned char* key, std::size_t size,
-                    const OSSL_PARAM* parameters) {
-  if (base->derive(context, key, size, parameters) != 1) return 0;
-  const OSSL_PARAM* label =
-      tap == nullptr ? nullptr : OSSL_PARAM_locate_const(parameters, OSSL_KDF_PARAM_LABEL);
-  if (label != nullptr)
-    tap->take({static_cast<const char*>(label->data), label->data_size},
-              std::as_bytes(std::span(key, size)));
-  return 1;
-}
-
-bool make_kdf_tell(OSSL_ALGORITHM& kdf) {
-  const OSSL_DISPATCH* derive = replace_function(
-      kdf, OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(derive_and_tell), base->telling_kdf);
-  if (derive != nullptr) base->derive = OSSL_FUNC_kdf_derive(derive);
-  return derive != nullptr;
 }
 
 OSSL_ALGORITHM* find(int operation, std::string_view name) {
@@ -147,17 +125,15 @@ bool load_base() {
     if (!list.empty()) list.push_back({});
   }
   OSSL_ALGORITHM* const tls13_kdf = find(OSSL_OP_KDF, kTls13Kdf);
+  if (tls13_kdf == nullptr || !quicken_tls13_kdf(*tls13_kdf)) return false;
+  if (!is_slow_version()) return true;
   OSSL_ALGORITHM* const curve_decoder = find(OSSL_OP_DECODER, kCurveKeys);
   OSSL_ALGORITHM* const curve_keys = find(OSSL_OP_KEYMGMT, kCurveKeys);
-  if (tls13_kdf == nullptr || curve_decoder == nullptr || curve_keys == nullptr) return false;
-  return make_kdf_tell(*tls13_kdf) && remember_keys(*curve_decoder, *curve_keys);
+  return curve_decoder != nullptr && curve_keys != nullptr &&
+         remember_keys(*curve_decoder, *curve_keys);
 }
 
-// ---- where it is of use, and does no harm
-
-bool is_slow_version() {
-  return OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
-}
+// ---- where it does no harm
 
 int is_default(OSSL_PROVIDER* provider, void* others) {
   if (std::strcmp(OSSL_PROVIDER_get0_name(provider), "default") != 0)
@@ -209,44 +185,12 @@ bool decodes_a_key(OSSL_LIB_CTX* library) {
          EVP_PKEY_eq(key.get(), remembered.get()) == 1;
 }
 
-// As libssl asks, and as our own derivation answers.
-bool tells_of_secrets(OSSL_LIB_CTX* library) {
-  constexpr CipherSuite kSuite = CipherSuite::kAes128GcmSha256;
-  std::array<std::byte, 32> zeros{};
-  std::array<std::byte, 32> expected{};
-  std::array<unsigned char, 32> derived{};
-  int mode = EVP_PKEY_HKDEF_MODE_EXPAND_ONLY;
-  char digest[] = "SHA256";
-  const auto octets = [](const char* name, const auto& bytes) {
-    return OSSL_PARAM_construct_octet_string(
-        name, const_cast<void*>(static_cast<const void*>(std::data(bytes))), std::size(bytes));
-  };
-  const OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-      octets(OSSL_KDF_PARAM_KEY, zeros),
-      octets(OSSL_KDF_PARAM_PREFIX, std::string_view("tls13 ")),
-      octets(OSSL_KDF_PARAM_LABEL, kServerSecret),
-      octets(OSSL_KDF_PARAM_DATA, zeros),
-      OSSL_PARAM_construct_end()};
-  EVP_KDF* kdf = EVP_KDF_fetch(library, kTls13Kdf.data(), nullptr);
-  const OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free> context(EVP_KDF_CTX_new(kdf));
-  EVP_KDF_free(kdf);
-  TrafficSecret client;
-  TrafficSecret server;
-  const SecretTap listening(client, server);
-  if (!context || EVP_KDF_derive(context.get(), derived.data(), derived.size(), parameters) != 1)
-    return false;
-  expand_label(kSuite, zeros, kServerSecret, zeros, expected);
-  return client.empty() && std::ranges::equal(server.bytes(), expected);
-}
-
 OSSL_LIB_CTX* make() {
-  if (!is_slow_version() || !is_unconfigured() || !load_base()) return nullptr;
+  if (!is_unconfigured() || !load_base()) return nullptr;
   OSSL_LIB_CTX* library = OSSL_LIB_CTX_new();
   if (library != nullptr && OSSL_PROVIDER_add_builtin(library, kName, initialise) == 1 &&
       OSSL_PROVIDER_load(library, kName) != nullptr && decodes_a_key(library) &&
-      tells_of_secrets(library))
+      derives_as_openssl(library))
     return library;
   OSSL_LIB_CTX_free(library);
   return nullptr;
@@ -261,21 +205,6 @@ OSSL_LIB_CTX* handshake_library() {
     return made;
   }();
   return library;
-}
-
-SecretTap::SecretTap(TrafficSecret& client, TrafficSecret& server) noexcept
-    : client_(client), server_(server) {
-  if (tap != nullptr) std::abort();
-  tap = this;
-}
-
-SecretTap::~SecretTap() {
-  tap = nullptr;
-}
-
-void SecretTap::take(std::string_view label, std::span<const std::byte> secret) noexcept {
-  if (label == kClientSecret) client_ = TrafficSecret(secret);
-  if (label == kServerSecret) server_ = TrafficSecret(secret);
 }
 
 bool knows_key_type(OSSL_LIB_CTX* library, const EVP_PKEY* key) {

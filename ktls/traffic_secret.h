@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
 
 #include "ktls/suite.h"
 
@@ -47,13 +46,7 @@ struct RecordKey {
   ~RecordKey();
 };
 
-/// HKDF-Expand-Label(secret, label, context, out.size()) of RFC 8446 7.1 with the suite's hash.
-/// `label` goes without its "tls13 " prefix. `out` is at most one hash long and `context` at most
-/// one hash (every use in TLS 1.3 is): anything else aborts, as does a failing libcrypto.
-void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
-                  std::span<const std::byte> context, std::span<std::byte> out) noexcept;
-
-/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 2 to 4 µs; in TLS 1.2 nothing,
+/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 1 to 2 µs; in TLS 1.2 nothing,
 /// where a secret of another size than the suite's aborts.
 RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
                      RecordVersion version = RecordVersion::kTls13) noexcept;

@@ -78,11 +78,7 @@ INSTANTIATE_TEST_SUITE_P(HandshakeLibrary, EachKindOfKey, ::testing::ValuesIn(kK
 /// A process of its own for each openssl.cnf: the statement of a death test runs in one.
 class SystemConfiguration : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const bool slow = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
-    if (!slow) GTEST_SKIP() << "this OpenSSL needs no library of our own";
-    ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  }
+  void SetUp() override { ::testing::FLAGS_gtest_death_test_style = "threadsafe"; }
   ~SystemConfiguration() override { ::unsetenv("OPENSSL_CONF"); }
 
   void configure(const std::string& sections) {
@@ -121,17 +117,13 @@ TEST_F(SystemConfiguration, OfRandomNumbersIsObeyed) {
 }
 
 TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
-  if (handshake_library() == nullptr) GTEST_SKIP() << "this OpenSSL needs no library of our own";
-  EXPECT_FALSE(knows_key_type(handshake_library(), key("SM2").get()));
+  const bool leaves_out = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
+  EXPECT_EQ(knows_key_type(handshake_library(), key("SM2").get()), !leaves_out);
   EXPECT_TRUE(knows_key_type(nullptr, key("SM2").get()));
 }
 
 class RememberedKeys : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (handshake_library() == nullptr) GTEST_SKIP() << "this OpenSSL needs no library of our own";
-  }
-
   static std::vector<unsigned char> encode(EVP_PKEY* key) {
     unsigned char* der = nullptr;
     const int size = i2d_PUBKEY(key, &der);

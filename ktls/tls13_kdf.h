@@ -1,0 +1,45 @@
+#pragma once
+
+#include <openssl/core.h>
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "ktls/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+// What a provider's TLS13-KDF (EVP_KDF-TLS13_KDF(7)) does in our library: OpenSSL asks it for every
+// secret, key and iv of a handshake, some twenty of them.
+
+/// Makes `kdf` derive by ktls/key_schedule.h, and tell SecretTap. OpenSSL's own copies each
+/// argument and makes three hashes and the lookups for them in each derivation, which costs more
+/// than the hashing. What TLS does not ask for goes to OpenSSL's still. False if `kdf` is no KDF.
+/// Once, before the provider is in use.
+bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf);
+
+/// Whether the TLS13-KDF of `library` derives what the default context's does, and tells of it.
+bool derives_as_openssl(OSSL_LIB_CTX* library);
+
+/// While one lives, the application traffic secrets (RFC 8446 7.1) that this thread's OpenSSL
+/// derives in our library go to `client` and `server` too. OpenSSL's own way of telling, the key
+/// log, prints five secrets of each handshake in hexadecimal, byte by byte, of which nobody wants
+/// three. One at a time in a thread.
+class SecretTap {
+ public:
+  SecretTap(TrafficSecret& client, TrafficSecret& server) noexcept;
+  ~SecretTap();
+  SecretTap(const SecretTap&) = delete;
+  SecretTap& operator=(const SecretTap&) = delete;
+
+  /// What was derived under `label`.
+  void take(std::string_view label, std::span<const std::byte> secret) noexcept;
+
+ private:
+  TrafficSecret& client_;
+  TrafficSecret& server_;
+};
+
+}  // namespace sallyport::ktls
