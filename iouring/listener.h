@@ -42,6 +42,8 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
   ~Listener();
 
+  /// For setsockopt(2): what is set here is what accepted sockets begin with. -1 once stopped.
+  [[nodiscard]] int descriptor() const noexcept { return listening_.get(); }
   /// Where it listens, with the port that the kernel chose.
   [[nodiscard]] const SocketAddress& address() const noexcept { return address_; }
 
@@ -59,7 +61,6 @@ class Listener {
   /// How often accepting ran out of descriptors or memory.
   [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
-  [[nodiscard]] int descriptor() const noexcept { return listening_.get(); }
 
   static constexpr std::chrono::milliseconds kFirstPause{10};
   static constexpr std::chrono::milliseconds kLastPause{1000};

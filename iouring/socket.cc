@@ -221,7 +221,7 @@ bool SendAll::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexce
 }
 
 void SendAll::prepare(io_uring_sqe& sqe) noexcept {
-  io_uring_prep_send(&sqe, -1, rest_.data(), rest_.size(), MSG_NOSIGNAL);
+  io_uring_prep_send(&sqe, -1, rest_.data(), rest_.size(), MSG_NOSIGNAL | flags_);
   target(sqe);
 }
 

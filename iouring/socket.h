@@ -81,7 +81,8 @@ class Socket {
   [[nodiscard]] Send send(std::span<const std::byte> bytes, int flags = 0) noexcept;
   [[nodiscard]] SendMsg sendmsg(const msghdr& message, int flags = 0) noexcept;
   /// -> Result<>: sends all of it. After an error, ECANCELED too, some unknown part was sent.
-  [[nodiscard]] SendAll send_all(std::span<const std::byte> bytes) noexcept;
+  /// `flags`: MSG_MORE, if something follows at once.
+  [[nodiscard]] SendAll send_all(std::span<const std::byte> bytes, int flags = 0) noexcept;
   /// The same for at most IOV_MAX (1024) pieces. The iovecs are advanced over what was sent.
   [[nodiscard]] SendAllVector send_all(std::span<iovec> pieces) noexcept;
 
@@ -263,8 +264,8 @@ class [[nodiscard]] SendMsg final : public SocketOperation {
 
 class [[nodiscard]] SendAll final : public SocketOperation {
  public:
-  SendAll(Socket& socket, std::span<const std::byte> bytes) noexcept
-      : SocketOperation(socket), rest_(bytes) {}
+  SendAll(Socket& socket, std::span<const std::byte> bytes, int flags) noexcept
+      : SocketOperation(socket), rest_(bytes), flags_(flags) {}
   Result<> await_resume() const noexcept { return done_or_error(); }
 
  private:
@@ -272,6 +273,7 @@ class [[nodiscard]] SendAll final : public SocketOperation {
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
   std::span<const std::byte> rest_;
+  int flags_;
 };
 
 class [[nodiscard]] SendAllVector final : public SocketOperation {
@@ -359,8 +361,8 @@ inline Send Socket::send(std::span<const std::byte> bytes, int flags) noexcept {
 inline SendMsg Socket::sendmsg(const msghdr& message, int flags) noexcept {
   return {*this, message, flags};
 }
-inline SendAll Socket::send_all(std::span<const std::byte> bytes) noexcept {
-  return {*this, bytes};
+inline SendAll Socket::send_all(std::span<const std::byte> bytes, int flags) noexcept {
+  return {*this, bytes, flags};
 }
 inline SendAllVector Socket::send_all(std::span<iovec> pieces) noexcept {
   return {*this, pieces};

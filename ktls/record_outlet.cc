@@ -73,12 +73,12 @@ Task<void> RecordOutlet::offer() {
   turn_.end();
 }
 
-/// Writes out what is owed, in the caller's turn.
-Task<RecordOutlet::SendResult> RecordOutlet::write_owed() {
+/// Writes out what is owed, in the caller's turn. `flags` as of send_all().
+Task<RecordOutlet::SendResult> RecordOutlet::write_owed(int flags) {
   while (!owed_.empty()) {
     const std::vector<std::byte> records = std::exchange(owed_, {});
     answer_owed_ = false;
-    Result<> sent = co_await socket_.send_all(records);
+    Result<> sent = co_await socket_.send_all(records, flags);
     if (!sent) co_return torn(RecordError::from_errno(sent.error().value));
   }
   co_return SendResult{};
@@ -141,7 +141,7 @@ Task<RecordOutlet::SendResult> RecordOutlet::end(AlertLevel level, AlertDescript
   if (state_ == State::kTorn) {
     result = std::unexpected(RecordError{.failure = RecordFailure::kPipe});
   } else {
-    result = co_await write_owed();
+    result = co_await write_owed(MSG_MORE);
   }
   turn_.end();
   co_return result;

@@ -38,7 +38,8 @@ class RecordOutlet {
 
   /// As RecordLayer::send().
   iouring::Task<SendResult> send(Chunk data);
-  /// Seals close_notify or a fatal alert as the last record, and writes it.
+  /// Seals close_notify or a fatal alert as the last record, and writes it. TCP may keep it until
+  /// the FIN: the caller shuts the socket down, or closes it.
   iouring::Task<SendResult> end(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.
@@ -73,7 +74,7 @@ class RecordOutlet {
   std::expected<std::size_t, RecordError> seal_next(PlaintextCursor& content,
                                                     std::span<std::byte> out);
   void owe(ContentType type, std::span<const std::byte> message);
-  [[gnu::noinline]] iouring::Task<SendResult> write_owed();
+  [[gnu::noinline]] iouring::Task<SendResult> write_owed(int flags = 0);
   void turn_key();
   bool key_is_spent() const noexcept {
     return sealer_.version() == RecordVersion::kTls12 && sealer_.key_update_due();

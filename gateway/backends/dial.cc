@@ -73,7 +73,7 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Bala
 
     Attempt made = co_await attempt(ring, pick->endpoint->address, share);
     if (made.socket) {
-      set_tcp_options(*made.socket);
+      set_tcp_options(made.socket->descriptor());
       co_return Dialed{std::move(*made.socket), std::move(pick->endpoint), std::move(pick->in_use),
                        failure.attempts};
     }

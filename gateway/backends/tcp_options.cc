@@ -6,9 +6,12 @@
 
 namespace sallyport::gateway {
 
-void set_tcp_options(iouring::Socket& socket) noexcept {
-  const iouring::Result<int> domain = socket.get_option(SOL_SOCKET, SO_DOMAIN);
-  if (!domain || (*domain != AF_INET && *domain != AF_INET6)) return;
+void set_tcp_options(int descriptor) noexcept {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
+      (domain != AF_INET && domain != AF_INET6))
+    return;
   struct Option {
     int level, name, value;
   };
@@ -17,10 +20,8 @@ void set_tcp_options(iouring::Socket& socket) noexcept {
       {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 10},
       {IPPROTO_TCP, TCP_KEEPCNT, 6},
   };
-  for (const Option& option : kOptions) {
-    [[maybe_unused]] const iouring::Result<> set =
-        socket.set_option(option.level, option.name, option.value);
-  }
+  for (const Option& option : kOptions)
+    ::setsockopt(descriptor, option.level, option.name, &option.value, sizeof option.value);
 }
 
 }  // namespace sallyport::gateway

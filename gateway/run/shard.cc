@@ -9,6 +9,7 @@
 #include <random>
 #include <utility>
 
+#include "gateway/backends/tcp_options.h"
 #include "gateway/log/log.h"
 #include "gateway/serve/listener.h"
 #include "iouring/deadline.h"
@@ -73,6 +74,7 @@ std::expected<iouring::SocketAddress, std::string> Shard::listen(
     const std::string& text, const iouring::SocketAddress& address) {
   auto listener = iouring::Listener::bind(*ring_, address, {.reuse_port = true});
   if (!listener) return std::unexpected(std::strerror(listener.error().value));
+  set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
   listeners_.push_back(std::make_unique<Bound>(
       Bound{.listener = *std::move(listener),

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "gateway/backends/dial.h"
-#include "gateway/backends/tcp_options.h"
 #include "gateway/serve/hand_off.h"
 #include "gateway/serve/handshaking.h"
 #include "gateway/serve/parting.h"
@@ -395,7 +394,6 @@ struct Ends {
 iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket client) {
   iouring::CancelScope* scope = co_await iouring::current_scope();
   Connection connection(shard, listener, *scope, client_address(client));
-  set_tcp_options(client);
   const auto place = shard.limit.enter();
   if (!place) {
     co_await shed(connection, client, "--max-connections reached");
