@@ -50,6 +50,11 @@ bool named(const OSSL_ALGORITHM& algorithm, std::span<const std::string_view> na
   return std::ranges::find(names, all.substr(0, all.find(':'))) != names.end();
 }
 
+bool decodes_public_keys(const OSSL_ALGORITHM& decoder) {
+  const std::string_view properties = decoder.property_definition;
+  return properties.contains("input=der") && properties.contains("structure=SubjectPublicKeyInfo");
+}
+
 bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
   if (!is_slow_version()) return true;
   switch (operation) {
@@ -61,11 +66,8 @@ bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
       return named(algorithm, kKdfs);
     case OSSL_OP_KEYMGMT:
       return named(algorithm, kSigningKeys) || named(algorithm, kExchangeKeys);
-    case OSSL_OP_DECODER: {
-      const std::string_view properties = algorithm.property_definition;
-      return named(algorithm, kSigningKeys) && properties.contains("input=der") &&
-             properties.contains("structure=SubjectPublicKeyInfo");
-    }
+    case OSSL_OP_DECODER:
+      return named(algorithm, kSigningKeys) && decodes_public_keys(algorithm);
     default:
       return true;  // digests, signatures, key exchanges, random numbers: few
   }
@@ -97,7 +99,7 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
   static const OSSL_DISPATCH table[] = {{kQuery, reinterpret_cast<void (*)()>(query)},
                                         {kCapabilities, reinterpret_cast<void (*)()>(capabilities)},
                                         {0, nullptr}};
-  if (is_slow_version() && !remember_keys_with(core)) return 0;
+  if (!remember_keys_with(core)) return 0;
   *functions = table;
   *context = OSSL_PROVIDER_get0_provider_ctx(base->provider);
   return 1;
@@ -105,8 +107,10 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
 
 OSSL_ALGORITHM* find(int operation, std::string_view name) {
   auto& list = base->algorithms[static_cast<std::size_t>(operation)];
-  const auto found = std::ranges::find_if(
-      list, [&](const OSSL_ALGORITHM& algorithm) { return named(algorithm, {&name, 1}); });
+  const auto found = std::ranges::find_if(list, [&](const OSSL_ALGORITHM& algorithm) {
+    return named(algorithm, {&name, 1}) &&
+           (operation != OSSL_OP_DECODER || decodes_public_keys(algorithm));
+  });
   return found == list.end() ? nullptr : &*found;
 }
 
@@ -125,12 +129,10 @@ bool load_base() {
     if (!list.empty()) list.push_back({});
   }
   OSSL_ALGORITHM* const tls13_kdf = find(OSSL_OP_KDF, kTls13Kdf);
-  if (tls13_kdf == nullptr || !quicken_tls13_kdf(*tls13_kdf)) return false;
-  if (!is_slow_version()) return true;
   OSSL_ALGORITHM* const curve_decoder = find(OSSL_OP_DECODER, kCurveKeys);
   OSSL_ALGORITHM* const curve_keys = find(OSSL_OP_KEYMGMT, kCurveKeys);
-  return curve_decoder != nullptr && curve_keys != nullptr &&
-         remember_keys(*curve_decoder, *curve_keys);
+  if (tls13_kdf == nullptr || curve_decoder == nullptr || curve_keys == nullptr) return false;
+  return quicken_tls13_kdf(*tls13_kdf) && remember_keys(*curve_decoder, *curve_keys);
 }
 
 // ---- where it does no harm

@@ -6,7 +6,7 @@ namespace sallyport::ktls {
 
 /// The library context to make an SSL_CTX in (SSL_CTX_new_ex): one of our own, made by the first
 /// call, kept as long as the process. Its TLS 1.3 key derivation is quick, and tells of traffic
-/// secrets: ktls/tls13_kdf.h.
+/// secrets (ktls/tls13_kdf.h); it remembers clients' public keys (ktls/known_keys.h).
 ///
 /// OpenSSL 3.0 and 3.1 walk over every algorithm and every decoder that a context has, some four
 /// hundred, for each certificate that a peer sends. That costs more than to verify a signature. So

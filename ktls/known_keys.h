@@ -4,8 +4,8 @@
 
 namespace sallyport::ktls {
 
-/// A decoder of public keys on elliptic curves that remembers what it decoded: OpenSSL 3.0 makes
-/// the curve anew for every key, and a gateway meets the same keys, of clients and of their
+/// A decoder of public keys on elliptic curves that remembers what it decoded: OpenSSL makes the
+/// curve anew for every key, and a gateway meets the same keys, of clients and of their
 /// issuers, again and again. Equal bytes, equal key: it gives out copies of what OpenSSL's own
 /// decoder made of them. Public keys only, the latest 256 of each thread.
 ///
