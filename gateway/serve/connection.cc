@@ -1,5 +1,7 @@
 #include "gateway/serve/connection.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <cinttypes>
@@ -209,7 +211,9 @@ iouring::Task<std::expected<Layer, Refusal>> take_over_records(Connection& conne
                                                                iouring::Socket client,
                                                                Handshaken handshaken) {
   if (!handshaken.output.empty()) {
-    iouring::Result<> sent = co_await client.send_all(handshaken.output);
+    // Tickets are in no hurry: TCP keeps them for the backend's first bytes, 200 ms at most
+    // (tcp(7)).
+    iouring::Result<> sent = co_await client.send_all(handshaken.output, MSG_MORE);
     if (!sent) {
       co_return std::unexpected(
           Refusal{.reason = connection.ended_by().value_or(CloseReason::kPeerConnectionClosed),
