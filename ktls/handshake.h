@@ -143,6 +143,9 @@ class ServerHandshake {
   bool becomes_tls12() const;
   bool derive_tls12_keys(CipherSuite suite);
   int verify(X509_STORE_CTX* store);
+  bool issue(unsigned tickets);
+  bool let_openssl_issue(unsigned tickets);
+  SslSessionPtr bare_session(std::span<const std::byte> psk) const;
   bool make_ticket();
   bool ticket_fits(SSL_SESSION* session) const;
   static std::optional<TicketContent> ticket_content(SSL_SESSION* session);
@@ -168,6 +171,7 @@ class ServerHandshake {
   std::vector<std::byte> alert_;
   std::vector<std::string> offered_;        ///< ALPN of the first ClientHello
   std::string confirmed_alpn_;              ///< what the route wants confirmed
+  TrafficSecret resumption_;                ///< the resumption master secret, if we are told
   std::vector<std::byte> ticket_;           ///< what issue_tickets() has sealed into them
   std::shared_ptr<const PeerTrust> trust_;  ///< as the verify callback found it
   std::uint64_t sent_records_ = 0;          ///< after our Finished

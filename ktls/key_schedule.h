@@ -10,8 +10,7 @@ namespace sallyport::ktls {
 
 // HKDF (RFC 5869) as TLS 1.3 goes down its key schedule (RFC 8446 7.1), with the suite's hash.
 // Secrets and salts are at most one hash long, every use in TLS 1.3 is: anything else is a broken
-// invariant and aborts, as does a failing libcrypto. Leaves no secret behind. Any thread; each has
-// its own hash state, so that none is made, looked up or counted for a derivation.
+// invariant and aborts, as does a failing libcrypto. Leaves no secret behind. Any thread.
 
 /// HKDF-Expand-Label(secret, label, context, out.size()). `label` goes without its "tls13 " prefix,
 /// at most kMaxLabel bytes; `out` is at most one hash long and `context` at most one hash.

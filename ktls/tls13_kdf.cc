@@ -22,6 +22,7 @@ constexpr std::string_view kPrefix = "tls13 ";
 constexpr std::string_view kDerived = "derived";
 constexpr std::string_view kClientSecret = "c ap traffic";
 constexpr std::string_view kServerSecret = "s ap traffic";
+constexpr std::string_view kResumptionSecret = "res master";
 
 OSSL_FUNC_kdf_derive_fn* openssl_derive = nullptr;  ///< set before the provider is in use
 thread_local SecretTap* tap = nullptr;
@@ -154,16 +155,18 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
   };
   constexpr int kExpand = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
   constexpr int kExtract = EVP_KDF_HKDF_MODE_EXTRACT_ONLY;
-  constexpr std::array<Case, 6> kCases{{{"SHA256", 32, kExtract, kDerived},
+  constexpr std::array<Case, 7> kCases{{{"SHA256", 32, kExtract, kDerived},
                                         {"SHA256", 12, kExpand, "iv"},
                                         {"SHA256", 32, kExpand, kClientSecret},
                                         {"SHA384", 48, kExtract, kDerived},
                                         {"SHA384", 32, kExpand, "key"},
-                                        {"SHA384", 48, kExpand, kServerSecret}}};
+                                        {"SHA384", 48, kExpand, kServerSecret},
+                                        {"SHA384", 48, kExpand, kResumptionSecret}}};
   constexpr std::array<std::byte, kMaxHashSize> kKey{std::byte{1}, std::byte{2}};
   TrafficSecret client;
   TrafficSecret server;
-  const SecretTap listening(client, server);
+  TrafficSecret resumption;
+  const SecretTap listening(client, server, resumption);
   for (const Case& each : kCases) {
     std::array<std::byte, kMaxHashSize> ours{};
     std::array<std::byte, kMaxHashSize> theirs{};
@@ -174,17 +177,19 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
              std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* told = each.label == kClientSecret   ? &client
-                                : each.label == kServerSecret ? &server
-                                                              : nullptr;
+    const TrafficSecret* told = each.label == kClientSecret       ? &client
+                                : each.label == kServerSecret     ? &server
+                                : each.label == kResumptionSecret ? &resumption
+                                                                  : nullptr;
     if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
       return false;
   }
   return true;
 }
 
-SecretTap::SecretTap(TrafficSecret& client, TrafficSecret& server) noexcept
-    : client_(client), server_(server) {
+SecretTap::SecretTap(TrafficSecret& client, TrafficSecret& server,
+                     TrafficSecret& resumption) noexcept
+    : client_(client), server_(server), resumption_(resumption) {
   if (tap != nullptr) std::abort();
   tap = this;
 }
@@ -196,6 +201,7 @@ SecretTap::~SecretTap() {
 void SecretTap::take(std::string_view label, std::span<const std::byte> secret) noexcept {
   if (label == kClientSecret) client_ = TrafficSecret(secret);
   if (label == kServerSecret) server_ = TrafficSecret(secret);
+  if (label == kResumptionSecret) resumption_ = TrafficSecret(secret);
 }
 
 }  // namespace sallyport::ktls

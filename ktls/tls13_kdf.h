@@ -23,13 +23,14 @@ bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf);
 /// Whether the TLS13-KDF of `library` derives what the default context's does, and tells of it.
 bool derives_as_openssl(OSSL_LIB_CTX* library);
 
-/// While one lives, the application traffic secrets (RFC 8446 7.1) that this thread's OpenSSL
-/// derives in our library go to `client` and `server` too. OpenSSL's own way of telling, the key
-/// log, prints five secrets of each handshake in hexadecimal, byte by byte, of which nobody wants
-/// three. One at a time in a thread.
+/// While one lives, the application traffic secrets and the resumption master secret (RFC 8446 7.1)
+/// that this thread's OpenSSL derives in our library go to `client`, `server` and `resumption` too.
+/// OpenSSL's own way of telling, the key log, prints five secrets of each handshake in hexadecimal,
+/// byte by byte, of which nobody wants three, and does not tell of the last. One at a time in a
+/// thread.
 class SecretTap {
  public:
-  SecretTap(TrafficSecret& client, TrafficSecret& server) noexcept;
+  SecretTap(TrafficSecret& client, TrafficSecret& server, TrafficSecret& resumption) noexcept;
   ~SecretTap();
   SecretTap(const SecretTap&) = delete;
   SecretTap& operator=(const SecretTap&) = delete;
@@ -40,6 +41,7 @@ class SecretTap {
  private:
   TrafficSecret& client_;
   TrafficSecret& server_;
+  TrafficSecret& resumption_;
 };
 
 }  // namespace sallyport::ktls

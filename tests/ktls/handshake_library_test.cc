@@ -116,6 +116,36 @@ TEST_F(SystemConfiguration, OfRandomNumbersIsObeyed) {
   EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "the default one");
 }
 
+// There OpenSSL seals the tickets.
+TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
+  configure("providers = list\n[list]\ndefault = on\nbase = on\n[on]\nactivate = 1\n");
+  const auto visit_twice = [] {
+    TestServer server;
+    server.settings.process_tickets = TicketSecrets::random();
+    const auto context = server.context();
+    const auto certificate = server.client();
+    SslSessionPtr session;
+    std::string seen = handshake_library() == nullptr ? "the default one:" : "ours:";
+    for (int i = 0; i < 3; ++i) {
+      ServerHandshake handshake(context, testing::any_route());
+      MemoryClient client({.certificate = &certificate, .session = session.get()});
+      if (testing::shuttle(handshake, client) != Step::kDone) std::abort();
+      handshake.issue_tickets();
+      testing::deliver(handshake, client);
+      (void)client.read();
+      seen += handshake.outcome().resumed ? " resumed" : " full";
+      const auto state = handshake.finish().state;
+      client.give(testing::seal("after the ticket", state));
+      if (client.read() != "after the ticket" || client.sessions().size() != 1) std::abort();
+      SSL_SESSION_up_ref(client.sessions().front().get());
+      session.reset(client.sessions().front().get());
+    }
+    std::fputs(seen.c_str(), stderr);
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(visit_twice(), ::testing::ExitedWithCode(0), "the default one: full resumed resumed");
+}
+
 TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
   const bool leaves_out = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
   EXPECT_EQ(knows_key_type(handshake_library(), key("SM2").get()), !leaves_out);

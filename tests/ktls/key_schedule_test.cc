@@ -91,7 +91,7 @@ TEST(KeyScheduleDeathTest, RefusesWhatTls13NeverAsksFor) {
                "label too long");
   EXPECT_DEATH(expand(kSuite, kMasterSecret, "key", Bytes(kMaxHashSize + 1), 32),
                "context too long");
-  EXPECT_DEATH(expand(kSuite, Bytes(65), "key", {}, 32), "a secret longer than a block");
+  EXPECT_DEATH(expand(kSuite, Bytes(65), "key", {}, 32), "a key longer than a block");
 }
 
 }  // namespace

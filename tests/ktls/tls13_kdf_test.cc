@@ -112,22 +112,26 @@ TEST_F(Tls13Kdf, LeavesWhatTlsDoesNotAskForToOpenssl) {
   expect_same({.digest = "no such hash", .key = secret});
 }
 
-TEST_F(Tls13Kdf, TellsOfTrafficSecretsWhileSomebodyListens) {
+TEST_F(Tls13Kdf, TellsOfSecretsWhileSomebodyListens) {
   const Bytes secret = random_bytes(48, 1);
   TrafficSecret client;
   TrafficSecret server;
+  TrafficSecret resumption;
   const Derivation of_client{.label = "c ap traffic", .key = secret};
   const Derivation of_server{.label = "s ap traffic", .key = secret};
   ASSERT_TRUE(derive(handshake_library(), of_client));
   EXPECT_TRUE(client.empty());
   {
-    const SecretTap tap(client, server);
+    const SecretTap tap(client, server, resumption);
     ASSERT_TRUE(derive(handshake_library(), of_client));
     ASSERT_TRUE(derive(handshake_library(), {.label = "c hs traffic", .key = secret}));
     EXPECT_TRUE(std::ranges::equal(client.bytes(), *derive(nullptr, of_client)));
     EXPECT_TRUE(server.empty());
     ASSERT_TRUE(derive(handshake_library(), of_server));
     EXPECT_TRUE(std::ranges::equal(server.bytes(), *derive(nullptr, of_server)));
+    const Derivation of_resumption{.label = "res master", .key = secret};
+    ASSERT_TRUE(derive(handshake_library(), of_resumption));
+    EXPECT_TRUE(std::ranges::equal(resumption.bytes(), *derive(nullptr, of_resumption)));
   }
   ASSERT_TRUE(derive(handshake_library(), {.label = "c ap traffic", .key = random_bytes(48, 2)}));
   EXPECT_TRUE(std::ranges::equal(client.bytes(), *derive(nullptr, of_client)));
