@@ -20,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBatchBytes = 64 * 1024;
 constexpr std::chrono::seconds kReportEvery{1};
+// So long a line may wait for others: to wake the writer for each one costs its shard more than to
+// make the record, and often a change of threads on the shard's own core.
+constexpr std::chrono::milliseconds kGather{5};
 
 // The start of `text` that ends with a whole line and is at most `limit` long; a longer first line
 // is cut. Others may write to the same pipe: lines of at most PIPE_BUF stay in one piece.
@@ -80,6 +83,7 @@ void AccessLog::run() {
   std::string text;
   for (bool over = false; !over;) {
     newest_.wait(nullptr, std::memory_order_acquire);
+    if (give_up_at_.load(std::memory_order_relaxed) == 0) std::this_thread::sleep_for(kGather);
     Node* newest = newest_.exchange(nullptr, std::memory_order_acquire);
     Node* oldest = nullptr;
     while (newest != nullptr) {
