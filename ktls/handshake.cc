@@ -119,7 +119,7 @@ ServerHandshake::Step ServerHandshake::step(std::span<const std::byte> bytes) {
   const int size = static_cast<int>(bytes.size());
   if (BIO_write(in_, bytes.data(), size) != size) throw std::bad_alloc();
   const int done = [this] {
-    const SecretTap tap(outcome_.state.rx.secret, outcome_.state.tx.secret, resumption_);
+    const SecretTap tap(outcome_.state, resumption_);
     return SSL_do_handshake(ssl_.get());
   }();
   wrote_ = wrote_ || BIO_ctrl_pending(out_) > 0;

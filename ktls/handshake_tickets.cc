@@ -63,7 +63,9 @@ void ServerHandshake::issue_tickets() {
 bool ServerHandshake::issue(unsigned count) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
-  RecordSealer sealer(contexts, suite, {outcome_.state.tx.secret, sent_records_});
+  DirectionState tx = outcome_.state.tx;
+  tx.rec_seq = sent_records_;
+  RecordSealer sealer(contexts, suite, std::move(tx));
   for (unsigned i = 0; i < count; ++i) {
     const std::array nonce{static_cast<std::byte>(i)};
     SecretBytes<kMaxHashSize> psk;  // RFC 8446 4.6.1

@@ -64,8 +64,8 @@ class RecordSealer {
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
-  /// A copy of the secret and the next sequence number.
-  DirectionState export_state() const { return {secret_, seq_}; }
+  /// A copy of secret, next sequence number and key.
+  DirectionState export_state() const { return {secret_, seq_, key_}; }
 
  private:
   std::expected<void, RecordError> seal_one(ContentType type, PlaintextCursor& content,
@@ -118,7 +118,7 @@ class RecordOpener {
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
-  DirectionState export_state() const { return {secret_, seq_}; }
+  DirectionState export_state() const { return {secret_, seq_, key_}; }
 
  private:
   std::expected<void, RecordError> decrypt(std::span<std::byte> record,

@@ -23,6 +23,8 @@ constexpr std::string_view kDerived = "derived";
 constexpr std::string_view kClientSecret = "c ap traffic";
 constexpr std::string_view kServerSecret = "s ap traffic";
 constexpr std::string_view kResumptionSecret = "res master";
+constexpr std::string_view kKey = "key";
+constexpr std::string_view kIv = "iv";
 
 OSSL_FUNC_kdf_derive_fn* openssl_derive = nullptr;  ///< set before the provider is in use
 thread_local SecretTap* tap = nullptr;
@@ -108,7 +110,7 @@ int derive(void* context, unsigned char* key, std::size_t size, const OSSL_PARAM
   const Request request(parameters);
   const std::span out(reinterpret_cast<std::byte*>(key), size);
   if (!derive_here(request, out) && openssl_derive(context, key, size, parameters) != 1) return 0;
-  if (tap != nullptr && !request.label.empty()) tap->take(request.label, out);
+  if (tap != nullptr && !request.label.empty()) tap->take(request.key, request.label, out);
   return 1;
 }
 
@@ -156,29 +158,28 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
   constexpr int kExpand = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
   constexpr int kExtract = EVP_KDF_HKDF_MODE_EXTRACT_ONLY;
   constexpr std::array<Case, 7> kCases{{{"SHA256", 32, kExtract, kDerived},
-                                        {"SHA256", 12, kExpand, "iv"},
+                                        {"SHA256", 12, kExpand, kIv},
                                         {"SHA256", 32, kExpand, kClientSecret},
                                         {"SHA384", 48, kExtract, kDerived},
-                                        {"SHA384", 32, kExpand, "key"},
+                                        {"SHA384", 32, kExpand, kKey},
                                         {"SHA384", 48, kExpand, kServerSecret},
                                         {"SHA384", 48, kExpand, kResumptionSecret}}};
-  constexpr std::array<std::byte, kMaxHashSize> kKey{std::byte{1}, std::byte{2}};
-  TrafficSecret client;
-  TrafficSecret server;
+  constexpr std::array<std::byte, kMaxHashSize> kInput{std::byte{1}, std::byte{2}};
+  SessionState state;
   TrafficSecret resumption;
-  const SecretTap listening(client, server, resumption);
+  const SecretTap listening(state, resumption);
   for (const Case& each : kCases) {
     std::array<std::byte, kMaxHashSize> ours{};
     std::array<std::byte, kMaxHashSize> theirs{};
-    const auto key = std::span(kKey).first(each.size == 48 ? 48 : 32);
+    const auto key = std::span(kInput).first(std::string_view(each.digest) == "SHA384" ? 48 : 32);
     if (!ask(library, each.digest, each.mode, each.label, key, key,
              std::span(ours).first(each.size)) ||
         !ask(nullptr, each.digest, each.mode, each.label, key, key,
              std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* told = each.label == kClientSecret       ? &client
-                                : each.label == kServerSecret     ? &server
+    const TrafficSecret* told = each.label == kClientSecret       ? &state.rx.secret
+                                : each.label == kServerSecret     ? &state.tx.secret
                                 : each.label == kResumptionSecret ? &resumption
                                                                   : nullptr;
     if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
@@ -187,9 +188,8 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
   return true;
 }
 
-SecretTap::SecretTap(TrafficSecret& client, TrafficSecret& server,
-                     TrafficSecret& resumption) noexcept
-    : client_(client), server_(server), resumption_(resumption) {
+SecretTap::SecretTap(SessionState& state, TrafficSecret& resumption) noexcept
+    : state_(state), resumption_(resumption) {
   if (tap != nullptr) std::abort();
   tap = this;
 }
@@ -198,10 +198,21 @@ SecretTap::~SecretTap() {
   tap = nullptr;
 }
 
-void SecretTap::take(std::string_view label, std::span<const std::byte> secret) noexcept {
-  if (label == kClientSecret) client_ = TrafficSecret(secret);
-  if (label == kServerSecret) server_ = TrafficSecret(secret);
-  if (label == kResumptionSecret) resumption_ = TrafficSecret(secret);
+void SecretTap::take(std::span<const std::byte> secret, std::string_view label,
+                     std::span<const std::byte> derived) noexcept {
+  if (label == kClientSecret) state_.rx = {.secret = TrafficSecret(derived)};
+  if (label == kServerSecret) state_.tx = {.secret = TrafficSecret(derived)};
+  if (label == kResumptionSecret) resumption_ = TrafficSecret(derived);
+  if (label == kKey && derived.size() <= next_.key.size())
+    std::ranges::copy(derived, next_.key.begin());
+  if (label != kIv || derived.size() != next_.iv.size()) return;
+  std::ranges::copy(derived, next_.iv.begin());
+  for (DirectionState* each : {&state_.rx, &state_.tx}) {
+    const std::span<const std::byte> known = each->secret.bytes();
+    if (!known.empty() && known.size() == secret.size() &&
+        CRYPTO_memcmp(known.data(), secret.data(), known.size()) == 0)
+      each->key = next_;
+  }
 }
 
 }  // namespace sallyport::ktls

@@ -23,25 +23,26 @@ bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf);
 /// Whether the TLS13-KDF of `library` derives what the default context's does, and tells of it.
 bool derives_as_openssl(OSSL_LIB_CTX* library);
 
-/// While one lives, the application traffic secrets and the resumption master secret (RFC 8446 7.1)
-/// that this thread's OpenSSL derives in our library go to `client`, `server` and `resumption` too.
-/// OpenSSL's own way of telling, the key log, prints five secrets of each handshake in hexadecimal,
-/// byte by byte, of which nobody wants three, and does not tell of the last. One at a time in a
-/// thread.
+/// While one lives, what this thread's OpenSSL derives in our library goes to whoever listens, too:
+/// the application traffic secrets with their keys (RFC 8446 7.1, 7.3), the client's to `state.rx`
+/// and the server's to `state.tx`, and the resumption master secret to `resumption`. OpenSSL's own
+/// way of telling, the key log, prints five secrets of each handshake in hexadecimal, byte by byte,
+/// of which nobody wants three, and does not tell of the last. One at a time in a thread.
 class SecretTap {
  public:
-  SecretTap(TrafficSecret& client, TrafficSecret& server, TrafficSecret& resumption) noexcept;
+  SecretTap(SessionState& state, TrafficSecret& resumption) noexcept;
   ~SecretTap();
   SecretTap(const SecretTap&) = delete;
   SecretTap& operator=(const SecretTap&) = delete;
 
-  /// What was derived under `label`.
-  void take(std::string_view label, std::span<const std::byte> secret) noexcept;
+  /// What was derived of `secret` under `label`.
+  void take(std::span<const std::byte> secret, std::string_view label,
+            std::span<const std::byte> derived) noexcept;
 
  private:
-  TrafficSecret& client_;
-  TrafficSecret& server_;
+  SessionState& state_;
   TrafficSecret& resumption_;
+  RecordKey next_;  ///< OpenSSL derives a key, then its iv
 };
 
 }  // namespace sallyport::ktls
