@@ -1,8 +1,8 @@
 // The access log: one line per connection at its end, one per refusal.
 //
 // Shards hand over records and go on: a lock-free list takes them to one writer thread, which makes
-// the text and writes in batches, of some milliseconds. If whoever reads the log stalls, lines are dropped and counted;
-// a shard never waits for it.
+// the text and writes in batches, of some milliseconds. If whoever reads the log stalls, lines are
+// dropped and counted; a shard never waits for it.
 #pragma once
 
 #include <atomic>
