@@ -11,21 +11,7 @@ TEST_P(EachSuite, CarriesAMegabyteEachWay) {
   start_for(backend);
   ClientOptions options = as(client);
   options.ciphersuites = GetParam();
-  TlsClient tls = connect(options);
-  ASSERT_TRUE(tls.connected()) << tls.tls_error();
-  EXPECT_EQ(tls.cipher(), GetParam());
-  const std::string data = pseudo_random(1 << 20, 1);
-  EXPECT_TRUE(tls.echo(data));
-  tls.close_notify();
-  EXPECT_EQ(tls.receive_all(), "");
-  EXPECT_EQ(tls.end(), TlsEnd::kCloseNotify);
-
-  const LogLine line = gateway->wait_log({{"reason", "done"}});
-  EXPECT_EQ(line.at("cipher"), GetParam());
-  EXPECT_EQ(line.at("tls"), "TLSv1.3");
-  EXPECT_EQ(line.at("received_bytes"), std::to_string(data.size()));
-  EXPECT_EQ(line.at("sent_bytes"), std::to_string(data.size()));
-  EXPECT_EQ(gateway->metrics().sum("tls_negotiated_total", {{"cipher", GetParam()}}), 1);
+  expect_megabyte_each_way(options, "TLSv1.3", GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Tls13, EachSuite,

@@ -66,6 +66,28 @@ ClientOptions Scenario::as(const TestCertificate& certificate) const {
                                        << tls.alert().value_or(-1) << " " << tls.tls_error();
 }
 
+LogLine Scenario::expect_megabyte_each_way(ClientOptions options, const std::string& version,
+                                           const std::string& cipher) {
+  TlsClient tls = connect(std::move(options));
+  EXPECT_TRUE(tls.connected()) << tls.tls_error();
+  EXPECT_EQ(tls.cipher(), cipher);
+  const std::string data = pseudo_random(1 << 20, 1);
+  EXPECT_TRUE(tls.echo(data));
+  tls.close_notify();
+  EXPECT_EQ(tls.receive_all(), "");
+  EXPECT_EQ(tls.end(), TlsEnd::kCloseNotify);
+
+  LogLine line = gateway->wait_log({{"reason", "done"}});
+  EXPECT_EQ(line.at("cipher"), cipher);
+  EXPECT_EQ(line.at("tls"), version);
+  EXPECT_EQ(line.at("received_bytes"), std::to_string(data.size()));
+  EXPECT_EQ(line.at("sent_bytes"), std::to_string(data.size()));
+  EXPECT_EQ(
+      gateway->metrics().sum("tls_negotiated_total", {{"version", version}, {"cipher", cipher}}),
+      1);
+  return line;
+}
+
 void Scenario::expect_refused(ClientOptions options, const std::string& word, int alert) {
   const double before = gateway->metrics().sum("tls_handshakes_total", {{"result", word}});
   std::string from;

@@ -50,6 +50,10 @@ class Scenario : public ::testing::Test {
   /// A connection of its own that is served: echoes and ends in order.
   ::testing::AssertionResult served(ClientOptions options) const;
   ::testing::AssertionResult served() const { return served(as(client)); }
+  /// The gateway's first connection: a megabyte each way under this version and suite, and an end
+  /// in order, as the client, the metrics and the log have it, whose line is returned.
+  LogLine expect_megabyte_each_way(ClientOptions options, const std::string& version,
+                                   const std::string& cipher);
   /// Refused: the client gets this alert, log and metrics have this word.
   void expect_refused(ClientOptions options, const std::string& word, int alert);
 
