@@ -50,6 +50,25 @@ profile() {{
       tr -s ' '
   done >"/out/$name"
 }}
+# NAME COUNT, then more words: so many idle connections, held by a process of their own until it is
+# released; what it reports of them is a figure of that name.
+hold() {{
+  local name=$1 count=$2
+  shift 2
+  {load_command} idle --connections $count --hold 1000000 --opening 16 "$@" {load_options} \
+    >/tmp/$name &
+  echo $! >/tmp/$name.pid
+  until [ -s /tmp/$name ]; do
+    if ! kill -0 $!; then cat /tmp/contender; exit 1; fi
+    usleep 100000
+  done
+  echo "figure $name $(cat /tmp/$name)"
+}}
+release() {{
+  local holder=$(cat /tmp/$1.pid)
+  kill $holder
+  if ! wait $holder; then echo "idle connections were lost"; exit 1; fi
+}}
 memory() {{
   echo "memory $1 $(grep -E '^(MemFree|Slab|SUnreclaim|KernelStack|PageTables|Percpu):' /proc/meminfo |
     tr -s ' \\n' ' ')"

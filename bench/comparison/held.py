@@ -77,14 +77,19 @@ def check_agreement(said, least_p99):
         raise RuntimeError(f"the gateway's histogram and the client do not agree: {said}")
 
 
+def ratio(few, many, again):
+    """Beside many to the mean of before and after."""
+    return 2 * many / (few + again)
+
+
 def growth(beside_few, beside_many, beside_few_again):
-    """CPU per unit of work beside many, to the mean of before and after."""
+    """By work: what a unit of it costs beside many, to what it costs beside few."""
     def cost(reports, mode):
         if not reports[mode][f"{mode}s"]:
             raise RuntimeError(f"not one {mode} in the whole measurement")
         return reports[mode][f"cpu_us_per_{mode}"]
-    return {mode: 2 * cost(beside_many, mode) / (cost(beside_few, mode) +
-                                                 cost(beside_few_again, mode))
+    return {mode: ratio(cost(beside_few, mode), cost(beside_many, mode),
+                        cost(beside_few_again, mode))
             for mode in beside_many}
 
 

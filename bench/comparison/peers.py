@@ -38,8 +38,8 @@ class Sallyport(Peer):
 
     def command(self, hop):
         discovery = hop.folder / "discovery.json"
-        discovery.write_text(json.dumps([{"targets": [f"127.0.0.1:{hop.backend_port}"],
-                                          "labels": {"route": "bench"}}]))
+        targets = [f"127.0.0.{i + 1}:{hop.backend_port}" for i in range(hop.backends)]
+        discovery.write_text(json.dumps([{"targets": targets, "labels": {"route": "bench"}}]))
         # One ring carries 20,000 registered descriptors, which 10,000 connections would fill.
         shards = "2" if hop.idle and hop.idle > 9500 else "1"
         return [str(self.binary), "--listen", f"127.0.0.1:{hop.port}",

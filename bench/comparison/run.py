@@ -23,6 +23,7 @@ class Hop:
     backend_port: int
     pki: pki_module.Pki
     idle: int = 0  # connections that will be held; 0: not an idle run
+    backends: int = 1  # the backend is there at as many addresses, from 127.0.0.1 on
     admin_port: int = 0
 
 

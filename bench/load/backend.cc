@@ -153,14 +153,14 @@ class Served final : public Watched {
 
 class Acceptor final : public Watched {
  public:
-  Acceptor(Loop& loop, uint16_t port, Buffers& buffers)
+  Acceptor(Loop& loop, in_addr_t on, uint16_t port, Buffers& buffers)
       : loop_(loop), buffers_(buffers), socket_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
     const int one = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(on);
     if (::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
         ::listen(socket_.get(), 4096) != 0) {
       die("listen");
@@ -198,6 +198,7 @@ class Acceptor final : public Watched {
 int main(int argc, char** argv) {
   using namespace sallyport::bench;
   std::signal(SIGPIPE, SIG_IGN);
+  in_addr_t on = INADDR_LOOPBACK;
   uint16_t port = 0;
   Buffers buffers;
   for (int i = 1; i < argc; ++i) {
@@ -205,10 +206,12 @@ int main(int argc, char** argv) {
     if (flag == "--realtime") {
       const sched_param priority{.sched_priority = 1};
       if (::sched_setscheduler(0, SCHED_RR, &priority) != 0) std::perror("--realtime");
+    } else if (flag == "--any-address") {
+      on = INADDR_ANY;
     } else if (flag == "--port" && i + 1 < argc) {
       port = static_cast<uint16_t>(std::atoi(argv[++i]));
     } else {
-      std::fprintf(stderr, "usage: sallyport-backend [--port N] [--realtime]\n");
+      std::fprintf(stderr, "usage: sallyport-backend [--port N] [--any-address] [--realtime]\n");
       return 2;
     }
   }
@@ -217,6 +220,6 @@ int main(int argc, char** argv) {
   descriptors.rlim_cur = descriptors.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &descriptors);
   Loop loop;
-  Acceptor acceptor(loop, port, buffers);
+  Acceptor acceptor(loop, on, port, buffers);
   for (;;) loop.turn(Clock::now() + std::chrono::hours(1));
 }

@@ -32,12 +32,13 @@ int run_idle(Run& run) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(time);
   };
   HeldCounts counts;
+  TicketSlot ticket;  // everybody's
   std::deque<IdleConnection> idle;
   std::vector<HeldConnection*> all;
   for (unsigned i = 0; i < connections; ++i) all.push_back(&idle.emplace_back(run, counts));
 
   const uint64_t before = run.tested.rss_kib();
-  open_all(run, counts, all);
+  open_all(run, counts, all, run.options.resume ? &ticket : nullptr);
   drive(run, after(run.options.settle));
   const uint64_t held = run.tested.rss_kib();
   Measurement resting(run);
@@ -47,6 +48,7 @@ int run_idle(Run& run) {
 
   JsonObject report = new_report(run);
   report.add("ready", uint64_t{connections});
+  report.add("resumed", run.tally.resumed);
   report.add("rss_before_kib", before);
   report.add("rss_held_kib", held);
   report.add("kib_per_connection",

@@ -15,6 +15,7 @@ modes
   upload      --bytes to the backend
   request     --block bytes there and back; closed loop, or --rate a second open loop
   idle        hold --connections, each having echoed once; reports resident memory
+              with --resume all but the first few come by a resumed handshake
   storm       request at --rate, alone and then beside full handshakes at full speed
   crypto      the arithmetic of handshakes and of records of --record bytes; connects to nobody
 options
@@ -27,7 +28,7 @@ options
   --pid PID                process under test, with all its children; repeatable
   --connections N (64)   --rate PER_SECOND (0)   --warmup S (1)   --seconds S (5)
   --bytes N (1000000000)   --block N (1024)   --sources N (1)   --opening N (64)
-  --settle S (2)   --hold S (0)   --realtime
+  --settle S (2)   --hold S (0)   --realtime   --resume
   --write N                download: bytes in each write of the backend (as many as it can)
   --record N               lean client: most plaintext in a record that it sends (16384)
   --machine                report the CPU time of kernel threads and of the whole machine, too
@@ -60,6 +61,10 @@ Options parse_options(int argc, char** argv) {
     }
     if (flag == "--machine") {
       options.machine = true;
+      continue;
+    }
+    if (flag == "--resume") {
+      options.resume = true;
       continue;
     }
     if (++i == argc) usage(std::string(flag) + ": value missing");

@@ -27,6 +27,7 @@ struct Options {
   std::chrono::duration<double> duration{5};
   std::chrono::duration<double> settle{2};  // idle: between the last echo and the measurement
   std::chrono::duration<double> hold{0};    // idle: how long to hold after the report
+  bool resume = false;                      // idle: with the newest ticket of the others
   uint64_t bytes = 1'000'000'000;           // download, upload: over all connections
   size_t block = 1024;                      // request, response
   size_t write = 0;       // download: what the backend hands to the kernel at once; 0: all it can

@@ -93,14 +93,20 @@ bool HeldConnection::write_command(char command, std::span<const uint64_t> numbe
   return false;
 }
 
-void open_all(Run& run, const HeldCounts& counts, const std::vector<HeldConnection*>& all) {
+void open_all(Run& run, const HeldCounts& counts, const std::vector<HeldConnection*>& all,
+              TicketSlot* tickets) {
   size_t begun = 0;
   const auto begin_more = [&](Clock::time_point now) {
-    while (begun < all.size() && begun - counts.settled < run.options.opening) all[begun++]->open();
+    while (begun < all.size() && begun - counts.settled < run.options.opening) {
+      all[begun++]->open(tickets);
+    }
     return now + std::chrono::seconds(1);
   };
-  drive(run, Clock::now() + std::chrono::minutes(5), begin_more,
-        [&] { return counts.settled == all.size() || counts.lost > 0; });
+  const auto done = [&] { return counts.settled == all.size() || counts.lost > 0; };
+  for (unsigned before = 0;; before = counts.settled) {
+    drive(run, Clock::now() + std::chrono::minutes(1), begin_more, done);
+    if (done() || stop_requested() || counts.settled == before) break;
+  }
   if (counts.settled == all.size()) return;
   errno = 0;
   const auto& texts = run.tally.error_texts;

@@ -88,8 +88,10 @@ class HeldConnection : public Connection {
   HeldCounts& counts_;
 };
 
-/// Opens all, at most options.opening on their way at once. Dies when one is lost.
-void open_all(Run& run, const HeldCounts& counts, const std::vector<HeldConnection*>& all);
+/// Opens all, at most options.opening on their way at once; with `tickets` all share that slot.
+/// Dies when one is lost, or none comes up for a minute.
+void open_all(Run& run, const HeldCounts& counts, const std::vector<HeldConnection*>& all,
+              TicketSlot* tickets = nullptr);
 
 /// Members that every report has: mode, client, connections, errors, error_texts.
 JsonObject new_report(const Run& run);
