@@ -187,16 +187,6 @@ class KernelFixture : public ::testing::Test {
   TlsStat stat_before_;
 };
 
-inline iouring::Task<void> send_one(RecordLayer& layer, std::size_t size) {
-  const Bytes data(size);
-  const auto sent = co_await layer.send(Chunk::borrowed(data));
-  EXPECT_TRUE(sent) << to_string(sent.error().failure) << " " << sent.error().sys_errno;
-}
-inline iouring::Task<void> close_it(RecordLayer& layer) {
-  const auto closed = co_await layer.send_close();
-  EXPECT_TRUE(closed) << to_string(closed.error().failure);
-}
-
 /// Sends `bytes` in pieces that end at `cuts`, and lets the loop turn in between.
 inline iouring::Task<void> put_pieces(iouring::Ring& ring, iouring::Socket& wire,
                                       std::span<const std::byte> bytes,

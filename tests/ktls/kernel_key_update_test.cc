@@ -1,5 +1,6 @@
 // KeyUpdate (RFC 8446 4.6.3) where the kernel makes the records.
 #include "ktls/kernel_records.h"
+#include "tests/ktls/bulk_key_updates.h"
 #include "tests/ktls/kernel_fixture.h"
 
 namespace sallyport::ktls {
@@ -8,6 +9,7 @@ namespace {
 using iouring::both;
 using iouring::Socket;
 using iouring::Task;
+using testing::answers_amid_bulk;
 using testing::append;
 using testing::Bytes;
 using testing::close_it;
@@ -17,11 +19,8 @@ using testing::KernelFixture;
 using testing::Kind;
 using testing::kSuite;
 using testing::random_bytes;
-using testing::read_all;
-using testing::ScriptedPeer;
 using testing::send_and_expect;
 using testing::send_one;
-using testing::Shard;
 using testing::Story;
 using testing::tls_stat;
 using testing::Words;
@@ -160,57 +159,12 @@ TEST_F(KernelKeyUpdate, DoesNotAnswerAfterItsCloseNotify) {
   EXPECT_EQ(last_words(), Words{"alert:0"});
 }
 
-Task<void> send_while_reading(Shard& shard, Socket& wire, RecordLayer& layer, ScriptedPeer& peer,
-                              const Bytes& data, Words& words) {
-  co_await both(
-      [](RecordLayer& l, const Bytes& d) -> Task<void> {
-        co_await testing::send_in_pieces_and_close(l, d, 200'000, 1);
-      }(layer, data),
-      [](Shard& sh, Socket& w, RecordLayer& l, ScriptedPeer& p, Words& out) -> Task<void> {
-        co_await both(
-            [](RecordLayer& lay) -> Task<void> {
-              const Story story = co_await read_all(lay);
-              EXPECT_EQ(story.end, Kind::kTruncated) << testing::to_string(story.end);
-            }(l),
-            [](Shard& s, Socket& so, ScriptedPeer& pe, Words& o) -> Task<void> {
-              Bytes heard;
-              Bytes chunk(20'000);
-              int asked = 0;
-              for (int i = 0;; ++i) {
-                const auto size = co_await so.recv(chunk);
-                if (!size || *size == 0) break;
-                append(heard, std::span(chunk).first(*size));
-                if (i % 10 != 5 || ++asked > 20) continue;
-                const Bytes update = pe.key_update(KeyUpdateRequest::kUpdateRequested);
-                const auto sent = co_await so.send_all(update);
-                EXPECT_TRUE(sent);
-                co_await testing::turns(*s.ring, 2);
-              }
-              o = pe.read(std::move(heard));
-              const auto shut = co_await so.shutdown_write();
-              EXPECT_TRUE(shut);
-            }(sh, w, p, out));
-      }(shard, wire, layer, peer, words));
-}
-
 TEST_F(KernelKeyUpdate, AnswersKeyUpdatesInTheMidstOfABulkTransfer) {
   SALLYPORT_NEEDS_REKEY();
   for (const int send_buffer : {0, 30'000}) {
     connect({.send_buffer = send_buffer});
     const Bytes data = random_bytes(testing::bulk(16'000'000), 13);
-    Words words;
-    shard_.ring->run(send_while_reading(shard_, wire_, *layer_, *peer_, data, words));
-    std::size_t bytes = 0;
-    std::size_t updates = 0;
-    for (const std::string& word : words) {
-      if (word.starts_with("data:")) bytes += std::stoul(word.substr(5));
-      if (word == "update:0") ++updates;
-      EXPECT_NE(word, "unreadable");
-    }
-    EXPECT_EQ(bytes, data.size());
-    EXPECT_GT(updates, 0u);
-    EXPECT_EQ(updates, layer_->counters().key_updates_sent);
-    EXPECT_EQ(words.back(), "alert:0");
+    EXPECT_GT(answers_amid_bulk(shard_, wire_, *layer_, *peer_, data, 20'000, 10), 0u);
   }
 }
 

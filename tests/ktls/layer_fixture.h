@@ -113,6 +113,16 @@ inline iouring::Task<void> tell(RecordLayer& layer, Story& story) {
   story = co_await read_all(layer);
 }
 
+inline iouring::Task<void> send_one(RecordLayer& layer, std::size_t size) {
+  const Bytes data(size);
+  const auto sent = co_await layer.send(Chunk::borrowed(data));
+  EXPECT_TRUE(sent) << to_string(sent.error().failure) << " " << sent.error().sys_errno;
+}
+inline iouring::Task<void> close_it(RecordLayer& layer) {
+  const auto closed = co_await layer.send_close();
+  EXPECT_TRUE(closed) << to_string(closed.error().failure);
+}
+
 /// Sends `data` in pieces of changing sizes.
 inline iouring::Task<void> send_in_pieces(RecordLayer& layer, std::span<const std::byte> data,
                                           std::size_t largest, std::uint64_t seed) {
@@ -130,8 +140,7 @@ inline iouring::Task<void> send_in_pieces_and_close(RecordLayer& layer,
                                                     std::span<const std::byte> data,
                                                     std::size_t largest, std::uint64_t seed) {
   co_await send_in_pieces(layer, data, largest, seed);
-  const auto closed = co_await layer.send_close();
-  EXPECT_TRUE(closed);
+  co_await close_it(layer);
 }
 
 /// Lets the loop turn, so that whatever can happen happens.

@@ -7,6 +7,7 @@
 #include "iouring/both.h"
 #include "iouring/faults.h"
 #include "ktls/post_handshake.h"
+#include "tests/ktls/bulk_key_updates.h"
 #include "tests/ktls/layer_fixture.h"
 #include "tests/ktls/scripted_peer.h"
 
@@ -16,14 +17,17 @@ namespace {
 using iouring::both;
 using iouring::Socket;
 using iouring::Task;
+using testing::answers_amid_bulk;
 using testing::append;
 using testing::Bytes;
+using testing::close_it;
 using testing::from_hex;
 using testing::Kind;
 using testing::Layer;
 using testing::random_bytes;
 using testing::read_all;
 using testing::ScriptedPeer;
+using testing::send_one;
 using testing::Shard;
 using testing::Story;
 using testing::Words;
@@ -413,12 +417,6 @@ TEST_F(UserspaceRecords, AnswersARequestedKeyUpdateThoughNoDataFlows) {
   shard_.expect_idle();
 }
 
-Task<void> send_one(RecordLayer& layer, std::size_t size) {
-  const Bytes data(size);
-  const auto sent = co_await layer.send(Chunk::borrowed(data));
-  EXPECT_TRUE(sent);
-}
-
 TEST_F(UserspaceRecords, SealsTheAnswerUnderTheOldKeyAndDataUnderTheNew) {
   connect();
   shard_.ring->run(send_one(*layer_, 10));
@@ -426,11 +424,6 @@ TEST_F(UserspaceRecords, SealsTheAnswerUnderTheOldKeyAndDataUnderTheNew) {
       put_and_wait(shard_, wire_, *layer_, peer_->key_update(KeyUpdateRequest::kUpdateRequested)));
   shard_.ring->run(send_one(*layer_, 20));
   EXPECT_EQ(answers(), (Words{"data:10", "update:0", "data:20"}));
-}
-
-Task<void> close_it(RecordLayer& layer) {
-  const auto closed = co_await layer.send_close();
-  EXPECT_TRUE(closed);
 }
 
 TEST_F(UserspaceRecords, DoesNotAnswerAfterItsCloseNotify) {
@@ -441,55 +434,10 @@ TEST_F(UserspaceRecords, DoesNotAnswerAfterItsCloseNotify) {
   EXPECT_EQ(answers(), Words{"alert:0"});
 }
 
-Task<void> send_while_reading(Shard& shard, Socket& wire, RecordLayer& layer, ScriptedPeer& peer,
-                              const Bytes& data, Words& words) {
-  co_await both(
-      [](RecordLayer& l, const Bytes& d) -> Task<void> {
-        co_await testing::send_in_pieces_and_close(l, d, 200'000, 1);
-      }(layer, data),
-      [](Shard& sh, Socket& w, RecordLayer& l, ScriptedPeer& p, Words& out) -> Task<void> {
-        co_await both(
-            [](RecordLayer& lay) -> Task<void> {
-              const Story story = co_await read_all(lay);
-              EXPECT_EQ(story.end, Kind::kTruncated);
-            }(l),
-            [](Shard& s, Socket& so, ScriptedPeer& pe, Words& o) -> Task<void> {
-              Bytes heard;
-              Bytes chunk(50'000);
-              // Asks for a new key again and again while data comes, then reads all at the end.
-              for (int i = 0;; ++i) {
-                const auto size = co_await so.recv(chunk);
-                if (!size || *size == 0) break;
-                append(heard, std::span(chunk).first(*size));
-                if (i % 20 != 10 || i > 400) continue;
-                const Bytes update = pe.key_update(KeyUpdateRequest::kUpdateRequested);
-                const auto sent = co_await so.send_all(update);
-                EXPECT_TRUE(sent);
-                co_await testing::turns(*s.ring, 2);
-              }
-              o = pe.read(std::move(heard));
-              const auto shut = co_await so.shutdown_write();
-              EXPECT_TRUE(shut);
-            }(sh, w, p, out));
-      }(shard, wire, layer, peer, words));
-}
-
 TEST_F(UserspaceRecords, AnswersKeyUpdatesInTheMidstOfABulkTransfer) {
   connect();
   const Bytes data = random_bytes(8'000'000, 13);
-  Words words;
-  shard_.ring->run(send_while_reading(shard_, wire_, *layer_, *peer_, data, words));
-  std::size_t bytes = 0;
-  std::size_t updates = 0;
-  for (const std::string& word : words) {
-    if (word.starts_with("data:")) bytes += std::stoul(word.substr(5));
-    if (word == "update:0") ++updates;
-    EXPECT_NE(word, "unreadable");
-  }
-  EXPECT_EQ(bytes, data.size());
-  EXPECT_GT(updates, 2u);
-  EXPECT_EQ(updates, layer_->counters().key_updates_sent);
-  EXPECT_EQ(words.back(), "alert:0");
+  EXPECT_GT(answers_amid_bulk(shard_, wire_, *layer_, *peer_, data, 50'000, 20), 2u);
 }
 
 TEST_F(UserspaceRecords, EndsAFloodOfKeyUpdates) {
