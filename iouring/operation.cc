@@ -11,16 +11,18 @@ Operation::~Operation() {
 }
 
 bool Operation::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
-  if (scope != nullptr) {
-    if (scope->cancelled()) {
-      result_ = -ECANCELED;
-      return false;
-    }
-    scope->add(*this);
+  if (scope != nullptr && scope->cancelled()) {
+    result_ = -ECANCELED;
+    return false;
   }
-  awaiting_ = awaiting;
-  submit();
+  wait_on(awaiting, scope);
+  submit_again();
   return true;
+}
+
+void Operation::wait_on(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
+  if (scope != nullptr) scope->add(*this);
+  awaiting_ = awaiting;
 }
 
 void Operation::submit() noexcept {
