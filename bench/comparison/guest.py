@@ -16,6 +16,9 @@ PORT, BACKEND_PORT = 9443, 9444  # the guest is ours alone
 # The load programs' words for one figure are put behind `load`. A contender that does not come up,
 # or a load that fails, ends the guest.
 PROLOGUE = """set -u
+# The kernel's timers collect the keepalive probes of two seconds into one moment: more segments from
+# tens of thousands of connections than the thousand that the loopback has room for by default.
+sysctl -qw net.core.netdev_max_backlog=1000000
 {tools}/sallyport-backend --port {backend_port} {backend_options} >/dev/null &
 setsid {contender} >/dev/null 2>/tmp/contender &
 contender=$!
