@@ -109,7 +109,7 @@ class Bench:
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, free_port())
+        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, admin_port=free_port())
         command = peer.command(hop)
         with open(folder / "log", "w", encoding="utf-8") as log:
             # A session of its own: the whole tree can be ended, whatever the program does.
