@@ -102,7 +102,7 @@ void BufferRing::give_back(std::uint16_t bid) noexcept {
   if (waiting_ > 0) wake_soon();
 }
 
-void BufferRing::wait_for_buffer(BufferReceive& receive) noexcept {
+void BufferRing::wait_for_buffer(RecvLease& receive) noexcept {
   ++exhausted_;
   ++waiting_;
   queue_.push_back(receive.in_queue_);
@@ -122,18 +122,18 @@ void BufferRing::wake_waiting() noexcept {
   std::size_t wakes = std::min(waiting_, std::max<std::size_t>(count_ - leased_, 16));
   for (; wakes > 0; --wakes) {
     --waiting_;
-    static_cast<BufferReceive::InQueue&>(queue_.pop_front()).receive->buffer_may_be_free();
+    static_cast<RecvLease::InQueue&>(queue_.pop_front()).receive->buffer_may_be_free();
   }
   if (waiting_ > 0) wake_soon();
 }
 
 // ---- the receive
 
-BufferReceive::~BufferReceive() {
+RecvLease::~RecvLease() {
   invariant(!in_queue_.linked(), "a receive lives until it has stopped waiting for a buffer");
 }
 
-void BufferReceive::prepare(io_uring_sqe& sqe) noexcept {
+void RecvLease::prepare(io_uring_sqe& sqe) noexcept {
   io_uring_prep_recv(&sqe, -1, nullptr, buffers_->buffer_bytes(), 0);
   target(sqe);
   sqe.flags |= IOSQE_BUFFER_SELECT;
@@ -144,17 +144,13 @@ void BufferReceive::prepare(io_uring_sqe& sqe) noexcept {
   ++buffers_->receiving_;
 }
 
-Lease BufferReceive::buffer_of(int result, unsigned flags) noexcept {
-  if ((flags & IORING_CQE_F_MORE) == 0) --buffers_->receiving_;
-  if ((flags & IORING_CQE_F_BUFFER) == 0) return {};
-  Lease lease = buffers_->lease(static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT),
-                                result > 0 ? static_cast<std::uint32_t>(result) : 0);
-  if (result <= 0) lease.release();
-  return lease;
-}
-
-bool BufferReceive::finish(int result, unsigned flags) noexcept {
-  lease_ = buffer_of(result, flags);
+bool RecvLease::finish(int result, unsigned flags) noexcept {
+  --buffers_->receiving_;
+  if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    lease_ = buffers_->lease(static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT),
+                             result > 0 ? static_cast<std::uint32_t>(result) : 0);
+    if (result <= 0) lease_.release();
+  }
   if (result == -ENOBUFS) {
     if (!cancel_requested()) {
       waited_ = true;
@@ -163,12 +159,11 @@ bool BufferReceive::finish(int result, unsigned flags) noexcept {
     }
     result = -ECANCELED;
   }
-  waited_ = false;
   note_more(result, flags, buffers_->buffer_bytes());
   return SocketOperation::finish(result, flags);
 }
 
-void BufferReceive::on_cancel() noexcept {
+void RecvLease::on_cancel() noexcept {
   if (!in_queue_.linked()) {
     Operation::on_cancel();
     return;
@@ -179,11 +174,11 @@ void BufferReceive::on_cancel() noexcept {
   ring().make_ready(*this);
 }
 
-void BufferReceive::buffer_may_be_free() noexcept {
+void RecvLease::buffer_may_be_free() noexcept {
   submit();
 }
 
-Result<Lease> BufferReceive::await_resume() noexcept {
+Result<Lease> RecvLease::await_resume() noexcept {
   if (result_ < 0) return failure(result_);
   return std::move(lease_);
 }

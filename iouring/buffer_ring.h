@@ -16,7 +16,7 @@ struct io_uring_buf_ring;
 namespace sallyport::iouring {
 
 class BufferRing;
-class BufferReceive;
+class RecvLease;
 
 /// One buffer, ours until the lease ends: it then goes back to the kernel. An empty lease holds
 /// none and means end of file where it comes from a receive. Must not outlive its BufferRing. 16
@@ -84,7 +84,7 @@ class BufferRing {
 
  private:
   friend class Lease;
-  friend class BufferReceive;
+  friend class RecvLease;
   /// Runs while receives wait and buffers are free.
   class Pump final : public Waiter {
    public:
@@ -106,7 +106,7 @@ class BufferRing {
   void provide(std::uint16_t bid) noexcept;
   [[nodiscard]] Lease lease(std::uint16_t bid, std::uint32_t size) noexcept;
   void give_back(std::uint16_t bid) noexcept;
-  void wait_for_buffer(BufferReceive& receive) noexcept;
+  void wait_for_buffer(RecvLease& receive) noexcept;
   void wake_soon() noexcept;
   void wake_waiting() noexcept;
 

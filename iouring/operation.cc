@@ -11,18 +11,16 @@ Operation::~Operation() {
 }
 
 bool Operation::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
-  if (scope != nullptr && scope->cancelled()) {
-    result_ = -ECANCELED;
-    return false;
+  if (scope != nullptr) {
+    if (scope->cancelled()) {
+      result_ = -ECANCELED;
+      return false;
+    }
+    scope->add(*this);
   }
-  wait_on(awaiting, scope);
-  submit_again();
-  return true;
-}
-
-void Operation::wait_on(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
-  if (scope != nullptr) scope->add(*this);
   awaiting_ = awaiting;
+  submit();
+  return true;
 }
 
 void Operation::submit() noexcept {

@@ -45,8 +45,6 @@ class Operation : public Waiter {
   virtual bool finish(int result, unsigned flags) noexcept;
 
   void submit() noexcept;
-  /// Suspends once more, under `scope`, if any, for one that is still in flight (a multishot).
-  void wait_on(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
   /// For one that is used again after it was cancelled.
   void submit_again() noexcept;
   void on_cancel() noexcept override;

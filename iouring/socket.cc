@@ -10,7 +10,7 @@
 
 namespace sallyport::iouring {
 
-static_assert(sizeof(Socket) == 24, "memory per idle connection is the product");
+static_assert(sizeof(Socket) == 16, "memory per idle connection is the product");
 
 Socket::Socket(Ring& ring, FileDescriptor descriptor) noexcept
     : ring_(&ring), index_(descriptor.release()) {}
@@ -20,8 +20,7 @@ Socket::Socket(Socket&& other) noexcept
       index_(std::exchange(other.index_, -1)),
       in_table_(std::exchange(other.in_table_, false)),
       more_waiting_(std::exchange(other.more_waiting_, false)),
-      emptied_(std::exchange(other.emptied_, false)),
-      ahead_(std::move(other.ahead_)) {
+      emptied_(std::exchange(other.emptied_, false)) {
   invariant(other.in_flight_ == 0, "a socket stays in place while operations are in flight",
             other.in_flight_);
 }
@@ -36,7 +35,6 @@ Socket& Socket::operator=(Socket&& other) noexcept {
   in_table_ = std::exchange(other.in_table_, false);
   more_waiting_ = std::exchange(other.more_waiting_, false);
   emptied_ = std::exchange(other.emptied_, false);
-  ahead_ = std::move(other.ahead_);
   return *this;
 }
 
@@ -114,9 +112,9 @@ bool SocketOperation::begin(std::coroutine_handle<> awaiting, CancelScope* scope
   return true;
 }
 
-bool SocketOperation::finish(int result, unsigned flags) noexcept {
+bool SocketOperation::finish(int result, unsigned /*flags*/) noexcept {
   result_ = result;
-  if ((flags & IORING_CQE_F_MORE) == 0) --socket_->in_flight_;
+  --socket_->in_flight_;
   return true;
 }
 
@@ -142,15 +140,6 @@ Result<> SocketOperation::done_or_error() const noexcept {
 
 // ---- receiving
 
-void Socket::drop_received_ahead() noexcept {
-  ahead_.reset();
-}
-
-bool ReceiveOperation::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
-  invariant(!socket_->ahead_, "what was received ahead is taken before anything else");
-  return SocketOperation::begin(awaiting, scope);
-}
-
 void ReceiveOperation::poll_first(io_uring_sqe& sqe) const noexcept {
   if (socket_->emptied_) sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
@@ -162,20 +151,6 @@ void ReceiveOperation::note_more(int result, unsigned flags, std::size_t room) n
   socket_->more_waiting_ = received && ((flags & IORING_CQE_F_SOCK_NONEMPTY) != 0 ||
                                         static_cast<std::size_t>(result) == room);
   socket_->emptied_ = (received && !socket_->more_waiting_) || result == -EAGAIN;
-}
-
-bool Recv::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
-  if (!socket_->ahead_) return ReceiveOperation::begin(awaiting, scope);
-  if (scope != nullptr && scope->cancelled()) {
-    result_ = -ECANCELED;
-    return false;
-  }
-  ReceivedAhead& ahead = *socket_->ahead_;
-  result_ = ahead.take(room_);
-  socket_->more_waiting_ = !ahead.empty() || ahead.more;
-  socket_->emptied_ = !socket_->more_waiting_;
-  if (ahead.empty()) socket_->ahead_.reset();
-  return false;
 }
 
 void Recv::prepare(io_uring_sqe& sqe) noexcept {

@@ -12,14 +12,12 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "iouring/address.h"
 #include "iouring/buffer_ring.h"
 #include "iouring/file_descriptor.h"
 #include "iouring/operation.h"
-#include "iouring/received_ahead.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
 #include "iouring/task.h"
@@ -40,7 +38,7 @@ class ToTable;
 class Install;
 class CloseSocket;
 
-/// Move-only, 24 bytes. Moving or destroying it with an operation in flight aborts. The destructor
+/// Move-only, 16 bytes. Moving or destroying it with an operation in flight aborts. The destructor
 /// closes without waiting.
 class Socket {
  public:
@@ -62,9 +60,7 @@ class Socket {
   [[nodiscard]] unsigned in_flight() const noexcept { return in_flight_; }
 
   /// -> Result<std::size_t>, 0 at end of file (recv(2)).
-  /// With MSG_DONTWAIT: EAGAIN when there is nothing. The only receive that hands out what a
-  /// RecvStream received ahead, before it asks the socket again; no other may be awaited until
-  /// then.
+  /// With MSG_DONTWAIT: EAGAIN when there is nothing.
   [[nodiscard]] Recv recv(std::span<std::byte> room, int flags = 0) noexcept;
   /// -> Result<Lease>: a buffer is picked when bytes have arrived; an empty lease is end of file.
   /// Waits for a buffer when there is none.
@@ -77,8 +73,6 @@ class Socket {
   /// The next receive asks the socket before it polls, as if the last one might have left something
   /// behind: for sockets that poll(2) does not tell everything about.
   void distrust_poll() noexcept { emptied_ = false; }
-  /// Throws away what a RecvStream received ahead.
-  void drop_received_ahead() noexcept;
   /// -> Result<>: waits for one of the events of poll(2), POLLIN or POLLOUT; errors and hang-ups
   /// end the wait too. Takes no buffer.
   [[nodiscard]] SocketReady ready(short events) noexcept;
@@ -130,8 +124,6 @@ class Socket {
  private:
   friend class SocketOperation;
   friend class ReceiveOperation;
-  friend class Recv;
-  friend class RecvStream;
   friend class ToTable;
   friend class CloseSocket;
   void dispose(bool abortive) noexcept;
@@ -142,7 +134,6 @@ class Socket {
   bool in_table_ = false;
   bool more_waiting_ = false;
   bool emptied_ = false;  // the last receive left nothing behind
-  std::unique_ptr<ReceivedAhead> ahead_;
 };
 
 /// Counts itself on the socket while it is in flight.
@@ -166,7 +157,6 @@ class ReceiveOperation : public SocketOperation {
  protected:
   using SocketOperation::SocketOperation;
   ~ReceiveOperation() = default;
-  bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   void poll_first(io_uring_sqe& sqe) const noexcept;
   void note_more(int result, unsigned flags, std::size_t room) noexcept;
 };
@@ -178,47 +168,35 @@ class [[nodiscard]] Recv final : public ReceiveOperation {
   Result<std::size_t> await_resume() const noexcept { return count_or_error(); }
 
  private:
-  bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
   std::span<std::byte> room_;
   int flags_;
 };
 
-/// A receive into a provided buffer.
-class BufferReceive : public ReceiveOperation {
+class [[nodiscard]] RecvLease final : public ReceiveOperation {
  public:
-  Result<Lease> await_resume() noexcept;
-
- protected:
-  BufferReceive(Socket& socket, BufferRing& buffers) noexcept
+  RecvLease(Socket& socket, BufferRing& buffers) noexcept
       : ReceiveOperation(socket), buffers_(&buffers) {}
-  ~BufferReceive();
-  void prepare(io_uring_sqe& sqe) noexcept override;
-  bool finish(int result, unsigned flags) noexcept override;
-  void on_cancel() noexcept override;
-  /// The buffer that a completion brought; empty without one, or without bytes in it.
-  [[nodiscard]] Lease buffer_of(int result, unsigned flags) noexcept;
-
-  BufferRing* buffers_;
+  ~RecvLease();
+  Result<Lease> await_resume() noexcept;
 
  private:
   friend class BufferRing;
   /// Links into the queue for a buffer, beside the link into the scope.
   struct InQueue : ListNode {
-    explicit InQueue(BufferReceive* owner) noexcept : receive(owner) {}
-    BufferReceive* receive;
+    explicit InQueue(RecvLease* owner) noexcept : receive(owner) {}
+    RecvLease* receive;
   };
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  bool finish(int result, unsigned flags) noexcept override;
+  void on_cancel() noexcept override;
   void buffer_may_be_free() noexcept;
 
+  BufferRing* buffers_;
   InQueue in_queue_{this};
   Lease lease_;
   bool waited_ = false;
-};
-
-class [[nodiscard]] RecvLease final : public BufferReceive {
- public:
-  RecvLease(Socket& socket, BufferRing& buffers) noexcept : BufferReceive(socket, buffers) {}
 };
 
 class [[nodiscard]] RecvMsg final : public ReceiveOperation {

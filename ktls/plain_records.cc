@@ -77,7 +77,6 @@ Received PlainRecords::took(Result<Lease> lease) noexcept {
 Task<Received> PlainRecords::take(Arrival& arrival) {
   if (arrival.waited()) co_return took(arrival.lease());
   if (end_ != Received::Kind::kData) co_return ended();
-  co_await arrival.ended();
   Block block = pools_.blocks.acquire();
   const std::size_t room = std::min(kReadSize, block.size());
   Result<std::size_t> size = co_await socket_.recv(block.bytes().first(room));

@@ -17,14 +17,12 @@ std::string_view to_string(RecordModel model) noexcept {
 }
 
 Task<Received> RecordLayer::receive() {
-  Arrival arrival = arrivals();
-  Received received;
-  do {
-    co_await arrival;
-    received = co_await take(arrival);
-  } while (received.kind == Received::Kind::kData && received.size() == 0);
-  co_await arrival.ended();
-  co_return received;
+  while (true) {
+    Arrival next = arrival();
+    co_await next;
+    Received received = co_await take(next);
+    if (received.kind != Received::Kind::kData || received.size() != 0) co_return received;
+  }
 }
 
 }  // namespace sallyport::ktls

@@ -11,7 +11,6 @@
 
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
-#include "iouring/recv_stream.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
 #include "ktls/chunk.h"
@@ -104,16 +103,12 @@ class RecordLayer {
   iouring::Task<Received> receive();
 
   /// receive() in two steps, for whoever idles: the wait needs no frame but the caller's own.
-  ///   Arrival arrival = layer.arrivals();
-  ///   while (...) {
-  ///     co_await arrival;
-  ///     Received received = co_await layer.take(arrival);
-  ///   }
-  ///   co_await arrival.ended();
+  ///   Arrival arrival = layer.arrival();
+  ///   co_await arrival;
+  ///   Received received = co_await layer.take(arrival);
   /// What arrived has left the socket and must be taken next. take() comes back with kData of no
-  /// size when there is nothing to deliver yet: wait for the next arrival. Without the last line
-  /// a receive may be in flight: nothing else may then receive, and the layer is not at rest.
-  [[nodiscard]] Arrival arrivals() noexcept;
+  /// size when there is nothing to deliver yet: wait for the next arrival.
+  [[nodiscard]] Arrival arrival() noexcept;
   virtual iouring::Task<Received> take(Arrival& arrival) = 0;
 
   /// Sends all of `data`, which is kept until the socket has taken the last byte. Records that a
@@ -164,54 +159,35 @@ class RecordLayer {
   RecordCounters counters_;
 
  private:
-  friend class Arrival;
   bool expects_whole_ = false;
 };
 
-/// Waits in the receive of a provided buffer, if the layer has nothing better to do. Awaited again
-/// and again by one coroutine; the receive may stay in flight in between.
+/// Waits in the receive of a provided buffer, if the layer has nothing better to do.
 class [[nodiscard]] Arrival final {
  public:
-  bool await_ready() noexcept {
-    waits_ = layer_.may_wait_idle();
-    if (waits_) choose_buffers();
-    return !waits_;
-  }
+  bool await_ready() const noexcept { return !waits_; }
   template <class P>
   bool await_suspend(std::coroutine_handle<P> awaiting) noexcept {
     return receive_.await_suspend(awaiting);
   }
   void await_resume() const noexcept {}
 
-  /// `co_await arrival.ended();`: nothing is in flight any more, nothing is lost. Done even in a
-  /// cancelled scope.
-  [[nodiscard]] iouring::RecvStream::Ended ended() noexcept { return receive_.ended(); }
-
-  // For the layer, which awaits ended() before it receives by other means.
+  // For the layer.
   [[nodiscard]] bool waited() const noexcept { return waits_; }
   /// What came, once, of an arrival that waited.
   [[nodiscard]] iouring::Result<iouring::Lease> lease() noexcept { return receive_.await_resume(); }
 
  private:
   friend class RecordLayer;
-  explicit Arrival(RecordLayer& layer) noexcept
-      : layer_(layer), receive_(layer.socket_, layer.pools_.small) {}
+  Arrival(iouring::Socket& socket, iouring::BufferRing& buffers, bool waits) noexcept
+      : receive_(socket, buffers), waits_(waits) {}
 
-  void choose_buffers() noexcept {
-    // Of the large buffers there are few. Where the kernel opens records a receive may be one that
-    // must be repeated in another way, before anything is received behind it.
-    const bool whole = layer_.expects_whole_;
-    const bool may_stay = !whole && layer_.rx_model() != RecordModel::kKernel;
-    receive_.next_from(whole ? layer_.pools_.whole : layer_.pools_.small, may_stay);
-  }
-
-  RecordLayer& layer_;
-  iouring::RecvStream receive_;
-  bool waits_ = false;
+  iouring::RecvLease receive_;
+  bool waits_;
 };
 
-inline Arrival RecordLayer::arrivals() noexcept {
-  return Arrival(*this);
+inline Arrival RecordLayer::arrival() noexcept {
+  return {socket_, expects_whole_ ? pools_.whole : pools_.small, may_wait_idle()};
 }
 
 }  // namespace sallyport::ktls

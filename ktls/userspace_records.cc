@@ -105,7 +105,6 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
   if (arrival.waited()) {
     received = open_lease(arrival.lease());
   } else {
-    co_await arrival.ended();
     received = co_await act();
   }
   if (hold_back(received)) co_return Received{};

@@ -16,7 +16,6 @@ constexpr std::size_t kMostDrained = 256 * 1024;
 iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client) {
   iouring::Result<> shut = co_await client.shutdown_write();
   if (!shut) co_return;  // gone already
-  client.drop_received_ahead();
   for (std::size_t drained = 0; drained < kMostDrained;) {
     iouring::Result<iouring::Lease> received = co_await client.recv(shard.pools.small);
     if (!received || received->bytes().empty()) co_return;

@@ -225,22 +225,20 @@ iouring::Task<Received> said_early(Course& course) {
 iouring::Task<void> pump_to_backend(Course& course) {
   bool goes_on = true;
   if (course.early) goes_on = co_await pass_to_backend(course, said_early(course));
-  ktls::Arrival arrival = course.client.arrivals();
   while (goes_on) {
+    ktls::Arrival arrival = course.client.arrival();
     co_await arrival;
     goes_on = co_await pass_to_backend(course, course.client.take(arrival));
   }
-  co_await arrival.ended();
 }
 
 iouring::Task<void> pump_to_client(Course& course) {
   bool goes_on = true;
-  ktls::Arrival arrival = course.backend.arrivals();
   while (goes_on) {
+    ktls::Arrival arrival = course.backend.arrival();
     co_await arrival;
     goes_on = co_await pass_to_client(course, course.backend.take(arrival));
   }
-  co_await arrival.ended();
 }
 
 iouring::Task<void> both_ways(Course& course) {

@@ -3,16 +3,22 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "iouring/both.h"
 #include "iouring/task_group.h"
-#include "tests/iouring/buffers.h"
 #include "tests/iouring/fixture.h"
 
 namespace sallyport::iouring {
 namespace {
+
+std::unique_ptr<BufferRing> make_buffers(Ring& ring, std::size_t bytes, unsigned count) {
+  Result<std::unique_ptr<BufferRing>> buffers = BufferRing::create(ring, bytes, count);
+  if (!buffers) std::abort();
+  return std::move(*buffers);
+}
 
 Task<std::size_t> recv_lease(Socket& socket, BufferRing& buffers) {
   const Result<Lease> lease = co_await socket.recv(buffers);

@@ -30,7 +30,7 @@ std::size_t open_descriptors() {
 }
 
 TEST(Socket, IsSmall) {
-  EXPECT_EQ(sizeof(Socket), 24U);
+  EXPECT_EQ(sizeof(Socket), 16U);
   EXPECT_LE(sizeof(Recv), 88U);
   EXPECT_LE(sizeof(RecvLease), 128U);
   EXPECT_LE(sizeof(SendAll), 88U);
