@@ -143,9 +143,9 @@ class ServerHandshake {
   bool becomes_tls12() const;
   bool derive_tls12_keys(CipherSuite suite);
   int verify(X509_STORE_CTX* store);
-  bool issue(unsigned tickets);
+  bool issue(unsigned tickets, std::chrono::seconds lifetime);
   bool let_openssl_issue(unsigned tickets);
-  SslSessionPtr bare_session(std::span<const std::byte> psk) const;
+  SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;
   bool make_ticket();
   bool ticket_fits(SSL_SESSION* session) const;
   static std::optional<TicketContent> ticket_content(SSL_SESSION* session);

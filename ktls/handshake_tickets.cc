@@ -24,6 +24,25 @@ constexpr std::size_t kMaxTicketContent = 4096;
 // Clocks of a fleet that shares ticket secrets differ a little.
 constexpr std::chrono::seconds kClockSkew{60};
 
+/// OpenSSL's serialised form of a session, cleansed when it dies: it holds the PSK. Empty if memory
+/// is short.
+class Serialised {
+ public:
+  explicit Serialised(const SSL_SESSION* session)
+      : size_(std::max(0, i2d_SSL_SESSION(session, &der_))) {}
+  ~Serialised() { OPENSSL_clear_free(der_, static_cast<std::size_t>(size_)); }
+  Serialised(const Serialised&) = delete;
+  Serialised& operator=(const Serialised&) = delete;
+
+  std::span<const unsigned char> bytes() const noexcept {
+    return {der_, static_cast<std::size_t>(size_)};
+  }
+
+ private:
+  unsigned char* der_ = nullptr;
+  int size_;
+};
+
 }  // namespace
 
 std::optional<TicketContent> ServerHandshake::ticket_content(SSL_SESSION* session) {
@@ -48,19 +67,22 @@ std::optional<std::chrono::seconds> ServerHandshake::ticket_lifetime() const {
 void ServerHandshake::issue_tickets() {
   if (state_ != State::kDone) std::abort();
   if (outcome_.state.version != RecordVersion::kTls13) return;
-  if (context_->ticket_keys_.empty() || !ticket_lifetime()) return;
+  const auto lifetime = ticket_lifetime();
+  if (context_->ticket_keys_.empty() || !lifetime) return;
   ticket_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
   if (ticket_.size() > kMaxTicketContent) return;
 
   const unsigned count = outcome_.resumed ? 1 : context_->credentials().settings().tickets;
   // Only memory or random numbers can be short here: a connection does without tickets.
-  if (!(resumption_.empty() ? let_openssl_issue(count) : issue(count))) (void)OpensslError::drain();
+  if (!(resumption_.empty() ? let_openssl_issue(count) : issue(count, *lifetime)))
+    (void)OpensslError::drain();
   ticket_ = {};
+  resumption_ = {};
 }
 
-// Tickets of our own making, for OpenSSL makes each at the cost of a fifth of a resumed handshake's
-// arithmetic, mostly by writing out the same session four times.
-bool ServerHandshake::issue(unsigned count) {
+// Tickets of our own making: OpenSSL makes one at a tenth of a resumed handshake's cost, mostly by
+// writing out the same session four times.
+bool ServerHandshake::issue(unsigned count, std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
   DirectionState tx = outcome_.state.tx;
@@ -70,15 +92,13 @@ bool ServerHandshake::issue(unsigned count) {
     const std::array nonce{static_cast<std::byte>(i)};
     SecretBytes<kMaxHashSize> psk;  // RFC 8446 4.6.1
     expand_label(suite, resumption_.bytes(), "resumption", nonce, psk.resize(hash_size(suite)));
-    const SslSessionPtr session = bare_session(psk.bytes());
-    unsigned char* der = nullptr;
-    const int size = session ? i2d_SSL_SESSION(session.get(), &der) : 0;
-    if (size <= 0) return false;
-    const auto ticket = seal_session(context_->ticket_keys_.front(),
-                                     std::as_bytes(std::span(der, static_cast<std::size_t>(size))));
-    OPENSSL_clear_free(der, static_cast<std::size_t>(size));
-    const auto message =
-        ticket ? new_session_ticket(*ticket_lifetime(), nonce, *ticket) : std::nullopt;
+    const SslSessionPtr bare = bare_session(psk.bytes(), lifetime);
+    if (!bare) return false;
+    const Serialised session(bare.get());
+    if (session.bytes().empty()) return false;
+    const auto ticket =
+        seal_session(context_->ticket_keys_.front(), std::as_bytes(session.bytes()));
+    const auto message = ticket ? new_session_ticket(lifetime, nonce, *ticket) : std::nullopt;
     if (!message) return false;
 
     const iovec span{const_cast<std::byte*>(message->data()), message->size()};
@@ -109,16 +129,15 @@ bool ServerHandshake::let_openssl_issue(unsigned count) {
 }
 
 // A session that has only what resumption needs. A client's certificate would triple the ticket and
-// cost a decoding at each resumption, and nobody needs it: what is
-// judged is the trust beside it.
-SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk) const {
+// cost a decoding at each resumption, and nobody needs it: what is judged is the trust beside it.
+SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
+                                            std::chrono::seconds lifetime) const {
   const SSL_SESSION* session = SSL_get_session(ssl_.get());
-  const auto lifetime = ticket_lifetime();
   SslSessionPtr bare(SSL_SESSION_new());
-  if (session == nullptr || !lifetime || ticket_.empty() || !bare) return nullptr;
+  if (session == nullptr || ticket_.empty() || !bare) return nullptr;
   unsigned id_size = 0;
   const unsigned char* id = SSL_SESSION_get0_id_context(session, &id_size);
-  SSL_SESSION_set_timeout(bare.get(), static_cast<long>(lifetime->count()));
+  SSL_SESSION_set_timeout(bare.get(), static_cast<long>(lifetime.count()));
   if (SSL_SESSION_set_protocol_version(bare.get(), TLS1_3_VERSION) != 1 ||
       SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl_.get())) != 1 ||
       SSL_SESSION_set1_master_key(bare.get(), reinterpret_cast<const unsigned char*>(psk.data()),
@@ -133,22 +152,20 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk) cons
 // out of a session, so it is read anew, in place, from the serialised form of a bare one.
 bool ServerHandshake::make_ticket() {
   SSL_SESSION* session = SSL_get_session(ssl_.get());
-  if (session == nullptr) return false;
+  const auto lifetime = ticket_lifetime();
+  if (session == nullptr || !lifetime) return false;
   SecretBytes<kMaxHashSize> psk;
   const std::span<std::byte> psk_bytes =
       psk.resize(std::min(kMaxHashSize, SSL_SESSION_get_master_key(session, nullptr, 0)));
   if (SSL_SESSION_get_master_key(session, reinterpret_cast<unsigned char*>(psk_bytes.data()),
                                  psk_bytes.size()) != psk_bytes.size())
     return false;
-  const SslSessionPtr bare = bare_session(psk.bytes());
+  const SslSessionPtr bare = bare_session(psk.bytes(), *lifetime);
   if (!bare) return false;
-  unsigned char* der = nullptr;
-  const int size = i2d_SSL_SESSION(bare.get(), &der);
-  if (size <= 0) return false;
-  const unsigned char* at = der;
-  const bool good = d2i_SSL_SESSION(&session, &at, size) != nullptr;
-  OPENSSL_clear_free(der, static_cast<std::size_t>(size));
-  return good;
+  const Serialised serialised(bare.get());
+  const unsigned char* at = serialised.bytes().data();
+  return !serialised.bytes().empty() &&
+         d2i_SSL_SESSION(&session, &at, static_cast<long>(serialised.bytes().size())) != nullptr;
 }
 
 int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
