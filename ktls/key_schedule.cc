@@ -22,14 +22,13 @@ namespace {
 
 void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
                   std::span<const std::byte> context, std::span<std::byte> out) noexcept {
-  constexpr std::string_view kPrefix = "tls13 ";
   if (out.size() > hash_size(suite)) die("more than one hash asked for", out.size());
   if (label.size() > kMaxLabel) die("label too long", label.size());
   if (context.size() > kMaxHashSize) die("context too long", context.size());
 
   // struct HkdfLabel, and behind it the block counter of HKDF-Expand: with at most one hash of
   // output HKDF-Expand is a single HMAC (RFC 5869 2.3).
-  std::array<std::byte, 2 + 1 + kPrefix.size() + kMaxLabel + 1 + kMaxHashSize + 1> info;
+  std::array<std::byte, 2 + 1 + kLabelPrefix.size() + kMaxLabel + 1 + kMaxHashSize + 1> info;
   std::size_t size = 0;
   const auto put = [&](std::size_t value) { info[size++] = static_cast<std::byte>(value); };
   const auto copy = [&](const void* from, std::size_t count) {
@@ -38,8 +37,8 @@ void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::str
   };
   put(out.size() >> 8);
   put(out.size() & 0xff);
-  put(kPrefix.size() + label.size());
-  copy(kPrefix.data(), kPrefix.size());
+  put(kLabelPrefix.size() + label.size());
+  copy(kLabelPrefix.data(), kLabelPrefix.size());
   copy(label.data(), label.size());
   put(context.size());
   copy(context.data(), context.size());

@@ -12,10 +12,11 @@ namespace sallyport::ktls {
 // Secrets and salts are at most one hash long, every use in TLS 1.3 is: anything else is a broken
 // invariant and aborts, as does a failing libcrypto. Leaves no secret behind. Any thread.
 
-/// HKDF-Expand-Label(secret, label, context, out.size()). `label` goes without its "tls13 " prefix,
+/// HKDF-Expand-Label(secret, label, context, out.size()). `label` goes without kLabelPrefix,
 /// at most kMaxLabel bytes; `out` is at most one hash long and `context` at most one hash.
 void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
                   std::span<const std::byte> context, std::span<std::byte> out) noexcept;
+inline constexpr std::string_view kLabelPrefix = "tls13 ";
 inline constexpr std::size_t kMaxLabel = 26;
 
 /// HKDF-Extract(salt, input), one hash into `out`. No salt is one of zeros.

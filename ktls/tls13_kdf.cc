@@ -18,7 +18,6 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::string_view kPrefix = "tls13 ";
 constexpr std::string_view kDerived = "derived";
 constexpr std::string_view kClientSecret = "c ap traffic";
 constexpr std::string_view kServerSecret = "s ap traffic";
@@ -83,7 +82,7 @@ bool derive_here(const Request& request, std::span<std::byte> out) {
   else
     return false;
   const std::size_t hash = hash_size(suite);
-  if (!request.plain || request.prefix != kPrefix) return false;
+  if (!request.plain || request.prefix != kLabelPrefix) return false;
 
   if (request.mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY) {
     if (request.key.size() != hash || request.label.size() > kMaxLabel ||
@@ -128,7 +127,7 @@ bool ask(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view l
       OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),
       octets(OSSL_KDF_PARAM_KEY, key),
       octets(expands ? OSSL_KDF_PARAM_DATA : OSSL_KDF_PARAM_SALT, more),
-      octets(OSSL_KDF_PARAM_PREFIX, kPrefix),
+      octets(OSSL_KDF_PARAM_PREFIX, kLabelPrefix),
       octets(OSSL_KDF_PARAM_LABEL, label),
       OSSL_PARAM_construct_end()};
   EVP_KDF* kdf = EVP_KDF_fetch(library, OSSL_KDF_NAME_TLS1_3_KDF, nullptr);

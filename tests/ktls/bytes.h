@@ -41,6 +41,13 @@ inline Bytes from_hex(std::string_view text) {
   return bytes;
 }
 
+/// 0, 1, 2, ...
+inline Bytes counting(std::size_t size) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i);
+  return bytes;
+}
+
 /// The same seed gives the same bytes.
 inline Bytes random_bytes(std::size_t size, std::uint64_t seed) {
   std::mt19937_64 random(seed);

@@ -5,20 +5,14 @@
 #include <algorithm>
 
 #include "tests/ktls/bytes.h"
+#include "tests/ktls/rfc8448.h"
 
 namespace sallyport::ktls {
 namespace {
 
+using namespace testing::rfc8448;
 using testing::Bytes;
 using testing::from_hex;
-
-// RFC 8448 section 3, "Simple 1-RTT Handshake", TLS_AES_128_GCM_SHA256.
-const Bytes kClientSecret = from_hex(
-    "9e 40 64 6c e7 9a 7f 9d c0 5a f8 88 9b ce 65 52 87 5a fa 0b 06 df 00 87 f7 92 eb b7 c1 75 04 "
-    "a5");
-const Bytes kServerSecret = from_hex(
-    "a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 "
-    "43");
 
 TEST(TrafficSecret, OfRfc8448GivesKeyAndIv) {
   constexpr auto suite = CipherSuite::kAes128GcmSha256;
@@ -56,9 +50,7 @@ TEST(TrafficSecret, OfEachSuiteGivesKeyIvAndNextSecret) {
   };
   for (const auto& [suite, key, iv, next] : expected) {
     SCOPED_TRACE(name(suite));
-    Bytes counting(hash_size(suite));
-    for (std::size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<std::byte>(i);
-    const TrafficSecret secret(counting);
+    const TrafficSecret secret(testing::counting(hash_size(suite)));
     const RecordKey derived = derive_key(suite, secret);
     EXPECT_TRUE(std::ranges::equal(std::span(derived.key).first(key_size(suite)), from_hex(key)));
     EXPECT_TRUE(std::ranges::equal(derived.iv, from_hex(iv)));
