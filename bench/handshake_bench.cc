@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "ktls/credentials.h"
-#include "ktls/handshake.h"
-#include "ktls/openssl.h"
-#include "ktls/server_context.h"
+#include "ktls/base/openssl_handles.h"
+#include "ktls/handshake/server_context.h"
+#include "ktls/handshake/server_handshake.h"
+#include "ktls/trust/credentials.h"
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "ktls/record_protection.h"
+#include "ktls/records/record_protection.h"
 
 namespace {
 

@@ -17,7 +17,7 @@
 #include "gateway/policy/authorize.h"
 #include "gateway/policy/policy.h"
 #include "gateway/policy/route.h"
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace sallyport::gateway {
 

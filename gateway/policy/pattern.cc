@@ -4,7 +4,7 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/host_name.h"
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace sallyport::gateway {
 namespace {

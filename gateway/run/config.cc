@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "gateway/policy/pattern.h"
+#include "ktls/handshake/server_context.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -187,7 +188,7 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
       std::chrono::duration_cast<std::chrono::seconds>(options_.ticket_max_age);
   settings.process_tickets = process_tickets_;
 
-  auto loaded = ktls::Credentials::load(files, std::move(settings));
+  auto loaded = ktls::load_usable_credentials(files, std::move(settings));
   if (!loaded) return std::unexpected(loaded.error().message());
   return *std::move(loaded);
 }

@@ -14,7 +14,7 @@
 #include "gateway/policy/policy.h"
 #include "gateway/run/fingerprint.h"
 #include "gateway/run/options.h"
-#include "ktls/credentials.h"
+#include "ktls/trust/credentials.h"
 
 namespace sallyport::gateway {
 

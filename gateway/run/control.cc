@@ -8,11 +8,11 @@
 #include <set>
 #include <utility>
 
-#include "gateway/log/log.h"
+#include "gateway/observe/admin_json.h"
+#include "gateway/observe/log.h"
 #include "gateway/run/process.h"
 #include "gateway/run/record_support.h"
 #include "gateway/run/versions.h"
-#include "gateway/run/views.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -196,7 +196,7 @@ bool Control::set_up_shards() {
                                 .records = records_,
                                 .limit = *limit_,
                                 .metrics = metrics,
-                                .access_log = *access_log_,
+                                .connection_log = *access_log_,
                                 .on_ended = [this] { inbox_->post([this] { shard_ended(); }); }});
     if (!shard) {
       log_error("no io_uring for a shard", {{"shard", i}, {"error", shard.error()}});
@@ -278,8 +278,12 @@ bool Control::start_admin() {
             return routes_json(*now->policy, *now->endpoints);
           },
       .credentials_json = [this] { return credentials_json(*snapshot()->credentials); }};
-  auto admin = AdminServer::start(
-      {.address = options_.admin, .expose_all = options_.admin_expose_all}, std::move(handlers));
+  auto admin = AdminServer::start({.address = options_.admin.text,
+                                   .host = options_.admin.host,
+                                   .v6 = options_.admin.v6,
+                                   .loopback = options_.admin.loopback,
+                                   .expose_all = options_.admin_expose_all},
+                                  std::move(handlers));
   if (!admin) {
     log_error("cannot start the admin server", {{"error", admin.error()}});
     return false;

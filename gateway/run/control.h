@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "gateway/backends/resolver.h"
-#include "gateway/run/admin.h"
+#include "gateway/connection/connection_limit.h"
+#include "gateway/observe/access_log.h"
+#include "gateway/observe/admin.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
 #include "gateway/run/shard.h"
-#include "gateway/serve/access_log.h"
-#include "gateway/serve/connection_limit.h"
 #include "iouring/inbox.h"
 #include "iouring/ring.h"
 #include "iouring/signals.h"

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <variant>
 
-#include "gateway/log/log.h"
+#include "gateway/observe/log.h"
 #include "gateway/run/control.h"
 #include "gateway/run/options.h"
 #include "iouring/signals.h"

@@ -6,7 +6,7 @@
 #include <array>
 #include <charconv>
 
-#include "ktls/suite.h"
+#include "ktls/keys/suite.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -13,10 +13,10 @@
 #include <variant>
 #include <vector>
 
-#include "gateway/log/log.h"
+#include "gateway/connection/record_choice.h"
+#include "gateway/observe/log.h"
 #include "gateway/run/option_values.h"
-#include "gateway/serve/record_choice.h"
-#include "ktls/suite.h"
+#include "ktls/keys/suite.h"
 
 namespace sallyport::gateway {
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ktls/suite.h"
+#include "ktls/keys/suite.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "gateway/connection/record_choice.h"
 #include "gateway/run/options.h"
-#include "gateway/serve/record_choice.h"
 #include "metrics/registry.h"
 
 namespace sallyport::gateway {

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "gateway/backends/tcp_options.h"
-#include "gateway/log/log.h"
-#include "gateway/serve/listener.h"
+#include "gateway/observe/log.h"
+#include "gateway/run/listener.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -62,7 +62,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
-             options_.metrics, options_.access_log, random_seed()),
+             options_.metrics, options_.connection_log, random_seed()),
       connections_(*ring_),
       chores_(*ring_) {}
 

@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/connection/connection.h"
+#include "gateway/connection/shard_state.h"
 #include "gateway/run/fault_plan.h"
-#include "gateway/serve/connection.h"
-#include "gateway/serve/shard_state.h"
 #include "iouring/background.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
@@ -21,7 +21,7 @@
 #include "iouring/listener.h"
 #include "iouring/ring.h"
 #include "iouring/task_group.h"
-#include "ktls/cipher_contexts.h"
+#include "ktls/records/cipher_contexts.h"
 #include "metrics/cells.h"
 
 namespace sallyport::gateway {
@@ -38,7 +38,7 @@ struct ShardOptions {
   const RecordChoice& records;
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;
-  AccessLog& access_log;
+  ConnectionLog& connection_log;
   std::function<void()> on_ended;  ///< called on the shard's thread as its last act
 };
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tests/e2e/scenario.h"
-#include "tests/ktls/scripted_peer.h"
+#include "tests/ktls/records/scripted_peer.h"
 
 namespace sallyport::test {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace {
 

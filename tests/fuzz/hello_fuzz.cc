@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <span>
 
-#include "ktls/hello.h"
-#include "ktls/record.h"
+#include "ktls/handshake/client_hello.h"
+#include "ktls/records/record.h"
 
 using namespace sallyport::ktls;
 

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <span>
 
-#include "ktls/post_handshake.h"
+#include "ktls/records/post_handshake.h"
 
 using namespace sallyport::ktls;
 

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "ktls/record_intake.h"
+#include "ktls/records/record_reader.h"
 
 namespace {
 

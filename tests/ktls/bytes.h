@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ktls/traffic_secret.h"
+#include "ktls/keys/traffic_secret.h"
 
 /// Small helpers that the record tests share.
 namespace sallyport::ktls::testing {

@@ -5,7 +5,7 @@
 #include <random>
 #include <string>
 
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace sallyport::gateway {
 namespace {

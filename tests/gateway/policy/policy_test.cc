@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gateway/policy/authorize.h"
-#include "ktls/identity.h"
+#include "ktls/trust/identity.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -1,0 +1,320 @@
+#include "gateway/connection/relay.h"
+
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "gateway/connection/lingering_close.h"
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using ktls::Received;
+using ktls::RecordFailure;
+
+// One deadline for silence and lifetime: whichever comes first is armed.
+class Patience {
+ public:
+  Patience(Connection& connection, iouring::CancelScope& scope)
+      : shard_(connection.shard()), deadline_(shard_.ring, scope) {
+    if (shard_.timeouts.lifetime.count() > 0) {
+      // Connections of one moment must not all come back in one moment.
+      std::uniform_real_distribution<double> shorter(0.9, 1.0);
+      lifetime_ends_ = shard_.ring.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                               shard_.timeouts.lifetime * shorter(shard_.random));
+    }
+    touch();
+  }
+
+  void touch() {
+    const Timeouts& timeouts = shard_.timeouts;
+    const auto silence =
+        half_closed_ && timeouts.half_close.count() > 0 ? timeouts.half_close : timeouts.idle;
+    if (deadline_.expired()) return;
+    if (silence.count() > 0) {
+      deadline_.arm_at(std::min(lifetime_ends_, shard_.ring.now() + silence));
+    } else if (lifetime_ends_ != iouring::TimePoint::max()) {
+      deadline_.arm_at(lifetime_ends_);
+    } else {
+      deadline_.disarm();
+    }
+  }
+
+  void half_closed() {
+    half_closed_ = true;
+    touch();
+  }
+
+  [[nodiscard]] std::optional<CloseReason> ran_out() const {
+    if (!deadline_.expired()) return std::nullopt;
+    if (shard_.ring.now() >= lifetime_ends_) return CloseReason::kLifetime;
+    return half_closed_ && shard_.timeouts.half_close.count() > 0 ? CloseReason::kHalfCloseTimeout
+                                                                  : CloseReason::kIdleTimeout;
+  }
+
+ private:
+  ShardState& shard_;
+  iouring::Deadline deadline_;
+  iouring::TimePoint lifetime_ends_ = iouring::TimePoint::max();
+  bool half_closed_ = false;
+};
+
+// What both directions share. Lives in the frame of relay().
+struct Course {
+  Connection& connection;
+  ktls::RecordLayer& client;
+  ktls::RecordLayer& backend;
+  iouring::CancelScope scope;
+  Patience patience;
+  std::unique_ptr<Received> early;  // what the client sent before the relay began, until passed on
+  std::optional<CloseReason> reason;  // the first one that is no clean end
+  bool client_ended = false;          // close_notify received
+  bool backend_ended = false;         // FIN received
+  bool backend_deaf = false;          // sending to it failed
+
+  Course(Connection& its_connection, ktls::RecordLayer& its_client, ktls::RecordLayer& its_backend,
+         std::unique_ptr<Received> sent_early)
+      : connection(its_connection),
+        client(its_client),
+        backend(its_backend),
+        scope(&its_connection.scope()),
+        patience(its_connection, scope),
+        early(std::move(sent_early)) {}
+
+  void stop(CloseReason why) {
+    if (!reason) reason = why;
+    scope.cancel();
+  }
+};
+
+CloseReason reason_of(const ktls::RecordError& error, CloseReason reset) {
+  switch (error.failure) {
+    case RecordFailure::kReset:
+    case RecordFailure::kPipe:
+    case RecordFailure::kSocket:
+      return reset;
+    case RecordFailure::kKeyUpdateFlood:
+      return CloseReason::kKeyupdateFlood;
+    case RecordFailure::kKeyUpdateUnsupported:
+      return CloseReason::kKeyupdateUnsupported;
+    case RecordFailure::kInternal:
+      return CloseReason::kInternalError;
+    default:
+      return CloseReason::kRecordError;
+  }
+}
+
+bool cancelled(const ktls::RecordError& error) {
+  return error.failure == RecordFailure::kCancelled;
+}
+
+// What the client said, to the backend. False: it was the last.
+//
+// An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
+// passing it on, is one coroutine of its own, not inlined, so that its frame is there only
+// meanwhile: the compiler makes the frame of an inlined coroutine a part of its caller's.
+[[gnu::noinline]] iouring::Task<bool> pass_to_backend(Course& course,
+                                                      iouring::Task<Received> saying) {
+  Received received = co_await std::move(saying);
+  switch (received.kind) {
+    case Received::Kind::kData: {
+      const std::size_t bytes = received.size();
+      if (bytes == 0) co_return true;
+      course.connection.received_from(metrics::Leg::kClient, bytes);
+      course.patience.touch();
+      ktls::RecordLayer::SendResult sent = co_await course.backend.send(std::move(received));
+      if (!sent) {
+        if (cancelled(sent.error())) co_return false;
+        // It takes no more, but may have said why: the other direction brings that, and the end.
+        course.backend_deaf = true;
+        if (course.backend_ended) course.stop(CloseReason::kBackendClosed);
+        course.patience.half_closed();
+        co_return false;
+      }
+      course.connection.sent_to(metrics::Leg::kBackend, bytes);
+      course.patience.touch();
+      co_return true;
+    }
+    case Received::Kind::kTruncated:
+      if (course.backend_ended) {
+        // It had our close_notify and left. What it sent may still be cut short.
+        course.stop(CloseReason::kBackendClosed);
+        co_return false;
+      }
+      if (course.connection.route().truncation == Truncation::kReset) {
+        course.stop(CloseReason::kClientTruncated);
+        co_return false;
+      }
+      [[fallthrough]];
+    case Received::Kind::kEndOfStream:
+    case Received::Kind::kCloseNotify: {
+      course.client_ended = true;
+      course.patience.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await course.backend.send_close();
+      if (!sent && !cancelled(sent.error()) && !course.backend_ended) {
+        course.stop(CloseReason::kBackendReset);
+      }
+      co_return false;
+    }
+    case Received::Kind::kFailed:
+      if (!cancelled(received.error)) {
+        course.stop(reason_of(received.error, course.backend_ended ? CloseReason::kBackendClosed
+                                                                   : CloseReason::kClientReset));
+      }
+      co_return false;
+  }
+  co_return false;
+}
+
+// What the backend said, to the client. False: it was the last.
+[[gnu::noinline]] iouring::Task<bool> pass_to_client(Course& course,
+                                                     iouring::Task<Received> saying) {
+  Received received = co_await std::move(saying);
+  switch (received.kind) {
+    case Received::Kind::kData: {
+      const std::size_t bytes = received.size();
+      if (bytes == 0) co_return true;
+      course.connection.received_from(metrics::Leg::kBackend, bytes);
+      course.patience.touch();
+      ktls::RecordLayer::SendResult sent = co_await course.client.send(std::move(received));
+      if (!sent) {
+        if (cancelled(sent.error())) co_return false;
+        course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
+                                                                : CloseReason::kClientReset));
+        co_return false;
+      }
+      course.connection.sent_to(metrics::Leg::kClient, bytes);
+      course.patience.touch();
+      co_return true;
+    }
+    case Received::Kind::kTruncated:
+    case Received::Kind::kEndOfStream:
+    case Received::Kind::kCloseNotify: {
+      course.backend_ended = true;
+      course.patience.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
+      if (!sent && !cancelled(sent.error())) {
+        // A client that has ended and taken every byte need not wait for our close_notify.
+        if (!course.client_ended) course.stop(reason_of(sent.error(), CloseReason::kClientReset));
+      } else if (course.backend_deaf) {
+        course.stop(CloseReason::kBackendClosed);
+      }
+      co_return false;
+    }
+    case Received::Kind::kFailed:
+      if (!cancelled(received.error)) {
+        course.stop(reason_of(received.error, CloseReason::kBackendReset));
+      }
+      co_return false;
+  }
+  co_return false;
+}
+
+iouring::Task<Received> said_early(Course& course) {
+  const std::unique_ptr<Received> early = std::move(course.early);
+  co_return std::move(*early);
+}
+
+iouring::Task<void> pump_to_backend(Course& course) {
+  bool goes_on = true;
+  if (course.early) goes_on = co_await pass_to_backend(course, said_early(course));
+  while (goes_on) {
+    ktls::Arrival arrival = course.client.arrival();
+    co_await arrival;
+    goes_on = co_await pass_to_backend(course, course.client.take(arrival));
+  }
+}
+
+iouring::Task<void> pump_to_client(Course& course) {
+  bool goes_on = true;
+  while (goes_on) {
+    ktls::Arrival arrival = course.backend.arrival();
+    co_await arrival;
+    goes_on = co_await pass_to_client(course, course.backend.take(arrival));
+  }
+}
+
+iouring::Task<void> both_ways(Course& course) {
+  co_await iouring::both(pump_to_backend(course), pump_to_client(course));
+}
+
+// A reset throws away what the kernel has not sent yet, and the peer may be slower than whoever
+// spoke: waits until it has taken everything or is gone, as long as half a connection may last.
+iouring::Task<void> until_taken(Connection& connection, iouring::Socket& peer) {
+  iouring::Ring& ring = connection.shard().ring;
+  const auto most = connection.shard().timeouts.half_close;
+  const iouring::TimePoint give_up =
+      most.count() > 0 ? ring.now() + most : iouring::TimePoint::max();
+  iouring::Result<iouring::FileDescriptor> descriptor = co_await peer.install();
+  if (!descriptor) co_return;
+  for (auto pause = std::chrono::milliseconds(1); ring.now() < give_up;
+       pause = std::min(2 * pause, std::chrono::milliseconds(50))) {
+    int unsent = 0;
+    pollfd gone{.fd = descriptor->get(), .events = 0, .revents = 0};
+    if (::ioctl(descriptor->get(), SIOCOUTQ, &unsent) != 0 || unsent == 0) co_return;
+    if (::poll(&gone, 1, 0) != 0) co_return;
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, pause);
+    if (!slept) co_return;
+  }
+}
+
+CloseReason verdict(const Course& course) {
+  if (const auto ended = course.connection.ended_by()) return *ended;
+  if (course.reason) return *course.reason;
+  if (const auto ran_out = course.patience.ran_out()) return *ran_out;
+  return CloseReason::kDone;
+}
+
+// What each side is left with. Not inlined: its frame is not needed before the end.
+[[gnu::noinline]] iouring::Task<void> leave(Course& course, CloseReason reason) {
+  Connection& connection = course.connection;
+  ktls::RecordLayer& client = course.client;
+  ktls::RecordLayer& backend = course.backend;
+  if (reason == CloseReason::kClientTruncated) {
+    co_await iouring::in_scope(connection.scope(), until_taken(connection, backend.socket()));
+  }
+  // No clean end for a backend whose client gave none.
+  if (reason != CloseReason::kDone && !(course.client_ended && course.backend_ended)) {
+    backend.socket().reset();
+  }
+  switch (reason) {
+    case CloseReason::kDone:
+    case CloseReason::kClientClosed:
+    case CloseReason::kClientTruncated:
+    case CloseReason::kClientReset:
+      break;
+    case CloseReason::kBackendReset:
+      co_await iouring::in_scope(connection.scope(), until_taken(connection, client.socket()));
+      client.socket().reset();
+      break;
+    case CloseReason::kBackendClosed:
+    case CloseReason::kRecordError:
+    case CloseReason::kKeyupdateFlood:
+    case CloseReason::kKeyupdateUnsupported:
+      co_await part(connection.shard(), client.socket());
+      break;
+    default:
+      co_await part_with_close(connection.shard(), client);
+      break;
+  }
+}
+
+}  // namespace
+
+iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
+                                 ktls::RecordLayer& backend, std::unique_ptr<Received> early) {
+  Course course(connection, client, backend, std::move(early));
+  co_await iouring::in_scope(course.scope, both_ways(course));
+  const CloseReason reason = verdict(course);
+  co_await leave(course, reason);
+  co_return reason;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,27 @@
+#include "gateway/connection/shard_state.h"
+
+#include "gateway/connection/connection.h"
+
+namespace sallyport::gateway {
+
+ShardState::ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+                       ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+                       const RecordChoice& its_records, unsigned max_handshakes,
+                       ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
+                       ConnectionLog& its_log, std::uint64_t seed)
+    : ring(its_ring),
+      background(its_background),
+      pools(its_pools),
+      timeouts(its_timeouts),
+      records(its_records),
+      limit(its_limit),
+      metrics(its_metrics),
+      connection_log(its_log),
+      balancer(seed),
+      handshake_slots(its_ring, max_handshakes),
+      random(seed),
+      next_id(random()) {}
+
+ShardState::~ShardState() = default;
+
+}  // namespace sallyport::gateway

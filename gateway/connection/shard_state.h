@@ -1,0 +1,77 @@
+// What the connections of one shard share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "gateway/backends/balance.h"
+#include "gateway/connection/connection_limit.h"
+#include "gateway/connection/connection_record.h"
+#include "gateway/connection/handshake_slots.h"
+#include "gateway/connection/negotiated.h"
+#include "gateway/connection/record_choice.h"
+#include "gateway/connection/snapshot.h"
+#include "iouring/background.h"
+#include "iouring/list.h"
+#include "iouring/ring.h"
+#include "ktls/handshake/server_context.h"
+#include "ktls/records/record_layer.h"
+#include "metrics/cells.h"
+
+namespace sallyport::gateway {
+
+class Connection;
+
+/// Zero means off.
+struct Timeouts {
+  std::chrono::milliseconds handshake{10'000};   ///< first byte expected to verdict
+  std::chrono::milliseconds connect{3'000};      ///< to a backend, all attempts together
+  std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
+  std::chrono::milliseconds idle{0};             ///< silence of both sides
+  std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
+};
+
+/// A --listen, as this shard serves it.
+struct ServedListener {
+  std::string text;  ///< as configured: metric label and log value
+  metrics::ListenerCells& cells;
+};
+
+/// One per shard, of its thread alone. Everything in it outlives the connections.
+struct ShardState {
+  ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+             ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+             const RecordChoice& its_records, unsigned max_handshakes, ConnectionLimit& its_limit,
+             metrics::ShardMetrics& its_metrics, ConnectionLog& its_log, std::uint64_t seed);
+  ~ShardState();
+  ShardState(const ShardState&) = delete;
+  ShardState& operator=(const ShardState&) = delete;
+
+  iouring::Ring& ring;
+  iouring::Background& background;  ///< for handshakes
+  ktls::RecordPools pools;
+  const Timeouts& timeouts;
+  const RecordChoice& records;
+  ConnectionLimit& limit;
+  metrics::ShardMetrics& metrics;
+  ConnectionLog& connection_log;
+  Balancer balancer;
+  HandshakeSlots handshake_slots;
+  TermsPool terms;
+  std::mt19937_64 random;
+  std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
+
+  /// Replaced as one when the control thread sends new ones; never null while serving.
+  std::shared_ptr<const Snapshot> snapshot;
+  std::shared_ptr<ktls::ServerContext> tls;
+
+  /// When bytes of a connection passed last that was established for a while.
+  iouring::TimePoint relayed_at{};
+
+  iouring::List<Connection> live;  ///< oldest first
+};
+
+}  // namespace sallyport::gateway

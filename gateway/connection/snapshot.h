@@ -1,0 +1,23 @@
+// The state of the world that connections are served by.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "gateway/backends/endpoints.h"
+#include "gateway/policy/policy.h"
+#include "ktls/trust/credentials.h"
+
+namespace sallyport::gateway {
+
+/// Credentials, policy and endpoints that belong together: immutable, built and checked as a whole
+/// by the control thread, shared by all shards. A connection is judged by the snapshot that its
+/// shard has when its ClientHello arrives, from the first phase to the last.
+struct Snapshot {
+  std::uint64_t generation = 0;
+  std::shared_ptr<const ktls::Credentials> credentials;
+  Policy::Pointer policy;
+  EndpointSet::Pointer endpoints;
+};
+
+}  // namespace sallyport::gateway

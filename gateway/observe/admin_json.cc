@@ -1,0 +1,118 @@
+#include "gateway/observe/admin_json.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "gateway/observe/timestamp.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Names come from files and peers: what is not UTF-8 is shown replaced, never refused.
+std::string dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string hexadecimal(const ktls::Sha256& hash) {
+  std::string text;
+  for (const std::uint8_t byte : hash) {
+    char digits[3];
+    std::snprintf(digits, sizeof digits, "%02x", byte);
+    text += digits;
+  }
+  return text;
+}
+
+Json endpoint_json(const Endpoint& endpoint) {
+  Json json{{"backend", endpoint.target},
+            {"address", endpoint.address.to_string()},
+            {"state", to_string(endpoint.state())},
+            {"weight", endpoint.weight()}};
+  if (!endpoint.labels->zone.empty()) json["zone"] = endpoint.labels->zone;
+  if (!endpoint.labels->tls_name.empty()) json["tls_name"] = endpoint.labels->tls_name;
+  return json;
+}
+
+Json route_json(const Route& route, const RouteEndpoints* endpoints) {
+  Json json{{"route", route.name}, {"sni", route.sni}, {"alpn", route.alpn}};
+  if (route.allow_any_verified) {
+    json["allow-any-verified"] = true;
+  } else {
+    Json allow = Json::array();
+    for (const IdentityPattern& pattern : route.allow) allow.push_back(pattern.text());
+    json["allow"] = std::move(allow);
+  }
+  json["balance"] = to_string(route.balance);
+  json["truncation"] = to_string(route.truncation);
+  json["endpoints"] = Json::array();
+  json["usable"] = endpoints != nullptr ? endpoints->usable() : 0;
+  if (endpoints == nullptr) return json;
+  for (const auto& endpoint : endpoints->endpoints) {
+    json["endpoints"].push_back(endpoint_json(*endpoint));
+  }
+  if (!endpoints->unresolved.empty()) json["unresolved"] = endpoints->unresolved;
+  return json;
+}
+
+}  // namespace
+
+std::string connections_json(const std::vector<Connection::Description>& connections) {
+  Json list = Json::array();
+  for (const Connection::Description& connection : connections) {
+    list.push_back({{"id", connection.id},
+                    {"client", connection.client},
+                    {"identity", connection.identity},
+                    {"listener", connection.listener},
+                    {"route", connection.route},
+                    {"backend", connection.backend},
+                    {"records", connection.records},
+                    {"cipher", connection.cipher},
+                    {"since", rfc3339(connection.since)},
+                    {"received_bytes", connection.received_bytes},
+                    {"sent_bytes", connection.sent_bytes}});
+  }
+  return dump(list);
+}
+
+std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
+  Json list = Json::array();
+  for (const Route& route : policy.routes()) {
+    list.push_back(route_json(route, endpoints.find(route.name)));
+  }
+  return dump(list);
+}
+
+std::string credentials_json(const ktls::Credentials& credentials) {
+  Json certificates = Json::array();
+  for (const ktls::CertificateFact& fact : credentials.certificates()) {
+    Json json{{"role", ktls::to_string(fact.role)},
+              {"file", fact.name},
+              {"subject", fact.subject},
+              {"issuer", fact.issuer},
+              {"serial", fact.serial},
+              {"key", fact.key},
+              {"sha256", fact.fingerprint},
+              {"not_before", rfc3339(fact.not_before)},
+              {"not_after", rfc3339(fact.not_after)}};
+    if (fact.role == ktls::CertificateFact::Role::kServer) json["leaf"] = fact.leaf;
+    if (fact.role == ktls::CertificateFact::Role::kCa) json["anchor"] = fact.anchor;
+    if (fact.trust_domain) json["trust_domain"] = *fact.trust_domain;
+    certificates.push_back(std::move(json));
+  }
+  Json crls = Json::array();
+  for (const ktls::CrlFact& fact : credentials.crls()) {
+    Json json{{"file", fact.name},
+              {"issuer", fact.issuer},
+              {"this_update", rfc3339(fact.this_update)},
+              {"revoked", fact.revoked}};
+    json["next_update"] = fact.next_update ? Json(rfc3339(*fact.next_update)) : Json(nullptr);
+    crls.push_back(std::move(json));
+  }
+  return dump({{"trust_digest", hexadecimal(credentials.trust_digest())},
+               {"certificates", std::move(certificates)},
+               {"crls", std::move(crls)}});
+}
+
+}  // namespace sallyport::gateway

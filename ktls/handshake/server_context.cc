@@ -1,0 +1,220 @@
+#include "ktls/handshake/server_context.h"
+
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <ranges>
+#include <utility>
+
+#include "ktls/base/wire.h"
+#include "ktls/handshake/server_handshake.h"
+#include "ktls/keys/suite.h"
+#include "ktls/openssl/handshake_library.h"
+#include "ktls/trust/verify_settings.h"
+#include "ktls/trust/x509_facts.h"
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr const char* kGroupsWithMlKem = "X25519MLKEM768:X25519:P-256";
+constexpr const char* kGroups = "X25519:P-256";
+// Issuer names in our CertificateRequest help clients with several certificates to choose. A very
+// large bundle would bloat every handshake; without names a client offers what it has.
+constexpr std::size_t kMaxIssuerNames = std::size_t{8} << 10;
+
+std::unexpected<CredentialsError> error(std::string file, std::string what) {
+  return std::unexpected(CredentialsError{std::move(file), std::nullopt, std::move(what)});
+}
+
+std::size_t encoded_size(const X509_NAME* name) {
+  return static_cast<std::size_t>(i2d_X509_NAME(name, nullptr)) + 2;
+}
+
+/// The suites of TLS 1.2 that protect records as `suites`, TLS 1.3 names with colons between, in
+/// their order. What is not ours is left out.
+std::string tls12_cipher_list(std::string_view suites) {
+  std::string list;
+  for (const auto part : std::views::split(suites, ':')) {
+    const auto wanted = suite_from_name(std::string_view(part.begin(), part.end()));
+    for (const Tls12Suite& candidate : kTls12Suites) {
+      if (candidate.records != wanted) continue;
+      if (!list.empty()) list += ':';
+      list += candidate.name;
+    }
+  }
+  return list;
+}
+
+}  // namespace
+
+std::chrono::sys_seconds wall_clock_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
+    const CredentialFiles& files, HandshakeSettings settings) {
+  auto credentials = Credentials::load(files, std::move(settings));
+  if (!credentials) return credentials;
+  auto context = ServerContext::create(*credentials, "trial");
+  if (!context) return std::unexpected(std::move(context.error()));
+  return credentials;
+}
+
+std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::create(
+    std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
+    WallClock clock) {
+  std::shared_ptr<ServerContext> context(new ServerContext);
+  context->credentials_ = std::move(credentials);
+  context->clock_ = clock;
+  if (auto done = context->set_up(); !done) return std::unexpected(std::move(done.error()));
+  context->set_tickets(listener_set);
+  return context;
+}
+
+std::expected<void, CredentialsError> ServerContext::set_up() {
+  ERR_clear_error();
+  OSSL_LIB_CTX* const where = library();
+  ctx_.reset(SSL_CTX_new_ex(where, nullptr, TLS_server_method()));
+  if (!ctx_) return error({}, "OpenSSL: " + OpensslError::drain().text);
+  // In our own library SecretTap hears of the secrets.
+  if (where == nullptr) SSL_CTX_set_keylog_callback(ctx_.get(), ServerHandshake::on_keylog);
+  if (auto done = set_settings(); !done) return done;
+  if (auto done = set_pairs(); !done) return done;
+  return set_trust();
+}
+
+// The certificates and keys themselves stay in the default context, where they were loaded: OpenSSL
+// carries a key over when it is first used, and keeps that.
+OSSL_LIB_CTX* ServerContext::library() const {
+  OSSL_LIB_CTX* library = handshake_library();
+  const auto known = [library](const EvpPkeyPtr& key) {
+    return knows_key_type(library, key.get());
+  };
+  if (!std::ranges::all_of(credentials_->pairs_, known, &Credentials::KeyPair::key)) return nullptr;
+  for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
+    if (!knows_key_type(library, X509_get0_pubkey(trusted.certificate.get()))) return nullptr;
+  return library;
+}
+
+std::expected<void, CredentialsError> ServerContext::set_settings() {
+  SSL_CTX* ctx = ctx_.get();
+  const HandshakeSettings& settings = credentials_->settings();
+  const bool tls12 = settings.min_version == RecordVersion::kTls12;
+  if (SSL_CTX_set_min_proto_version(ctx, tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) != 1 ||
+      SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1)
+    return error({}, "OpenSSL lacks a version of TLS: " + OpensslError::drain().text);
+  SSL_CTX_set_security_level(ctx, kSecurityLevel);
+  std::uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                          SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
+#ifdef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION  // OpenSSL 3.2: a stranger shall not make us inflate
+  options |= SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_NO_TX_CERTIFICATE_COMPRESSION;
+#endif
+  SSL_CTX_set_options(ctx, options);
+  SSL_CTX_clear_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX);
+  // No building of our own chain per handshake: we present what the file holds.
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_max_early_data(ctx, 0);
+  SSL_CTX_set_num_tickets(ctx, 0);  // they wait for authorisation: ServerHandshake::issue_tickets
+
+  std::string suites;
+  for (const std::string& suite : settings.ciphersuites) {
+    if (!suite_from_name(suite)) return error({}, "--ciphersuites: unknown suite \"" + suite + '"');
+    if (!suites.empty()) suites += ':';
+    suites += suite;
+  }
+  if (suites.empty()) suites = OSSL_default_ciphersuites();
+  if (SSL_CTX_set_ciphersuites(ctx, suites.c_str()) != 1)
+    return error({}, "--ciphersuites: " + OpensslError::drain().text);
+  if (tls12 && SSL_CTX_set_cipher_list(ctx, tls12_cipher_list(suites).c_str()) != 1)
+    return error({}, "OpenSSL has no suite of TLS 1.2 for these: " + OpensslError::drain().text);
+
+  if (!settings.groups.empty()) {
+    if (SSL_CTX_set1_groups_list(ctx, settings.groups.c_str()) != 1) {
+      (void)OpensslError::drain();
+      return error({}, "--groups: \"" + settings.groups +
+                           "\" holds a group that this OpenSSL does not know");
+    }
+  } else if (SSL_CTX_set1_groups_list(ctx, kGroupsWithMlKem) != 1) {
+    (void)OpensslError::drain();
+    if (SSL_CTX_set1_groups_list(ctx, kGroups) != 1)
+      return error({}, "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
+  }
+
+  SSL_CTX_set_client_hello_cb(ctx, ServerHandshake::on_hello, nullptr);
+  SSL_CTX_set_alpn_select_cb(ctx, ServerHandshake::on_alpn, nullptr);
+  SSL_CTX_set_msg_callback(ctx, ServerHandshake::on_message);
+  return {};
+}
+
+std::expected<void, CredentialsError> ServerContext::set_pairs() {
+  for (const Credentials::KeyPair& pair : credentials_->pairs_) {
+    const X509Ptr leaf(X509_dup(pair.leaf.get()));
+    const EvpPkeyPtr key(EVP_PKEY_dup(pair.key.get()));
+    if (!leaf || !key) return error(pair.cert_file, OpensslError::drain().text);
+    if (SSL_CTX_use_certificate(ctx_.get(), leaf.get()) != 1)
+      return error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
+    if (SSL_CTX_use_PrivateKey(ctx_.get(), key.get()) != 1)
+      return error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
+    // Goes to the certificate that was set last.
+    for (const X509Ptr& certificate : pair.chain) {
+      X509Ptr copy(X509_dup(certificate.get()));
+      if (!copy || SSL_CTX_add0_chain_cert(ctx_.get(), copy.get()) != 1)
+        return error(pair.cert_file, "chain cannot be used: " + OpensslError::drain().text);
+      (void)copy.release();
+    }
+  }
+  return {};
+}
+
+std::expected<void, CredentialsError> ServerContext::set_trust() {
+  SSL_CTX* ctx = ctx_.get();
+  const X509StorePtr store(X509_STORE_new());
+  if (!store) return error({}, OpensslError::drain().text);
+  std::size_t names = 0;
+  for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_) {
+    const X509Ptr copy(X509_dup(trusted.certificate.get()));
+    if (!copy || X509_STORE_add_cert(store.get(), copy.get()) != 1)
+      return error({}, "trust bundle: " + OpensslError::drain().text);
+    names += encoded_size(X509_get_subject_name(copy.get()));
+  }
+  for (const Credentials::Crl& crl : credentials_->crls_)
+    if (X509_STORE_add_crl(store.get(), crl.crl.get()) != 1)
+      return error({}, "CRL: " + OpensslError::drain().text);
+  if (!credentials_->crls_.empty())
+    X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  SSL_CTX_set1_cert_store(ctx, store.get());
+  if (names <= kMaxIssuerNames) {
+    for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
+      if (SSL_CTX_add_client_CA(ctx, trusted.certificate.get()) != 1)
+        return error({}, "trust bundle: " + OpensslError::drain().text);
+  }
+  SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_verify_depth(ctx, kMaxIntermediates);
+  SSL_CTX_set_cert_verify_callback(ctx, ServerHandshake::on_verify, nullptr);
+  return {};
+}
+
+void ServerContext::set_tickets(std::string_view listener_set) {
+  SSL_CTX* ctx = ctx_.get();
+  // OpenSSL refuses sessions of another context on its own account as well.
+  WireWriter id;
+  id.raw(std::as_bytes(std::span(credentials_->trust_digest())));
+  id.raw(std::as_bytes(std::span(listener_set)));
+  const Sha256 id_context = sha256(id.bytes());
+  if (SSL_CTX_set_session_id_context(ctx, id_context.data(), id_context.size()) != 1) std::abort();
+
+  if (!credentials_->tickets_) {
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    return;
+  }
+  ticket_keys_ = credentials_->tickets_->bind(credentials_->trust_digest(), listener_set);
+  SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ServerHandshake::on_ticket_key);
+  if (SSL_CTX_set_session_ticket_cb(ctx, ServerHandshake::on_make_ticket,
+                                    ServerHandshake::on_open_ticket, nullptr) != 1)
+    std::abort();
+}
+
+}  // namespace sallyport::ktls

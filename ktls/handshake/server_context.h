@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/trust/chain_cache.h"
+#include "ktls/trust/credentials.h"
+#include "ktls/trust/peer_trust.h"
+#include "ktls/trust/tickets.h"
+
+namespace sallyport::ktls {
+
+/// The time that certificates and tickets are judged by; tests bring their own.
+using WallClock = std::chrono::sys_seconds (*)();
+std::chrono::sys_seconds wall_clock_now();
+
+/// Credentials::load(), and a trial: OpenSSL has the last word on keys, groups and suites, and what
+/// it refuses must not reach a shard. Blocks on file IO.
+std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
+    const CredentialFiles& files, HandshakeSettings settings = {});
+
+/// One shard's SSL_CTX for one generation of credentials. Certificates and keys are copies, so that
+/// shards do not fight over reference counts and locks; only CRLs, which can be large, are shared.
+///
+/// create() may run on any thread. Afterwards the context belongs to its shard, whose handshakes
+/// may be advanced by another thread at the same time: what they share locks, or does not change.
+class ServerContext {
+ public:
+  /// `listener_set` names the listeners that tickets are good for: equal text, same tickets (given
+  /// equal secret and trust).
+  static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
+      std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
+      WallClock clock = wall_clock_now);
+
+  const Credentials& credentials() const noexcept { return *credentials_; }
+  std::shared_ptr<const Credentials> shared_credentials() const noexcept { return credentials_; }
+  std::chrono::sys_seconds now() const { return clock_(); }
+
+ private:
+  friend class ServerHandshake;
+
+  ServerContext() = default;
+  std::expected<void, CredentialsError> set_up();
+  OSSL_LIB_CTX* library() const;
+  std::expected<void, CredentialsError> set_settings();
+  std::expected<void, CredentialsError> set_pairs();
+  std::expected<void, CredentialsError> set_trust();
+  void set_tickets(std::string_view listener_set);
+
+  std::shared_ptr<const Credentials> credentials_;
+  WallClock clock_ = wall_clock_now;
+  SslCtxPtr ctx_;
+  std::vector<TicketSecrets::Key> ticket_keys_;  ///< sealing key first; empty: no tickets
+  PeerTrustPool trusts_;                         ///< of the shard's thread
+  ChainCache chains_;                            ///< verified under these credentials
+};
+
+}  // namespace sallyport::ktls

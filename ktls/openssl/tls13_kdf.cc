@@ -1,0 +1,217 @@
+#include "ktls/openssl/tls13_kdf.h"
+
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/keys/key_schedule.h"
+#include "ktls/openssl/dispatch.h"
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr std::string_view kDerived = "derived";
+constexpr std::string_view kClientSecret = "c ap traffic";
+constexpr std::string_view kServerSecret = "s ap traffic";
+constexpr std::string_view kResumptionSecret = "res master";
+constexpr std::string_view kKey = "key";
+constexpr std::string_view kIv = "iv";
+
+OSSL_FUNC_kdf_derive_fn* openssl_derive = nullptr;  ///< set before the provider is in use
+thread_local SecretTap* tap = nullptr;
+
+std::span<const std::byte> bytes_of(const OSSL_PARAM& parameter) {
+  return {static_cast<const std::byte*>(parameter.data),
+          parameter.data == nullptr ? 0 : parameter.data_size};
+}
+
+std::string_view text_of(const OSSL_PARAM& parameter) {
+  const std::span<const std::byte> bytes = bytes_of(parameter);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// The parameters of one derivation. libssl gives all of them with the call.
+struct Request {
+  int mode = -1;
+  std::string_view digest;
+  std::string_view prefix;
+  std::string_view label;
+  std::span<const std::byte> key;      ///< what is expanded, or the input of an extraction
+  std::span<const std::byte> context;  ///< of an expansion
+  std::span<const std::byte> salt;     ///< of an extraction: the secret before; empty: none
+  bool plain = true;                   ///< nothing else is asked for
+
+  explicit Request(const OSSL_PARAM* parameters) {
+    for (const OSSL_PARAM* at = parameters; at != nullptr && at->key != nullptr; ++at) {
+      const std::string_view name = at->key;
+      if (name == OSSL_KDF_PARAM_MODE)
+        plain = plain && OSSL_PARAM_get_int(at, &mode) == 1;
+      else if (name == OSSL_KDF_PARAM_DIGEST)
+        digest = text_of(*at);
+      else if (name == OSSL_KDF_PARAM_PREFIX)
+        prefix = text_of(*at);
+      else if (name == OSSL_KDF_PARAM_LABEL)
+        label = text_of(*at);
+      else if (name == OSSL_KDF_PARAM_KEY)
+        key = bytes_of(*at);
+      else if (name == OSSL_KDF_PARAM_DATA)
+        context = bytes_of(*at);
+      else if (name == OSSL_KDF_PARAM_SALT)
+        salt = bytes_of(*at);
+      else
+        plain = false;
+    }
+  }
+};
+
+/// False, and `out` untouched, if this is nothing that TLS 1.3 needs.
+bool derive_here(const Request& request, std::span<std::byte> out) {
+  CipherSuite suite{};  // any with the hash
+  if (request.digest == "SHA2-256" || request.digest == "SHA256")
+    suite = CipherSuite::kAes128GcmSha256;
+  else if (request.digest == "SHA2-384" || request.digest == "SHA384")
+    suite = CipherSuite::kAes256GcmSha384;
+  else
+    return false;
+  const std::size_t hash = hash_size(suite);
+  if (!request.plain || request.prefix != kLabelPrefix) return false;
+
+  if (request.mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY) {
+    if (request.key.size() != hash || request.label.size() > kMaxLabel ||
+        request.context.size() > kMaxHashSize || !request.salt.empty() || out.size() > hash)
+      return false;
+    expand_label(suite, request.key, request.label, request.context, out);
+    return true;
+  }
+  if (request.mode != EVP_KDF_HKDF_MODE_EXTRACT_ONLY || request.label != kDerived ||
+      !request.context.empty() || out.size() != hash)
+    return false;
+  static constexpr std::array<std::byte, kMaxHashSize> kZeros{};  // RFC 8446 7.1: where none is
+  const auto input = request.key.empty() ? std::span(kZeros).first(hash) : request.key;
+  if (request.salt.empty()) {
+    extract(suite, {}, input, out);
+    return true;
+  }
+  if (request.salt.size() != hash) return false;
+  next_stage(suite, request.salt, input, out);
+  return true;
+}
+
+int derive(void* context, unsigned char* key, std::size_t size, const OSSL_PARAM* parameters) {
+  const Request request(parameters);
+  const std::span out(reinterpret_cast<std::byte*>(key), size);
+  if (!derive_here(request, out) && openssl_derive(context, key, size, parameters) != 1) return 0;
+  if (tap != nullptr && !request.label.empty()) tap->take(request.key, request.label, out);
+  return 1;
+}
+
+// As libssl asks.
+bool ask(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view label,
+         std::span<const std::byte> key, std::span<const std::byte> more,
+         std::span<std::byte> out) {
+  const auto octets = [](const char* name, const auto& bytes) {
+    return OSSL_PARAM_construct_octet_string(
+        name, const_cast<void*>(static_cast<const void*>(std::data(bytes))), std::size(bytes));
+  };
+  const bool expands = mode == EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+  const OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest), 0),
+      octets(OSSL_KDF_PARAM_KEY, key),
+      octets(expands ? OSSL_KDF_PARAM_DATA : OSSL_KDF_PARAM_SALT, more),
+      octets(OSSL_KDF_PARAM_PREFIX, kLabelPrefix),
+      octets(OSSL_KDF_PARAM_LABEL, label),
+      OSSL_PARAM_construct_end()};
+  EVP_KDF* kdf = EVP_KDF_fetch(library, OSSL_KDF_NAME_TLS1_3_KDF, nullptr);
+  const OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free> context(EVP_KDF_CTX_new(kdf));
+  EVP_KDF_free(kdf);
+  return context && EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()),
+                                   out.size(), parameters) == 1;
+}
+
+}  // namespace
+
+bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf) {
+  static std::vector<OSSL_DISPATCH> table;
+  const OSSL_DISPATCH* before =
+      replace_function(kdf, OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(derive), table);
+  if (before != nullptr) openssl_derive = OSSL_FUNC_kdf_derive(before);
+  return before != nullptr;
+}
+
+bool derives_as_openssl(OSSL_LIB_CTX* library) {
+  struct Case {
+    const char* digest;
+    std::size_t size;
+    int mode;
+    std::string_view label;
+  };
+  constexpr int kExpand = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+  constexpr int kExtract = EVP_KDF_HKDF_MODE_EXTRACT_ONLY;
+  constexpr std::array<Case, 7> kCases{{{"SHA256", 32, kExtract, kDerived},
+                                        {"SHA256", 12, kExpand, kIv},
+                                        {"SHA256", 32, kExpand, kClientSecret},
+                                        {"SHA384", 48, kExtract, kDerived},
+                                        {"SHA384", 32, kExpand, kKey},
+                                        {"SHA384", 48, kExpand, kServerSecret},
+                                        {"SHA384", 48, kExpand, kResumptionSecret}}};
+  constexpr std::array<std::byte, kMaxHashSize> kInput{std::byte{1}, std::byte{2}};
+  SessionState state;
+  TrafficSecret resumption;
+  const SecretTap listening(state, resumption);
+  for (const Case& each : kCases) {
+    std::array<std::byte, kMaxHashSize> ours{};
+    std::array<std::byte, kMaxHashSize> theirs{};
+    const auto key = std::span(kInput).first(std::string_view(each.digest) == "SHA384" ? 48 : 32);
+    if (!ask(library, each.digest, each.mode, each.label, key, key,
+             std::span(ours).first(each.size)) ||
+        !ask(nullptr, each.digest, each.mode, each.label, key, key,
+             std::span(theirs).first(each.size)) ||
+        ours != theirs)
+      return false;
+    const TrafficSecret* told = each.label == kClientSecret       ? &state.rx.secret
+                                : each.label == kServerSecret     ? &state.tx.secret
+                                : each.label == kResumptionSecret ? &resumption
+                                                                  : nullptr;
+    if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
+      return false;
+  }
+  return true;
+}
+
+SecretTap::SecretTap(SessionState& state, TrafficSecret& resumption) noexcept
+    : state_(state), resumption_(resumption) {
+  if (tap != nullptr) std::abort();
+  tap = this;
+}
+
+SecretTap::~SecretTap() {
+  tap = nullptr;
+}
+
+void SecretTap::take(std::span<const std::byte> secret, std::string_view label,
+                     std::span<const std::byte> derived) noexcept {
+  if (label == kClientSecret) state_.rx = {.secret = TrafficSecret(derived)};
+  if (label == kServerSecret) state_.tx = {.secret = TrafficSecret(derived)};
+  if (label == kResumptionSecret) resumption_ = TrafficSecret(derived);
+  if (label == kKey && derived.size() <= next_.key.size())
+    std::ranges::copy(derived, next_.key.begin());
+  if (label != kIv || derived.size() != next_.iv.size()) return;
+  std::ranges::copy(derived, next_.iv.begin());
+  for (DirectionState* each : {&state_.rx, &state_.tx}) {
+    const std::span<const std::byte> known = each->secret.bytes();
+    if (!known.empty() && known.size() == secret.size() &&
+        CRYPTO_memcmp(known.data(), secret.data(), known.size()) == 0)
+      each->key = next_;
+  }
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <linux/tls.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "ktls/keys/suite.h"
+#include "ktls/keys/traffic_secret.h"
+
+namespace sallyport::ktls {
+
+/// What setsockopt(2) takes for TLS_TX and TLS_RX (linux/tls.h): cipher, key and the sequence
+/// number of the next record. Cleansed when it dies.
+class CryptoInfo {
+ public:
+  /// `key` as derive_key() gives it. The explicit part of the nonce that TLS 1.2 has with GCM
+  /// starts at the sequence number.
+  CryptoInfo(RecordVersion version, CipherSuite suite, const RecordKey& key,
+             std::uint64_t rec_seq) noexcept;
+  ~CryptoInfo();
+  CryptoInfo(const CryptoInfo&) = delete;
+  CryptoInfo& operator=(const CryptoInfo&) = delete;
+
+  /// The option's value; as long as the kernel expects for this cipher.
+  std::span<const std::byte> bytes() const noexcept;
+
+  /// Asks the kernel (getsockopt(2)) which record comes next in `direction`, TLS_TX or TLS_RX, on a
+  /// socket that was given a key of this suite. Nothing if it will not say.
+  static std::optional<std::uint64_t> next_record(int descriptor, int direction,
+                                                  CipherSuite suite) noexcept;
+
+ private:
+  union Value {
+    tls_crypto_info any;
+    tls12_crypto_info_aes_gcm_128 aes_128_gcm;
+    tls12_crypto_info_aes_gcm_256 aes_256_gcm;
+    tls12_crypto_info_chacha20_poly1305 chacha20_poly1305;
+  };
+  static std::size_t size_of(CipherSuite suite) noexcept;
+
+  Value value_{};
+  CipherSuite suite_;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,98 @@
+#include "ktls/records/inbound_state.h"
+
+#include <utility>
+
+namespace sallyport::ktls {
+namespace {
+
+/// Alerts that end nothing, taken before we stop believing that anything sensible will follow.
+constexpr std::uint8_t kMostWarnings = 4;
+
+/// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
+constexpr std::byte kHelloRequestType{0};
+constexpr std::byte kClientHelloType{1};
+
+}  // namespace
+
+void RecordJudge::take(ContentType type, std::span<const std::byte> content,
+                       KeyUpdateBudget::Clock::time_point now) {
+  // No other record may come between the pieces of a handshake message (RFC 8446 5.1).
+  if (mid_message() && type != ContentType::kHandshake) {
+    return refuse(RecordFailure::kUnexpectedMessage);
+  }
+  switch (type) {
+    case ContentType::kApplicationData:
+      received_bytes_ += content.size();
+      return;
+    case ContentType::kAlert:
+      return take_alert(content);
+    case ContentType::kHandshake:
+      return take_handshake(content, now);
+    case ContentType::kChangeCipherSpec:
+    case ContentType::kInvalid:
+      break;
+  }
+  refuse(RecordFailure::kUnexpectedMessage);
+}
+
+void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
+  if (content.empty()) return refuse(RecordFailure::kUnexpectedMessage);
+  if (content.size() != 2) return refuse(RecordFailure::kDecodeError);
+  const auto level = static_cast<AlertLevel>(content[0]);
+  const auto description = static_cast<AlertDescription>(content[1]);
+  if (version_ == RecordVersion::kTls12 && level != AlertLevel::kWarning &&
+      level != AlertLevel::kFatal) {
+    return refuse(RecordFailure::kIllegalParameter);
+  }
+  // A warning lets the connection go on, whatever it warns of (RFC 5246 7.2.2).
+  const bool fatal =
+      version_ == RecordVersion::kTls12 ? level == AlertLevel::kFatal : is_fatal(description);
+  if (description == AlertDescription::kCloseNotify) {
+    end_ = End::kCloseNotify;
+  } else if (fatal) {
+    fail({.failure = RecordFailure::kAlertReceived, .alert = description});
+  } else if (++warnings_ > kMostWarnings) {
+    refuse(RecordFailure::kUnexpectedMessage);
+  }
+}
+
+void RecordJudge::take_handshake(std::span<const std::byte> content,
+                                 KeyUpdateBudget::Clock::time_point now) {
+  if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
+  if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
+  const auto fed = post_->messages.feed(content);
+  if (!fed) return fail(fed.error());
+  while (true) {
+    const auto message = post_->messages.next();
+    if (!message) return fail(message.error());
+    if (!*message) return;
+    // A ticket is good for nothing yet: we never resume towards a server.
+    if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
+    if (!post_->budget.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
+    key_turn_ = true;
+    ++key_updates_;
+    if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
+  }
+}
+
+/// TLS 1.2 has no messages after the handshake but those that begin another one.
+void RecordJudge::refuse_handshake(std::span<const std::byte> content) noexcept {
+  const std::byte wanted = role_ == Role::kServer ? kClientHelloType : kHelloRequestType;
+  const bool renegotiates = !content.empty() && content.front() == wanted;
+  refuse(renegotiates ? RecordFailure::kRenegotiation : RecordFailure::kUnexpectedMessage);
+}
+
+bool RecordJudge::take_key_turn() noexcept {
+  return std::exchange(key_turn_, false);
+}
+
+bool RecordJudge::take_update_request() noexcept {
+  return std::exchange(update_requested_, false);
+}
+
+void RecordJudge::fail(RecordError error) noexcept {
+  end_ = End::kFailed;
+  error_ = error;
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,505 @@
+#include "ktls/records/kernel_records.h"
+
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "ktls/records/crypto_info.h"
+#include "ktls/records/inbound_state.h"
+#include "ktls/records/kernel_writer.h"
+#include "ktls/records/leftover_records.h"
+#include "ktls/records/tcp_stream.h"
+#include "ktls/records/typed_record.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282  // since glibc 2.40
+#endif
+
+namespace sallyport::ktls {
+namespace {
+
+using iouring::Block;
+using iouring::Lease;
+using iouring::Result;
+using iouring::Task;
+
+/// What one read takes at most: sixteen full records. Of the instructions of a bulk flow a
+/// twentieth goes with the number of reads and sends at four records each (bench/README.md).
+constexpr std::size_t kReadSize = 16 * kMaxPlaintextSize;
+
+class KernelRecords final : public RecordLayer {
+ public:
+  /// Takes the socket; the kernel knows nothing yet.
+  KernelRecords(iouring::Socket socket, const RecordCounters& counters, const SessionState& state,
+                RecordPools& pools, const KernelTls& kernel, Role role,
+                std::unique_ptr<LeftoverRecords> leftover) noexcept
+      : RecordLayer(std::move(socket), pools),
+        judge_(role, state.version),
+        outlet_(socket_, counters_, state.suite, state.tx, state.version,
+                kernel.can_rekey() && state.version == RecordVersion::kTls13),
+        leftover_(std::move(leftover)),
+        rx_secret_(state.rx.secret),
+        suite_(state.suite),
+        version_(state.version),
+        can_rekey_(kernel.can_rekey()),
+        expect_no_pad_(kernel.can_expect_no_pad() && state.version == RecordVersion::kTls13),
+        polls_partial_records_(kernel.polls_partial_records()) {
+    counters_ = counters;
+  }
+
+  /// For the hand-off: 0 or an errno. Only the first may fail without harm to the connection.
+  /// `before`: bytes_given_to_tcp(), none of which are the kernel's records.
+  int install_tx(const DirectionState& tx, std::uint64_t before) noexcept;
+  int install_rx(const DirectionState& rx) noexcept;
+  /// The connection is lost: says so to the peer if it can be said at once.
+  void give_up() noexcept;
+
+  Task<Received> take(Arrival& arrival) override;
+  Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
+  Task<SendResult> send_close() override { return outlet_.close(); }
+  Task<SendResult> send_alert(AlertDescription description) override {
+    return outlet_.end(AlertLevel::kFatal, description);
+  }
+  std::optional<SessionState> export_state() const override;
+  std::span<const std::byte> unopened() const noexcept override;
+  bool at_rest() const noexcept override;
+  RecordModel rx_model() const noexcept override { return RecordModel::kKernel; }
+  RecordModel tx_model() const noexcept override { return RecordModel::kKernel; }
+
+ private:
+  // What is not inlined would otherwise be part of the frame of take(), in which a connection waits
+  // that was busy lately: the compiler elides the allocation of an inlined coroutine.
+  bool ended() const noexcept;
+  bool may_wait_idle() const noexcept override;
+  bool wants_block() const noexcept;
+  [[gnu::noinline]] Task<Received> act();
+  [[gnu::noinline]] Task<Received> open_leftover();
+  [[gnu::noinline]] Task<Received> read_block();
+  [[gnu::noinline]] Task<Received> take_control();
+  [[gnu::noinline]] Task<void> judge_control(ContentType type, std::span<const std::byte> content);
+  [[gnu::noinline]] Task<void> set_rx(DirectionState rx);
+  Received end_of_input() const noexcept;
+  Received stopped(iouring::Errno error) noexcept;
+  Received took(Result<Lease> lease);
+  Received took(Block block, std::size_t size);
+  bool delivers(std::span<const std::byte> content);
+  Received end_of_file() noexcept;
+
+  int queued_bytes() const noexcept;
+  void set_watermark(int bytes) noexcept;
+
+  RecordJudge judge_;
+  KernelOutlet outlet_;
+  std::unique_ptr<LeftoverRecords>
+      leftover_;  ///< the kernel has no receive key while this is there
+  std::optional<RecordError> socket_error_;
+  TrafficSecret rx_secret_;
+  CipherSuite suite_;
+  RecordVersion version_;
+  /// Such kernels do not call a socket readable while they hold a KeyUpdate, not even before it was
+  /// handed out: with data in front of it nobody would ever ask for it (7.x; 6.12 does).
+  bool can_rekey_;
+  bool expect_no_pad_;
+  bool polls_partial_records_;
+  bool busy_ = false;             ///< the last receive brought more than any lease holds
+  bool control_waiting_ = false;  ///< a record is next that only recvmsg(2) hands out
+  bool watermark_raised_ = false;
+  bool end_of_file_ = false;
+  bool alert_offered_ = false;
+};
+
+// ---- the hand-off
+
+CryptoInfo crypto_info(RecordVersion version, CipherSuite suite,
+                       const DirectionState& state) noexcept {
+  return {version, suite, state.record_key(suite, version), state.rec_seq};
+}
+
+int set(int descriptor, int level, int name, std::span<const std::byte> value) noexcept {
+  const auto size = static_cast<socklen_t>(value.size());
+  return ::setsockopt(descriptor, level, name, value.data(), size) == 0 ? 0 : errno;
+}
+
+int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) noexcept {
+  const int descriptor = socket_.descriptor();
+  if (const int error = attach_kernel_tls(descriptor)) return error;
+  const CryptoInfo info = crypto_info(version_, suite_, tx);
+  if (const int error = set(descriptor, SOL_TLS, TLS_TX, info.bytes())) return error;
+  outlet_.starts_at(before);
+  return 0;
+}
+
+int KernelRecords::install_rx(const DirectionState& rx) noexcept {
+  const int descriptor = socket_.descriptor();
+  const CryptoInfo info = crypto_info(version_, suite_, rx);
+  if (const int error = set(descriptor, SOL_TLS, TLS_RX, info.bytes())) return error;
+  if (!expect_no_pad_) return 0;
+  const int on = 1;
+  // It saves a copy and nothing else.
+  set(descriptor, SOL_TLS, TLS_RX_EXPECT_NO_PAD, std::as_bytes(std::span(&on, 1)));
+  return 0;
+}
+
+void KernelRecords::give_up() noexcept {
+  const std::byte alert[] = {static_cast<std::byte>(AlertLevel::kFatal),
+                             static_cast<std::byte>(AlertDescription::kInternalError)};
+  const TypedRecord record(ContentType::kAlert, alert);
+  ::sendmsg(socket_.descriptor(), &record.message(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// ---- receiving
+
+bool KernelRecords::ended() const noexcept {
+  return judge_.end() != RecordJudge::End::kOpen || socket_error_ || end_of_file_;
+}
+
+/// Also where the kernel calls a socket readable for half a record: a receive must not be left to
+/// the ring then, which would ask a hundred times and in the end give it a thread.
+bool KernelRecords::wants_block() const noexcept {
+  return busy_ || socket_.more_waiting() || watermark_raised_ ||
+         (polls_partial_records_ && queued_bytes() != 0);
+}
+
+bool KernelRecords::may_wait_idle() const noexcept {
+  return !control_waiting_ && !outlet_.offer_due() && !leftover_ && !ended() && !wants_block();
+}
+
+/// The wait for an arrival is a plain receive, which costs less than one that asks for the record's
+/// type, and fails once in a connection's life: at the close_notify. What is owed and could not be
+/// sent is offered again after each delivery, not in a circle.
+Task<Received> KernelRecords::take(Arrival& arrival) {
+  Received received;
+  if (arrival.waited()) {
+    received = took(arrival.lease());
+  } else {
+    received = co_await act();
+  }
+  const bool delivers = received.kind != Received::Kind::kData || received.size() != 0;
+  if (delivers) outlet_.consider();
+  co_return received;
+}
+
+/// One step towards the next data.
+Task<Received> KernelRecords::act() {
+  if (outlet_.offer_due()) co_await outlet_.offer();
+  if (ended()) {
+    leftover_.reset();
+    outlet_.expect_input_error();
+    if (judge_.end() == RecordJudge::End::kFailed && !std::exchange(alert_offered_, true)) {
+      const auto alert = alert_for(judge_.error().failure);
+      if (alert) outlet_.owe_alert(AlertLevel::kFatal, *alert);
+      outlet_.abandon();
+      co_await outlet_.offer();
+    }
+    co_return end_of_input();
+  }
+  Received received;
+  if (leftover_) {
+    received = co_await open_leftover();
+  } else if (control_waiting_) {
+    received = co_await take_control();
+  } else if (wants_block()) {
+    received = co_await read_block();
+  }
+  co_return received;
+}
+
+Received KernelRecords::end_of_input() const noexcept {
+  switch (judge_.end()) {
+    case RecordJudge::End::kCloseNotify:
+      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
+    case RecordJudge::End::kFailed:
+      return {.kind = Received::Kind::kFailed, .error = judge_.error(), .chunk = {}};
+    case RecordJudge::End::kOpen:
+      break;
+  }
+  if (socket_error_) {
+    return {.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
+  }
+  return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
+}
+
+/// What a receive said instead of bytes.
+Received KernelRecords::stopped(iouring::Errno error) noexcept {
+  switch (error.value) {
+    case EIO:
+      control_waiting_ = true;
+      return {};
+    case EBADMSG:
+    case EINVAL:  // the version in a header, which the AEAD covers, too
+      judge_.refuse(RecordFailure::kBadRecordMac);
+      return {};
+    case EMSGSIZE:
+      judge_.refuse(RecordFailure::kRecordOverflow);
+      return {};
+    case EKEYEXPIRED:  // it saw a KeyUpdate where we saw none that is whole: one cut over records
+      judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+      return {};
+    default:
+      break;
+  }
+  const RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure != RecordFailure::kCancelled) {
+    socket_error_ = reason;
+    outlet_.give_up();
+  }
+  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
+}
+
+Received KernelRecords::end_of_file() noexcept {
+  end_of_file_ = true;
+  return {};
+}
+
+bool KernelRecords::delivers(std::span<const std::byte> content) {
+  judge_.take(ContentType::kApplicationData, content, socket_.ring().now());
+  if (judge_.end() != RecordJudge::End::kOpen) return false;
+  counters_.received_bytes += content.size();
+  return true;
+}
+
+Received KernelRecords::took(Result<Lease> lease) {
+  if (!lease) return stopped(lease.error());
+  if (!*lease) return end_of_file();
+  const std::span<std::byte> content = lease->bytes();
+  if (!delivers(content)) return {};
+  busy_ = socket_.more_waiting();
+  expect_as_much_as(content.size());
+  if (can_rekey_) socket_.distrust_poll();
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
+}
+
+Received KernelRecords::took(Block block, std::size_t size) {
+  const std::span<std::byte> content = block.bytes().first(size);
+  if (!delivers(content)) return {};
+  busy_ = size > kWholeBytes;
+  expect_as_much_as(size);
+  if (can_rekey_) socket_.distrust_poll();
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
+}
+
+/// For a flow that is busy: waits without a buffer, then reads into a block, so that a record is
+/// decrypted where it is wanted instead of being copied there in pieces.
+Task<Received> KernelRecords::read_block() {
+  bool try_first =
+      can_rekey_ || socket_.more_waiting() || (polls_partial_records_ && queued_bytes() != 0);
+  while (true) {
+    if (std::exchange(try_first, true)) {
+      Block block = pools_.blocks.acquire();
+      Result<std::size_t> size =
+          co_await socket_.recv(block.bytes().first(kReadSize), MSG_DONTWAIT);
+      if (watermark_raised_) set_watermark(1);
+      if (size && *size != 0) co_return took(std::move(block), *size);
+      if (size) co_return end_of_file();
+      if (size.error().value != EAGAIN) co_return stopped(size.error());
+    }
+    if (polls_partial_records_) set_watermark(queued_bytes() + 1);
+    Result<> readable = co_await socket_.ready(POLLIN);
+    if (!readable) co_return stopped(readable.error());
+  }
+}
+
+/// Bytes of ciphertext that wait in the socket, as far as they can be asked for: kernels that need
+/// it have no table.
+int KernelRecords::queued_bytes() const noexcept {
+  int bytes = 0;
+  if (::ioctl(socket_.descriptor(), FIONREAD, &bytes) != 0) return 0;
+  return bytes;
+}
+
+/// Below it poll(2) does not call the socket readable. When a record is whole the kernel wakes us
+/// whatever it says; so what waits already is told from what is to come.
+void KernelRecords::set_watermark(int bytes) noexcept {
+  ::setsockopt(socket_.descriptor(), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+  watermark_raised_ = bytes > 1;
+}
+
+/// Takes the record that a plain receive failed on.
+Task<Received> KernelRecords::take_control() {
+  Block block = pools_.blocks.acquire();
+  alignas(cmsghdr) std::byte control[CMSG_SPACE(1)] = {};
+  iovec room{block.data(), kReadSize};
+  msghdr message{};
+  message.msg_iov = &room;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  Result<std::size_t> size = co_await socket_.recvmsg(message, MSG_DONTWAIT);
+  if (!size && size.error().value == ECANCELED) co_return stopped(size.error());
+  control_waiting_ = false;
+  if (!size && (size.error().value == EAGAIN || size.error().value == EIO)) {
+    // Never again the same: a record without content, which it cannot hand out, or an EIO that was
+    // none of TLS's. Both end the connection.
+    judge_.refuse(RecordFailure::kUnexpectedMessage);
+    co_return Received{};
+  }
+  if (!size) co_return stopped(size.error());
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr || header->cmsg_level != SOL_TLS ||
+      header->cmsg_type != TLS_GET_RECORD_TYPE) {
+    if (*size == 0) co_return end_of_file();
+    judge_.refuse(RecordFailure::kInternal);
+    co_return Received{};
+  }
+  const auto type = static_cast<ContentType>(*CMSG_DATA(header));
+  if (type == ContentType::kApplicationData) {
+    if (*size == 0) co_return Received{};
+    co_return took(std::move(block), *size);
+  }
+  co_await judge_control(type, block.bytes().first(*size));
+  co_return Received{};
+}
+
+/// All messages of the record are parsed before the kernel is asked for more: it looks at the first
+/// alone, and would go on under the old key.
+Task<void> KernelRecords::judge_control(ContentType type, std::span<const std::byte> content) {
+  judge_.take(type, content, socket_.ring().now());
+  counters_.key_updates_received = judge_.key_updates();
+  const bool answer = judge_.take_update_request();
+  if (!judge_.take_key_turn()) co_return;
+  if (!can_rekey_) {
+    judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+    co_return;
+  }
+  co_await set_rx({next_secret(suite_, rx_secret_), 0});
+  if (answer) outlet_.owe_key_update();
+}
+
+Task<void> KernelRecords::set_rx(DirectionState rx) {
+  const CryptoInfo info = crypto_info(version_, suite_, rx);
+  Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
+  if (!set) {
+    judge_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
+  }
+  rx_secret_ = std::move(rx.secret);
+}
+
+// ---- what userspace had read ahead
+
+/// Opens the next record of it; reads what is missing of a record that is cut, and not a byte more.
+/// Behind its last record the kernel gets the key.
+Task<Received> KernelRecords::open_leftover() {
+  LeftoverRecords& left = *leftover_;
+  if (left.unopened().empty()) {
+    co_await set_rx(left.export_state());
+    leftover_.reset();
+    if (expect_no_pad_) {
+      const int on = 1;
+      [[maybe_unused]] Result<> saves_a_copy = co_await socket_.set_option(
+          SOL_TLS, TLS_RX_EXPECT_NO_PAD, std::as_bytes(std::span(&on, 1)));
+    }
+    co_return Received{};
+  }
+  const auto room = left.room();
+  if (room && !room->empty()) {
+    Result<std::size_t> size = co_await socket_.recv(*room);
+    if (!size) co_return stopped(size.error());
+    if (*size == 0) co_return end_of_file();
+    left.filled(*size);
+    co_return Received{};
+  }
+  const auto opened = left.open();
+  if (!opened) {
+    judge_.refuse(opened.error());
+    co_return Received{};
+  }
+  if (opened->type == ContentType::kApplicationData) {
+    Block block = pools_.blocks.acquire();
+    std::ranges::copy(opened->content, block.data());
+    co_return took(std::move(block), opened->content.size());
+  }
+  judge_.take(opened->type, opened->content, socket_.ring().now());
+  counters_.key_updates_received = judge_.key_updates();
+  if (judge_.take_key_turn()) left.next_generation();
+  if (!judge_.take_update_request()) co_return Received{};
+  if (can_rekey_) {
+    outlet_.owe_key_update();
+  } else {
+    judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+  }
+  co_return Received{};
+}
+
+// ---- export
+
+std::optional<SessionState> KernelRecords::export_state() const {
+  const int descriptor = socket_.descriptor();
+  if (descriptor < 0) return std::nullopt;
+  const auto tx = CryptoInfo::next_record(descriptor, TLS_TX, suite_);
+  if (!tx) return std::nullopt;
+  SessionState state{suite_, {}, {outlet_.secret(), *tx}, version_};
+  if (leftover_) {
+    state.rx = leftover_->export_state();
+    return state;
+  }
+  const auto rx = CryptoInfo::next_record(descriptor, TLS_RX, suite_);
+  if (!rx) return std::nullopt;
+  state.rx = {rx_secret_, *rx};
+  return state;
+}
+
+std::span<const std::byte> KernelRecords::unopened() const noexcept {
+  if (!leftover_) return {};
+  return leftover_->unopened();
+}
+
+bool KernelRecords::at_rest() const noexcept {
+  return socket_.in_flight() == 0 && !ended() && !control_waiting_ && !judge_.mid_message() &&
+         outlet_.at_rest();
+}
+
+std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexcept {
+  return std::unexpected(KernelRefusal{.reason = reason, .sys_errno = error});
+}
+
+}  // namespace
+
+int attach_kernel_tls(int descriptor) noexcept {
+  const int error = set(descriptor, IPPROTO_TCP, TCP_ULP, std::as_bytes(std::span("tls")));
+  return error == EEXIST ? 0 : error;
+}
+
+std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
+    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools& pools,
+    Role role) {
+  const std::optional<SessionState> state = userspace->export_state();
+  if (!state || userspace->rx_model() != RecordModel::kUserspace ||
+      userspace->tx_model() != RecordModel::kUserspace || userspace->socket().descriptor() < 0) {
+    return refusal(KtlsFallback::kSocketUnsuitable);
+  }
+  if (const auto reason = kernel.refuses(state->version, state->suite)) {
+    return refusal(*reason);
+  }
+  const std::span<const std::byte> ahead = userspace->unopened();
+  if (!userspace->at_rest() || ahead.size() > pools.blocks.block_bytes()) {
+    return refusal(KtlsFallback::kUnsettled);
+  }
+  const auto before = bytes_given_to_tcp(userspace->socket().descriptor());
+  if (!before) return refusal(KtlsFallback::kSocketUnsuitable, ENOTCONN);
+  auto leftover = ahead.empty() ? nullptr : std::make_unique<LeftoverRecords>(pools, *state, ahead);
+  const bool whole = leftover == nullptr;
+  auto layer =
+      std::make_unique<KernelRecords>(std::move(userspace->socket()), userspace->counters(), *state,
+                                      pools, kernel, role, std::move(leftover));
+  // TX first: as long as the kernel has no key the socket is an ordinary one, with or without ULP.
+  if (const int error = layer->install_tx(state->tx, *before)) {
+    userspace->socket() = std::move(layer->socket());
+    return refusal(KtlsFallback::kKeyRefused, error);
+  }
+  userspace.reset();
+  if (const int error = whole ? layer->install_rx(state->rx) : 0) {
+    layer->give_up();
+    return std::unexpected(KernelRefusal{
+        .reason = KtlsFallback::kKeyRefused, .sys_errno = error, .connection_lost = true});
+  }
+  return layer;
+}
+
+}  // namespace sallyport::ktls

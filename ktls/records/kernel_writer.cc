@@ -1,0 +1,288 @@
+#include "ktls/records/kernel_writer.h"
+
+#include <linux/tls.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "iouring/deadline.h"
+#include "ktls/records/crypto_info.h"
+#include "ktls/records/post_handshake.h"
+#include "ktls/records/tcp_stream.h"
+#include "ktls/records/typed_record.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282  // since glibc 2.40
+#endif
+
+namespace sallyport::ktls {
+
+using iouring::FileDescriptor;
+using iouring::Result;
+using iouring::Task;
+
+namespace {
+
+/// How often to look whether the kernel has handed its last record to TCP, which it does from a
+/// work queue soon after the socket has become writable.
+constexpr std::chrono::milliseconds kLookAgain{1};
+
+std::span<const std::byte> bytes_of(const iovec& span) noexcept {
+  return {static_cast<const std::byte*>(span.iov_base), span.iov_len};
+}
+
+/// Takes `sent` bytes off the front, and what is empty there.
+std::span<iovec> advance(std::span<iovec> spans, std::size_t sent) noexcept {
+  while (!spans.empty() && sent >= spans.front().iov_len) {
+    sent -= spans.front().iov_len;
+    spans = spans.subspan(1);
+  }
+  if (sent != 0) {
+    iovec& cut = spans.front();
+    cut = {static_cast<std::byte*>(cut.iov_base) + sent, cut.iov_len - sent};
+  }
+  return spans;
+}
+
+std::unexpected<RecordError> refused(RecordFailure failure) noexcept {
+  return std::unexpected(RecordError{.failure = failure});
+}
+
+}  // namespace
+
+/// One call makes as few records as possible of what it takes.
+void KernelOutlet::count(std::size_t content) noexcept {
+  records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
+  stream_ += sealed_size(content, record_overhead(version_, suite_));
+}
+
+/// Whether it is an error of input that nobody wants any more: taken off the socket, it is none of
+/// ours.
+bool KernelOutlet::forgive(iouring::Errno error) noexcept {
+  const bool of_input = error.value == EBADMSG || error.value == EINVAL || error.value == EMSGSIZE;
+  return of_input && std::exchange(input_error_expected_, false);
+}
+
+std::unexpected<RecordError> KernelOutlet::failed(iouring::Errno error) noexcept {
+  RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure == RecordFailure::kCancelled) {
+    state_ = State::kTorn;
+  } else if (error.value == EBADMSG) {
+    // The receiving half met a record that does not authenticate; its alert is still to come.
+    reason.failure = RecordFailure::kBadRecordMac;
+    state_ = State::kTorn;
+  } else {
+    state_ = State::kDead;
+  }
+  return std::unexpected(reason);
+}
+
+// ---- control records
+
+void KernelOutlet::owe_key_update() noexcept {
+  if (answer_owed_ || state_ != State::kOpen) return;
+  answer_owed_ = true;
+  offer_due_ = true;
+}
+
+void KernelOutlet::owe_alert(AlertLevel level, AlertDescription description) noexcept {
+  const bool allowed =
+      state_ == State::kOpen || (state_ == State::kTorn && level == AlertLevel::kFatal);
+  if (!allowed || alert_owed_) return;
+  alert_level_ = level;
+  alert_ = description;
+  alert_owed_ = true;
+  offer_due_ = true;
+  state_ = State::kEnded;
+}
+
+void KernelOutlet::abandon() noexcept {
+  if (state_ == State::kOpen) state_ = State::kEnded;
+}
+
+/// All of it or nothing: the kernel does not cut a record that fits.
+Task<KernelOutlet::SendResult> KernelOutlet::send_control(ContentType type,
+                                                          std::span<const std::byte> content,
+                                                          int flags) {
+  const TypedRecord record(type, content);
+  Result<std::size_t> sent = co_await socket_.sendmsg(record.message(), flags);
+  if (!sent && forgive(sent.error())) {
+    [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
+    sent = co_await socket_.sendmsg(record.message(), flags);
+  }
+  if (!sent) co_return std::unexpected(RecordError::from_errno(sent.error().value));
+  count(content.size());
+  co_return SendResult{};
+}
+
+/// KeyUpdate under the old key, everything after it under the next.
+Task<KernelOutlet::SendResult> KernelOutlet::turn_key(int flags) {
+  const auto message = key_update_message(KeyUpdateRequest::kUpdateNotRequested);
+  const SendResult sent = co_await send_control(ContentType::kHandshake, message, flags);
+  if (!sent) co_return sent;
+  secret_ = next_secret(suite_, secret_);
+  records_ = 0;
+  const CryptoInfo info(RecordVersion::kTls13, suite_, derive_key(suite_, secret_), 0);
+  Result<> set = co_await socket_.set_option(SOL_TLS, TLS_TX, info.bytes());
+  if (!set) {
+    state_ = State::kDead;
+    co_return std::unexpected(
+        RecordError{.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
+  }
+  ++counters_.key_updates_sent;
+  co_return SendResult{};
+}
+
+/// Sends what is owed, in the caller's turn. What could not be sent yet stays owed.
+Task<KernelOutlet::SendResult> KernelOutlet::pay(int flags) {
+  SendResult paid;
+  if (answer_owed_) {
+    paid = co_await turn_key(flags);
+    if (paid) answer_owed_ = false;
+  }
+  if (paid && alert_owed_) {
+    const std::byte alert[] = {static_cast<std::byte>(alert_level_),
+                               static_cast<std::byte>(alert_)};
+    paid = co_await send_control(ContentType::kAlert, alert, flags);
+    if (paid) alert_owed_ = false;
+  }
+  if (paid || paid.error().sys_errno == EAGAIN ||
+      paid.error().failure == RecordFailure::kCancelled) {
+    co_return paid;
+  }
+  state_ = State::kDead;
+  co_return paid;
+}
+
+Task<void> KernelOutlet::offer() {
+  offer_due_ = false;
+  if (!may_pay() || !turn_.try_mine()) co_return;
+  [[maybe_unused]] const SendResult paid = co_await pay(MSG_DONTWAIT);
+  turn_.end();
+}
+
+// ---- data
+
+/// Before more data goes out: what is owed, and a new key if ours has done its work.
+Task<KernelOutlet::SendResult> KernelOutlet::make_way() {
+  // Behind the last record comes no data that would be worth waiting for.
+  const bool open = state_ == State::kOpen;
+  SendResult made;
+  if (may_pay()) made = co_await pay(open ? 0 : MSG_DONTWAIT);
+  if (!made && made.error().sys_errno != EAGAIN) co_return made;
+  if (!open) co_return refused(RecordFailure::kPipe);
+  if (!key_update_due()) co_return made;
+  if (can_rekey_) {
+    made = co_await turn_key(0);
+    co_return made;
+  }
+  // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other, or
+  // TLS 1.2 has none.
+  owe_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
+  made = co_await pay(0);
+  co_return refused(RecordFailure::kSequenceExhausted);
+}
+
+Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
+  const std::size_t size = data.size();
+  if (size == 0) co_return SendResult{};
+  co_await turn_.mine();
+  SendResult result;
+  std::span<iovec> rest = advance(data.data(), 0);
+  while (!rest.empty()) {
+    if (state_ != State::kOpen || owes() || key_update_due()) {
+      result = co_await make_way();
+      if (!result) break;
+    }
+    // The common case goes out at once. If it does not, the lease must not wait for this peer.
+    const int flags = data.holds_lease() ? MSG_DONTWAIT : 0;
+    Result<std::size_t> sent = std::size_t{0};
+    if (rest.size() == 1) {
+      sent = co_await socket_.send(bytes_of(rest.front()), flags);
+    } else {
+      msghdr message{};
+      message.msg_iov = rest.data();
+      message.msg_iovlen = rest.size();
+      sent = co_await socket_.sendmsg(message, flags);
+    }
+    if (sent) {
+      count(*sent);
+      rest = advance(rest, *sent);
+    } else if (sent.error().value == EAGAIN && data.holds_lease()) {
+      data.give_back_lease();
+      rest = data.data();
+    } else if (forgive(sent.error())) {
+      [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
+    } else {
+      result = failed(sent.error());
+      break;
+    }
+  }
+  // Something cut the data short: whatever comes next is not its continuation.
+  if (!result && state_ == State::kOpen) state_ = State::kTorn;
+  if (result) counters_.sent_bytes += size;
+  data = {};
+  if (may_pay()) {
+    // Behind data that failed nobody waits: the socket may be full for ever.
+    const SendResult paid = co_await pay(result ? 0 : MSG_DONTWAIT);
+    if (result && !paid) result = paid;
+  }
+  turn_.end();
+  co_return result;
+}
+
+// ---- the end
+
+Task<KernelOutlet::SendResult> KernelOutlet::end(AlertLevel level, AlertDescription description) {
+  co_await turn_.mine();
+  owe_alert(level, description);
+  SendResult result;
+  if (state_ == State::kTorn || state_ == State::kDead) {
+    result = refused(RecordFailure::kPipe);
+  } else if (owes()) {
+    result = co_await pay(0);
+  }
+  turn_.end();
+  co_return result;
+}
+
+/// A send comes back as soon as the kernel has sealed its records. One for which TCP had no room
+/// waits for a work queue, and shutdown(2) and close(2) throw it away, or its second half: measured
+/// on 6.12 and 7.3 with a full socket. So we look how many bytes TCP was given.
+Task<KernelOutlet::SendResult> KernelOutlet::flush(int descriptor) {
+  while (true) {
+    const std::optional<std::uint64_t> given = bytes_given_to_tcp(descriptor);
+    if (!given || *given >= stream_) co_return SendResult{};  // closed, or all of it
+    Result<> writable = co_await socket_.ready(POLLOUT);
+    if (!writable) co_return std::unexpected(RecordError::from_errno(writable.error().value));
+    Result<> slept = co_await iouring::sleep_for(socket_.ring(), kLookAgain);
+    if (!slept) co_return std::unexpected(RecordError::from_errno(slept.error().value));
+  }
+}
+
+Task<KernelOutlet::SendResult> KernelOutlet::close() {
+  SendResult said = co_await end(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  FileDescriptor installed;
+  int descriptor = socket_.descriptor();
+  if (said && descriptor < 0) {
+    Result<FileDescriptor> brought = co_await socket_.install();
+    // With no descriptor left there is no looking: the rare loss is the lesser evil.
+    if (brought) installed = std::move(*brought);
+    descriptor = installed.get();
+  }
+  if (said && descriptor >= 0) said = co_await flush(descriptor);
+  Result<> shut;
+  if (installed) {
+    if (::shutdown(installed.get(), SHUT_WR) != 0) shut = iouring::failure(errno);
+  } else {
+    shut = co_await socket_.shutdown_write();
+  }
+  if (said && !shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
+  co_return said;
+}
+
+}  // namespace sallyport::ktls

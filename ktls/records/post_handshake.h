@@ -1,0 +1,84 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ktls/records/record.h"
+#include "ktls/records/record_error.h"
+
+namespace sallyport::ktls {
+
+/// RFC 8446 4.6.3.
+enum class KeyUpdateRequest : std::uint8_t { kUpdateNotRequested = 0, kUpdateRequested = 1 };
+
+/// The KeyUpdate message, header and all, ready to be sealed as a handshake record.
+std::array<std::byte, 5> key_update_message(KeyUpdateRequest request) noexcept;
+
+/// A message that a peer may send after the handshake.
+struct PostHandshakeMessage {
+  enum class Kind : std::uint8_t { kKeyUpdate, kNewSessionTicket };
+  Kind kind = Kind::kKeyUpdate;
+  KeyUpdateRequest request = KeyUpdateRequest::kUpdateNotRequested;  ///< of kKeyUpdate
+  /// Of kNewSessionTicket: its body without the four header bytes; valid until the next feed().
+  std::span<const std::byte> body;
+};
+
+/// Cuts handshake messages out of records: several in a record, or one over several records
+/// (RFC 8446 5.1). Pure: no IO, no clock, no keys. Holds nothing while no message is unfinished.
+class PostHandshakeParser {
+ public:
+  /// Longest message taken; a ticket of a sane server is under 4 KiB.
+  static constexpr std::size_t kMaxMessageSize = 1 << 14;
+
+  /// `role` is ours: only a server's peer is refused NewSessionTicket.
+  explicit PostHandshakeParser(Role role) noexcept : role_(role) {}
+
+  /// Takes the content of the next handshake record, which must stay alive and unchanged until
+  /// next() has returned nothing or an error. Content must not be empty (kUnexpectedMessage).
+  std::expected<void, RecordError> feed(std::span<const std::byte> content);
+
+  /// The next message, or nothing once all that is complete has been returned.
+  /// Errors: kUnexpectedMessage (a type that has no place here, a KeyUpdate that does not end its
+  /// record), kDecodeError (wrong length), kIllegalParameter (unknown request). After an error the
+  /// parser is dead.
+  std::expected<std::optional<PostHandshakeMessage>, RecordError> next();
+
+  /// An unfinished message is held: no record of another type may come before its rest.
+  bool mid_message() const noexcept { return partial_ != nullptr; }
+
+ private:
+  std::expected<void, RecordError> check(std::span<const std::byte, 4> header) const;
+
+  std::span<const std::byte> rest_;
+  std::unique_ptr<std::vector<std::byte>> partial_;  ///< the unfinished message
+  std::unique_ptr<std::vector<std::byte>> whole_;    ///< keeps the message just returned alive
+  Role role_;
+};
+
+/// What a peer may spend on KeyUpdates: each makes us derive keys and answer. A purse of kMost;
+/// data received and time passed fill it again.
+class KeyUpdateBudget {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::uint32_t kMost = 32;
+  static constexpr std::uint64_t kBytesEach = 16384;           ///< data that earns one update
+  static constexpr std::chrono::milliseconds kTimeEach{1000};  ///< time that earns one update
+
+  /// Takes one update out. `received_bytes` is the connection's count of plaintext so far.
+  /// False: the purse is empty, this is a flood.
+  bool spend(std::uint64_t received_bytes, Clock::time_point now) noexcept;
+
+ private:
+  std::uint64_t counted_bytes_ = 0;
+  Clock::time_point counted_until_{};
+  std::uint32_t left_ = kMost;
+};
+
+}  // namespace sallyport::ktls

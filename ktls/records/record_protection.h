@@ -1,0 +1,136 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+
+#include "ktls/keys/suite.h"
+#include "ktls/keys/traffic_secret.h"
+#include "ktls/records/cipher_contexts.h"
+#include "ktls/records/record.h"
+#include "ktls/records/record_error.h"
+
+namespace sallyport::ktls {
+
+/// A place in a list of plaintext spans; sealing takes bytes from it.
+class PlaintextCursor {
+ public:
+  explicit PlaintextCursor(std::span<const iovec> spans) noexcept;
+  std::size_t remaining() const noexcept { return remaining_; }  ///< bytes
+
+  /// The next contiguous run, at most `limit` bytes, never empty while bytes remain; moves on.
+  std::span<const std::byte> take(std::size_t limit) noexcept;
+
+ private:
+  std::span<const iovec> spans_;
+  std::size_t offset_ = 0;  ///< into spans_.front()
+  std::size_t remaining_ = 0;
+};
+
+/// Seals the records of one direction (RFC 8446 5.2; RFC 5246 6.2.3.3). Sans-IO. Deliberately
+/// another type than RecordOpener: a transmit key never opens.
+///
+/// Holds the traffic secret and the derived key and iv (deriving costs microseconds), no EVP
+/// context. `contexts` must outlive it. Neither copies nor moves: it owns key material and a claim.
+class RecordSealer {
+ public:
+  RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+               RecordVersion version = RecordVersion::kTls13) noexcept;
+  ~RecordSealer();
+  RecordSealer(const RecordSealer&) = delete;
+  RecordSealer& operator=(const RecordSealer&) = delete;
+
+  /// Seals as much of `content` as `out` has room for, as records of at most 2^14 bytes back to
+  /// back, and moves the cursor on. With an empty cursor one record without content is sealed.
+  /// Returns the bytes written. `out` must have room for the overhead and one byte of content, if
+  /// any, and must not overlap the content. Errors: kSequenceExhausted (nothing written),
+  /// kInternal. After an error the direction is dead.
+  std::expected<std::size_t, RecordError> seal(ContentType type, PlaintextCursor& content,
+                                               std::span<std::byte> out) noexcept;
+
+  /// True once RFC 8446 5.5 wants a KeyUpdate sent before further data. TLS 1.2 has no KeyUpdate:
+  /// there the connection must end (RFC 9325 4.4).
+  bool key_update_due() const noexcept { return seq_ >= limit_; }
+  /// Lowers (for tests: to a reachable number) when key_update_due() turns true.
+  void set_record_limit(std::uint64_t records) noexcept { limit_ = records; }
+
+  /// Turns to the next generation of keys: call right after the KeyUpdate was sealed. Aborts in
+  /// TLS 1.2.
+  void next_generation() noexcept;
+
+  RecordVersion version() const noexcept { return version_; }
+  CipherSuite suite() const noexcept { return suite_; }
+  std::uint64_t rec_seq() const noexcept { return seq_; }
+  /// A copy of secret, next sequence number and key.
+  DirectionState export_state() const { return {secret_, seq_, key_}; }
+
+ private:
+  std::expected<void, RecordError> seal_one(ContentType type, PlaintextCursor& content,
+                                            std::size_t size, std::byte* out) noexcept;
+
+  CipherContexts& contexts_;
+  std::uint64_t seq_;
+  std::uint64_t limit_;
+  CipherContexts::Claim claim_;
+  RecordKey key_;
+  TrafficSecret secret_;
+  CipherSuite suite_;
+  RecordVersion version_;
+};
+
+/// One opened record.
+struct OpenedRecord {
+  ContentType type = ContentType::kInvalid;  ///< in TLS 1.3 the inner type
+  std::span<std::byte> content;              ///< without padding and type; may be empty
+};
+
+/// Opens the records of one direction. Sans-IO; otherwise as RecordSealer.
+class RecordOpener {
+ public:
+  RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+               RecordVersion version = RecordVersion::kTls13) noexcept;
+  ~RecordOpener();
+  RecordOpener(const RecordOpener&) = delete;
+  RecordOpener& operator=(const RecordOpener&) = delete;
+
+  /// Opens one whole record (header to tag) in place; the content lies inside `record`.
+  /// Padding is stripped in time that depends only on the record's length.
+  /// Errors, after which the direction is dead and the bytes of `record` are garbage:
+  /// kUnexpectedMessage (outer type other than application_data, nothing but padding inside; in
+  /// TLS 1.2 no type of RFC 5246 6.2.1),
+  /// kRecordOverflow (ciphertext over 2^14 + 256 or inner plaintext over 2^14 + 1 bytes; in TLS 1.2
+  /// ciphertext that cannot be that of 2^14 bytes, long before the limit of RFC 5246 6.2.3),
+  /// kBadRecordMac, kSequenceExhausted, kInternal.
+  std::expected<OpenedRecord, RecordError> open(std::span<std::byte> record) noexcept;
+
+  /// Checks what the header alone tells, before the rest of the record has arrived:
+  /// kUnexpectedMessage and kRecordOverflow come from here.
+  std::expected<RecordHeader, RecordError> check_header(
+      std::span<const std::byte, kRecordHeaderSize> bytes) const noexcept;
+
+  /// Turns to the next generation of keys: call right after a KeyUpdate was opened. Aborts in
+  /// TLS 1.2.
+  void next_generation() noexcept;
+
+  RecordVersion version() const noexcept { return version_; }
+  CipherSuite suite() const noexcept { return suite_; }
+  std::uint64_t rec_seq() const noexcept { return seq_; }
+  DirectionState export_state() const { return {secret_, seq_, key_}; }
+
+ private:
+  std::expected<void, RecordError> decrypt(std::span<std::byte> record,
+                                           std::span<std::byte> inner) noexcept;
+
+  CipherContexts& contexts_;
+  std::uint64_t seq_;
+  CipherContexts::Claim claim_;
+  RecordKey key_;
+  TrafficSecret secret_;
+  CipherSuite suite_;
+  RecordVersion version_;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,57 @@
+#include "ktls/records/record_reader.h"
+
+#include <cstring>
+
+namespace sallyport::ktls {
+
+void PlaintextSpans::add(std::span<std::byte> content) noexcept {
+  if (content.empty()) return;
+  size_ += content.size();
+  const bool own_span = content.size() >= kOwnSpanFrom && count_ < table_.size();
+  if (count_ == 0 || own_span) {
+    table_[count_++] = {content.data(), content.size()};
+    return;
+  }
+  iovec& last = table_[count_ - 1];
+  std::memmove(static_cast<std::byte*>(last.iov_base) + last.iov_len, content.data(),
+               content.size());
+  last.iov_len += content.size();
+}
+
+std::size_t RecordIntake::record_size(std::span<const std::byte> bytes) noexcept {
+  if (bytes.size() < kRecordHeaderSize) return 0;
+  return kRecordHeaderSize + RecordHeader::parse(bytes.first<kRecordHeaderSize>()).length;
+}
+
+std::size_t RecordIntake::take(std::span<std::byte> bytes, PlaintextSpans& plaintext,
+                               KeyUpdateBudget::Clock::time_point now) {
+  std::span<std::byte> rest = bytes;
+  while (end() == End::kOpen && rest.size() >= kRecordHeaderSize) {
+    const auto header = opener_.check_header(rest.first<kRecordHeaderSize>());
+    if (!header) {
+      judge_.refuse(header.error());
+      break;
+    }
+    const std::size_t size = kRecordHeaderSize + header->length;
+    if (rest.size() < size) break;
+    const auto opened = opener_.open(rest.first(size));
+    rest = rest.subspan(size);
+    if (opened) {
+      take_record(*opened, plaintext, now);
+    } else {
+      judge_.refuse(opened.error());
+    }
+  }
+  return end() == End::kOpen ? bytes.size() - rest.size() : bytes.size();
+}
+
+void RecordIntake::take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
+                               KeyUpdateBudget::Clock::time_point now) {
+  judge_.take(record.type, record.content, now);
+  if (judge_.take_key_turn()) opener_.next_generation();
+  if (record.type == ContentType::kApplicationData && end() == End::kOpen) {
+    plaintext.add(record.content);
+  }
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "ktls/keys/traffic_secret.h"
+#include "ktls/records/cipher_contexts.h"
+#include "ktls/records/inbound_state.h"
+#include "ktls/records/record.h"
+#include "ktls/records/record_error.h"
+#include "ktls/records/record_protection.h"
+
+namespace sallyport::ktls {
+
+/// The plaintext of several records that lie in one buffer, as few spans as is cheap: records whose
+/// content is large stay where they were opened, small ones are moved down to the span before.
+class PlaintextSpans {
+ public:
+  /// Content of at least this size is worth a span of its own.
+  static constexpr std::size_t kOwnSpanFrom = 4096;
+
+  /// `table` is room for the spans, at least one; it must outlive this.
+  explicit PlaintextSpans(std::span<iovec> table) noexcept : table_(table) {}
+
+  /// Adds content that lies behind, in the same buffer, all that was added before. What lies
+  /// between the two is given up.
+  void add(std::span<std::byte> content) noexcept;
+
+  std::span<iovec> spans() const noexcept { return table_.first(count_); }
+  std::size_t size() const noexcept { return size_; }  ///< bytes
+
+ private:
+  std::span<iovec> table_;
+  std::size_t count_ = 0;
+  std::size_t size_ = 0;
+};
+
+/// The receiving half of a connection after its handshake, without IO: ciphertext in,
+/// application data and events out. Keys turn inside.
+class RecordIntake {
+ public:
+  using End = RecordJudge::End;
+
+  /// `role` is ours. `contexts` must outlive this.
+  RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
+               RecordVersion version) noexcept
+      : opener_(contexts, suite, std::move(rx), version), judge_(role, version) {}
+
+  /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
+  /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
+  /// offered again with more behind it. Once end() is not kOpen everything is used up unread.
+  /// A header that no record can have is refused before the record is whole.
+  std::size_t take(std::span<std::byte> bytes, PlaintextSpans& plaintext,
+                   KeyUpdateBudget::Clock::time_point now);
+
+  /// Bytes of the record at the front of `bytes`, header included; 0 while that is unknown.
+  static std::size_t record_size(std::span<const std::byte> bytes) noexcept;
+
+  End end() const noexcept { return judge_.end(); }
+  const RecordError& error() const noexcept { return judge_.error(); }
+
+  /// True once after the peer asked for a KeyUpdate, however often it did.
+  bool take_update_request() noexcept { return judge_.take_update_request(); }
+  /// A handshake message is half received.
+  bool mid_message() const noexcept { return judge_.mid_message(); }
+  std::uint32_t key_updates() const noexcept { return judge_.key_updates(); }
+  /// Of plaintext.
+  std::uint64_t received_bytes() const noexcept { return judge_.received_bytes(); }
+
+  /// As of the bytes used up.
+  DirectionState export_state() const { return opener_.export_state(); }
+  CipherSuite suite() const noexcept { return opener_.suite(); }
+  RecordVersion version() const noexcept { return opener_.version(); }
+
+ private:
+  void take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
+                   KeyUpdateBudget::Clock::time_point now);
+
+  RecordOpener opener_;
+  RecordJudge judge_;
+};
+
+}  // namespace sallyport::ktls

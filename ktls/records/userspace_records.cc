@@ -1,0 +1,274 @@
+#include "ktls/records/userspace_records.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "iouring/invariant.h"
+#include "ktls/records/record_reader.h"
+#include "ktls/records/record_writer.h"
+
+namespace sallyport::ktls {
+namespace {
+
+using iouring::Block;
+using iouring::Lease;
+using iouring::Result;
+using iouring::Task;
+
+/// A block that is read into begins with the table of the spans of plaintext found in it.
+constexpr std::size_t kTableEntries = 32;
+constexpr std::size_t kTableSize = kTableEntries * sizeof(iovec);
+/// Behind it fifteen full records as every stack sends them: a bulk flow that fills this ends at
+/// the end of a record, so that nothing is carried over into the next block. As many as fit, for
+/// each read and each send costs as much as twenty kilobytes and more of AEAD (plain_records.cc).
+constexpr std::size_t read_size(std::size_t overhead) noexcept {
+  return 15 * (kMaxPlaintextSize + overhead);
+}
+constexpr std::size_t kMostLeftover = 64 * 1024;
+static_assert(kMostLeftover >= kMaxRecordSize && kMostLeftover <= read_size(0));
+static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
+
+class UserspaceRecords final : public RecordLayer {
+ public:
+  UserspaceRecords(iouring::Socket socket, const SessionState& state, RecordPools& pools, Role role,
+                   std::span<const std::byte> leftover);
+
+  Task<Received> take(Arrival& arrival) override;
+  Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
+  Task<SendResult> send_close() override;
+  Task<SendResult> send_alert(AlertDescription description) override {
+    return outlet_.end(AlertLevel::kFatal, description);
+  }
+  std::optional<SessionState> export_state() const override;
+  std::span<const std::byte> unopened() const noexcept override;
+  bool at_rest() const noexcept override {
+    return socket_.in_flight() == 0 && !ended() && !held_ && !intake_.mid_message() &&
+           outlet_.at_rest();
+  }
+  RecordModel rx_model() const noexcept override { return RecordModel::kUserspace; }
+  RecordModel tx_model() const noexcept override { return RecordModel::kUserspace; }
+
+ private:
+  bool ended() const noexcept;
+  bool may_wait_idle() const noexcept override;
+  bool hold_back(Received& received);
+  Task<Received> act();
+  Task<Received> fill_block();
+  Received end_of_input() const noexcept;
+  Received failed(iouring::Errno error) noexcept;
+  Received open_lease(Result<Lease> lease);
+  Received open_block();
+  void after_intake();
+  void keep(std::span<const std::byte> ciphertext);
+
+  RecordIntake intake_;
+  RecordOutlet outlet_;
+
+  Block block_;  ///< holds the bytes between begin_ and end_, an unfinished record; else empty
+  std::uint32_t begin_ = 0;
+  std::uint32_t end_ = 0;
+
+  std::unique_ptr<Received> held_;  ///< data that is delivered once the answer was offered
+  std::optional<RecordError> socket_error_;
+  bool unread_ = false;  ///< block_ may hold whole records
+  bool end_of_file_ = false;
+  bool alert_offered_ = false;
+};
+
+UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& state,
+                                   RecordPools& pools, Role role,
+                                   std::span<const std::byte> leftover)
+    : RecordLayer(std::move(socket), pools),
+      intake_(pools.contexts, state.suite, state.rx, role, state.version),
+      outlet_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
+  iouring::invariant(leftover.size() <= kMostLeftover, "leftover of a handshake fits into a block",
+                     static_cast<long long>(leftover.size()), kMostLeftover);
+  if (leftover.empty()) return;
+  keep(leftover);
+  unread_ = true;
+}
+
+bool UserspaceRecords::ended() const noexcept {
+  return intake_.end() != RecordIntake::End::kOpen || socket_error_ || end_of_file_;
+}
+
+/// Nothing is to be done before a read, and the read needs no block.
+bool UserspaceRecords::may_wait_idle() const noexcept {
+  return !outlet_.offer_due() && !held_ && !unread_ && !block_ && !ended() &&
+         !socket_.more_waiting();
+}
+
+/// What is owed and could not be sent is offered again after each delivery, not in a circle.
+Task<Received> UserspaceRecords::take(Arrival& arrival) {
+  Received received;
+  if (arrival.waited()) {
+    received = open_lease(arrival.lease());
+  } else {
+    received = co_await act();
+  }
+  if (hold_back(received)) co_return Received{};
+  outlet_.consider();
+  co_return received;
+}
+
+/// True if there is nothing to deliver (data of no size), or not yet: a KeyUpdate that came with
+/// the data is answered first, for the pump may be long in coming back.
+bool UserspaceRecords::hold_back(Received& received) {
+  if (received.kind != Received::Kind::kData) return false;
+  if (received.size() == 0) return true;
+  if (!outlet_.offer_due()) return false;
+  held_ = std::make_unique<Received>(std::move(received));
+  return true;
+}
+
+/// One step towards the next data.
+Task<Received> UserspaceRecords::act() {
+  if (outlet_.offer_due()) co_await outlet_.offer();
+  if (held_) {
+    const std::unique_ptr<Received> held = std::move(held_);
+    co_return std::move(*held);
+  }
+  if (ended()) {
+    block_.release();
+    if (intake_.end() == RecordIntake::End::kFailed && !std::exchange(alert_offered_, true)) {
+      const auto alert = alert_for(intake_.error().failure);
+      if (alert) outlet_.owe_alert(AlertLevel::kFatal, *alert);
+      outlet_.abandon();
+      co_await outlet_.offer();
+    }
+    co_return end_of_input();
+  }
+  if (unread_) co_return open_block();
+  if (!block_ && !socket_.more_waiting()) co_return Received{};
+  Received received = co_await fill_block();
+  co_return received;
+}
+
+Received UserspaceRecords::end_of_input() const noexcept {
+  switch (intake_.end()) {
+    case RecordIntake::End::kCloseNotify:
+      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
+    case RecordIntake::End::kFailed:
+      return {.kind = Received::Kind::kFailed, .error = intake_.error(), .chunk = {}};
+    case RecordIntake::End::kOpen:
+      break;
+  }
+  if (socket_error_) {
+    return {.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
+  }
+  return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
+}
+
+/// A read failed. Cancellation passes; everything else stays.
+Received UserspaceRecords::failed(iouring::Errno error) noexcept {
+  const RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure != RecordFailure::kCancelled) socket_error_ = reason;
+  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
+}
+
+/// Reads behind the unfinished record, if there is one.
+Task<Received> UserspaceRecords::fill_block() {
+  if (!block_) {
+    block_ = pools_.blocks.acquire();
+    begin_ = end_ = kTableSize;
+  }
+  const std::size_t held = end_ - begin_;
+  const std::size_t most = read_size(record_overhead(intake_.version(), intake_.suite()));
+  Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, most - held));
+  if (size && *size != 0) {
+    expect_as_much_as(*size);
+    end_ += static_cast<std::uint32_t>(*size);
+    co_return open_block();
+  }
+  if (held == 0) block_.release();
+  if (!size) co_return failed(size.error());
+  end_of_file_ = true;
+  co_return Received{};
+}
+
+Received UserspaceRecords::open_lease(Result<Lease> lease) {
+  if (!lease) return failed(lease.error());
+  if (!*lease) {
+    end_of_file_ = true;
+    return {};
+  }
+  const std::span<std::byte> bytes = lease->bytes();
+  expect_as_much_as(bytes.size());
+  iovec only{};
+  PlaintextSpans plaintext{std::span(&only, 1)};
+  const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());
+  if (used < bytes.size()) keep(bytes.subspan(used));
+  after_intake();
+  if (plaintext.size() == 0) return {};
+  const std::span content{static_cast<std::byte*>(only.iov_base), only.iov_len};
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
+}
+
+Received UserspaceRecords::open_block() {
+  unread_ = false;
+  Block block = std::move(block_);
+  auto* const table = new (block.data()) iovec[kTableEntries];
+  PlaintextSpans plaintext{std::span(table, kTableEntries)};
+  const std::span<std::byte> bytes = block.bytes().subspan(begin_, end_ - begin_);
+  const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());
+  const std::span<std::byte> rest = bytes.subspan(used);
+  after_intake();
+  if (plaintext.size() == 0) {
+    if (rest.empty()) return {};
+    // The block goes on being filled; its front is what take() has done with.
+    block_ = std::move(block);
+    std::memmove(block_.data() + kTableSize, rest.data(), rest.size());
+    begin_ = kTableSize;
+    end_ = begin_ + static_cast<std::uint32_t>(rest.size());
+    return {};
+  }
+  if (!rest.empty()) keep(rest);
+  const std::span<iovec> spans = plaintext.spans();
+  if (spans.size() > 1)
+    return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), spans)};
+  const std::span content{static_cast<std::byte*>(spans[0].iov_base), spans[0].iov_len};
+  return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
+}
+
+/// Books what the intake did, and answers a KeyUpdate.
+void UserspaceRecords::after_intake() {
+  counters_.received_bytes = intake_.received_bytes();
+  counters_.key_updates_received = intake_.key_updates();
+  if (intake_.take_update_request()) outlet_.owe_key_update();
+}
+
+/// Puts an unfinished record into a block of its own.
+void UserspaceRecords::keep(std::span<const std::byte> ciphertext) {
+  block_ = pools_.blocks.acquire();
+  std::memcpy(block_.data() + kTableSize, ciphertext.data(), ciphertext.size());
+  begin_ = kTableSize;
+  end_ = begin_ + static_cast<std::uint32_t>(ciphertext.size());
+}
+
+Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
+  SendResult said = co_await outlet_.end(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  Result<> shut = co_await socket_.shutdown_write();
+  if (said && !shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
+  co_return said;
+}
+
+std::optional<SessionState> UserspaceRecords::export_state() const {
+  return SessionState{intake_.suite(), intake_.export_state(), outlet_.export_state(),
+                      intake_.version()};
+}
+
+std::span<const std::byte> UserspaceRecords::unopened() const noexcept {
+  if (!block_) return {};
+  return block_.bytes().subspan(begin_, end_ - begin_);
+}
+
+}  // namespace
+
+std::unique_ptr<RecordLayer> userspace_records(iouring::Socket socket, const SessionState& state,
+                                               RecordPools& pools,
+                                               std::span<const std::byte> leftover, Role role) {
+  return std::make_unique<UserspaceRecords>(std::move(socket), state, pools, role, leftover);
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/keys/suite.h"
+#include "ktls/trust/credentials_error.h"
+#include "ktls/trust/handshake_result.h"
+#include "ktls/trust/peer_trust.h"
+#include "ktls/trust/tickets.h"
+
+namespace sallyport::ktls {
+
+/// Files as the command line names them.
+struct CredentialFiles {
+  struct Pair {
+    std::string cert;  ///< PEM: leaf first, then its intermediates
+    std::string key;   ///< PEM, unencrypted; readable by its owner only, who is root or us
+  };
+  struct Trust {
+    std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for
+    std::string file;                   ///< PEM: self-signed roots anchor, others help building
+  };
+  std::vector<Pair> pairs;  ///< one per kind of key (EC, RSA, Ed25519)
+  std::vector<Trust> ca;
+  std::vector<std::string> crls;           ///< PEM, several in a file are fine, or DER
+  std::optional<std::string> ticket_keys;  ///< see TicketSecrets::load()
+};
+
+struct HandshakeSettings {
+  bool accept_expired_crl = false;
+  RecordVersion min_version = RecordVersion::kTls13;
+  /// TLS 1.3 names; empty: OpenSSL's own, in its order. TLS 1.2 takes the suites with their AEADs.
+  std::vector<std::string> ciphersuites;
+  /// OpenSSL's list; empty: X25519MLKEM768 where OpenSSL has it, X25519, P-256.
+  std::string groups;
+  unsigned tickets = 1;  ///< per full handshake; 0 = no resumption
+  /// Since the last full handshake; zero: no ticket is good, as with tickets = 0.
+  std::chrono::seconds ticket_max_age{std::chrono::hours(8)};
+  /// Used without a ticket_keys file; make it once per process, so that tickets outlive a reload.
+  /// Null: a random one for this generation alone.
+  std::shared_ptr<const TicketSecrets> process_tickets;
+};
+
+/// A certificate that we have, as facts: for readiness, /credentials and metrics.
+struct CertificateFact {
+  enum class Role { kServer, kCa };
+  Role role = Role::kServer;
+  std::string name;  ///< the file as configured
+  std::string subject, issuer;
+  std::string serial;       ///< hexadecimal
+  std::string key;          ///< "EC P-256", "RSA 2048", "Ed25519"
+  std::string fingerprint;  ///< SHA-256 of the DER, hexadecimal
+  std::chrono::sys_seconds not_before, not_after;
+  bool anchor = false;                      ///< of kCa: anchors, and does not only help building
+  bool leaf = false;                        ///< of kServer: what we present, not its chain
+  std::optional<std::string> trust_domain;  ///< of kCa
+};
+
+/// "server" or "ca": the metric label.
+std::string_view to_string(CertificateFact::Role role) noexcept;
+
+struct CrlFact {
+  std::string name;  ///< the file as configured
+  std::string issuer;
+  std::chrono::sys_seconds this_update;
+  std::optional<std::chrono::sys_seconds> next_update;
+  std::size_t revoked = 0;  ///< entries
+};
+
+/// One metric sample: the earliest notAfter (or nextUpdate) of a file.
+struct Expiry {
+  std::string_view role;  ///< "server", "ca"; "crl" for CRLs
+  std::string name;       ///< the file
+  std::chrono::sys_seconds at;
+};
+
+/// A generation of certificates, keys, trust, CRLs and TLS settings: immutable, checked as a whole,
+/// shared by all shards and threads. Each shard makes a ServerContext of its own from it.
+class Credentials {
+ public:
+  /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
+  /// rules, at least one anchor per bundle, CRLs signed by the issuer they name where that is among
+  /// the bundles. An expired certificate of ours is no error, since
+  /// refusing to start helps nobody: it shows in own_not_after() and hence in readiness.
+  /// Blocks on file IO: not for a shard's thread.
+  static std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
+      const CredentialFiles& files, HandshakeSettings settings = {});
+
+  ~Credentials();
+  Credentials(const Credentials&) = delete;
+  Credentials& operator=(const Credentials&) = delete;
+
+  /// SHA-256 over the sorted trust bundles with their scopes and the verify settings: equal on
+  /// every gateway with the same trust, whatever its leaf, CRLs and policy.
+  const Sha256& trust_digest() const noexcept { return trust_digest_; }
+
+  /// Is there a bundle without a trust domain? (Beside rules of several trust domains: an error of
+  /// the configuration.)
+  bool has_unscoped_trust() const noexcept;
+  /// Domains of the scoped bundles, sorted, none twice.
+  std::vector<std::string> trust_domains() const;
+
+  /// What an anchor may vouch for.
+  enum class Vouches { kNothing, kSpiffeOnly, kEverything };
+  /// Whether the anchor with this key vouches for the SPIFFE ID's domain (kSpiffeOnly: by a scoped
+  /// bundle, so DNS names must be left out), or for everything (an unscoped bundle).
+  Vouches vouches(const Sha256& anchor_key, const PeerIdentity& identity) const;
+
+  /// Would a peer of this trust still be believed at `now`? kSuccess, or the result that a full
+  /// handshake would have: certificate_authority_invalid, certificate_expired, certificate_revoked,
+  /// crl_unavailable, crl_expired. For tickets and for live connections; some µs.
+  HandshakeResult judge(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+
+  /// Earliest notAfter among the leaves that we present.
+  std::chrono::sys_seconds own_not_after() const;
+  const std::vector<CertificateFact>& certificates() const noexcept { return certificates_; }
+  const std::vector<CrlFact>& crls() const noexcept { return crl_facts_; }
+  /// For certificate_expiry_timestamp_seconds{role,name} and
+  /// crl_next_update_timestamp_seconds{name}: one a file.
+  std::vector<Expiry> certificate_expiries() const;
+  std::vector<Expiry> crl_next_updates() const;
+
+  const HandshakeSettings& settings() const noexcept { return settings_; }
+
+ private:
+  friend class ServerContext;
+  friend class CredentialsLoader;
+
+  struct KeyPair {
+    std::string cert_file, key_file;
+    X509Ptr leaf;
+    std::vector<X509Ptr> chain;
+    EvpPkeyPtr key;
+  };
+  struct TrustedCertificate {
+    X509Ptr certificate;
+    std::optional<std::string> domain;
+    bool anchor = false;
+  };
+  struct Anchor {
+    Sha256 key{};
+    bool unscoped = false;
+    std::vector<std::string> domains;
+  };
+  struct Crl {
+    X509CrlPtr crl;
+    NameHash issuer{};
+    std::chrono::sys_seconds this_update;
+    std::optional<std::chrono::sys_seconds> next_update;
+  };
+
+  Credentials() = default;
+
+  std::vector<KeyPair> pairs_;
+  std::vector<TrustedCertificate> trusted_;
+  std::vector<Anchor> anchors_;  ///< sorted by key
+  std::vector<Crl> crls_;
+  std::shared_ptr<const TicketSecrets> tickets_;  ///< null: no resumption
+  HandshakeSettings settings_;
+  Sha256 trust_digest_{};
+  std::vector<CertificateFact> certificates_;
+  std::vector<CrlFact> crl_facts_;
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "ktls/trust/credentials.h"
+#include "ktls/trust/pem_file.h"
+
+namespace sallyport::ktls {
+
+/// Builds one generation of Credentials; used once. Credentials::load() is the way in.
+class CredentialsLoader {
+ public:
+  explicit CredentialsLoader(HandshakeSettings settings);
+
+  std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
+      const CredentialFiles& files);
+
+ private:
+  using Done = std::expected<void, CredentialsError>;
+
+  Done add_pair(const CredentialFiles::Pair& files);
+  Done add_bundle(const CredentialFiles::Trust& bundle);
+  Done add_trusted(X509Ptr certificate, const PemBlock& block, const std::string& file,
+                   const std::optional<std::string>& domain);
+  Done add_crls(const std::string& file);
+  Done add_crl(X509CrlPtr crl, const std::string& file, std::optional<unsigned> line);
+  Done set_tickets(const std::optional<std::string>& file);
+  void add_anchor(const X509* certificate, const std::optional<std::string>& domain);
+  void set_trust_digest();
+
+  std::shared_ptr<Credentials> made_;
+};
+
+}  // namespace sallyport::ktls

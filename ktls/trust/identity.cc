@@ -1,0 +1,150 @@
+#include "ktls/trust/identity.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "ktls/base/openssl_handles.h"
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr std::string_view kScheme = "spiffe://";
+constexpr std::size_t kMaxSpiffeId = 2048;    // SPIFFE ID 2.3
+constexpr std::size_t kMaxTrustDomain = 255;  // SPIFFE ID 2.3
+constexpr std::size_t kMaxDnsName = 253;      // RFC 1035 2.3.4, without the root's dot
+constexpr std::size_t kMaxDnsLabel = 63;
+
+// By hand: <cctype> asks the locale.
+constexpr bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+constexpr char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+constexpr bool is_letter(char c) {
+  return lower(c) >= 'a' && lower(c) <= 'z';
+}
+constexpr bool is_segment_char(char c) {
+  return is_letter(c) || is_digit(c) || c == '.' || c == '-' || c == '_';
+}
+
+std::string lower_case(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), lower);
+  return result;
+}
+
+// Any URI of the scheme claims to be a SPIFFE ID, in whatever case and however broken the rest.
+bool claims_spiffe(std::string_view uri) {
+  return lower_case(uri.substr(0, 7)) == "spiffe:";
+}
+
+std::string_view view(const ASN1_STRING* text) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
+}  // namespace
+
+std::string_view PeerIdentity::trust_domain() const noexcept {
+  if (spiffe.empty()) return {};
+  const std::string_view rest = std::string_view(spiffe).substr(kScheme.size());
+  return rest.substr(0, rest.find('/'));
+}
+
+std::string_view PeerIdentity::display() const noexcept {
+  if (!spiffe.empty()) return spiffe;
+  if (!dns.empty()) return dns.front();
+  return "-";
+}
+
+std::expected<std::string, std::string> normalise_spiffe_id(std::string_view uri) {
+  if (uri.size() > kMaxSpiffeId) return std::unexpected("SPIFFE ID longer than 2048 bytes");
+  if (lower_case(uri.substr(0, kScheme.size())) != kScheme)
+    return std::unexpected("SPIFFE ID does not start with spiffe://");
+  const std::string_view rest = uri.substr(kScheme.size());
+  const std::string_view domain = rest.substr(0, rest.find('/'));
+  std::string_view path = rest.substr(domain.size());
+
+  if (domain.empty()) return std::unexpected("SPIFFE ID without a trust domain");
+  if (domain.size() > kMaxTrustDomain) return std::unexpected("trust domain longer than 255 bytes");
+  if (!std::ranges::all_of(domain, is_segment_char))
+    return std::unexpected("trust domain with a character that is not allowed");
+
+  std::string result(kScheme);
+  result += lower_case(domain);
+  result += path;
+  while (!path.empty()) {
+    path.remove_prefix(1);  // its slash
+    const std::string_view segment = path.substr(0, path.find('/'));
+    if (segment.empty()) return std::unexpected("SPIFFE ID with an empty path segment");
+    if (segment == "." || segment == "..")
+      return std::unexpected("SPIFFE ID with a . or .. segment");
+    if (segment.contains('%')) return std::unexpected("SPIFFE ID with a percent sign");
+    if (!std::ranges::all_of(segment, is_segment_char))
+      return std::unexpected("SPIFFE ID with a character that is not allowed");
+    path.remove_prefix(segment.size());
+  }
+  return result;
+}
+
+std::string normalise_dns_name(std::string_view name) {
+  if (name.empty() || name.size() > kMaxDnsName) return {};
+  std::size_t label = 0;
+  for (const char c : name) {
+    if (c == '.') {
+      if (label == 0) return {};
+      label = 0;
+    } else if (is_letter(c) || is_digit(c) || c == '-') {
+      if (++label > kMaxDnsLabel) return {};
+    } else {
+      return {};
+    }
+  }
+  if (label == 0) return {};
+  return lower_case(name);
+}
+
+std::expected<PeerIdentity, std::string> identify(const X509* certificate) {
+  PeerIdentity identity;
+  int critical = 0;
+  const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, &critical, nullptr)));
+  if (!names) {
+    (void)OpensslError::drain();
+    if (critical == -1) return identity;  // no such extension
+    return std::unexpected(critical == -2 ? "two subjectAltName extensions"
+                                          : "subjectAltName cannot be decoded");
+  }
+
+  std::size_t uris = 0;
+  std::string_view claim;
+  bool claimed = false;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_URI) {
+      const std::string_view uri = view(name->d.uniformResourceIdentifier);
+      ++uris;
+      if (!claims_spiffe(uri)) continue;
+      claimed = true;
+      claim = uri;
+    } else if (name->type == GEN_DNS) {
+      std::string dns = normalise_dns_name(view(name->d.dNSName));
+      if (dns.empty() || std::ranges::find(identity.dns, dns) != identity.dns.end()) continue;
+      identity.dns.push_back(std::move(dns));
+    }
+  }
+  if (!claimed) return identity;
+
+  if (uris > 1) return std::unexpected("several URI SANs, one of them a SPIFFE ID");
+  // The flags of the extensions are computed on demand, behind what is const to us.
+  if ((X509_get_extension_flags(const_cast<X509*>(certificate)) & EXFLAG_CA) != 0)
+    return std::unexpected("SPIFFE ID in a certificate with CA:TRUE");
+  auto spiffe = normalise_spiffe_id(claim);
+  if (!spiffe) return std::unexpected(std::move(spiffe.error()));
+  identity.spiffe = std::move(*spiffe);
+  return identity;
+}
+
+}  // namespace sallyport::ktls

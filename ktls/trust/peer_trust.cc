@@ -1,0 +1,149 @@
+#include "ktls/trust/peer_trust.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <string_view>
+#include <utility>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/base/wire.h"
+#include "ktls/trust/x509_facts.h"
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+
+// Case and blanks as RFC 5280 7.1 sees them: lower case (ASCII), outer blanks gone, inner runs one.
+std::string fold(std::string_view text) {
+  std::string result;
+  bool blank = false;
+  for (const char c : text) {
+    if (c == ' ' || (c >= '\t' && c <= '\r')) {
+      blank = true;
+      continue;
+    }
+    if (blank && !result.empty()) result += ' ';
+    blank = false;
+    result += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return result;
+}
+
+std::string attribute_text(const ASN1_STRING* value) {
+  unsigned char* utf8 = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&utf8, value);
+  if (size < 0) {  // not text: its bytes as they are
+    (void)OpensslError::drain();
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+            static_cast<std::size_t>(ASN1_STRING_length(value))};
+  }
+  std::string text = fold({reinterpret_cast<char*>(utf8), static_cast<std::size_t>(size)});
+  OPENSSL_free(utf8);
+  return text;
+}
+
+void put_trust(WireWriter& out, const PeerTrust& trust) {
+  out.u8(kVersion);
+  out.text(trust.identity.spiffe);
+  out.u16(trust.identity.dns.size());
+  for (const std::string& name : trust.identity.dns) out.text(name);
+  out.raw(std::as_bytes(std::span(trust.anchor_key)));
+  out.u8(static_cast<std::uint8_t>(trust.links.size()));
+  for (const PeerTrust::Link& link : trust.links) {
+    out.raw(std::as_bytes(std::span(link.issuer)));
+    out.text(link.serial);
+  }
+  out.u64(static_cast<std::uint64_t>(trust.not_after.time_since_epoch().count()));
+}
+
+std::optional<PeerTrust> take_trust(WireReader& in) {
+  if (in.u8() != kVersion) return std::nullopt;
+  PeerTrust trust;
+  trust.identity.spiffe = in.text();
+  for (std::size_t left = in.u16(); left > 0 && in.good(); --left)
+    trust.identity.dns.emplace_back(in.text());
+  in.raw(std::as_writable_bytes(std::span(trust.anchor_key)));
+  for (std::size_t left = in.u8(); left > 0 && in.good(); --left) {
+    PeerTrust::Link& link = trust.links.emplace_back();
+    in.raw(std::as_writable_bytes(std::span(link.issuer)));
+    link.serial = in.text();
+  }
+  trust.not_after =
+      std::chrono::sys_seconds(std::chrono::seconds(static_cast<std::int64_t>(in.u64())));
+  if (!in.good()) return std::nullopt;
+  return trust;
+}
+
+}  // namespace
+
+std::size_t PeerTrustHash::operator()(const PeerTrust& trust) const noexcept {
+  std::size_t result = std::hash<std::string>{}(trust.identity.spiffe);
+  for (const PeerTrust::Link& link : trust.links)
+    result = result * 31 + std::hash<std::string>{}(link.serial);
+  return result;
+}
+
+Sha256 public_key_hash(const X509* certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  if (size < 0) std::abort();  // it was decoded from such DER
+  const Sha256 result =
+      sha256({reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(size)});
+  OPENSSL_free(der);
+  return result;
+}
+
+NameHash name_hash(const X509_NAME* name) {
+  WireWriter out;
+  for (int i = 0; i < X509_NAME_entry_count(name); ++i) {
+    const X509_NAME_ENTRY* entry = X509_NAME_get_entry(name, i);
+    const ASN1_OBJECT* type = X509_NAME_ENTRY_get_object(entry);
+    out.u32(static_cast<std::uint32_t>(X509_NAME_ENTRY_set(entry)));  // which RDN it belongs to
+    const std::string text = attribute_text(X509_NAME_ENTRY_get_data(entry));
+    out.u32(static_cast<std::uint32_t>(OBJ_length(type)));
+    out.raw(std::as_bytes(std::span(OBJ_get0_data(type), OBJ_length(type))));
+    out.u32(static_cast<std::uint32_t>(text.size()));
+    out.raw(std::as_bytes(std::span(text)));
+  }
+  const Sha256 whole = sha256(out.bytes());
+  NameHash result;
+  std::copy_n(whole.begin(), result.size(), result.begin());
+  return result;
+}
+
+std::vector<std::byte> PeerTrust::serialise() const {
+  WireWriter out;
+  put_trust(out, *this);
+  return std::move(out).take();
+}
+
+std::optional<PeerTrust> PeerTrust::parse(std::span<const std::byte> bytes) {
+  WireReader in(bytes);
+  std::optional<PeerTrust> trust = take_trust(in);
+  if (!in.at_end()) return std::nullopt;
+  return trust;
+}
+
+PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
+  const int size = sk_X509_num(chain);
+  if (size < 1) std::abort();
+  PeerTrust trust;
+  trust.identity = std::move(identity);
+  trust.anchor_key = public_key_hash(sk_X509_value(chain, size - 1));
+  trust.not_after = std::chrono::sys_seconds::max();
+  for (int i = 0; i < size; ++i) {
+    const X509* certificate = sk_X509_value(chain, i);
+    trust.not_after = std::min(trust.not_after, to_time(X509_get0_notAfter(certificate)));
+    if (i == size - 1) break;  // nothing revokes an anchor but taking it out of the bundle
+    const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
+    trust.links.push_back({name_hash(X509_get_issuer_name(certificate)), serial_bytes(serial)});
+  }
+  return trust;
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <openssl/x509.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ktls/base/intern_pool.h"
+#include "ktls/trust/identity.h"
+
+namespace sallyport::ktls {
+
+using Sha256 = std::array<std::uint8_t, 32>;
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo in DER: names an anchor beyond its renewal.
+Sha256 public_key_hash(const X509* certificate);
+
+/// A name as a fixed-size value: equal for names that RFC 5280 7.1 calls equal (case and inner
+/// blanks of text do not count), however their strings are encoded.
+using NameHash = std::array<std::uint8_t, 16>;
+NameHash name_hash(const X509_NAME* name);
+
+/// Why a peer was believed, without any certificate: enough to judge again, later, whether it still
+/// should be. Computed once, at the full handshake; travels in tickets and stays with the
+/// connection. Interned, so equal ones share one object. The time of the full handshake differs
+/// between connections of one peer and therefore lives beside it (Outcome::authenticated_at).
+struct PeerTrust {
+  /// A certificate below the anchor, as CRLs know it.
+  struct Link {
+    NameHash issuer{};
+    std::string serial;  ///< DER content bytes of the INTEGER
+    bool operator==(const Link&) const = default;
+  };
+
+  PeerIdentity identity;
+  Sha256 anchor_key{};                 ///< public_key_hash() of the anchor
+  std::vector<Link> links;             ///< leaf first; without the anchor
+  std::chrono::sys_seconds not_after;  ///< earliest of the whole chain
+
+  bool operator==(const PeerTrust&) const = default;
+
+  /// Bytes of its own, versioned form; what parse() takes.
+  std::vector<std::byte> serialise() const;
+  /// Nothing if `bytes` are not a PeerTrust of this version, whole and without a rest.
+  static std::optional<PeerTrust> parse(std::span<const std::byte> bytes);
+};
+
+/// Facts of a chain that was just verified: `chain` is leaf first, anchor last, at least one long.
+/// `identity` is what may be believed of the leaf.
+PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity);
+
+struct PeerTrustHash {
+  std::size_t operator()(const PeerTrust& trust) const noexcept;
+};
+using PeerTrustPool = InternPool<PeerTrust, PeerTrustHash>;
+
+}  // namespace sallyport::ktls

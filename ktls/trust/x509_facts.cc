@@ -1,0 +1,120 @@
+#include "ktls/trust/x509_facts.h"
+
+#include <openssl/asn1.h>
+#include <openssl/bn.h>
+#include <openssl/evp.h>
+
+#include <cstdlib>
+#include <ctime>
+
+#include "ktls/base/openssl_handles.h"
+
+namespace sallyport::ktls {
+namespace {
+
+constexpr std::size_t kMaxNameText = 512;
+
+using BignumPtr = OpensslPtr<BIGNUM, BN_free>;
+
+}  // namespace
+
+std::chrono::sys_seconds to_time(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) {
+    (void)OpensslError::drain();
+    return {};
+  }
+  return std::chrono::sys_seconds(std::chrono::seconds(timegm(&parts)));
+}
+
+std::string name_text(const X509_NAME* name) {
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  if (!out) std::abort();
+  // RFC 2253 escapes control characters; UTF-8 stays readable.
+  if (X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0)
+    return OpensslError::drain("unreadable name").text;
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  std::string text(data, static_cast<std::size_t>(size));
+  if (text.size() > kMaxNameText) {
+    text.resize(kMaxNameText);
+    text += "...";
+  }
+  return text;
+}
+
+std::string serial_text(const ASN1_INTEGER* serial) {
+  const BignumPtr number(ASN1_INTEGER_to_BN(serial, nullptr));
+  if (!number) return OpensslError::drain("unreadable serial").text;
+  char* digits = BN_bn2hex(number.get());
+  std::string text = digits != nullptr ? digits : "";
+  OPENSSL_free(digits);
+  return text;
+}
+
+std::string serial_bytes(const ASN1_INTEGER* serial) {
+  unsigned char* der = nullptr;
+  const int size = i2d_ASN1_INTEGER(serial, &der);
+  if (size < 2) std::abort();
+  // Tag and length go: serials of more than 127 bytes have a longer length, which is content then.
+  // Two different serials stay different all the same.
+  std::string result(reinterpret_cast<char*>(der) + 2, static_cast<std::size_t>(size) - 2);
+  OPENSSL_free(der);
+  return result;
+}
+
+std::string key_text(const X509* certificate) {
+  EVP_PKEY* key = X509_get0_pubkey(certificate);
+  if (key == nullptr) {
+    (void)OpensslError::drain();
+    return "unknown";
+  }
+  const std::string bits = std::to_string(EVP_PKEY_get_bits(key));
+  switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA:
+      return "RSA " + bits;
+    case EVP_PKEY_RSA_PSS:
+      return "RSA-PSS " + bits;
+    case EVP_PKEY_EC:
+      return "EC P-" + bits;
+    case EVP_PKEY_ED25519:
+      return "Ed25519";
+    case EVP_PKEY_ED448:
+      return "Ed448";
+    default: {
+      const char* name = EVP_PKEY_get0_type_name(key);
+      return name != nullptr ? name : "unknown";
+    }
+  }
+}
+
+std::vector<std::byte> to_der(const X509* certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(certificate, &der);
+  if (size < 0) std::abort();
+  const auto* first = reinterpret_cast<const std::byte*>(der);
+  std::vector<std::byte> result(first, first + size);
+  OPENSSL_free(der);
+  return result;
+}
+
+Sha256 sha256(std::span<const std::byte> bytes) {
+  Sha256 result;
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), result.data(), &size, EVP_sha256(), nullptr) != 1)
+    std::abort();
+  return result;
+}
+
+std::string hex(std::span<const std::uint8_t> bytes) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const std::uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+}  // namespace sallyport::ktls

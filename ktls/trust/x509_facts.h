@@ -1,0 +1,41 @@
+#pragma once
+
+#include <openssl/x509.h>
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ktls/trust/peer_trust.h"
+
+namespace sallyport::ktls {
+
+/// Small readings of certificates, for logs, facts and digests. Nothing here fails on anything that
+/// OpenSSL has decoded.
+
+/// Clamped to what sys_seconds and OpenSSL can say; a time that cannot be read is the epoch.
+std::chrono::sys_seconds to_time(const ASN1_TIME* time);
+
+/// RFC 2253 with UTF-8, control characters escaped, cut after 512 bytes.
+std::string name_text(const X509_NAME* name);
+
+/// Hexadecimal, upper case, "-" first if negative; as `openssl x509 -serial` prints it.
+std::string serial_text(const ASN1_INTEGER* serial);
+
+/// The INTEGER's value as DER content, so with its sign.
+std::string serial_bytes(const ASN1_INTEGER* serial);
+
+/// "EC P-256", "RSA 2048", "Ed25519", ...
+std::string key_text(const X509* certificate);
+
+std::vector<std::byte> to_der(const X509* certificate);
+
+Sha256 sha256(std::span<const std::byte> bytes);
+
+/// Upper-case hexadecimal.
+std::string hex(std::span<const std::uint8_t> bytes);
+
+}  // namespace sallyport::ktls

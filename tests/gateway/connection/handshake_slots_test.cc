@@ -1,0 +1,95 @@
+#include "gateway/connection/handshake_slots.h"
+
+#include <cerrno>
+#include <vector>
+
+#include "iouring/task_group.h"
+#include "tests/iouring/fixture.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using iouring::Task;
+
+struct Log {
+  std::vector<int> entered;
+  std::vector<int> cancelled;
+};
+
+Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, Log& log) {
+  iouring::Result<HandshakeSlots::Slot> slot = co_await slots.enter();
+  if (!slot) {
+    EXPECT_EQ(slot.error().value, ECANCELED);
+    log.cancelled.push_back(name);
+    co_return;
+  }
+  log.entered.push_back(name);
+  EXPECT_LE(slots.taken(), 2u);
+  co_await ring.yield();
+}
+
+Task<void> six_at_two_places(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
+  iouring::TaskGroup group(ring);
+  for (int i = 0; i < 6; ++i) group.spawn(enter_and_stay(ring, slots, i, log));
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, LetsInSoManyAtATimeInOrderOfArrival) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 2);
+  Log log;
+  ring->run(six_at_two_places(*ring, slots, log));
+  EXPECT_EQ(log.entered, (std::vector<int>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(slots.taken(), 0u);
+}
+
+Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
+  iouring::TaskGroup group(ring);
+  {
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    EXPECT_TRUE(mine);
+    iouring::CancelScope& first = group.spawn(enter_and_stay(ring, slots, 1, log));
+    group.spawn(enter_and_stay(ring, slots, 2, log));
+    co_await ring.yield();
+    first.cancel();
+    co_await ring.yield();
+    EXPECT_EQ(log.cancelled, std::vector<int>{1});
+    EXPECT_TRUE(log.entered.empty());
+  }
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, ForgetsWhoeverGivesUpWaiting) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 1);
+  Log log;
+  ring->run(hold_and_cancel(*ring, slots, log));
+  EXPECT_EQ(log.entered, std::vector<int>{2});
+  EXPECT_EQ(slots.taken(), 0u);
+}
+
+Task<void> cancel_just_after_the_place_passed_on(iouring::Ring& ring, HandshakeSlots& slots,
+                                                 Log& log) {
+  iouring::TaskGroup group(ring);
+  iouring::CancelScope* waiting = nullptr;
+  {
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    EXPECT_TRUE(mine);
+    waiting = &group.spawn(enter_and_stay(ring, slots, 1, log));
+    co_await ring.yield();
+  }
+  waiting->cancel();
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, LosesNoPlaceWhenCancelAndEntryMeet) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 1);
+  Log log;
+  ring->run(cancel_just_after_the_place_passed_on(*ring, slots, log));
+  EXPECT_EQ(log.entered, std::vector<int>{1});
+  EXPECT_EQ(slots.taken(), 0u);
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,347 @@
+#include "gateway/connection/relay.h"
+
+#include <malloc.h>
+
+#include <memory>
+
+#include "gateway/connection/connection.h"
+#include "gateway/policy/route.h"
+#include "iouring/background.h"
+#include "iouring/both.h"
+#include "iouring/frame_pool.h"
+#include "iouring/sanitizers.h"
+#include "metrics/registry.h"
+#include "tests/ktls/records/layer_fixture.h"
+
+/// The relay alone: a TLS peer and a plain peer over loopback TCP, no handshake, no gateway.
+namespace sallyport::gateway {
+namespace {
+
+using iouring::Task;
+using ktls::testing::Bytes;
+using ktls::testing::Layer;
+using ktls::testing::Story;
+using Kind = ktls::Received::Kind;
+
+class KeptRecords final : public ConnectionLog {
+ public:
+  void write(ConnectionRecord record) override { records.push_back(std::move(record)); }
+  std::vector<ConnectionRecord> records;
+};
+
+class RelayTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    route_.name = "orders";
+    route_.allow_any_verified = true;
+    snapshot_.policy = *Policy::build({route_});
+    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
+    make_ends();
+  }
+
+  // Client and backend as seen from outside, and our ends of both.
+  void make_ends() {
+    auto outer = iouring::tcp_pair(*shard_.ring);
+    auto inner = iouring::tcp_pair(*shard_.ring);
+    const ktls::SessionState session =
+        ktls::testing::session_of(ktls::CipherSuite::kAes128GcmSha256);
+    client_peer_ = ktls::userspace_records(std::move(outer.left), ktls::testing::mirrored(session),
+                                           shard_.pools(), {}, ktls::Role::kClient);
+    client_ = ktls::userspace_records(std::move(outer.right), session, shard_.pools());
+    backend_peer_ = ktls::plain_records(std::move(inner.left), shard_.pools());
+    backend_ = ktls::plain_records(std::move(inner.right), shard_.pools());
+    connection_ =
+        std::make_unique<Connection>(*state_, served_, scope_.emplace(), iouring::PeerAddress());
+    connection_->start_handshake();
+    const auto& policy = state_->snapshot->policy;
+    const auto chosen = choose(*policy, {}, {});
+    ASSERT_TRUE(chosen);
+    connection_->said_hello({}, std::shared_ptr<const Route>(policy, chosen->route), {});
+  }
+
+  void with_truncation(Truncation truncation) {
+    route_.truncation = truncation;
+    snapshot_.policy = *Policy::build({route_});
+    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
+    connection_.reset();
+    make_ends();
+  }
+
+  Task<void> relay_to_end() {
+    reason_ = co_await iouring::in_scope(
+        connection_->scope(), relay(*connection_, *client_, *backend_, std::move(early_)));
+    connection_->closes_with(reason_);
+    client_.reset();
+    backend_.reset();
+  }
+
+  Task<void> beside_relay(Task<void> peers) {
+    co_await iouring::both(relay_to_end(), std::move(peers));
+  }
+  void run(Task<void> peers) { shard_.ring->run(beside_relay(std::move(peers))); }
+
+  ktls::testing::Shard shard_;
+  std::unique_ptr<iouring::Background> background_ =
+      iouring::Background::create(*shard_.ring, {}).value();
+  Timeouts timeouts_;
+  RecordChoice records_;
+  ConnectionLimit limit_{10};
+  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
+                               .handshake_results = kHandshakeResultWords,
+                               .fallback_reasons = {}},
+                              {}};
+  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
+  KeptRecords log_;
+  std::unique_ptr<ShardState> state_ =
+      std::make_unique<ShardState>(*shard_.ring, *background_, shard_.pools(), timeouts_, records_,
+                                   8, limit_, metrics_, log_, 1);
+  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
+  Route route_;
+  Snapshot snapshot_;
+  std::optional<iouring::CancelScope> scope_;
+  std::unique_ptr<Connection> connection_;
+  Layer client_peer_, client_, backend_peer_, backend_;
+  std::unique_ptr<ktls::Received> early_;
+  CloseReason reason_ = CloseReason::kInternalError;
+};
+
+// Bytes of frames while the relay idles, and when it has ended.
+Task<void> weigh_frames(iouring::Ring& ring, Connection& connection, Layer& client_peer,
+                        Layer& backend_peer, const Layer& client, std::size_t& idle,
+                        std::size_t& ended) {
+  for (int turns = 0; turns < 3; ++turns) co_await ring.yield();
+  idle = iouring::FramePool::live_bytes();
+  connection.end(CloseReason::kDrain);
+  client_peer.reset();
+  backend_peer.reset();
+  while (client) co_await ring.yield();
+  ended = iouring::FramePool::live_bytes();
+}
+
+Task<void> hear(ktls::RecordLayer& a, ktls::RecordLayer& b, Story& heard_a, Story& heard_b) {
+  co_await iouring::both(ktls::testing::tell(a, heard_a), ktls::testing::tell(b, heard_b));
+}
+
+Task<void> say(ktls::RecordLayer& a, ktls::RecordLayer& b, const Bytes& up, const Bytes& down) {
+  co_await iouring::both(ktls::testing::send_in_pieces_and_close(a, up, 50'000, 1),
+                         ktls::testing::send_in_pieces_and_close(b, down, 50'000, 2));
+}
+
+Task<void> say_and_hear(ktls::RecordLayer& a, ktls::RecordLayer& b, const Bytes& up,
+                        const Bytes& down, Story& heard_a, Story& heard_b) {
+  co_await iouring::both(say(a, b, up, down), hear(a, b, heard_a, heard_b));
+}
+
+TEST_F(RelayTest, CarriesMegabytesBothWaysAndEndsDone) {
+  const Bytes up = ktls::testing::random_bytes(3'000'000, 1);
+  const Bytes down = ktls::testing::random_bytes(2'000'000, 2);
+  Story client_heard, backend_heard;
+  run(say_and_hear(*client_peer_, *backend_peer_, up, down, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kDone);
+  EXPECT_TRUE(backend_heard.data == up);
+  EXPECT_TRUE(client_heard.data == down);
+  EXPECT_EQ(backend_heard.end, Kind::kEndOfStream);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> half_close_then_answer(ktls::RecordLayer& client, ktls::RecordLayer& backend,
+                                  Story& client_heard, Story& backend_heard) {
+  const Bytes question = ktls::testing::random_bytes(1000, 3);
+  co_await ktls::testing::send_in_pieces_and_close(client, question, 1000, 1);
+  co_await ktls::testing::tell(backend, backend_heard);
+  co_await ktls::testing::send_in_pieces_and_close(backend, backend_heard.data, 100, 1);
+  co_await ktls::testing::tell(client, client_heard);
+}
+
+TEST_F(RelayTest, KeepsAHalfClosedClientUntilTheBackendHasAnswered) {
+  Story client_heard, backend_heard;
+  run(half_close_then_answer(*client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kDone);
+  EXPECT_EQ(backend_heard.data.size(), 1000u);
+  EXPECT_TRUE(client_heard.data == backend_heard.data);
+}
+
+Task<void> send_then_drop(Layer& client, ktls::RecordLayer& backend, Story& backend_heard) {
+  const Bytes data = ktls::testing::random_bytes(1000, 4);
+  co_await ktls::testing::send_in_pieces(*client, data, 1000, 1);
+  iouring::Result<> shut = co_await client->socket().shutdown_write();  // FIN, no close_notify
+  EXPECT_TRUE(shut);
+  co_await ktls::testing::tell(backend, backend_heard);
+  client.reset();
+}
+
+TEST_F(RelayTest, DeliversWhatCameBeforeATruncationThenResetsTheBackend) {
+  Story backend_heard;
+  run(send_then_drop(client_peer_, *backend_peer_, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kClientTruncated);
+  EXPECT_EQ(backend_heard.data.size(), 1000u);
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
+  EXPECT_EQ(backend_heard.error.failure, ktls::RecordFailure::kReset);
+}
+
+Task<void> send_drop_and_answer(Layer& client, ktls::RecordLayer& backend, Story& backend_heard) {
+  const Bytes data = ktls::testing::random_bytes(1000, 4);
+  co_await ktls::testing::send_in_pieces(*client, data, 1000, 1);
+  iouring::Result<> shut = co_await client->socket().shutdown_write();
+  EXPECT_TRUE(shut);
+  co_await ktls::testing::tell(backend, backend_heard);
+  const auto closed = co_await backend.send_close();
+  EXPECT_TRUE(closed);
+}
+
+TEST_F(RelayTest, EndsATruncatedStreamCleanlyWhereTheRouteSaysSo) {
+  with_truncation(Truncation::kClose);
+  Story backend_heard;
+  run(send_drop_and_answer(client_peer_, *backend_peer_, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kDone);
+  EXPECT_EQ(backend_heard.data.size(), 1000u);
+  EXPECT_EQ(backend_heard.end, Kind::kEndOfStream);
+}
+
+Task<void> backend_resets(ktls::RecordLayer& client, Layer& backend, Story& client_heard) {
+  const Bytes data = ktls::testing::random_bytes(1000, 5);
+  co_await ktls::testing::send_in_pieces(*backend, data, 1000, 1);
+  ktls::Received first = co_await client.receive();
+  EXPECT_EQ(first.kind, Kind::kData);
+  backend->socket().reset();
+  co_await ktls::testing::tell(client, client_heard);
+}
+
+TEST_F(RelayTest, PassesABackendsResetOnAsAReset) {
+  Story client_heard;
+  run(backend_resets(*client_peer_, backend_peer_, client_heard));
+  EXPECT_EQ(reason_, CloseReason::kBackendReset);
+  EXPECT_EQ(client_heard.end, Kind::kFailed);
+  EXPECT_EQ(client_heard.error.failure, ktls::RecordFailure::kReset);
+}
+
+Task<void> client_resets(Layer& client, ktls::RecordLayer& backend, Story& backend_heard) {
+  client->socket().reset();
+  co_await ktls::testing::tell(backend, backend_heard);
+}
+
+TEST_F(RelayTest, NamesAClientsReset) {
+  Story backend_heard;
+  run(client_resets(client_peer_, *backend_peer_, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kClientReset);
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
+}
+
+Task<void> backend_ends_first(Layer& client, ktls::RecordLayer& backend, Story& client_heard) {
+  const Bytes data = ktls::testing::random_bytes(1000, 6);
+  co_await ktls::testing::send_in_pieces_and_close(backend, data, 1000, 1);
+  co_await ktls::testing::tell(*client, client_heard);
+  client.reset();  // without close_notify, as many clients do once they have ours
+}
+
+TEST_F(RelayTest, BlamesNobodyWhenTheClientLeavesAfterTheBackend) {
+  Story client_heard;
+  run(backend_ends_first(client_peer_, *backend_peer_, client_heard));
+  EXPECT_EQ(reason_, CloseReason::kBackendClosed);
+  EXPECT_EQ(client_heard.data.size(), 1000u);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> hear_both(ktls::RecordLayer& client, ktls::RecordLayer& backend, Story& client_heard,
+                     Story& backend_heard) {
+  co_await iouring::both(ktls::testing::tell(client, client_heard),
+                         ktls::testing::tell(backend, backend_heard));
+  client.socket() = iouring::Socket();
+}
+
+TEST_F(RelayTest, EndsASilentConnectionAfterTheIdleTimeout) {
+  connection_.reset();
+  timeouts_.idle = std::chrono::milliseconds(20);
+  make_ends();
+  Story client_heard, backend_heard;
+  run(hear_both(*client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kIdleTimeout);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+  EXPECT_EQ(backend_heard.end, Kind::kFailed) << "no clean end that the client did not give";
+}
+
+TEST_F(RelayTest, EndsAnOldConnectionAfterItsLifetime) {
+  connection_.reset();
+  timeouts_.lifetime = std::chrono::milliseconds(20);
+  make_ends();
+  Story client_heard, backend_heard;
+  run(hear_both(*client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kLifetime);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> close_and_hear(ktls::RecordLayer& client, ktls::RecordLayer& backend,
+                          Story& client_heard, Story& backend_heard) {
+  const auto closed = co_await client.send_close();
+  EXPECT_TRUE(closed);
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, WaitsForTheOtherHalfOnlySoLong) {
+  connection_.reset();
+  timeouts_.half_close = std::chrono::milliseconds(20);
+  make_ends();
+  Story client_heard, backend_heard;
+  run(close_and_hear(*client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kHalfCloseTimeout);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> end_and_hear(Connection& connection, ktls::RecordLayer& client,
+                        ktls::RecordLayer& backend, Story& client_heard, Story& backend_heard) {
+  connection.end(CloseReason::kDrain);
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, SaysGoodbyeToTheClientWhenItIsDrained) {
+  Story client_heard, backend_heard;
+  run(end_and_hear(*connection_, *client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kDrain);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
+}
+
+Task<void> send_garbage(ktls::RecordLayer& client, ktls::RecordLayer& backend, Story& client_heard,
+                        Story& backend_heard) {
+  const Bytes garbage =
+      ktls::testing::from_hex("1703030014000102030405060708090a0b0c0d0e0f10111213");
+  iouring::Result<> sent = co_await client.socket().send_all(garbage);
+  EXPECT_TRUE(sent);
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, TellsTheClientThatARecordDidNotAuthenticate) {
+  Story client_heard, backend_heard;
+  run(send_garbage(*client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kRecordError);
+  EXPECT_EQ(client_heard.end, Kind::kFailed);
+  EXPECT_EQ(client_heard.error.failure, ktls::RecordFailure::kAlertReceived);
+  EXPECT_EQ(client_heard.error.alert, ktls::AlertDescription::kBadRecordMac);
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
+}
+
+// What an idle connection consists of, pinned in both directions: bench/README.md has the list.
+TEST_F(RelayTest, IdlesInSmallObjects) {
+  if (iouring::kSanitized) GTEST_SKIP() << "sanitized builds have other sizes";
+  EXPECT_LE(sizeof(Connection), 256U);
+  EXPECT_GE(sizeof(Connection), 200U);
+  const std::size_t client = ::malloc_usable_size(client_.get());
+  EXPECT_LE(client, 528U);
+  EXPECT_GE(client, 400U);
+  EXPECT_LE(::malloc_usable_size(backend_.get()), 80U);
+}
+
+TEST_F(RelayTest, IdlesInThreeSmallFrames) {
+#ifndef __OPTIMIZE__
+  GTEST_SKIP() << "frames are only small in optimised builds";
+#endif
+  if (iouring::kSanitized) GTEST_SKIP() << "sanitized builds have other sizes";
+  std::size_t idle = 0;
+  std::size_t ended = 0;
+  run(weigh_frames(*shard_.ring, *connection_, client_peer_, backend_peer_, client_, idle, ended));
+  EXPECT_LE(idle - ended, 832U);
+  EXPECT_GE(idle - ended, 600U);
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

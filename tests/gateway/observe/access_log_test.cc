@@ -1,0 +1,290 @@
+#include "gateway/observe/access_log.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gateway/observe/timestamp.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::ordered_json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+ConnectionRecord served() {
+  ConnectionRecord record;
+  record.time = std::chrono::system_clock::time_point(1'700'000'000'123ms);
+  record.id = "c1";
+  record.listener = "0.0.0.0:8443";
+  record.client = "10.0.0.1:1234";
+  record.identity = "spiffe://example.org/a";
+  record.sni = "orders.example.org";
+  record.alpn = "h2";
+  record.route = "orders";
+  record.backend = "10.0.0.7:8080";
+  record.tls = "TLSv1.3";
+  record.cipher = "TLS_AES_128_GCM_SHA256";
+  record.group = "X25519";
+  record.resumed = false;
+  record.records = "userspace";
+  record.received_bytes = 12;
+  record.sent_bytes = 34;
+  record.handshake = 1'234'567ns;
+  record.connect = 200us;
+  record.duration = 5s;
+  record.reason = CloseReason::kDone;
+  return record;
+}
+
+ConnectionRecord refused() {
+  ConnectionRecord record;
+  record.time = std::chrono::system_clock::time_point(1'700'000'000'000ms);
+  record.id = "c2";
+  record.listener = "0.0.0.0:8443";
+  record.client = "10.0.0.1:1234";
+  record.refused = true;
+  record.reason = CloseReason::kCertificateExpired;
+  record.issuer = "CN=CA \"one\"";
+  record.serial = "0A1B";
+  record.not_after = std::chrono::system_clock::time_point(1'600'000'000s);
+  record.detail = "line\nbreak \xFF";
+  return record;
+}
+
+std::vector<std::string> keys(const ordered_json& line) {
+  std::vector<std::string> result;
+  for (const auto& [key, value] : line.items()) result.push_back(key);
+  return result;
+}
+
+TEST(Rfc3339, IsUtcWithMilliseconds) {
+  EXPECT_EQ(rfc3339(std::chrono::system_clock::time_point(1'700'000'000'007ms)),
+            "2023-11-14T22:13:20.007Z");
+  EXPECT_EQ(rfc3339(std::chrono::system_clock::time_point(-1ms)), "1969-12-31T23:59:59.999Z");
+}
+
+TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
+  const auto line = ordered_json::parse(format_line(served(), LogFormat::kJson));
+  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn",
+                                      "route", "backend", "tls", "cipher", "group", "resumed",
+                                      "records", "received_bytes", "sent_bytes", "handshake_ms",
+                                      "connect_ms", "duration_ms", "reason"));
+  EXPECT_EQ(line["time"], "2023-11-14T22:13:20.123Z");
+  EXPECT_EQ(line["resumed"], false);
+  EXPECT_EQ(line["received_bytes"], 12);
+  EXPECT_EQ(line["handshake_ms"], 1.235);
+  EXPECT_EQ(line["connect_ms"], 0.2);
+  EXPECT_EQ(line["duration_ms"], 5'000);
+  EXPECT_EQ(line["reason"], "done");
+}
+
+TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
+  ConnectionRecord record = served();
+  record.sni.clear();
+  record.connect.reset();
+  const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
+  EXPECT_EQ(line.at("sni"), "");
+  EXPECT_TRUE(line.at("connect_ms").is_null());
+}
+
+TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
+  const auto line = ordered_json::parse(format_line(refused(), LogFormat::kJson));
+  EXPECT_THAT(keys(line),
+              ElementsAre("time", "id", "listener", "client", "received_bytes", "sent_bytes",
+                          "duration_ms", "reason", "issuer", "serial", "not_after", "detail"));
+  EXPECT_EQ(line["reason"], "certificate_expired");
+  EXPECT_EQ(line["issuer"], "CN=CA \"one\"");
+  EXPECT_EQ(line["not_after"], "2020-09-13T12:26:40.000Z");
+  EXPECT_EQ(line["detail"], "line\nbreak \xEF\xBF\xBD");
+}
+
+TEST(AccessLogLine, AsTextQuotesWhatCouldPassForAnotherKeyOrLine) {
+  const std::string line = format_line(refused(), LogFormat::kText);
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+  EXPECT_THAT(line, HasSubstr("client=10.0.0.1:1234 "));
+  EXPECT_THAT(line, HasSubstr("reason=certificate_expired "));
+  EXPECT_THAT(line, HasSubstr(R"(issuer="CN=CA \"one\"" )"));
+  EXPECT_THAT(line, HasSubstr(R"(detail="line\nbreak )"));
+}
+
+TEST(AccessLogLine, AsTextShowsWhatIsEmptyOrUnknown) {
+  ConnectionRecord record = served();
+  record.sni.clear();
+  record.connect.reset();
+  const std::string line = format_line(record, LogFormat::kText);
+  EXPECT_THAT(line, HasSubstr("sni=\"\" "));
+  EXPECT_THAT(line, HasSubstr("connect_ms=- "));
+}
+
+class Pipe {
+ public:
+  Pipe() {
+    if (::pipe2(ends_.data(), O_CLOEXEC) != 0) std::abort();
+  }
+  ~Pipe() {
+    close_reader();
+    close_writer();
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+
+  [[nodiscard]] int writer() const { return ends_[1]; }
+  [[nodiscard]] int reader() const { return ends_[0]; }
+  void close_reader() { close(ends_[0]); }
+  void close_writer() { close(ends_[1]); }
+
+  // All there is until the writing end is closed.
+  [[nodiscard]] std::string read_all() const {
+    std::string text;
+    std::array<char, 4096> part{};
+    for (;;) {
+      const ssize_t got = ::read(ends_[0], part.data(), part.size());
+      if (got <= 0) return text;
+      text.append(part.data(), static_cast<std::size_t>(got));
+    }
+  }
+
+ private:
+  static void close(int& end) {
+    if (end >= 0) ::close(end);
+    end = -1;
+  }
+  std::array<int, 2> ends_{-1, -1};
+};
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST(AccessLog, WritesEveryLineOfEachThreadInItsOrder) {
+  constexpr int kEach = 2'000;
+  Pipe pipe;
+  std::string text;
+  std::thread reader([&] { text = pipe.read_all(); });
+  {
+    AccessLog log({.descriptor = pipe.writer(), .on_dropped = {}});
+    std::vector<std::thread> shards;
+    for (const std::string name : {"a", "b"}) {
+      shards.emplace_back([&log, name] {
+        for (int i = 0; i < kEach; ++i) {
+          ConnectionRecord record = served();
+          record.id = name;
+          record.received_bytes = static_cast<std::uint64_t>(i);
+          log.write(std::move(record));
+        }
+      });
+    }
+    for (std::thread& shard : shards) shard.join();
+  }
+  pipe.close_writer();
+  reader.join();
+
+  std::map<std::string, int> next;
+  const auto lines = lines_of(text);
+  EXPECT_EQ(lines.size(), 2U * kEach);
+  for (const std::string& line : lines) {
+    const auto json = ordered_json::parse(line);
+    EXPECT_EQ(json["received_bytes"], next[json["id"]]++);
+  }
+}
+
+TEST(AccessLog, DropsAndCountsWhatAStalledReaderHasNoRoomFor) {
+  constexpr std::uint64_t kLines = 2'000;
+  Pipe pipe;
+  std::atomic<std::uint64_t> told = 0;
+  std::uint64_t dropped = 0;
+  {
+    AccessLog log({.descriptor = pipe.writer(),
+                   .capacity = 10,
+                   .flush_timeout = 0ms,
+                   .on_dropped = [&](std::uint64_t lines) { told += lines; }});
+    for (std::uint64_t i = 0; i < kLines; ++i) log.write(served());
+    dropped = log.dropped();
+    EXPECT_GT(dropped, 0U);
+  }
+  EXPECT_GE(told, dropped);
+  pipe.close_writer();
+  const auto lines = lines_of(pipe.read_all());
+  EXPECT_EQ(lines.size() + told, kLines);
+  for (const std::string& line : lines) EXPECT_TRUE(ordered_json::accept(line)) << line;
+}
+
+TEST(AccessLog, GoesOnAfterTheReaderCameBack) {
+  Pipe pipe;
+  AccessLog log({.descriptor = pipe.writer(), .capacity = 100'000, .on_dropped = {}});
+  constexpr std::size_t kLines = 1'000;  // more than a pipe holds
+  for (std::size_t i = 0; i < kLines; ++i) log.write(served());
+  std::size_t seen = 0;
+  std::array<char, 4096> part{};
+  while (seen < kLines) {
+    const ssize_t got = ::read(pipe.reader(), part.data(), part.size());
+    ASSERT_GT(got, 0);
+    seen += static_cast<std::size_t>(std::count(part.data(), part.data() + got, '\n'));
+  }
+  EXPECT_EQ(log.dropped(), 0U);
+}
+
+TEST(AccessLog, SurvivesAReaderThatHasGone) {
+  Pipe pipe;
+  pipe.close_reader();
+  std::uint64_t told = 0;
+  {
+    AccessLog log(
+        {.descriptor = pipe.writer(), .on_dropped = [&](std::uint64_t lines) { told += lines; }});
+    log.write(served());
+    log.write(served());
+  }
+  EXPECT_EQ(told, 2U);
+}
+
+TEST(AccessLog, WritesToASocketAsJournaldGivesOne) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  {
+    AccessLog log({.descriptor = ends[1], .on_dropped = {}});
+    log.write(served());
+  }
+  ::close(ends[1]);
+  std::array<char, 4096> text{};
+  const ssize_t got = ::read(ends[0], text.data(), text.size());
+  ::close(ends[0]);
+  ASSERT_GT(got, 0);
+  EXPECT_TRUE(ordered_json::accept(std::string(text.data(), static_cast<std::size_t>(got))));
+}
+
+TEST(AccessLog, WritesToAFile) {
+  std::string path = testing::TempDir() + "access_log_XXXXXX";
+  const int file = ::mkostemp(path.data(), O_CLOEXEC);
+  ASSERT_GE(file, 0);
+  {
+    AccessLog log({.descriptor = file, .format = LogFormat::kText, .on_dropped = {}});
+    log.write(served());
+  }
+  std::array<char, 4096> text{};
+  const ssize_t got = ::pread(file, text.data(), text.size(), 0);
+  ::close(file);
+  ::unlink(path.c_str());
+  ASSERT_GT(got, 0);
+  EXPECT_THAT(std::string(text.data(), static_cast<std::size_t>(got)), HasSubstr("reason=done\n"));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,97 @@
+#include "gateway/observe/log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace sallyport::gateway {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::EndsWith;
+using testing::HasSubstr;
+
+// What `write` writes to stderr.
+template <class Write>
+std::string stderr_of(Write write) {
+  testing::internal::CaptureStderr();
+  write();
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Log, WritesJsonLinesWithTypedFields) {
+  configure_log(LogFormat::kJson, LogLevel::kInfo);
+  const std::string name = "a\"b\n\xFF{}";
+  const std::string text = stderr_of([&] {
+    log_warning("config {} refused", {{"file", name},
+                                      {"line", 7},
+                                      {"bytes", 18'446'744'073'709'551'615ULL},
+                                      {"share", 0.5},
+                                      {"nothing", std::numeric_limits<double>::quiet_NaN()},
+                                      {"kept", true}});
+  });
+  const auto line = ordered_json::parse(text);
+  EXPECT_EQ(line["level"], "warning");
+  EXPECT_EQ(line["message"], "config {} refused");
+  EXPECT_EQ(line["file"], "a\"b\n\xEF\xBF\xBD{}");
+  EXPECT_EQ(line["line"], 7);
+  EXPECT_EQ(line["bytes"], 18'446'744'073'709'551'615ULL);
+  EXPECT_EQ(line["share"], 0.5);
+  EXPECT_TRUE(line["nothing"].is_null());
+  EXPECT_EQ(line["kept"], true);
+  EXPECT_THAT(line["time"].get<std::string>(), EndsWith("Z"));
+}
+
+TEST(Log, WritesTextLines) {
+  configure_log(LogFormat::kText, LogLevel::kInfo);
+  const std::string text = stderr_of([] { log_error("cannot bind", {{"reason", "in use"}}); });
+  EXPECT_THAT(text, EndsWith("Z error: cannot bind reason=\"in use\"\n"));
+}
+
+TEST(Log, LeavesOutWhatIsBelowItsLevel) {
+  configure_log(LogFormat::kText, LogLevel::kWarning);
+  EXPECT_EQ(stderr_of([] {
+              log_debug("d");
+              log_info("i");
+            }),
+            "");
+  EXPECT_THAT(stderr_of([] { log_warning("w"); }), HasSubstr("warning: w"));
+}
+
+TEST(Log, WritesAllLinesOfAllThreadsThroughItsOwn) {
+  configure_log(LogFormat::kJson, LogLevel::kInfo);
+  const std::string text = stderr_of([] {
+    const LogThread thread;
+    std::vector<std::thread> shards;
+    for (const int shard : {0, 1}) {
+      shards.emplace_back([shard] {
+        for (int i = 0; i < 200; ++i) log_info("line", {{"shard", shard}, {"i", i}});
+      });
+    }
+    for (std::thread& each : shards) each.join();
+  });
+  std::array<int, 2> next{};
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = ordered_json::parse(line);
+    EXPECT_EQ(json["i"], next.at(json["shard"].get<std::size_t>())++);
+  }
+  EXPECT_EQ(next, (std::array{200, 200}));
+}
+
+TEST(Log, WritesAtOnceAgainAfterItsThreadIsGone) {
+  configure_log(LogFormat::kText, LogLevel::kInfo);
+  {
+    const LogThread thread;
+  }
+  EXPECT_THAT(stderr_of([] { log_info("still here"); }), HasSubstr("still here"));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,243 @@
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include <chrono>
+
+#include "ktls/handshake/server_handshake.h"
+#include "ktls/records/record_protection.h"
+#include "tests/ktls/handshake/loopback.h"
+
+namespace sallyport::ktls::testing {
+namespace {
+
+using Step = ServerHandshake::Step;
+using std::chrono::hours;
+using std::chrono::minutes;
+
+class Resumption : public ::testing::Test {
+ protected:
+  Resumption() {
+    pki.settings.process_tickets = TicketSecrets::random();
+    certificate = pki.client();
+  }
+
+  struct Visit {
+    bool done = false;
+    Outcome outcome{};
+    std::vector<SslSessionPtr> sessions{};
+  };
+
+  // One connection to `context`: handshake, tickets, end.
+  Visit visit(const std::shared_ptr<ServerContext>& context, SSL_SESSION* session = nullptr,
+              const std::string& sni = "a.test") {
+    ServerHandshake server(context, any_route());
+    MemoryClient client({.certificate = &certificate, .sni = sni, .session = session});
+    Visit result;
+    result.done = shuttle(server, client) == Step::kDone;
+    if (!result.done) {
+      ADD_FAILURE() << to_string(server.failure().result) << ": " << server.failure().detail;
+      return result;
+    }
+    server.issue_tickets();
+    deliver(server, client);
+    (void)client.read();
+    result.outcome = server.finish();
+    // What is sealed behind the tickets must carry on their sequence numbers.
+    client.give(seal("after the tickets", result.outcome.state));
+    EXPECT_EQ(client.read(), "after the tickets");
+    for (const SslSessionPtr& kept : client.sessions()) {
+      SSL_SESSION_up_ref(kept.get());
+      result.sessions.emplace_back(kept.get());
+    }
+    return result;
+  }
+
+  bool resumes(const std::shared_ptr<ServerContext>& context, const Visit& earlier) {
+    return visit(context, earlier.sessions.at(0).get()).outcome.resumed;
+  }
+
+  TestServer pki;
+  test::TestCertificate certificate;
+};
+
+TEST_F(Resumption, KeepsIdentityAndTheTimeOfTheFullHandshake) {
+  const auto context = pki.context();
+  const Visit full = visit(context);
+  ASSERT_EQ(full.sessions.size(), 1U);
+  EXPECT_FALSE(full.outcome.resumed);
+  EXPECT_EQ(full.outcome.state.tx.rec_seq, 1U);
+
+  set_clock_offset(hours(1));
+  const Visit resumed = visit(context, full.sessions[0].get(), "b.test");
+  EXPECT_TRUE(resumed.outcome.resumed);
+  EXPECT_EQ(resumed.outcome.trust, full.outcome.trust) << "one object for one trust";
+  EXPECT_EQ(resumed.outcome.authenticated_at, full.outcome.authenticated_at);
+  EXPECT_EQ(resumed.outcome.sni, "b.test") << "routing goes by this handshake's name";
+  EXPECT_EQ(resumed.outcome.group, full.outcome.group);
+  ASSERT_EQ(resumed.sessions.size(), 1U) << "a resumed connection gets a new ticket";
+
+  set_clock_offset(hours(7) + minutes(59));
+  const Visit again = visit(context, resumed.sessions[0].get());
+  EXPECT_TRUE(again.outcome.resumed);
+  ASSERT_EQ(again.sessions.size(), 1U);
+  set_clock_offset(hours(8));
+  EXPECT_FALSE(resumes(context, again)) << "no ticket prolongs the age of the full handshake";
+}
+
+TEST_F(Resumption, WorksWithEverySuite) {
+  for (const char* suite :
+       {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}) {
+    pki.settings.ciphersuites = {suite};
+    const auto context = pki.context();
+    EXPECT_TRUE(resumes(context, visit(context))) << suite;
+  }
+}
+
+TEST_F(Resumption, WorksOnAnotherShardAndAfterAReload) {
+  const Visit full = visit(pki.context());
+  const Visit second = visit(pki.context());  // OpenSSL's client uses a ticket once
+  EXPECT_TRUE(resumes(pki.context(), full));
+  pki.serve_with(test::KeyType::kEd25519);
+  EXPECT_TRUE(resumes(pki.context(), second)) << "another leaf is no other trust";
+}
+
+TEST_F(Resumption, TicketsAreSmallAndHoldNoCertificate) {
+  const Visit full = visit(pki.context());
+  const unsigned char* ticket = nullptr;
+  std::size_t size = 0;
+  SSL_SESSION_get0_ticket(full.sessions.at(0).get(), &ticket, &size);
+  EXPECT_LE(size, 500U);
+}
+
+TEST_F(Resumption, GivesAsManyTicketsAsConfigured) {
+  pki.settings.tickets = 3;
+  const Visit three = visit(pki.context());
+  EXPECT_EQ(three.sessions.size(), 3U);
+  EXPECT_EQ(three.outcome.state.tx.rec_seq, 3U);
+  EXPECT_EQ(visit(pki.context(), three.sessions[2].get()).sessions.size(), 1U);
+
+  pki.settings.tickets = 0;
+  const Visit none = visit(pki.context(), three.sessions[0].get());
+  EXPECT_FALSE(none.outcome.resumed);
+  EXPECT_TRUE(none.sessions.empty());
+  EXPECT_EQ(none.outcome.state.tx.rec_seq, 0U);
+}
+
+TEST_F(Resumption, GivesNoTicketBeforeItIsToldTo) {
+  ServerHandshake server(pki.context(), any_route());
+  MemoryClient client({.certificate = &certificate});
+  ASSERT_EQ(shuttle(server, client), Step::kDone);
+  EXPECT_TRUE(client.sessions().empty());
+  EXPECT_TRUE(server.output().empty());
+}
+
+TEST_F(Resumption, IsAFullHandshakeUnderAnotherTrust) {
+  const Visit full = visit(pki.context());
+  pki.files.ca.push_back(
+      {std::nullopt, pki.dir.write("more.pem", test::TestAuthority("B").cert_pem())});
+  EXPECT_FALSE(resumes(pki.context(), full));
+}
+
+TEST_F(Resumption, IsAFullHandshakeAtAnotherListenerSet) {
+  const Visit full = visit(pki.context("one"));
+  EXPECT_FALSE(resumes(pki.context("another"), full));
+}
+
+TEST_F(Resumption, IsAFullHandshakeUnderAnotherSecret) {
+  const Visit full = visit(pki.context());
+  pki.settings.process_tickets = TicketSecrets::random();
+  EXPECT_FALSE(resumes(pki.context(), full));
+}
+
+TEST_F(Resumption, FollowsTheRotationOfASharedSecret) {
+  const std::string old_secret(64, 'a');
+  const std::string new_secret(64, 'b');
+  pki.files.ticket_keys = pki.dir.write_secret("tickets", old_secret);
+  const Visit full = visit(pki.context());
+  const Visit second = visit(pki.context());
+  pki.dir.write_secret("tickets", new_secret + "\n" + old_secret);
+  const Visit rotated = visit(pki.context(), full.sessions.at(0).get());
+  EXPECT_TRUE(rotated.outcome.resumed);
+  pki.dir.write_secret("tickets", new_secret);
+  EXPECT_TRUE(resumes(pki.context(), rotated)) << "the new ticket is under the first secret";
+  EXPECT_FALSE(resumes(pki.context(), second));
+}
+
+TEST_F(Resumption, IsAFullHandshakeOnceRevoked) {
+  const Visit first = visit(pki.context());
+  const Visit full = visit(pki.context());
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1}))};
+  EXPECT_TRUE(resumes(pki.context(), first)) << "CRLs are judged anew, not part of the trust";
+
+  pki.dir.write("a.crl", pki.authority.crl({certificate.serial}));
+  ServerHandshake server(pki.context(), any_route());
+  MemoryClient client({.certificate = &certificate, .session = full.sessions.at(0).get()});
+  EXPECT_EQ(shuttle(server, client), Step::kFailed);
+  EXPECT_EQ(server.failure().result, HandshakeResult::kCertificateRevoked);
+  EXPECT_EQ(client.alert(), SSL_AD_CERTIFICATE_REVOKED);
+}
+
+TEST_F(Resumption, IsAFullHandshakeOnceTheCrlIsMissingOrExpired) {
+  for (const auto& [crl, result] :
+       {std::pair{test::TestAuthority("B").crl(), HandshakeResult::kCrlUnavailable},
+        std::pair{pki.authority.crl({}, hours(-1)), HandshakeResult::kCrlExpired}}) {
+    pki.files.crls.clear();
+    const Visit full = visit(pki.context());
+    pki.files.crls = {pki.dir.write("a.crl", crl)};
+    ServerHandshake server(pki.context(), any_route());
+    MemoryClient client({.certificate = &certificate, .session = full.sessions.at(0).get()});
+    EXPECT_EQ(shuttle(server, client), Step::kFailed);
+    EXPECT_EQ(server.failure().result, result);
+  }
+}
+
+TEST_F(Resumption, IsAFullHandshakeOnceTheCertificateExpired) {
+  certificate = pki.authority.issue({.dns = {"web"}, .not_after = hours(2)});
+  const auto context = pki.context();
+  const Visit first = visit(context);
+  const Visit full = visit(context);
+  set_clock_offset(hours(1));
+  EXPECT_TRUE(resumes(context, first));
+  set_clock_offset(hours(3));
+  ServerHandshake server(context, any_route());
+  MemoryClient client({.certificate = &certificate, .session = full.sessions.at(0).get()});
+  EXPECT_EQ(shuttle(server, client), Step::kFailed);
+  EXPECT_EQ(server.failure().result, HandshakeResult::kCertificateExpired);
+}
+
+TEST_F(Resumption, TellsTheClientHowLongATicketIsGood) {
+  certificate = pki.authority.issue({.dns = {"web"}, .not_after = hours(2)});
+  const Visit full = visit(pki.context());
+  const unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(full.sessions.at(0).get());
+  EXPECT_LE(hint, 7200U);
+  EXPECT_GT(hint, 7000U);
+}
+
+TEST_F(Resumption, SurvivesAHelloRetryRequest) {
+  pki.settings.groups = "P-256";
+  const auto context = pki.context();
+  const Visit full = visit(context);  // the client's first share is X25519
+  EXPECT_TRUE(resumes(context, full));
+}
+
+TEST_F(Resumption, RoutesAnewAndRefusesAnUnknownName) {
+  const auto context = pki.context();
+  const Visit full = visit(context);
+  ServerHandshake server(context, [](const ClientHello& hello) {
+    EXPECT_EQ(hello.sni, "other.test");
+    return std::unexpected(HelloRefusal::kNoRoute);
+  });
+  MemoryClient client(
+      {.certificate = &certificate, .sni = "other.test", .session = full.sessions.at(0).get()});
+  EXPECT_EQ(shuttle(server, client), Step::kFailed);
+  EXPECT_EQ(client.alert(), SSL_AD_UNRECOGNIZED_NAME);
+}
+
+TEST_F(Resumption, AcceptsNoEarlyData) {
+  const auto context = pki.context();
+  const Visit full = visit(context);
+  EXPECT_EQ(SSL_SESSION_get_max_early_data(full.sessions.at(0).get()), 0U);
+}
+
+}  // namespace
+}  // namespace sallyport::ktls::testing

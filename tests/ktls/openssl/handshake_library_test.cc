@@ -1,0 +1,221 @@
+#include "ktls/openssl/handshake_library.h"
+
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "tests/ktls/handshake/loopback.h"
+#include "tests/support/temp_dir.h"
+
+namespace sallyport::ktls {
+namespace {
+
+using testing::ClientSetup;
+using testing::MemoryClient;
+using testing::TestServer;
+using Step = ServerHandshake::Step;
+
+struct Kind {
+  const char* name;
+  std::shared_ptr<EVP_PKEY> (*make)();
+};
+
+template <class... Arguments>
+std::shared_ptr<EVP_PKEY> key(Arguments... arguments) {
+  return {EVP_PKEY_Q_keygen(nullptr, nullptr, arguments...), EVP_PKEY_free};
+}
+
+constexpr std::size_t kRsaBits = 2048;
+const Kind kKinds[] = {
+    {"P256", [] { return key("EC", "P-256"); }},
+    {"P384", [] { return key("EC", "P-384"); }},
+    {"P521", [] { return key("EC", "P-521"); }},
+    {"Rsa", [] { return key("RSA", kRsaBits); }},
+    {"RsaPss",
+     [] {
+       const std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* c) { EVP_PKEY_CTX_free(c); })>
+           context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA-PSS", nullptr));
+       EVP_PKEY* made = nullptr;
+       EVP_PKEY_keygen_init(context.get());
+       EVP_PKEY_generate(context.get(), &made);
+       return std::shared_ptr<EVP_PKEY>(made, EVP_PKEY_free);
+     }},
+    {"Ed25519", [] { return key("ED25519"); }},
+    {"Ed448", [] { return key("ED448"); }},
+};
+
+class EachKindOfKey : public ::testing::TestWithParam<Kind> {};
+
+// Once with the whole chain to verify, once by the chain that is known by then.
+TEST_P(EachKindOfKey, IsTakenFromAClient) {
+  const TestServer server;
+  const auto context = server.context();
+  ASSERT_TRUE(context);
+  const auto certificate =
+      server.authority.issue({.spiffe = {"spiffe://example.org/a"}}, GetParam().make());
+  for (int i = 0; i < 2; ++i) {
+    ServerHandshake handshake(context, testing::any_route());
+    MemoryClient client(ClientSetup{.certificate = &certificate});
+    ASSERT_EQ(testing::shuttle(handshake, client), Step::kDone) << handshake.failure().detail;
+    EXPECT_EQ(handshake.outcome().trust->identity.spiffe, "spiffe://example.org/a");
+  }
+}
+
+TEST_P(EachKindOfKey, IsKnown) {
+  EXPECT_TRUE(knows_key_type(handshake_library(), GetParam().make().get()));
+}
+
+INSTANTIATE_TEST_SUITE_P(HandshakeLibrary, EachKindOfKey, ::testing::ValuesIn(kKinds),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+/// A process of its own for each openssl.cnf: the statement of a death test runs in one.
+class SystemConfiguration : public ::testing::Test {
+ protected:
+  void SetUp() override { ::testing::FLAGS_gtest_death_test_style = "threadsafe"; }
+  ~SystemConfiguration() override { ::unsetenv("OPENSSL_CONF"); }
+
+  void configure(const std::string& sections) {
+    const std::string text = "openssl_conf = main\n[main]\n" + sections;
+    ::setenv("OPENSSL_CONF", dir_.write("openssl.cnf", text).c_str(), 1);
+  }
+  [[noreturn]] static void say_whose() {
+    std::fputs(handshake_library() != nullptr ? "ours" : "the default one", stderr);
+    std::_Exit(0);
+  }
+
+ private:
+  test::TempDir dir_;
+};
+
+TEST_F(SystemConfiguration, WithoutAWordOnAlgorithmsLeavesUsOurLibrary) {
+  configure("ssl_conf = tls\n[tls]\nsystem_default = all\n[all]\nMinProtocol = TLSv1.2\n");
+  EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "ours");
+  ::setenv("OPENSSL_CONF", "/nonexistent/openssl.cnf", 1);
+  EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "ours");
+}
+
+TEST_F(SystemConfiguration, WithAnotherProviderIsObeyed) {
+  configure("providers = list\n[list]\ndefault = on\nbase = on\n[on]\nactivate = 1\n");
+  EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "the default one");
+}
+
+TEST_F(SystemConfiguration, OfPropertiesIsObeyed) {
+  configure("alg_section = properties\n[properties]\ndefault_properties = ?fips=yes\n");
+  EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "the default one");
+}
+
+TEST_F(SystemConfiguration, OfRandomNumbersIsObeyed) {
+  configure("random = numbers\n[numbers]\nrandom = HASH-DRBG\n");
+  EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "the default one");
+}
+
+// There OpenSSL seals the tickets.
+TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
+  configure("providers = list\n[list]\ndefault = on\nbase = on\n[on]\nactivate = 1\n");
+  const auto visit_twice = [] {
+    TestServer server;
+    server.settings.process_tickets = TicketSecrets::random();
+    const auto context = server.context();
+    const auto certificate = server.client();
+    SslSessionPtr session;
+    std::string seen = handshake_library() == nullptr ? "the default one:" : "ours:";
+    for (int i = 0; i < 3; ++i) {
+      ServerHandshake handshake(context, testing::any_route());
+      MemoryClient client({.certificate = &certificate, .session = session.get()});
+      if (testing::shuttle(handshake, client) != Step::kDone) std::abort();
+      handshake.issue_tickets();
+      testing::deliver(handshake, client);
+      (void)client.read();
+      seen += handshake.outcome().resumed ? " resumed" : " full";
+      const auto state = handshake.finish().state;
+      client.give(testing::seal("after the ticket", state));
+      if (client.read() != "after the ticket" || client.sessions().size() != 1) std::abort();
+      SSL_SESSION_up_ref(client.sessions().front().get());
+      session.reset(client.sessions().front().get());
+    }
+    std::fputs(seen.c_str(), stderr);
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(visit_twice(), ::testing::ExitedWithCode(0), "the default one: full resumed resumed");
+}
+
+TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
+  const bool leaves_out = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
+  EXPECT_EQ(knows_key_type(handshake_library(), key("SM2").get()), !leaves_out);
+  EXPECT_TRUE(knows_key_type(nullptr, key("SM2").get()));
+}
+
+class RememberedKeys : public ::testing::Test {
+ protected:
+  static std::vector<unsigned char> encode(EVP_PKEY* key) {
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(key, &der);
+    std::vector<unsigned char> bytes(der, der + size);
+    OPENSSL_free(der);
+    return bytes;
+  }
+  static EvpPkeyPtr decode(const std::vector<unsigned char>& bytes,
+                           OSSL_LIB_CTX* library = handshake_library()) {
+    const unsigned char* at = bytes.data();
+    EvpPkeyPtr key(d2i_PUBKEY_ex(nullptr, &at, static_cast<long>(bytes.size()), library, nullptr));
+    if (key) {
+      EXPECT_EQ(at, bytes.data() + bytes.size());
+    }
+    (void)OpensslError::drain();
+    return key;
+  }
+};
+
+// More of them than are remembered, of two curves, known ones and new ones in turn.
+TEST_F(RememberedKeys, AreNeverTakenForOneAnother) {
+  std::vector<std::shared_ptr<EVP_PKEY>> keys;
+  for (int i = 0; i < 300; ++i) keys.push_back(key("EC", i % 3 == 0 ? "P-384" : "P-256"));
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& each : keys) {
+      const EvpPkeyPtr decoded = decode(encode(each.get()));
+      ASSERT_TRUE(decoded);
+      EXPECT_EQ(EVP_PKEY_eq(decoded.get(), each.get()), 1);
+      EXPECT_EQ(EVP_PKEY_eq(decoded.get(), decode(encode(keys[0].get())).get()),
+                each == keys[0] ? 1 : 0);
+    }
+  }
+}
+
+TEST_F(RememberedKeys, OutliveWhoeverDecodedThemFirst) {
+  const auto original = key("EC", "P-256");
+  const std::vector<unsigned char> bytes = encode(original.get());
+  EvpPkeyPtr first = decode(bytes);
+  const EvpPkeyPtr second = decode(bytes);
+  first.reset();
+  EXPECT_EQ(EVP_PKEY_eq(decode(bytes).get(), second.get()), 1);
+}
+
+// Some of them are the same key still, or another one: as OpenSSL sees it.
+TEST_F(RememberedKeys, AreNotTheAnswerToBytesThatAreAlmostTheirs) {
+  const auto original = key("EC", "P-256");
+  const std::vector<unsigned char> bytes = encode(original.get());
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(decode(bytes));
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      std::vector<unsigned char> other = bytes;
+      other[i] ^= 1;
+      const EvpPkeyPtr ours = decode(other);
+      const EvpPkeyPtr plain = decode(other, nullptr);
+      ASSERT_EQ(ours == nullptr, plain == nullptr) << "byte " << i;
+      if (!ours) continue;
+      EXPECT_EQ(EVP_PKEY_eq(ours.get(), original.get()), EVP_PKEY_eq(plain.get(), original.get()))
+          << "byte " << i;
+    }
+    EXPECT_FALSE(decode({bytes.begin(), bytes.end() - 1}));
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::ktls

@@ -1,0 +1,124 @@
+#include "ktls/trust/peer_trust.h"
+
+#include <gtest/gtest.h>
+#include <openssl/x509.h>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/trust/tickets.h"
+#include "ktls/trust/x509_facts.h"
+#include "tests/support/pki.h"
+
+namespace sallyport::ktls {
+namespace {
+
+PeerTrust some_trust() {
+  PeerTrust trust;
+  trust.identity = {"spiffe://td/a", {"a.example.org", "b"}};
+  trust.anchor_key.fill(7);
+  trust.links = {{{1, 2, 3}, "\x01\x02"}, {{4}, std::string("\0\xff", 2)}};
+  trust.not_after = std::chrono::sys_seconds(std::chrono::seconds(1'900'000'000));
+  return trust;
+}
+
+struct StackDelete {
+  void operator()(STACK_OF(X509) * stack) const { sk_X509_free(stack); }
+};
+
+PeerTrust trust_of(std::initializer_list<X509*> chain) {
+  const std::unique_ptr<STACK_OF(X509), StackDelete> stack(sk_X509_new_null());
+  for (X509* certificate : chain) sk_X509_push(stack.get(), certificate);
+  return make_peer_trust(stack.get(), {});
+}
+
+NameHash hash_of(int type, const std::string& value) {
+  const std::unique_ptr<X509_NAME, OpensslDelete<X509_NAME_free>> name(X509_NAME_new());
+  X509_NAME_add_entry_by_txt(name.get(), "O", type,
+                             reinterpret_cast<const unsigned char*>(value.data()),
+                             static_cast<int>(value.size()), -1, 0);
+  return name_hash(name.get());
+}
+
+TEST(PeerTrust, SurvivesSerialising) {
+  EXPECT_EQ(PeerTrust::parse(some_trust().serialise()), some_trust());
+  EXPECT_EQ(PeerTrust::parse(PeerTrust{}.serialise()), PeerTrust{});
+}
+
+TEST(PeerTrust, IsSmall) {
+  const test::TestAuthority root;
+  const auto leaf = root.issue({.spiffe = {"spiffe://example.org/ns/shop/sa/web"}});
+  PeerTrust trust = trust_of({leaf.x509.get(), root.certificate().x509.get()});
+  trust.identity = *identify(leaf.x509.get());
+  EXPECT_LE(trust.serialise().size(), 150U);
+}
+
+TEST(PeerTrust, IsNotParsedFromAPieceOrWithARest) {
+  std::vector<std::byte> bytes = some_trust().serialise();
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(PeerTrust::parse(std::span(bytes).first(size))) << size;
+  bytes.push_back(std::byte{0});
+  EXPECT_FALSE(PeerTrust::parse(bytes));
+  bytes = some_trust().serialise();
+  bytes.front() = std::byte{99};
+  EXPECT_FALSE(PeerTrust::parse(bytes)) << "another version";
+}
+
+TEST(PeerTrust, OfATicketSurvivesSerialising) {
+  const TicketContent content{some_trust(), std::chrono::sys_seconds(std::chrono::seconds(1234))};
+  const std::vector<std::byte> bytes = content.serialise();
+  const auto parsed = TicketContent::parse(bytes);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->trust, content.trust);
+  EXPECT_EQ(parsed->authenticated_at, content.authenticated_at);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(TicketContent::parse(std::span(bytes).first(size))) << size;
+}
+
+TEST(PeerTrust, HoldsWhatRevokesAndWhatExpires) {
+  const test::TestAuthority root;
+  const auto issuing =
+      root.intermediate("Issuing", test::KeyType::kEcdsaP256, std::chrono::hours(2));
+  const auto leaf = issuing.issue({.not_after = std::chrono::hours(5)});
+  X509* issuing_x509 = issuing.certificate().x509.get();
+  X509* root_x509 = root.certificate().x509.get();
+  const PeerTrust trust = trust_of({leaf.x509.get(), issuing_x509, root_x509});
+  EXPECT_EQ(trust.anchor_key, public_key_hash(root_x509));
+  ASSERT_EQ(trust.links.size(), 2U);
+  EXPECT_EQ(trust.links[0].issuer, name_hash(X509_get_subject_name(issuing_x509)));
+  EXPECT_EQ(trust.links[0].serial, serial_bytes(X509_get0_serialNumber(leaf.x509.get())));
+  EXPECT_EQ(trust.links[1].issuer, name_hash(X509_get_subject_name(root_x509)));
+  EXPECT_EQ(trust.not_after, to_time(X509_get0_notAfter(issuing_x509)));
+}
+
+TEST(PeerTrust, NamesAreEqualWhateverTheirStringTypeCaseAndBlanks) {
+  const NameHash hash = hash_of(V_ASN1_UTF8STRING, "Test Root");
+  EXPECT_EQ(hash, hash_of(V_ASN1_PRINTABLESTRING, "test  ROOT "));
+  EXPECT_NE(hash, hash_of(V_ASN1_UTF8STRING, "TestRoot"));
+  EXPECT_NE(hash, hash_of(V_ASN1_UTF8STRING, "Test Root 2"));
+}
+
+TEST(PeerTrustPool, SharesEqualTrustAndForgetsUnusedTrust) {
+  PeerTrustPool pool;
+  const auto first = pool.intern(some_trust());
+  const auto second = pool.intern(some_trust());
+  EXPECT_EQ(first, second);
+  for (int i = 0; i < 1000; ++i) {
+    PeerTrust other = some_trust();
+    other.identity.spiffe += std::to_string(i);
+    (void)pool.intern(std::move(other));
+  }
+  EXPECT_LE(pool.size(), 64U);
+  EXPECT_EQ(pool.intern(some_trust()), first);
+}
+
+TEST(X509Facts, PrintAsOpensslDoes) {
+  const test::TestAuthority root("Test, \"Root\"");
+  EXPECT_EQ(name_text(X509_get_subject_name(root.certificate().x509.get())),
+            "CN=Test\\, \\\"Root\\\"");
+  const Asn1IntegerPtr serial(ASN1_INTEGER_new());
+  ASN1_INTEGER_set_uint64(serial.get(), 0x0abc);
+  EXPECT_EQ(serial_text(serial.get()), "0ABC");
+  EXPECT_EQ(key_text(root.certificate().x509.get()), "EC P-256");
+}
+
+}  // namespace
+}  // namespace sallyport::ktls
