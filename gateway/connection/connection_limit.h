@@ -18,7 +18,10 @@ class ConnectionLimit {
   class Place {
    public:
     Place(Place&& other) noexcept : limit_(std::exchange(other.limit_, nullptr)) {}
-    Place& operator=(Place&&) = delete;
+    Place& operator=(Place&& other) noexcept {
+      std::swap(limit_, other.limit_);
+      return *this;
+    }
     ~Place() {
       if (limit_ != nullptr) limit_->open_.fetch_sub(1, std::memory_order_relaxed);
     }

@@ -1,4 +1,4 @@
-// At most so many handshakes at a time on one shard; the others wait in order of arrival.
+// At most so many handshakes with work at a time on one shard; new ones wait in order of arrival.
 #pragma once
 
 #include <coroutine>
@@ -43,6 +43,13 @@ class HandshakeSlots {
   /// the scope of the caller was cancelled first.
   class Enter;
   [[nodiscard]] Enter enter() noexcept;
+
+  /// A slot at once, above the limit if need be: for a handshake that was begun, so that those that
+  /// wait for a slot do not delay it. It goes back as others do.
+  [[nodiscard]] Slot take() noexcept {
+    ++taken_;
+    return Slot(*this);
+  }
 
   [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
 

@@ -9,8 +9,8 @@
 namespace sallyport::gateway {
 namespace {
 
-// How long, and for how many bytes, somebody who is being left may keep us.
-constexpr std::chrono::milliseconds kMoment{1'000};
+// How long, and for how many bytes, a peer may delay the close.
+constexpr std::chrono::milliseconds kLingeringTime{1'000};
 constexpr std::size_t kMostDrained = 256 * 1024;
 
 iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client) {
@@ -21,14 +21,6 @@ iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client) {
     if (!received || received->bytes().empty()) co_return;
     drained += received->bytes().size();
   }
-}
-
-// Its own root scope: the connection's may be cancelled already, which is often why we part.
-iouring::Task<void> within_a_moment(ShardState& shard, iouring::Task<void> task) {
-  iouring::CancelScope scope;
-  iouring::Deadline deadline(shard.ring, scope);
-  deadline.arm(kMoment);
-  co_await iouring::in_scope(scope, std::move(task));
 }
 
 iouring::Task<void> plaintext_alert_then_drain(ShardState& shard, iouring::Socket& client,
@@ -54,22 +46,29 @@ iouring::Task<void> close_then_drain(ShardState& shard, ktls::RecordLayer& clien
 
 }  // namespace
 
-iouring::Task<void> part(ShardState& shard, iouring::Socket& client) {
-  co_await within_a_moment(shard, shut_and_drain(shard, client));
+iouring::Task<void> within_lingering_time(ShardState& shard, iouring::Task<void> task) {
+  iouring::CancelScope scope;
+  iouring::Deadline deadline(shard.ring, scope);
+  deadline.arm(kLingeringTime);
+  co_await iouring::in_scope(scope, std::move(task));
 }
 
-iouring::Task<void> part_with_plaintext_alert(ShardState& shard, iouring::Socket& client,
-                                              ktls::AlertDescription alert) {
-  co_await within_a_moment(shard, plaintext_alert_then_drain(shard, client, alert));
+iouring::Task<void> linger(ShardState& shard, iouring::Socket& client) {
+  co_await within_lingering_time(shard, shut_and_drain(shard, client));
 }
 
-iouring::Task<void> part_with_alert(ShardState& shard, ktls::RecordLayer& client,
-                                    ktls::AlertDescription alert) {
-  co_await within_a_moment(shard, alert_then_drain(shard, client, alert));
+iouring::Task<void> close_with_plaintext_alert(ShardState& shard, iouring::Socket& client,
+                                               ktls::AlertDescription alert) {
+  co_await within_lingering_time(shard, plaintext_alert_then_drain(shard, client, alert));
 }
 
-iouring::Task<void> part_with_close(ShardState& shard, ktls::RecordLayer& client) {
-  co_await within_a_moment(shard, close_then_drain(shard, client));
+iouring::Task<void> close_with_alert(ShardState& shard, ktls::RecordLayer& client,
+                                     ktls::AlertDescription alert) {
+  co_await within_lingering_time(shard, alert_then_drain(shard, client, alert));
+}
+
+iouring::Task<void> close_with_close_notify(ShardState& shard, ktls::RecordLayer& client) {
+  co_await within_lingering_time(shard, close_then_drain(shard, client));
 }
 
 }  // namespace sallyport::gateway

@@ -1,4 +1,4 @@
-// What client and gateway agreed on in the handshake.
+// Negotiated parameters: what client and gateway agreed on in the handshake.
 #pragma once
 
 #include <cstddef>
@@ -11,19 +11,20 @@
 namespace sallyport::gateway {
 
 /// The same for many connections, so that equal ones share one object of their shard.
-struct Terms {
+struct Negotiated {
   std::string sni;                          ///< as in ClientHello
   std::string alpn;                         ///< as confirmed
   std::string_view version, cipher, group;  ///< static storage; as in ktls::Outcome
 
-  bool operator==(const Terms&) const = default;
+  bool operator==(const Negotiated&) const = default;
 };
 
-struct TermsHash {
-  std::size_t operator()(const Terms& terms) const noexcept {
-    return std::hash<std::string>{}(terms.sni) * 31 + std::hash<std::string_view>{}(terms.cipher);
+struct NegotiatedHash {
+  std::size_t operator()(const Negotiated& parameters) const noexcept {
+    return std::hash<std::string>{}(parameters.sni) * 31 +
+           std::hash<std::string_view>{}(parameters.cipher);
   }
 };
-using TermsPool = ktls::InternPool<Terms, TermsHash>;
+using NegotiatedPool = ktls::InternPool<Negotiated, NegotiatedHash>;
 
 }  // namespace sallyport::gateway

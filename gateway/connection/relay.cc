@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "gateway/connection/lingering_close.h"
+#include "gateway/connection/live_connection.h"
 #include "iouring/both.h"
 #include "iouring/deadline.h"
 
@@ -20,12 +21,12 @@ using ktls::Received;
 using ktls::RecordFailure;
 
 // One deadline for silence and lifetime: whichever comes first is armed.
-class Patience {
+class RelayTimers {
  public:
-  Patience(Connection& connection, iouring::CancelScope& scope)
+  RelayTimers(LiveConnection& connection, iouring::CancelScope& scope)
       : shard_(connection.shard()), deadline_(shard_.ring, scope) {
     if (shard_.timeouts.lifetime.count() > 0) {
-      // Connections of one moment must not all come back in one moment.
+      // Jitter: clients that connected together must not reconnect together.
       std::uniform_real_distribution<double> shorter(0.9, 1.0);
       lifetime_ends_ = shard_.ring.now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
                                                shard_.timeouts.lifetime * shorter(shard_.random));
@@ -67,26 +68,25 @@ class Patience {
 };
 
 // What both directions share. Lives in the frame of relay().
-struct Course {
-  Connection& connection;
+struct RelayState {
+  LiveConnection& connection;
   ktls::RecordLayer& client;
   ktls::RecordLayer& backend;
   iouring::CancelScope scope;
-  Patience patience;
-  std::unique_ptr<Received> early;  // what the client sent before the relay began, until passed on
+  RelayTimers timers;
+  std::unique_ptr<Received>& early;  // what the client sent before the relay began, until passed on
   std::optional<CloseReason> reason;  // the first one that is no clean end
   bool client_ended = false;          // close_notify received
   bool backend_ended = false;         // FIN received
   bool backend_deaf = false;          // sending to it failed
 
-  Course(Connection& its_connection, ktls::RecordLayer& its_client, ktls::RecordLayer& its_backend,
-         std::unique_ptr<Received> sent_early)
-      : connection(its_connection),
-        client(its_client),
+  RelayState(Client& its_client, ktls::RecordLayer& its_backend)
+      : connection(its_client.connection),
+        client(*its_client.records),
         backend(its_backend),
-        scope(&its_connection.scope()),
-        patience(its_connection, scope),
-        early(std::move(sent_early)) {}
+        scope(&its_client.connection.scope()),
+        timers(its_client.connection, scope),
+        early(its_client.early) {}
 
   void stop(CloseReason why) {
     if (!reason) reason = why;
@@ -120,53 +120,53 @@ bool cancelled(const ktls::RecordError& error) {
 // An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
 // passing it on, is one coroutine of its own, not inlined, so that its frame is there only
 // meanwhile: the compiler makes the frame of an inlined coroutine a part of its caller's.
-[[gnu::noinline]] iouring::Task<bool> pass_to_backend(Course& course,
+[[gnu::noinline]] iouring::Task<bool> pass_to_backend(RelayState& state,
                                                       iouring::Task<Received> saying) {
   Received received = co_await std::move(saying);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
       if (bytes == 0) co_return true;
-      course.connection.received_from(metrics::Leg::kClient, bytes);
-      course.patience.touch();
-      ktls::RecordLayer::SendResult sent = co_await course.backend.send(std::move(received));
+      state.connection.count_received(metrics::Leg::kClient, bytes);
+      state.timers.touch();
+      ktls::RecordLayer::SendResult sent = co_await state.backend.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
         // It takes no more, but may have said why: the other direction brings that, and the end.
-        course.backend_deaf = true;
-        if (course.backend_ended) course.stop(CloseReason::kBackendClosed);
-        course.patience.half_closed();
+        state.backend_deaf = true;
+        if (state.backend_ended) state.stop(CloseReason::kBackendClosed);
+        state.timers.half_closed();
         co_return false;
       }
-      course.connection.sent_to(metrics::Leg::kBackend, bytes);
-      course.patience.touch();
+      state.connection.count_sent(metrics::Leg::kBackend, bytes);
+      state.timers.touch();
       co_return true;
     }
     case Received::Kind::kTruncated:
-      if (course.backend_ended) {
+      if (state.backend_ended) {
         // It had our close_notify and left. What it sent may still be cut short.
-        course.stop(CloseReason::kBackendClosed);
+        state.stop(CloseReason::kBackendClosed);
         co_return false;
       }
-      if (course.connection.route().truncation == Truncation::kReset) {
-        course.stop(CloseReason::kClientTruncated);
+      if (state.connection.route().truncation == Truncation::kReset) {
+        state.stop(CloseReason::kClientTruncated);
         co_return false;
       }
       [[fallthrough]];
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
-      course.client_ended = true;
-      course.patience.half_closed();
-      ktls::RecordLayer::SendResult sent = co_await course.backend.send_close();
-      if (!sent && !cancelled(sent.error()) && !course.backend_ended) {
-        course.stop(CloseReason::kBackendReset);
+      state.client_ended = true;
+      state.timers.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await state.backend.send_close();
+      if (!sent && !cancelled(sent.error()) && !state.backend_ended) {
+        state.stop(CloseReason::kBackendReset);
       }
       co_return false;
     }
     case Received::Kind::kFailed:
       if (!cancelled(received.error)) {
-        course.stop(reason_of(received.error, course.backend_ended ? CloseReason::kBackendClosed
-                                                                   : CloseReason::kClientReset));
+        state.stop(reason_of(received.error, state.backend_ended ? CloseReason::kBackendClosed
+                                                                 : CloseReason::kClientReset));
       }
       co_return false;
   }
@@ -174,80 +174,80 @@ bool cancelled(const ktls::RecordError& error) {
 }
 
 // What the backend said, to the client. False: it was the last.
-[[gnu::noinline]] iouring::Task<bool> pass_to_client(Course& course,
+[[gnu::noinline]] iouring::Task<bool> pass_to_client(RelayState& state,
                                                      iouring::Task<Received> saying) {
   Received received = co_await std::move(saying);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
       if (bytes == 0) co_return true;
-      course.connection.received_from(metrics::Leg::kBackend, bytes);
-      course.patience.touch();
-      ktls::RecordLayer::SendResult sent = co_await course.client.send(std::move(received));
+      state.connection.count_received(metrics::Leg::kBackend, bytes);
+      state.timers.touch();
+      ktls::RecordLayer::SendResult sent = co_await state.client.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
-        course.stop(reason_of(sent.error(), course.client_ended ? CloseReason::kClientClosed
-                                                                : CloseReason::kClientReset));
+        state.stop(reason_of(sent.error(), state.client_ended ? CloseReason::kClientClosed
+                                                              : CloseReason::kClientReset));
         co_return false;
       }
-      course.connection.sent_to(metrics::Leg::kClient, bytes);
-      course.patience.touch();
+      state.connection.count_sent(metrics::Leg::kClient, bytes);
+      state.timers.touch();
       co_return true;
     }
     case Received::Kind::kTruncated:
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
-      course.backend_ended = true;
-      course.patience.half_closed();
-      ktls::RecordLayer::SendResult sent = co_await course.client.send_close();
+      state.backend_ended = true;
+      state.timers.half_closed();
+      ktls::RecordLayer::SendResult sent = co_await state.client.send_close();
       if (!sent && !cancelled(sent.error())) {
         // A client that has ended and taken every byte need not wait for our close_notify.
-        if (!course.client_ended) course.stop(reason_of(sent.error(), CloseReason::kClientReset));
-      } else if (course.backend_deaf) {
-        course.stop(CloseReason::kBackendClosed);
+        if (!state.client_ended) state.stop(reason_of(sent.error(), CloseReason::kClientReset));
+      } else if (state.backend_deaf) {
+        state.stop(CloseReason::kBackendClosed);
       }
       co_return false;
     }
     case Received::Kind::kFailed:
       if (!cancelled(received.error)) {
-        course.stop(reason_of(received.error, CloseReason::kBackendReset));
+        state.stop(reason_of(received.error, CloseReason::kBackendReset));
       }
       co_return false;
   }
   co_return false;
 }
 
-iouring::Task<Received> said_early(Course& course) {
-  const std::unique_ptr<Received> early = std::move(course.early);
+iouring::Task<Received> said_early(RelayState& state) {
+  const std::unique_ptr<Received> early = std::move(state.early);
   co_return std::move(*early);
 }
 
-iouring::Task<void> pump_to_backend(Course& course) {
+iouring::Task<void> pump_to_backend(RelayState& state) {
   bool goes_on = true;
-  if (course.early) goes_on = co_await pass_to_backend(course, said_early(course));
+  if (state.early) goes_on = co_await pass_to_backend(state, said_early(state));
   while (goes_on) {
-    ktls::Arrival arrival = course.client.arrival();
+    ktls::Arrival arrival = state.client.arrival();
     co_await arrival;
-    goes_on = co_await pass_to_backend(course, course.client.take(arrival));
+    goes_on = co_await pass_to_backend(state, state.client.take(arrival));
   }
 }
 
-iouring::Task<void> pump_to_client(Course& course) {
+iouring::Task<void> pump_to_client(RelayState& state) {
   bool goes_on = true;
   while (goes_on) {
-    ktls::Arrival arrival = course.backend.arrival();
+    ktls::Arrival arrival = state.backend.arrival();
     co_await arrival;
-    goes_on = co_await pass_to_client(course, course.backend.take(arrival));
+    goes_on = co_await pass_to_client(state, state.backend.take(arrival));
   }
 }
 
-iouring::Task<void> both_ways(Course& course) {
-  co_await iouring::both(pump_to_backend(course), pump_to_client(course));
+iouring::Task<void> both_ways(RelayState& state) {
+  co_await iouring::both(pump_to_backend(state), pump_to_client(state));
 }
 
 // A reset throws away what the kernel has not sent yet, and the peer may be slower than whoever
 // spoke: waits until it has taken everything or is gone, as long as half a connection may last.
-iouring::Task<void> until_taken(Connection& connection, iouring::Socket& peer) {
+iouring::Task<void> until_taken(LiveConnection& connection, iouring::Socket& peer) {
   iouring::Ring& ring = connection.shard().ring;
   const auto most = connection.shard().timeouts.half_close;
   const iouring::TimePoint give_up =
@@ -265,23 +265,23 @@ iouring::Task<void> until_taken(Connection& connection, iouring::Socket& peer) {
   }
 }
 
-CloseReason verdict(const Course& course) {
-  if (const auto ended = course.connection.ended_by()) return *ended;
-  if (course.reason) return *course.reason;
-  if (const auto ran_out = course.patience.ran_out()) return *ran_out;
+CloseReason verdict(const RelayState& state) {
+  if (const auto ended = state.connection.ended_by()) return *ended;
+  if (state.reason) return *state.reason;
+  if (const auto ran_out = state.timers.ran_out()) return *ran_out;
   return CloseReason::kDone;
 }
 
 // What each side is left with. Not inlined: its frame is not needed before the end.
-[[gnu::noinline]] iouring::Task<void> leave(Course& course, CloseReason reason) {
-  Connection& connection = course.connection;
-  ktls::RecordLayer& client = course.client;
-  ktls::RecordLayer& backend = course.backend;
+[[gnu::noinline]] iouring::Task<void> leave(RelayState& state, CloseReason reason) {
+  LiveConnection& connection = state.connection;
+  ktls::RecordLayer& client = state.client;
+  ktls::RecordLayer& backend = state.backend;
   if (reason == CloseReason::kClientTruncated) {
     co_await iouring::in_scope(connection.scope(), until_taken(connection, backend.socket()));
   }
   // No clean end for a backend whose client gave none.
-  if (reason != CloseReason::kDone && !(course.client_ended && course.backend_ended)) {
+  if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     backend.socket().reset();
   }
   switch (reason) {
@@ -298,22 +298,21 @@ CloseReason verdict(const Course& course) {
     case CloseReason::kRecordError:
     case CloseReason::kKeyupdateFlood:
     case CloseReason::kKeyupdateUnsupported:
-      co_await part(connection.shard(), client.socket());
+      co_await linger(connection.shard(), client.socket());
       break;
     default:
-      co_await part_with_close(connection.shard(), client);
+      co_await close_with_close_notify(connection.shard(), client);
       break;
   }
 }
 
 }  // namespace
 
-iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
-                                 ktls::RecordLayer& backend, std::unique_ptr<Received> early) {
-  Course course(connection, client, backend, std::move(early));
-  co_await iouring::in_scope(course.scope, both_ways(course));
-  const CloseReason reason = verdict(course);
-  co_await leave(course, reason);
+iouring::Task<CloseReason> relay(Client& client, ktls::RecordLayer& backend) {
+  RelayState state(client, backend);
+  co_await iouring::in_scope(state.scope, both_ways(state));
+  const CloseReason reason = verdict(state);
+  co_await leave(state, reason);
   co_return reason;
 }
 

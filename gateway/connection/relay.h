@@ -1,9 +1,7 @@
 // Application data both ways, until both sides have ended or something else ends it.
 #pragma once
 
-#include <memory>
-
-#include "gateway/connection/connection.h"
+#include "gateway/connection/client.h"
 #include "iouring/task.h"
 #include "ktls/records/record_layer.h"
 
@@ -13,15 +11,14 @@ namespace sallyport::gateway {
 /// pressure needs no rule of its own. A clean end of one side is passed on (close_notify, FIN) and
 /// the other side goes on; whatever is no clean end stops both.
 ///
-/// `early` is what the client sent while the backend was being dialled, or null. Both sockets are
-/// closed, reset or shut when it returns, as the reason demands:
+/// Client::early goes first. Both sockets are closed, reset or shut when it returns, as the reason
+/// demands:
 ///   done                both ended cleanly, every byte was taken
 ///   client_closed       the client ended cleanly, but did not wait for the backend's rest
 ///   backend_closed      the backend ended first; the client left without close_notify
 ///   client_truncated, client_reset, backend_reset, record_error, keyupdate_flood,
 ///   keyupdate_unsupported, idle_timeout, half_close_timeout, lifetime, or what end() said
 /// The backend never sees a clean end that the client did not give.
-iouring::Task<CloseReason> relay(Connection& connection, ktls::RecordLayer& client,
-                                 ktls::RecordLayer& backend, std::unique_ptr<ktls::Received> early);
+iouring::Task<CloseReason> relay(Client& client, ktls::RecordLayer& backend);
 
 }  // namespace sallyport::gateway

@@ -1,8 +1,16 @@
 #include "gateway/connection/shard_state.h"
 
-#include "gateway/connection/connection.h"
+#include "gateway/connection/handshake.h"
+#include "gateway/connection/live_connection.h"
 
 namespace sallyport::gateway {
+namespace {
+
+// How many handshakes may wait for their peer for each that may have work: at 512, 2,048 of them,
+// 50 to 80 MiB.
+constexpr std::size_t kWaitingPerSlot = 4;
+
+}  // namespace
 
 ShardState::ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
                        ktls::RecordPools its_pools, const Timeouts& its_timeouts,
@@ -19,6 +27,7 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::Background& its_backgro
       connection_log(its_log),
       balancer(seed),
       handshake_slots(its_ring, max_handshakes),
+      most_waiting(kWaitingPerSlot * max_handshakes),
       random(seed),
       next_id(random()) {}
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "gateway/backends/balance.h"
+#include "gateway/connection/connection_facts.h"
 #include "gateway/connection/connection_limit.h"
-#include "gateway/connection/connection_record.h"
 #include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/record_choice.h"
@@ -23,7 +23,8 @@
 
 namespace sallyport::gateway {
 
-class Connection;
+class LiveConnection;
+struct Handshake;
 
 /// Zero means off.
 struct Timeouts {
@@ -60,7 +61,11 @@ struct ShardState {
   ConnectionLog& connection_log;
   Balancer balancer;
   HandshakeSlots handshake_slots;
-  TermsPool terms;
+  /// Handshakes that wait for their peer, the longest waiter first.
+  iouring::List<Handshake> waiting_handshakes;
+  std::size_t waiting = 0;
+  const std::size_t most_waiting;
+  NegotiatedPool negotiated;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 
@@ -71,7 +76,7 @@ struct ShardState {
   /// When bytes of a connection passed last that was established for a while.
   iouring::TimePoint relayed_at{};
 
-  iouring::List<Connection> live;  ///< oldest first
+  iouring::List<LiveConnection> live;  ///< oldest first
 };
 
 }  // namespace sallyport::gateway

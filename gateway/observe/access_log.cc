@@ -35,7 +35,7 @@ std::string_view whole_lines(std::string_view text, std::size_t limit) {
 }  // namespace
 
 struct AccessLog::Node {
-  std::optional<ConnectionRecord> record;  // without one: the destructor's word that it is over
+  std::optional<ConnectionFacts> record;  // without one: the destructor's word that it is over
   Node* older = nullptr;
 };
 
@@ -56,7 +56,7 @@ AccessLog::~AccessLog() {
   writer_.join();
 }
 
-void AccessLog::write(ConnectionRecord record) {
+void AccessLog::write(ConnectionFacts record) {
   if (waiting_.fetch_add(1, std::memory_order_relaxed) >= options_.capacity) {
     waiting_.fetch_sub(1, std::memory_order_relaxed);
     dropped_.fetch_add(1, std::memory_order_relaxed);

@@ -15,14 +15,14 @@
 #include <string>
 #include <thread>
 
-#include "gateway/connection/connection_record.h"
+#include "gateway/connection/connection_facts.h"
 #include "gateway/observe/log.h"
 
 namespace sallyport::gateway {
 
 /// The line, without the newline. JSON keys come in the order of the contract; invalid UTF-8 is
 /// replaced by U+FFFD. Text is key=value, quoted where a value needs it.
-[[nodiscard]] std::string format_line(const ConnectionRecord& record, LogFormat format);
+[[nodiscard]] std::string format_line(const ConnectionFacts& record, LogFormat format);
 
 struct AccessLogOptions {
   int descriptor = 1;  ///< not owned; a file, pipe, socket or terminal, blocking or not
@@ -44,7 +44,7 @@ class AccessLog final : public ConnectionLog {
   AccessLog& operator=(const AccessLog&) = delete;
 
   /// Any thread; never blocks on the reader, may allocate.
-  void write(ConnectionRecord record) override;
+  void write(ConnectionFacts record) override;
 
   /// Lines lost since the start: the queue was full, or the descriptor failed.
   [[nodiscard]] std::uint64_t dropped() const;

@@ -18,7 +18,7 @@ double milliseconds(std::chrono::nanoseconds duration) {
 
 // The keys of the contract, in its order. A refusal shows what is known; a served connection shows
 // every key, so that its lines always have the same shape.
-Json to_json(const ConnectionRecord& record) {
+Json to_json(const ConnectionFacts& record) {
   Json line;
   const bool all = !record.refused;
   const auto text = [&](const char* key, const std::string& value, bool always) {
@@ -75,7 +75,7 @@ std::string text(const Json& value) {
 
 }  // namespace
 
-std::string format_line(const ConnectionRecord& record, LogFormat format) {
+std::string format_line(const ConnectionFacts& record, LogFormat format) {
   const Json line = to_json(record);
   if (format == LogFormat::kJson) return dump(line);
   std::string result;

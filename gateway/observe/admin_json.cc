@@ -58,9 +58,9 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
 
 }  // namespace
 
-std::string connections_json(const std::vector<Connection::Description>& connections) {
+std::string connections_json(const std::vector<ConnectionFacts>& connections) {
   Json list = Json::array();
-  for (const Connection::Description& connection : connections) {
+  for (const ConnectionFacts& connection : connections) {
     list.push_back({{"id", connection.id},
                     {"client", connection.client},
                     {"identity", connection.identity},
@@ -69,7 +69,7 @@ std::string connections_json(const std::vector<Connection::Description>& connect
                     {"backend", connection.backend},
                     {"records", connection.records},
                     {"cipher", connection.cipher},
-                    {"since", rfc3339(connection.since)},
+                    {"since", rfc3339(connection.since())},
                     {"received_bytes", connection.received_bytes},
                     {"sent_bytes", connection.sent_bytes}});
   }

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
+#include <optional>
+
 #include "gateway/policy/policy.h"
 
 namespace sallyport::ktls {
@@ -8,8 +12,16 @@ struct PeerIdentity;
 
 namespace sallyport::gateway {
 
-// Whether a peer whose certificate was verified may use `route`: one of its patterns matches, or
-// the route admits any verified certificate (also one without a usable identity). Deny by default.
-bool authorize(const Route& route, const ktls::PeerIdentity& peer);
+// What of a route lets a peer in: the index of a pattern of Route::allow, or kAnyVerified.
+struct Rule {
+  static constexpr std::uint32_t kAnyVerified = std::numeric_limits<std::uint32_t>::max();
+  std::uint32_t index = kAnyVerified;
+  bool operator==(const Rule&) const = default;
+};
+
+// By which rule a peer whose certificate was verified may use `route`: the first of its patterns
+// that matches, or that the route admits any verified certificate (also one without a usable
+// identity). None: it may not; deny by default.
+std::optional<Rule> authorize(const Route& route, const ktls::PeerIdentity& peer);
 
 }  // namespace sallyport::gateway

@@ -526,8 +526,8 @@ std::string Control::scrape() {
   return registry_->scrape();
 }
 
-std::vector<Connection::Description> Control::connections(unsigned limit) {
-  std::vector<Connection::Description> all;
+std::vector<ConnectionFacts> Control::connections(unsigned limit) {
+  std::vector<ConnectionFacts> all;
   for (const auto& shard : shards_) {
     if (all.size() >= limit) break;
     auto some = shard->connections(limit - all.size());

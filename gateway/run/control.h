@@ -75,7 +75,7 @@ class Control {
   [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
   [[nodiscard]] Readiness readiness() const;
   [[nodiscard]] std::string scrape();
-  [[nodiscard]] std::vector<Connection::Description> connections(unsigned limit);
+  [[nodiscard]] std::vector<ConnectionFacts> connections(unsigned limit);
 
   const Options& options_;
   Timeouts timeouts_;

@@ -2,7 +2,7 @@
 
 #include <cerrno>
 
-#include "gateway/connection/connection.h"
+#include "gateway/connection/serve.h"
 #include "gateway/observe/log.h"
 
 namespace sallyport::gateway {

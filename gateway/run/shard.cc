@@ -153,9 +153,9 @@ iouring::Task<void> Shard::end_after_drain_timeout() {
 
 void Shard::end_all() {
   // end() only cancels: nobody leaves the list before the run loop resumes him.
-  iouring::List<Connection> ended;
+  iouring::List<LiveConnection> ended;
   while (!state_.live.empty()) {
-    Connection& connection = state_.live.pop_front();
+    LiveConnection& connection = state_.live.pop_front();
     ended.push_back(connection);
     connection.end(CloseReason::kDrain);
   }
@@ -182,17 +182,17 @@ void Shard::end_connections() {
   inbox_->post([this] { end_all(); });
 }
 
-std::vector<Connection::Description> Shard::connections(std::size_t limit) {
-  using Descriptions = std::vector<Connection::Description>;
+std::vector<ConnectionFacts> Shard::connections(std::size_t limit) {
+  using Descriptions = std::vector<ConnectionFacts>;
   auto promise = std::make_shared<std::promise<Descriptions>>();
   std::future<Descriptions> answer = promise->get_future();
   inbox_->post([this, limit, promise = std::move(promise)] {
     Descriptions descriptions;
-    iouring::List<Connection> described;
+    iouring::List<LiveConnection> described;
     while (!state_.live.empty() && descriptions.size() < limit) {
-      Connection& connection = state_.live.pop_front();
+      LiveConnection& connection = state_.live.pop_front();
       described.push_back(connection);
-      descriptions.push_back(connection.describe());
+      descriptions.push_back(connection.facts());
     }
     described.splice_back(state_.live);
     state_.live.splice_back(described);

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "gateway/connection/connection.h"
+#include "gateway/connection/live_connection.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/run/fault_plan.h"
 #include "iouring/background.h"
@@ -69,7 +69,7 @@ class Shard {
   /// Ends what still lives, now.
   void end_connections();
   /// At most `limit` connections, oldest first; fewer if the shard is too busy to answer in time.
-  [[nodiscard]] std::vector<Connection::Description> connections(std::size_t limit);
+  [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
   /// Of its event loop and of its handshakes.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const {
     return ring_->busy_time() + background_->cpu_time();

@@ -1,5 +1,7 @@
 #include "ktls/handshake/client_hello.h"
 
+#include <array>
+
 #include "ktls/base/wire.h"
 #include "ktls/records/record.h"
 
@@ -8,13 +10,12 @@ namespace {
 
 constexpr std::uint8_t kHostName = 0;
 constexpr std::size_t kMaxHostName = 255;
+constexpr std::uint8_t kClientHello = 1;
+constexpr std::size_t kHandshakeHeaderSize = 4;  // RFC 8446 4: type and length
 
 std::string_view text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-constexpr std::uint8_t kClientHello = 1;
-constexpr std::uint16_t kPreSharedKey = 41;
 
 }  // namespace
 
@@ -26,28 +27,29 @@ bool holds_record(std::span<const std::byte> bytes) {
          bytes.size() >= kRecordHeaderSize + RecordHeader::parse(header).length;
 }
 
-bool offers_resumption(std::span<const std::byte> bytes) {
-  if (bytes.size() < kRecordHeaderSize) return false;
-  const auto header = RecordHeader::parse(bytes.first<kRecordHeaderSize>());
-  if (header.type != ContentType::kHandshake) return false;
-  WireReader record(bytes.subspan(kRecordHeaderSize));
-  WireReader message(record.take(header.length));
-  if (message.u8() != kClientHello) return false;
-  const std::size_t high = message.u8();
-  WireReader hello(message.take(high << 16 | message.u16()));
-  hello.take(2 + 32);       // legacy_version, random
-  hello.take(hello.u8());   // legacy_session_id
-  hello.take(hello.u16());  // cipher_suites
-  hello.take(hello.u8());   // legacy_compression_methods
-  WireReader extensions(hello.take(hello.u16()));
-  if (!hello.at_end()) return false;
-  std::uint16_t last = 0;
-  while (!extensions.at_end()) {
-    last = extensions.u16();
-    extensions.take(extensions.u16());
-    if (!extensions.good()) return false;
+bool holds_client_hello(std::span<const std::byte> bytes) {
+  std::size_t needed = kHandshakeHeaderSize;
+  std::array<std::byte, kHandshakeHeaderSize> message_header{};
+  std::size_t have = 0;  // of the message
+  for (auto rest = bytes; have < needed;) {
+    if (!holds_record(rest)) return false;
+    if (rest.size() < kRecordHeaderSize || !announces_record(rest.first<kRecordHeaderSize>()))
+      return true;
+    const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
+    const auto fragment = rest.subspan(kRecordHeaderSize, header.length);
+    if (header.type != ContentType::kHandshake || fragment.empty()) return true;
+    for (std::size_t i = 0; i < fragment.size() && have + i < message_header.size(); ++i)
+      message_header[have + i] = fragment[i];
+    have += fragment.size();
+    rest = rest.subspan(kRecordHeaderSize + header.length);
+    if (have < kHandshakeHeaderSize) continue;
+    WireReader in(message_header);
+    if (in.u8() != kClientHello) return true;
+    const std::size_t high = in.u8();
+    needed = kHandshakeHeaderSize + (high << 16 | in.u16());
+    if (needed > kMaxClientHello) return true;
   }
-  return last == kPreSharedKey;
+  return true;
 }
 
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body) {

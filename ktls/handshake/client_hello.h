@@ -10,15 +10,23 @@
 
 namespace sallyport::ktls {
 
+/// What a ClientHello says that is decided on before it is answered.
+struct ClientHello {
+  std::string_view sni;  ///< host_name as it came: any case, any bytes; empty: none
+  std::span<const std::string_view> alpn;  ///< the client's offer in its order; empty: none
+  /// A ticket is offered (RFC 8446 4.2.11); whether it is good is not known yet.
+  bool offers_resumption = false;
+};
+
 /// Whether a handshake has something to do for `bytes`, from the first of a record on: a record is
 /// whole, or will never be one.
 bool holds_record(std::span<const std::byte> bytes);
 
-/// Whether `bytes`, the first that a client sent, begin with a record that holds a whole
-/// ClientHello which offers to resume (RFC 8446 4.2.11: pre_shared_key, the last of its
-/// extensions). Nothing follows from it but an order of service: whether a ticket is good OpenSSL
-/// says.
-bool offers_resumption(std::span<const std::byte> bytes);
+/// Whether `bytes`, the first that a client sent, are a whole ClientHello, in as many records as it
+/// comes in (RFC 8446 5.1), or will never be one of at most kMaxClientHello bytes.
+bool holds_client_hello(std::span<const std::byte> bytes);
+/// Of Go 1.27 with ML-KEM and ML-DSA: 1.5 KiB. Beyond this OpenSSL is left to wait for the rest.
+inline constexpr std::size_t kMaxClientHello = std::size_t{64} << 10;
 
 /// Body of the server_name extension (RFC 6066 3) to its host_name, as it came. Nothing if it is
 /// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.

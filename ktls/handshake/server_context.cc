@@ -78,8 +78,8 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
   OSSL_LIB_CTX* const where = library();
   ctx_.reset(SSL_CTX_new_ex(where, nullptr, TLS_server_method()));
   if (!ctx_) return error({}, "OpenSSL: " + OpensslError::drain().text);
-  // In our own library SecretTap hears of the secrets.
-  if (where == nullptr) SSL_CTX_set_keylog_callback(ctx_.get(), ServerHandshake::on_keylog);
+  HandshakeEngine::install(ctx_.get(), where == nullptr);
+  ServerHandshake::install_callbacks(ctx_.get());
   if (auto done = set_settings(); !done) return done;
   if (auto done = set_pairs(); !done) return done;
   return set_trust();
@@ -142,10 +142,6 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
     if (SSL_CTX_set1_groups_list(ctx, kGroups) != 1)
       return error({}, "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
   }
-
-  SSL_CTX_set_client_hello_cb(ctx, ServerHandshake::on_hello, nullptr);
-  SSL_CTX_set_alpn_select_cb(ctx, ServerHandshake::on_alpn, nullptr);
-  SSL_CTX_set_msg_callback(ctx, ServerHandshake::on_message);
   return {};
 }
 
@@ -193,7 +189,6 @@ std::expected<void, CredentialsError> ServerContext::set_trust() {
   }
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(ctx, kMaxIntermediates);
-  SSL_CTX_set_cert_verify_callback(ctx, ServerHandshake::on_verify, nullptr);
   return {};
 }
 

@@ -65,7 +65,7 @@ std::optional<std::chrono::seconds> ServerHandshake::ticket_lifetime() const {
 }
 
 void ServerHandshake::issue_tickets() {
-  if (state_ != State::kDone) std::abort();
+  if (!complete_) std::abort();
   if (outcome_.state.version != RecordVersion::kTls13) return;
   const auto lifetime = ticket_lifetime();
   if (context_->ticket_keys_.empty() || !lifetime) return;
@@ -74,10 +74,10 @@ void ServerHandshake::issue_tickets() {
 
   const unsigned count = outcome_.resumed ? 1 : context_->credentials().settings().tickets;
   // Only memory or random numbers can be short here: a connection does without tickets.
-  if (!(resumption_.empty() ? let_openssl_issue(count) : issue(count, *lifetime)))
+  if (!(engine_.secrets().resumption.empty() ? let_openssl_issue(count) : issue(count, *lifetime)))
     (void)OpensslError::drain();
   ticket_ = {};
-  resumption_ = {};
+  engine_.secrets().resumption = {};
 }
 
 // Tickets of our own making: OpenSSL makes one at a tenth of a resumed handshake's cost, mostly by
@@ -85,13 +85,14 @@ void ServerHandshake::issue_tickets() {
 bool ServerHandshake::issue(unsigned count, std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
-  DirectionState tx = outcome_.state.tx;
-  tx.rec_seq = sent_records_;
+  DirectionState tx = engine_.secrets().server;
+  tx.rec_seq = engine_.sent_records();
   RecordSealer sealer(contexts, suite, std::move(tx));
   for (unsigned i = 0; i < count; ++i) {
     const std::array nonce{static_cast<std::byte>(i)};
     SecretBytes<kMaxHashSize> psk;  // RFC 8446 4.6.1
-    expand_label(suite, resumption_.bytes(), "resumption", nonce, psk.resize(hash_size(suite)));
+    expand_label(suite, engine_.secrets().resumption.bytes(), "resumption", nonce,
+                 psk.resize(hash_size(suite)));
     const SslSessionPtr bare = bare_session(psk.bytes(), lifetime);
     if (!bare) return false;
     const Serialised session(bare.get());
@@ -106,25 +107,22 @@ bool ServerHandshake::issue(unsigned count, std::chrono::seconds lifetime) {
     std::vector<std::byte> record(message->size() + record_overhead(RecordVersion::kTls13, suite));
     const auto sealed = sealer.seal(ContentType::kHandshake, content, record);
     if (!sealed) return false;
-    const int written = static_cast<int>(*sealed);
-    if (BIO_write(out_, record.data(), written) != written) return false;
-    ++sent_records_;
+    if (!engine_.append_output(std::span(record).first(*sealed))) return false;
   }
   return true;
 }
 
 // Where the resumption master secret is OpenSSL's own: in the default library.
 bool ServerHandshake::let_openssl_issue(unsigned count) {
-  const std::uint64_t sent_before = sent_records_;
-  const std::size_t pending_before = BIO_ctrl_pending(out_);
+  const std::uint64_t sent_before = engine_.sent_records();
+  const bool was_empty = engine_.output().empty();
   bool good = true;
-  for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl_.get()) == 1;
-  good = good && SSL_do_handshake(ssl_.get()) == 1;
+  for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl()) == 1;
+  good = good && SSL_do_handshake(ssl()) == 1;
   if (good) return true;
   // A connection cannot do with half of a ticket.
-  if (pending_before != 0) std::abort();
-  (void)BIO_reset(out_);
-  sent_records_ = sent_before;
+  if (!was_empty) std::abort();
+  engine_.drop_output(sent_before);
   return false;
 }
 
@@ -132,14 +130,14 @@ bool ServerHandshake::let_openssl_issue(unsigned count) {
 // cost a decoding at each resumption, and nobody needs it: what is judged is the trust beside it.
 SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
                                             std::chrono::seconds lifetime) const {
-  const SSL_SESSION* session = SSL_get_session(ssl_.get());
+  const SSL_SESSION* session = SSL_get_session(ssl());
   SslSessionPtr bare(SSL_SESSION_new());
   if (session == nullptr || ticket_.empty() || !bare) return nullptr;
   unsigned id_size = 0;
   const unsigned char* id = SSL_SESSION_get0_id_context(session, &id_size);
   SSL_SESSION_set_timeout(bare.get(), static_cast<long>(lifetime.count()));
   if (SSL_SESSION_set_protocol_version(bare.get(), TLS1_3_VERSION) != 1 ||
-      SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl_.get())) != 1 ||
+      SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl())) != 1 ||
       SSL_SESSION_set1_master_key(bare.get(), reinterpret_cast<const unsigned char*>(psk.data()),
                                   psk.size()) != 1 ||
       SSL_SESSION_set1_id_context(bare.get(), id, id_size) != 1 ||
@@ -151,7 +149,7 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
 // Called with the session that OpenSSL is about to seal into a ticket. No call takes a certificate
 // out of a session, so it is read anew, in place, from the serialised form of a bare one.
 bool ServerHandshake::make_ticket() {
-  SSL_SESSION* session = SSL_get_session(ssl_.get());
+  SSL_SESSION* session = SSL_get_session(ssl());
   const auto lifetime = ticket_lifetime();
   if (session == nullptr || !lifetime) return false;
   SecretBytes<kMaxHashSize> psk;

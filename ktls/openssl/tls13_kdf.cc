@@ -164,9 +164,8 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
                                         {"SHA384", 48, kExpand, kServerSecret},
                                         {"SHA384", 48, kExpand, kResumptionSecret}}};
   constexpr std::array<std::byte, kMaxHashSize> kInput{std::byte{1}, std::byte{2}};
-  SessionState state;
-  TrafficSecret resumption;
-  const SecretTap listening(state, resumption);
+  ApplicationSecrets secrets;
+  const SecretTap listening(secrets);
   for (const Case& each : kCases) {
     std::array<std::byte, kMaxHashSize> ours{};
     std::array<std::byte, kMaxHashSize> theirs{};
@@ -177,9 +176,9 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
              std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* told = each.label == kClientSecret       ? &state.rx.secret
-                                : each.label == kServerSecret     ? &state.tx.secret
-                                : each.label == kResumptionSecret ? &resumption
+    const TrafficSecret* told = each.label == kClientSecret       ? &secrets.client.secret
+                                : each.label == kServerSecret     ? &secrets.server.secret
+                                : each.label == kResumptionSecret ? &secrets.resumption
                                                                   : nullptr;
     if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
       return false;
@@ -187,8 +186,7 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
   return true;
 }
 
-SecretTap::SecretTap(SessionState& state, TrafficSecret& resumption) noexcept
-    : state_(state), resumption_(resumption) {
+SecretTap::SecretTap(ApplicationSecrets& secrets) noexcept : secrets_(secrets) {
   if (tap != nullptr) std::abort();
   tap = this;
 }
@@ -199,14 +197,14 @@ SecretTap::~SecretTap() {
 
 void SecretTap::take(std::span<const std::byte> secret, std::string_view label,
                      std::span<const std::byte> derived) noexcept {
-  if (label == kClientSecret) state_.rx = {.secret = TrafficSecret(derived)};
-  if (label == kServerSecret) state_.tx = {.secret = TrafficSecret(derived)};
-  if (label == kResumptionSecret) resumption_ = TrafficSecret(derived);
+  if (label == kClientSecret) secrets_.client = {.secret = TrafficSecret(derived)};
+  if (label == kServerSecret) secrets_.server = {.secret = TrafficSecret(derived)};
+  if (label == kResumptionSecret) secrets_.resumption = TrafficSecret(derived);
   if (label == kKey && derived.size() <= next_.key.size())
     std::ranges::copy(derived, next_.key.begin());
   if (label != kIv || derived.size() != next_.iv.size()) return;
   std::ranges::copy(derived, next_.iv.begin());
-  for (DirectionState* each : {&state_.rx, &state_.tx}) {
+  for (DirectionState* each : {&secrets_.client, &secrets_.server}) {
     const std::span<const std::byte> known = each->secret.bytes();
     if (!known.empty() && known.size() == secret.size() &&
         CRYPTO_memcmp(known.data(), secret.data(), known.size()) == 0)

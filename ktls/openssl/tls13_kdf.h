@@ -23,14 +23,22 @@ bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf);
 /// Whether the TLS13-KDF of `library` derives what the default context's does, and tells of it.
 bool derives_as_openssl(OSSL_LIB_CTX* library);
 
-/// While one lives, what this thread's OpenSSL derives in our library goes to whoever listens, too:
-/// the application traffic secrets with their keys (RFC 8446 7.1, 7.3), the client's to `state.rx`
-/// and the server's to `state.tx`, and the resumption master secret to `resumption`. OpenSSL's own
-/// way of telling, the key log, prints five secrets of each handshake in hexadecimal, byte by byte,
-/// of which nobody wants three, and does not tell of the last. One at a time in a thread.
+/// What a TLS 1.3 handshake derives for the time behind it (RFC 8446 7.1, 7.3), each with the
+/// record keys where they were derived already.
+struct ApplicationSecrets {
+  DirectionState client;     ///< what the client writes under
+  DirectionState server;     ///< what the server writes under
+  TrafficSecret resumption;  ///< the resumption master secret; empty: not told
+};
+
+/// Takes the application secrets that this thread's OpenSSL derives in our library while it lives.
+/// OpenSSL's own way of telling, the key log, prints five secrets of each handshake in hexadecimal,
+/// byte by byte, of which three are not needed, and does not tell the resumption master secret. One
+/// at a time in a thread.
 class SecretTap {
  public:
-  SecretTap(SessionState& state, TrafficSecret& resumption) noexcept;
+  /// `secrets` outlives it.
+  explicit SecretTap(ApplicationSecrets& secrets) noexcept;
   ~SecretTap();
   SecretTap(const SecretTap&) = delete;
   SecretTap& operator=(const SecretTap&) = delete;
@@ -40,8 +48,7 @@ class SecretTap {
             std::span<const std::byte> derived) noexcept;
 
  private:
-  SessionState& state_;
-  TrafficSecret& resumption_;
+  ApplicationSecrets& secrets_;
   RecordKey next_;  ///< OpenSSL derives a key, then its iv
 };
 

@@ -23,7 +23,7 @@ TEST_F(Addresses, BackendOverAUnixSocket) {
 TEST_F(Addresses, AUnixSocketWithoutAListenerIsRefused) {
   discover({"unix:" + (dir / "nobody.sock").string()});
   start();
-  expect_refused(as(client), "backend_refused", kInternalError);
+  expect_ended(as(client), "backend_refused", kInternalError);
 }
 
 TEST_F(Addresses, BackendByNameIsResolved) {

@@ -99,7 +99,7 @@ TEST_F(BackendFailure, AnEndpointThatComesBackServesAgain) {
   start_for(*backend);
   EXPECT_TRUE(served());
   backend.reset();
-  expect_refused(as(client), "backend_refused", kInternalError);
+  expect_ended(as(client), "backend_refused", kInternalError);
   backend = std::make_unique<Backend>(echo(), address);
   EXPECT_TRUE(eventually([&] { return bool{served()}; }));
 }

@@ -20,7 +20,7 @@ using ktls::testing::ScriptedPeer;
 class HostileRecords : public Scenario {
  protected:
   /// Lets a client in and leaves its sending half to `forger_`.
-  TlsClient let_in() {
+  TlsClient established() {
     key_log_.clear();
     ClientOptions options = as(client);
     options.key_log = &key_log_;
@@ -121,7 +121,7 @@ TEST_F(HostileRecords, EndWithTheAlertThatEachDeserves) {
   };
   for (const Offence& offence : offences) {
     SCOPED_TRACE(offence.what);
-    TlsClient tls = let_in();
+    TlsClient tls = established();
     put(tls, offence.bytes(*forger_));
     expect_end(tls, "record_error", offence.alert);
   }
@@ -133,7 +133,7 @@ TEST_F(HostileRecords, ThatAreFatalAlertsAreNotAnswered) {
   start_for(backend);
   for (const int description : {10, 20, 22, 40, 47, 48, 50, 51, 70, 71, 80, 86, 109, 112, 255}) {
     SCOPED_TRACE(description);
-    TlsClient tls = let_in();
+    TlsClient tls = established();
     put(tls, forger_->alert(static_cast<ktls::AlertDescription>(description)));
     expect_end(tls, "record_error", std::nullopt);
   }
@@ -142,7 +142,7 @@ TEST_F(HostileRecords, ThatAreFatalAlertsAreNotAnswered) {
 // RFC 8446 6.1: user_canceled is a prelude to close_notify.
 TEST_F(HostileRecords, ThatSayUserCanceledEndInOrder) {
   start_for(backend);
-  TlsClient tls = let_in();
+  TlsClient tls = established();
   put(tls, forger_->alert(ktls::AlertDescription::kUserCanceled));
   put(tls, forger_->close_notify());
   EXPECT_EQ(tls.receive(1), "");
@@ -154,7 +154,7 @@ TEST_F(HostileRecords, ThatSayUserCanceledEndInOrder) {
 // kernel was seen to deliver it in the place of data.
 TEST_F(HostileRecords, ThatAreEmptyOrPaddedArePassedOverAndLoseNothing) {
   start_for(backend);
-  TlsClient tls = let_in();
+  TlsClient tls = established();
   const std::string data = pseudo_random(30'000, 3);
   Bytes bytes;
   for (std::size_t at = 0; at < data.size(); at += 100) {
@@ -174,7 +174,7 @@ TEST_F(HostileRecords, ThatAreKeyUpdatesAreFollowedOrEndInTheirOwnWord) {
   start_for(backend);
   for (const auto request :
        {KeyUpdateRequest::kUpdateNotRequested, KeyUpdateRequest::kUpdateRequested}) {
-    TlsClient tls = let_in();
+    TlsClient tls = established();
     put(tls, forger_->key_update(request));
     if (!follows_key_updates()) {
       expect_end(tls, "keyupdate_unsupported", kInternalError);
@@ -194,7 +194,7 @@ TEST_F(HostileRecords, ThatAreKeyUpdatesAreFollowedOrEndInTheirOwnWord) {
 
 TEST_F(HostileRecords, ThatAreAFloodOfKeyUpdatesEndInTheirOwnWord) {
   start_for(backend);
-  TlsClient tls = let_in();
+  TlsClient tls = established();
   Bytes bytes;
   for (int i = 0; i < 100; ++i) {
     ktls::testing::append(bytes, forger_->key_update(KeyUpdateRequest::kUpdateNotRequested));

@@ -27,7 +27,21 @@ class Limits : public Scenario {
     return socket;
   }
 
-  std::vector<Fd> halves_;
+  /// The first `size` bytes of the message in `record`, in records of at most `most` bytes.
+  static std::string in_records(const std::string& record, std::size_t most, std::size_t size) {
+    const std::string message = record.substr(5, size);
+    std::string records;
+    for (std::size_t at = 0; at < message.size(); at += most) {
+      const std::string part = message.substr(at, most);
+      records += record.substr(0, 3);
+      records += static_cast<char>(part.size() >> 8);
+      records += static_cast<char>(part.size() & 0xff);
+      records += part;
+    }
+    return records;
+  }
+
+  std::vector<Fd> silent_;
 };
 
 TEST_F(Limits, OnConnectionsShedsInPlaintextBeforeAnyCrypto) {
@@ -58,47 +72,65 @@ TEST_F(Limits, OnConnectionsShedsInPlaintextBeforeAnyCrypto) {
   EXPECT_TRUE(two.echo("still here"));
 }
 
-TEST_F(Limits, OnHandshakesInFlightDoNotTouchEstablishedConnections) {
-  Backend backend(echo());
-  start_for(backend, {"--shards", "1", "--max-handshakes", "2", "--handshake-timeout", "2s"});
-  TlsClient live = connect();
-  ASSERT_TRUE(live.echo("hello"));
-  // All in one moment: a place that one leaves is worth nothing to the next, whose time is up, too.
-  const std::string hello = client_hello();
-  std::vector<Fd> silent;
-  for (int i = 0; i < 12; ++i) silent.push_back(connect_to(gateway->address()));
-  for (const Fd& each : silent) send_all(each, hello);
-  EXPECT_TRUE(live.echo(pseudo_random(100'000, 15)));
-  // All of them end, by being shed or by the timeout, and none is served.
-  const std::vector<LogLine> lines = gateway->wait_logs(12);
-  int shed = 0;
-  for (const LogLine& line : lines) {
-    const std::string& reason = line.at("reason");
-    EXPECT_TRUE(reason == "shed" || reason == "handshake_timeout") << reason;
-    if (reason == "shed") ++shed;
-  }
-  EXPECT_GE(shed, 1);
-  EXPECT_TRUE(served());
-}
-
-// Places among the handshakes used to be given to whoever had sent a byte.
-TEST_F(Limits, OnHandshakesInFlightLeaveRoomWhileOthersSendHalfAHello) {
+// A client that is waited for held a place of --max-handshakes: a hundred bytes of silent clients
+// made all others wait until the handshake timeout.
+TEST_F(Limits, OnHandshakesCountNoClientThatIsWaitedFor) {
   Backend backend(echo());
   start_for(backend, {"--shards", "1", "--max-handshakes", "1", "--handshake-timeout", "1h"});
   const std::string hello = client_hello();
-  for (const std::size_t sent : {std::size_t{1}, std::size_t{4}, std::size_t{6}, hello.size() - 1})
-    halves_.push_back(begin(hello.substr(0, sent)));
-  // What is no ClientHello but could be the beginning of a record, of the largest size there is.
-  halves_.push_back(begin(std::string("\x14\x03\x03\x41\x00", 5)));
+  const std::vector<std::string> beginnings{
+      hello.substr(0, 1), hello.substr(0, 4), hello.substr(0, 6), hello.substr(0, hello.size() - 1),
+      // What is no ClientHello but could be the beginning of a record, of the largest size there
+      // is.
+      std::string("\x14\x03\x03\x41\x00", 5),
+      // Whole records of half a ClientHello: of one byte, and of all but the last.
+      std::string("\x16\x03\x01\x00\x01\x01", 6), in_records(hello, 100, hello.size() - 6)};
+  for (const std::string& beginning : beginnings) silent_.push_back(begin(beginning));
+  // Whole ones, whose ServerHello is never answered.
+  for (int i = 0; i < 3; ++i) silent_.push_back(begin(hello));
+  for (std::size_t i = beginnings.size(); i < silent_.size(); ++i) {
+    std::string answer;
+    receive(silent_[i], answer, 1);
+    EXPECT_EQ(answer.substr(0, 1), "\x16");
+  }
   EXPECT_TRUE(served());
-  EXPECT_EQ(gateway->metrics().sum("tls_handshakes_in_flight"), 5);
+  EXPECT_EQ(gateway->metrics().sum("tls_handshakes_in_flight"),
+            static_cast<double>(silent_.size()));
   // One of them goes on after all.
-  send_all(halves_[3], hello.substr(hello.size() - 1));
+  send_all(silent_[3], hello.substr(hello.size() - 1));
   std::string answer;
-  receive(halves_[3], answer, 1);
+  receive(silent_[3], answer, 1);
   EXPECT_EQ(answer.substr(0, 1), "\x16");
-  halves_.clear();
-  gateway->wait_metric("tls_handshakes_total", {{"result", "peer_connection_closed"}}, 5);
+  const auto silent = static_cast<double>(silent_.size());
+  silent_.clear();
+  gateway->wait_metric("tls_handshakes_total", {{"result", "peer_connection_closed"}}, silent);
+}
+
+TEST_F(Limits, OnHandshakesShedTheClientThatWasWaitedForLongest) {
+  Backend backend(echo());
+  start_for(backend, {"--shards", "1", "--max-handshakes", "1", "--handshake-timeout", "1h"});
+  for (int i = 0; i < 5; ++i) {  // one more than four times --max-handshakes
+    silent_.push_back(begin(client_hello()));
+    std::string answer;
+    receive(silent_.back(), answer, 1);
+    ASSERT_EQ(answer.substr(0, 1), "\x16");
+  }
+  EXPECT_EQ(gateway->wait_log({{"reason", "shed"}}).at("client"),
+            local_address(silent_.front()).to_string());
+  EXPECT_TRUE(served());
+  EXPECT_EQ(gateway->metrics().sum("tls_handshakes_total", {{"result", "shed"}}), 2)
+      << "the one that is served waits for its peer as well";
+  silent_.clear();
+}
+
+TEST_F(Limits, OnHandshakesAcceptAClientHelloInManyRecords) {
+  Backend backend(echo());
+  start_for(backend);
+  const std::string hello = client_hello();
+  Fd socket = begin(in_records(hello, 7, hello.size() - 5));
+  std::string answer;
+  receive(socket, answer, 1);
+  EXPECT_EQ(answer.substr(0, 1), "\x16");
 }
 
 TEST_F(Limits, LogsTheMaximumAtTheStart) {

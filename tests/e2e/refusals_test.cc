@@ -158,7 +158,7 @@ TEST_F(Refusal, OfACommonNameWithoutASan) {
 TEST_F(Refusal, WhenTheRouteHasNoEndpoint) {
   discover({DiscoveryGroup{{backend.address()}, {{"route", "orders"}, {"state", "down"}}}});
   gateway = std::make_unique<Gateway>(flags(), false);
-  expect_refused(as(client), "no_endpoint", kInternalError);
+  expect_ended(as(client), "no_endpoint", kInternalError);
 }
 
 TEST_F(Refusal, WhenEveryBackendRefuses) {
@@ -166,14 +166,14 @@ TEST_F(Refusal, WhenEveryBackendRefuses) {
   const RefusingAddress two;
   discover({one.address(), two.address()});
   start();
-  expect_refused(as(client), "backend_refused", kInternalError);
+  expect_ended(as(client), "backend_refused", kInternalError);
 }
 
 TEST_F(Refusal, WhenTheBackendDoesNotAnswer) {
   const SilentAddress silent;
   discover({silent.address()});
   start({"--connect-timeout", "300ms"});
-  expect_refused(as(client), "backend_timeout", kInternalError);
+  expect_ended(as(client), "backend_timeout", kInternalError);
 }
 
 using Admission = Scenario;

@@ -89,7 +89,17 @@ LogLine Scenario::expect_megabyte_each_way(ClientOptions options, const std::str
 }
 
 void Scenario::expect_refused(ClientOptions options, const std::string& word, int alert) {
-  const double before = gateway->metrics().sum("tls_handshakes_total", {{"result", word}});
+  expect_end(std::move(options), word, word, alert);
+}
+
+void Scenario::expect_ended(ClientOptions options, const std::string& reason, int alert) {
+  expect_end(std::move(options), "success", reason, alert);
+}
+
+void Scenario::expect_end(ClientOptions options, const std::string& result,
+                          const std::string& reason, int alert) {
+  const double results = gateway->metrics().sum("tls_handshakes_total", {{"result", result}});
+  const double closed = gateway->metrics().sum("connections_closed_total", {{"reason", reason}});
   std::string from;
   {
     TlsClient tls = connect(std::move(options));
@@ -99,10 +109,10 @@ void Scenario::expect_refused(ClientOptions options, const std::string& word, in
     EXPECT_EQ(tls.alert().value_or(-1), alert);
   }
   const LogLine line = gateway->wait_log({{"client", from}});
-  EXPECT_EQ(line.contains("reason") ? line.at("reason") : "", word)
+  EXPECT_EQ(line.contains("reason") ? line.at("reason") : "", reason)
       << (line.contains("detail") ? line.at("detail") : "");
-  gateway->wait_metric("tls_handshakes_total", {{"result", word}}, before + 1);
-  gateway->wait_metric("connections_closed_total", {{"reason", word}}, before + 1);
+  gateway->wait_metric("tls_handshakes_total", {{"result", result}}, results + 1);
+  gateway->wait_metric("connections_closed_total", {{"reason", reason}}, closed + 1);
 }
 
 std::string Scenario::records_model() const {

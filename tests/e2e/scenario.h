@@ -56,6 +56,9 @@ class Scenario : public ::testing::Test {
                                    const std::string& cipher);
   /// Refused: the client gets this alert, log and metrics have this word.
   void expect_refused(ClientOptions options, const std::string& word, int alert);
+  /// Authenticated, authorised and routed, so a success of the handshake; but then ended for this
+  /// reason, with this alert.
+  void expect_ended(ClientOptions options, const std::string& reason, int alert);
 
   /// Who makes the records of connections that are let in: "kernel" where it can and was asked to,
   /// else "userspace".
@@ -63,6 +66,9 @@ class Scenario : public ::testing::Test {
 
   /// A KeyUpdate of the client can be followed: not where an older kernel makes the records.
   bool follows_key_updates() const;
+
+  void expect_end(ClientOptions options, const std::string& result, const std::string& reason,
+                  int alert);
 
   /// Counts of config_reloads_total so far.
   double reloads(const std::string& result, const std::string& source = "") const;

@@ -20,14 +20,7 @@ bool inside(std::string_view part, std::span<const std::byte> whole) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
-  if (offers_resumption(bytes)) {
-    // It is in a record that is whole, and without its last byte it is not.
-    if (!holds_record(bytes)) std::abort();
-    const std::size_t record =
-        kRecordHeaderSize + RecordHeader::parse(bytes.first<kRecordHeaderSize>()).length;
-    if (record > size || offers_resumption(bytes.first(record - 1))) std::abort();
-  }
-  // Nobody is made to send more than the largest record before something happens.
+  // More than the largest record is never waited for.
   if (!holds_record(bytes) && size >= kMaxRecordSize) std::abort();
 
   if (const auto name = parse_server_name(bytes); name && !inside(*name, bytes)) std::abort();

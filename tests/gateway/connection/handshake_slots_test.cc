@@ -91,5 +91,32 @@ TEST(HandshakeSlots, LosesNoPlaceWhenCancelAndEntryMeet) {
   EXPECT_EQ(slots.taken(), 0u);
 }
 
+Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
+  iouring::TaskGroup group(ring);
+  {
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    EXPECT_TRUE(mine);
+    group.spawn(enter_and_stay(ring, slots, 1, log));
+    co_await ring.yield();
+    {
+      const HandshakeSlots::Slot begun = slots.take();
+      EXPECT_EQ(slots.taken(), 2u);
+      *mine = {};
+      co_await ring.yield();
+      EXPECT_TRUE(log.entered.empty()) << "the one above the limit counts";
+    }
+  }
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, GivesOneAboveTheLimitToAHandshakeThatWasBegun) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 1);
+  Log log;
+  ring->run(take_above_the_limit(*ring, slots, log));
+  EXPECT_EQ(log.entered, std::vector<int>{1});
+  EXPECT_EQ(slots.taken(), 0u);
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

@@ -4,7 +4,8 @@
 
 #include <memory>
 
-#include "gateway/connection/connection.h"
+#include "gateway/connection/client.h"
+#include "gateway/connection/live_connection.h"
 #include "gateway/policy/route.h"
 #include "iouring/background.h"
 #include "iouring/both.h"
@@ -25,8 +26,8 @@ using Kind = ktls::Received::Kind;
 
 class KeptRecords final : public ConnectionLog {
  public:
-  void write(ConnectionRecord record) override { records.push_back(std::move(record)); }
-  std::vector<ConnectionRecord> records;
+  void write(ConnectionFacts record) override { records.push_back(std::move(record)); }
+  std::vector<ConnectionFacts> records;
 };
 
 class RelayTest : public ::testing::Test {
@@ -47,31 +48,33 @@ class RelayTest : public ::testing::Test {
         ktls::testing::session_of(ktls::CipherSuite::kAes128GcmSha256);
     client_peer_ = ktls::userspace_records(std::move(outer.left), ktls::testing::mirrored(session),
                                            shard_.pools(), {}, ktls::Role::kClient);
-    client_ = ktls::userspace_records(std::move(outer.right), session, shard_.pools());
     backend_peer_ = ktls::plain_records(std::move(inner.left), shard_.pools());
     backend_ = ktls::plain_records(std::move(inner.right), shard_.pools());
-    connection_ =
-        std::make_unique<Connection>(*state_, served_, scope_.emplace(), iouring::PeerAddress());
+    connection_ = std::make_unique<LiveConnection>(*state_, served_, scope_.emplace(),
+                                                   iouring::PeerAddress());
     connection_->start_handshake();
     const auto& policy = state_->snapshot->policy;
     const auto chosen = choose(*policy, {}, {});
     ASSERT_TRUE(chosen);
-    connection_->said_hello({}, std::shared_ptr<const Route>(policy, chosen->route), {});
+    connection_->set_route(std::shared_ptr<const Route>(policy, chosen->route), {});
+    client_ = std::make_unique<Client>(*connection_, iouring::Socket());
+    client_->handshake.reset();
+    client_->records = ktls::userspace_records(std::move(outer.right), session, shard_.pools());
   }
 
   void with_truncation(Truncation truncation) {
     route_.truncation = truncation;
     snapshot_.policy = *Policy::build({route_});
     state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
+    client_.reset();
     connection_.reset();
     make_ends();
   }
 
   Task<void> relay_to_end() {
-    reason_ = co_await iouring::in_scope(
-        connection_->scope(), relay(*connection_, *client_, *backend_, std::move(early_)));
-    connection_->closes_with(reason_);
-    client_.reset();
+    reason_ = co_await iouring::in_scope(connection_->scope(), relay(*client_, *backend_));
+    connection_->set_reason(reason_);
+    client_->records.reset();
     backend_.reset();
   }
 
@@ -99,14 +102,14 @@ class RelayTest : public ::testing::Test {
   Route route_;
   Snapshot snapshot_;
   std::optional<iouring::CancelScope> scope_;
-  std::unique_ptr<Connection> connection_;
-  Layer client_peer_, client_, backend_peer_, backend_;
-  std::unique_ptr<ktls::Received> early_;
+  std::unique_ptr<LiveConnection> connection_;
+  std::unique_ptr<Client> client_;
+  Layer client_peer_, backend_peer_, backend_;
   CloseReason reason_ = CloseReason::kInternalError;
 };
 
 // Bytes of frames while the relay idles, and when it has ended.
-Task<void> weigh_frames(iouring::Ring& ring, Connection& connection, Layer& client_peer,
+Task<void> weigh_frames(iouring::Ring& ring, LiveConnection& connection, Layer& client_peer,
                         Layer& backend_peer, const Layer& client, std::size_t& idle,
                         std::size_t& ended) {
   for (int turns = 0; turns < 3; ++turns) co_await ring.yield();
@@ -287,7 +290,7 @@ TEST_F(RelayTest, WaitsForTheOtherHalfOnlySoLong) {
   EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
 }
 
-Task<void> end_and_hear(Connection& connection, ktls::RecordLayer& client,
+Task<void> end_and_hear(LiveConnection& connection, ktls::RecordLayer& client,
                         ktls::RecordLayer& backend, Story& client_heard, Story& backend_heard) {
   connection.end(CloseReason::kDrain);
   co_await hear_both(client, backend, client_heard, backend_heard);
@@ -323,9 +326,9 @@ TEST_F(RelayTest, TellsTheClientThatARecordDidNotAuthenticate) {
 // What an idle connection consists of, pinned in both directions: bench/README.md has the list.
 TEST_F(RelayTest, IdlesInSmallObjects) {
   if (iouring::kSanitized) GTEST_SKIP() << "sanitized builds have other sizes";
-  EXPECT_LE(sizeof(Connection), 256U);
-  EXPECT_GE(sizeof(Connection), 200U);
-  const std::size_t client = ::malloc_usable_size(client_.get());
+  EXPECT_LE(sizeof(LiveConnection), 256U);
+  EXPECT_GE(sizeof(LiveConnection), 200U);
+  const std::size_t client = ::malloc_usable_size(client_->records.get());
   EXPECT_LE(client, 528U);
   EXPECT_GE(client, 400U);
   EXPECT_LE(::malloc_usable_size(backend_.get()), 80U);
@@ -338,7 +341,8 @@ TEST_F(RelayTest, IdlesInThreeSmallFrames) {
   if (iouring::kSanitized) GTEST_SKIP() << "sanitized builds have other sizes";
   std::size_t idle = 0;
   std::size_t ended = 0;
-  run(weigh_frames(*shard_.ring, *connection_, client_peer_, backend_peer_, client_, idle, ended));
+  run(weigh_frames(*shard_.ring, *connection_, client_peer_, backend_peer_, client_->records, idle,
+                   ended));
   EXPECT_LE(idle - ended, 832U);
   EXPECT_GE(idle - ended, 600U);
 }

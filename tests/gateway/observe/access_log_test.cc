@@ -26,8 +26,8 @@ using nlohmann::ordered_json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-ConnectionRecord served() {
-  ConnectionRecord record;
+ConnectionFacts served() {
+  ConnectionFacts record;
   record.time = std::chrono::system_clock::time_point(1'700'000'000'123ms);
   record.id = "c1";
   record.listener = "0.0.0.0:8443";
@@ -51,8 +51,8 @@ ConnectionRecord served() {
   return record;
 }
 
-ConnectionRecord refused() {
-  ConnectionRecord record;
+ConnectionFacts refused() {
+  ConnectionFacts record;
   record.time = std::chrono::system_clock::time_point(1'700'000'000'000ms);
   record.id = "c2";
   record.listener = "0.0.0.0:8443";
@@ -94,7 +94,7 @@ TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
 }
 
 TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
-  ConnectionRecord record = served();
+  ConnectionFacts record = served();
   record.sni.clear();
   record.connect.reset();
   const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
@@ -123,7 +123,7 @@ TEST(AccessLogLine, AsTextQuotesWhatCouldPassForAnotherKeyOrLine) {
 }
 
 TEST(AccessLogLine, AsTextShowsWhatIsEmptyOrUnknown) {
-  ConnectionRecord record = served();
+  ConnectionFacts record = served();
   record.sni.clear();
   record.connect.reset();
   const std::string line = format_line(record, LogFormat::kText);
@@ -185,7 +185,7 @@ TEST(AccessLog, WritesEveryLineOfEachThreadInItsOrder) {
     for (const std::string name : {"a", "b"}) {
       shards.emplace_back([&log, name] {
         for (int i = 0; i < kEach; ++i) {
-          ConnectionRecord record = served();
+          ConnectionFacts record = served();
           record.id = name;
           record.received_bytes = static_cast<std::uint64_t>(i);
           log.write(std::move(record));

@@ -19,7 +19,7 @@ class Hello : public ::testing::Test {
   std::string hello(bool resumes) {
     SslSessionPtr session;
     if (resumes) {
-      ServerHandshake server(pki.context(), any_route());
+      RoutedHandshake server(pki.context(), any_route());
       MemoryClient client({.certificate = &certificate});
       EXPECT_EQ(shuttle(server, client), ServerHandshake::Step::kDone);
       server.issue_tickets();
@@ -38,42 +38,27 @@ class Hello : public ::testing::Test {
   test::TestCertificate certificate = pki.client();
 };
 
-TEST_F(Hello, TellsWhetherItOffersToResume) {
-  EXPECT_TRUE(offers_resumption(bytes_of(hello(true))));
-  EXPECT_FALSE(offers_resumption(bytes_of(hello(false))));
+TEST_F(Hello, SuspendsTheHandshakeUntilItIsDecidedOn) {
+  for (const bool resumes : {false, true}) {
+    ServerHandshake server(pki.context());
+    const std::string sent = hello(resumes);
+    server.feed(bytes_of(sent));
+    ASSERT_EQ(server.advance(), ServerHandshake::Step::kHello);
+    EXPECT_EQ(server.hello().offers_resumption, resumes);
+    EXPECT_TRUE(server.output().empty()) << "nothing is answered before";
+    EXPECT_TRUE(server.can_advance());
+    EXPECT_EQ(server.advance(), ServerHandshake::Step::kHello) << "however often it is asked";
+    server.accept({});
+    EXPECT_EQ(server.advance(), ServerHandshake::Step::kWantRead);
+    EXPECT_FALSE(server.output().empty());
+  }
 }
 
-TEST_F(Hello, OffersNothingWhereverItIsCut) {
+TEST_F(Hello, IsNoRecordWhereverItIsCut) {
   const std::string whole = hello(true);
-  for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_FALSE(offers_resumption(bytes_of(whole.substr(0, size)))) << size;
+  for (std::size_t size = 0; size < whole.size(); ++size)
     EXPECT_FALSE(holds_record(bytes_of(whole.substr(0, size)))) << size;
-  }
   EXPECT_TRUE(holds_record(bytes_of(whole)));
-  EXPECT_TRUE(offers_resumption(bytes_of(whole + "more"))) << "what follows is another record";
-}
-
-TEST_F(Hello, OffersNothingWhenItsLengthsContradictOneAnother) {
-  const std::string whole = hello(true);
-  // Lengths of record, message, session id and extensions, each by one.
-  const std::size_t extensions =
-      5 + 4 + 2 + 32 + 1 + 32 + 2 + static_cast<unsigned char>(whole[77]) + 2;
-  for (const std::size_t at : {std::size_t{4}, std::size_t{8}, std::size_t{43}, extensions + 1}) {
-    for (const int by : {-1, 1}) {
-      std::string changed = whole;
-      changed[at] = static_cast<char>(changed[at] + by);
-      EXPECT_FALSE(offers_resumption(bytes_of(changed))) << at << ' ' << by;
-    }
-  }
-}
-
-TEST_F(Hello, IsAClientHelloOrOffersNothing) {
-  std::string server_hello = hello(true);
-  server_hello[5] = 2;
-  EXPECT_FALSE(offers_resumption(bytes_of(server_hello)));
-  std::string data = hello(true);
-  data[0] = 23;
-  EXPECT_FALSE(offers_resumption(bytes_of(data)));
 }
 
 TEST(HoldsRecord, WaitsForAWholeOneOnly) {

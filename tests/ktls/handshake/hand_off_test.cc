@@ -122,9 +122,9 @@ Task<void> run_client(iouring::Ring& ring, Socket& wire, const Script& script,
 
 // ---- the server: the gateway's way, without its policy
 
-Task<Layer> shake_hands(Shard& shard, Socket wire, std::shared_ptr<ServerContext> context,
-                        bool in_kernel) {
-  ServerHandshake handshake(std::move(context), testing::any_route());
+Task<Layer> serve_handshake(Shard& shard, Socket wire, std::shared_ptr<ServerContext> context,
+                            bool in_kernel) {
+  testing::RoutedHandshake handshake(std::move(context), testing::any_route());
   if (in_kernel) EXPECT_EQ(attach_kernel_tls(wire.descriptor()), 0);
   auto step = ServerHandshake::Step::kWantRead;
   while (step == ServerHandshake::Step::kWantRead) {
@@ -153,7 +153,7 @@ Task<Layer> shake_hands(Shard& shard, Socket wire, std::shared_ptr<ServerContext
 
 Task<void> run_server(Shard& shard, Socket wire, std::shared_ptr<ServerContext> context,
                       bool in_kernel, const Bytes& reply, Result& result) {
-  Layer layer = co_await shake_hands(shard, std::move(wire), std::move(context), in_kernel);
+  Layer layer = co_await serve_handshake(shard, std::move(wire), std::move(context), in_kernel);
   if (!layer) co_return;
   co_await testing::tell(*layer, result.server);
   co_await testing::send_in_pieces_and_close(*layer, reply, 20'000, reply.size());
@@ -223,7 +223,7 @@ class HandOff : public ::testing::TestWithParam<RecordModel> {
 
   /// A session to resume: after it a flight is Finished and what lies behind.
   SslSessionPtr session_of(const std::shared_ptr<ServerContext>& context) {
-    ServerHandshake server(context, testing::any_route());
+    testing::RoutedHandshake server(context, testing::any_route());
     MemoryClient client({.certificate = &certificate()});
     EXPECT_EQ(testing::shuttle(server, client), ServerHandshake::Step::kDone);
     server.issue_tickets();

@@ -196,15 +196,27 @@ test::TestCertificate TestServer::client(test::KeyType type) const {
 }
 
 RouteByHello any_route() {
-  return [](const ClientHello&) { return RouteVerdict{}; };
+  return [](const ClientHello&) { return std::string(); };
 }
 
-void deliver(ServerHandshake& server, MemoryClient& client) {
+RoutedHandshake::Step RoutedHandshake::advance() {
+  const Step step = ServerHandshake::advance();
+  if (step != Step::kHello) return step;
+  const auto alpn = route_(hello());
+  if (alpn) {
+    accept(*alpn);
+  } else {
+    reject(alpn.error());
+  }
+  return ServerHandshake::advance();
+}
+
+void deliver(RoutedHandshake& server, MemoryClient& client) {
   client.give(server.output());
   server.output_sent();
 }
 
-ServerHandshake::Step shuttle(ServerHandshake& server, MemoryClient& client, std::size_t piece) {
+ServerHandshake::Step shuttle(RoutedHandshake& server, MemoryClient& client, std::size_t piece) {
   auto step = ServerHandshake::Step::kWantRead;
   for (bool moved = true; moved;) {
     (void)client.handshake();

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <expected>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -87,16 +89,31 @@ class TestServer {
   HandshakeSettings settings;
 };
 
-/// Says yes to every hello and confirms nothing.
+/// What to do with a ClientHello: the protocol to confirm, empty for none, or a refusal.
+using RouteByHello =
+    std::function<std::expected<std::string, HelloRefusal>(const ClientHello& hello)>;
+
+/// Accepts every hello and confirms no protocol.
 RouteByHello any_route();
+
+/// A ServerHandshake that decides on the hello by itself.
+class RoutedHandshake : public ServerHandshake {
+ public:
+  RoutedHandshake(std::shared_ptr<ServerContext> context, RouteByHello route)
+      : ServerHandshake(std::move(context)), route_(std::move(route)) {}
+  Step advance();
+
+ private:
+  RouteByHello route_;
+};
 
 /// Carries ciphertext both ways until neither side has more, in pieces of `piece` bytes towards the
 /// server. Returns the server's last step.
-ServerHandshake::Step shuttle(ServerHandshake& server, MemoryClient& client,
+ServerHandshake::Step shuttle(RoutedHandshake& server, MemoryClient& client,
                               std::size_t piece = static_cast<std::size_t>(-1));
 
 /// Server output to the client, which then looks at it.
-void deliver(ServerHandshake& server, MemoryClient& client);
+void deliver(RoutedHandshake& server, MemoryClient& client);
 
 std::span<const std::byte> bytes_of(std::string_view text);
 

@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 class Handshake : public ::testing::Test {
  protected:
   // One whole handshake with `setup`; says how it ended.
-  Step run(ServerHandshake& server, const ClientSetup& setup) {
+  Step run(RoutedHandshake& server, const ClientSetup& setup) {
     client.emplace(setup);
     return shuttle(server, *client);
   }
@@ -33,10 +33,10 @@ class Handshake : public ::testing::Test {
 
 TEST_F(Handshake, AuthenticatesAClientAndLeavesAPlainValue) {
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), [](const ClientHello& hello) {
+  RoutedHandshake server(pki.context(), [](const ClientHello& hello) {
     EXPECT_EQ(hello.sni, "Orders.Example.org");
     EXPECT_THAT(hello.alpn, ::testing::ElementsAre("h2", "http/1.1"));
-    return RouteVerdict{"http/1.1"};
+    return std::string("http/1.1");
   });
   ASSERT_EQ(run(server, {.certificate = &certificate,
                          .trust_pem = pki.authority.cert_pem(),
@@ -54,8 +54,7 @@ TEST_F(Handshake, AuthenticatesAClientAndLeavesAPlainValue) {
   EXPECT_EQ(outcome.trust->anchor_key, public_key_hash(pki.authority.certificate().x509.get()));
   EXPECT_EQ(outcome.trust->links.size(), 1U);
   EXPECT_FALSE(outcome.resumed);
-  EXPECT_EQ(outcome.sni, "Orders.Example.org");
-  EXPECT_EQ(outcome.alpn, "http/1.1");
+  EXPECT_EQ(server.hello().sni, "Orders.Example.org");
   EXPECT_EQ(outcome.version, "TLSv1.3");
   EXPECT_EQ(outcome.cipher, SSL_get_cipher_name(client->ssl()));
   EXPECT_TRUE(outcome.leftover.empty());
@@ -66,13 +65,13 @@ TEST_F(Handshake, AuthenticatesAClientAndLeavesAPlainValue) {
 TEST_F(Handshake, MayGoOnOnAnotherThreadAndEndsOnThatOfTheShard) {
   const auto certificate = pki.client();
   const auto context = pki.context();
-  ServerHandshake elsewhere(context, any_route());
+  RoutedHandshake elsewhere(context, any_route());
   std::vector<std::byte> unsent;
   std::thread([&] {
     ASSERT_EQ(run(elsewhere, {.certificate = &certificate}), Step::kDone);
     elsewhere.issue_tickets();
     const std::size_t pending = elsewhere.output().size();
-    unsent = elsewhere.free_openssl();
+    unsent = elsewhere.take_output();
     EXPECT_EQ(unsent.size(), pending);
     EXPECT_TRUE(elsewhere.output().empty());
   }).join();
@@ -84,7 +83,7 @@ TEST_F(Handshake, MayGoOnOnAnotherThreadAndEndsOnThatOfTheShard) {
   client->give(seal("from the server", first.state));
   EXPECT_EQ(client->read(), "from the server");
 
-  ServerHandshake here(context, any_route());
+  RoutedHandshake here(context, any_route());
   ASSERT_EQ(run(here, {.certificate = &certificate}), Step::kDone);
   EXPECT_EQ(here.finish().trust, first.trust) << "equal peers share one object";
 }
@@ -94,7 +93,7 @@ TEST_F(Handshake, GivesSecretsThatOpenAndSealWithEverySuite) {
   const auto context = pki.context();
   for (const char* suite :
        {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     ASSERT_EQ(run(server, {.certificate = &certificate, .ciphersuites = suite}), Step::kDone);
     const Outcome outcome = server.finish();
     EXPECT_EQ(outcome.cipher, suite);
@@ -113,7 +112,7 @@ TEST_F(Handshake, TakesEveryKindOfKeyOnBothSides) {
     for (const KeyType type :
          {KeyType::kEcdsaP256, KeyType::kEcdsaP384, KeyType::kRsa2048, KeyType::kEd25519}) {
       const auto certificate = pki.client(type);
-      ServerHandshake server(context, any_route());
+      RoutedHandshake server(context, any_route());
       EXPECT_EQ(run(server, {.certificate = &certificate, .trust_pem = pki.authority.cert_pem()}),
                 Step::kDone)
           << server.failure().detail;
@@ -131,7 +130,7 @@ TEST_F(Handshake, ChoosesAmongSeveralPairsByWhatTheClientVerifies) {
   for (const auto& [algorithms, expected] :
        {std::pair{"ECDSA+SHA256", EVP_PKEY_EC},
         std::pair{"RSA-PSS+SHA256:ECDSA+SHA384", EVP_PKEY_RSA}}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     client.emplace(ClientSetup{.certificate = &certificate});
     SSL_set1_sigalgs_list(client->ssl(), algorithms);
     (void)client->handshake();
@@ -148,19 +147,19 @@ TEST_F(Handshake, ChoosesAmongSeveralPairsByWhatTheClientVerifies) {
 TEST_F(Handshake, VerifiesThroughIntermediatesOfClientOrBundle) {
   const auto issuing = pki.authority.intermediate("Issuing");
   const auto with_chain = issuing.issue({.dns = {"web"}});
-  ServerHandshake sent(pki.context(), any_route());
+  RoutedHandshake sent(pki.context(), any_route());
   EXPECT_EQ(run(sent, {.certificate = &with_chain}), Step::kDone) << sent.failure().detail;
   EXPECT_EQ(sent.outcome().trust->links.size(), 2U);
 
   auto alone = with_chain;
   alone.chain_pem = alone.cert_pem;
-  ServerHandshake missing(pki.context(), any_route());
+  RoutedHandshake missing(pki.context(), any_route());
   EXPECT_EQ(run(missing, {.certificate = &alone}), Step::kFailed);
   EXPECT_EQ(missing.failure().result, HandshakeResult::kCertificateAuthorityInvalid);
 
   pki.files.ca = {
       {std::nullopt, pki.dir.write("both.pem", pki.authority.cert_pem() + issuing.cert_pem())}};
-  ServerHandshake bundled(pki.context(), any_route());
+  RoutedHandshake bundled(pki.context(), any_route());
   EXPECT_EQ(run(bundled, {.certificate = &alone}), Step::kDone) << bundled.failure().detail;
 }
 
@@ -169,7 +168,7 @@ TEST_F(Handshake, DeliversFinishedSplitAtEachByte) {
   const auto context = pki.context();
   std::size_t flight = 1;
   for (std::size_t cut = 0; cut <= flight; ++cut) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     client.emplace(ClientSetup{.certificate = &certificate});
     (void)client->handshake();
     server.feed(bytes_of(client->take()));
@@ -189,7 +188,7 @@ TEST_F(Handshake, DeliversFinishedSplitAtEachByte) {
 
 TEST_F(Handshake, TakesFlightsByteByByte) {
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(ClientSetup{.certificate = &certificate});
   EXPECT_EQ(shuttle(server, *client, 1), Step::kDone);
 }
@@ -198,7 +197,7 @@ TEST_F(Handshake, HandsOverWhatIsGluedToFinishedByteExact) {
   const auto certificate = pki.client();
   const auto context = pki.context();
   for (const std::size_t missing : {0, 1, 7, 20000}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     client.emplace(ClientSetup{.certificate = &certificate});
     (void)client->handshake();
     server.feed(bytes_of(client->take()));
@@ -224,9 +223,9 @@ TEST_F(Handshake, HandsOverWhatIsGluedToFinishedByteExact) {
 TEST_F(Handshake, AsksForAnotherKeyShareWhenItMust) {
   const auto certificate = pki.client();
   int asked = 0;
-  ServerHandshake server(pki.context(), [&](const ClientHello&) {
+  RoutedHandshake server(pki.context(), [&](const ClientHello&) {
     ++asked;
-    return RouteVerdict{};
+    return std::string();
   });
   // The first group is the one that the client sends a share of.
   EXPECT_EQ(run(server, {.certificate = &certificate, .groups = "P-521:P-256"}), Step::kDone)
@@ -240,7 +239,7 @@ TEST_F(Handshake, NamesTheNegotiatedGroup) {
   pki.settings.groups = "X25519:P-256:P-384:P-521";
   const auto context = pki.context();
   for (const char* group : {"X25519", "P-256", "P-384", "P-521"}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     ASSERT_EQ(run(server, {.certificate = &certificate, .groups = group}), Step::kDone);
     EXPECT_EQ(server.outcome().group, group);
   }
@@ -251,7 +250,7 @@ TEST_F(Handshake, PrefersTheHybridGroupWhereOpensslHasIt) {
   const SslCtxPtr probe(SSL_CTX_new(TLS_server_method()));
   const bool hybrid = SSL_CTX_set1_groups_list(probe.get(), "X25519MLKEM768") == 1;
   (void)OpensslError::drain();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   ASSERT_EQ(run(server, {.certificate = &certificate}), Step::kDone);
   EXPECT_EQ(server.outcome().group, hybrid ? "X25519MLKEM768" : "X25519");
 }
@@ -269,7 +268,7 @@ TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
         const auto context = ServerContext::create(*credentials, "one listener", test_clock);
         if (!context) return;
         for (int i = 0; i < 10; ++i) {
-          ServerHandshake server(*context, any_route());
+          RoutedHandshake server(*context, any_route());
           MemoryClient peer({.certificate = &certificate});
           if (shuttle(server, peer) != Step::kDone) return;
           if ((*credentials)->judge(*server.outcome().trust, test_clock()) ==
@@ -292,7 +291,7 @@ struct Refusal {
 class Refused : public Handshake {
  protected:
   void expect(const test::TestCertificate* certificate, Refusal refusal) {
-    ServerHandshake server(pki.context(), any_route());
+    RoutedHandshake server(pki.context(), any_route());
     EXPECT_EQ(run(server, {.certificate = certificate}), Step::kFailed);
     EXPECT_EQ(to_string(server.failure().result), to_string(refusal.result));
     EXPECT_EQ(client->alert(), refusal.alert);
@@ -354,7 +353,7 @@ TEST_F(Refused, WithoutClientAuthWhereThereIsAnExtendedKeyUsage) {
 
 TEST_F(Refused, NotWithoutAnExtendedKeyUsage) {
   const auto plain = pki.authority.issue({.dns = {"web"}, .eku = test::Eku::kAbsent});
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(run(server, {.certificate = &plain}), Step::kDone) << server.failure().detail;
 }
 
@@ -393,7 +392,7 @@ TEST_F(Refused, WhenTheCrlExpiredUnlessThatIsAccepted) {
   expect(&certificate, {HandshakeResult::kCrlExpired, 48});
 
   pki.settings.accept_expired_crl = true;
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(run(server, {.certificate = &certificate}), Step::kDone) << server.failure().detail;
 
   pki.files.crls = {
@@ -405,14 +404,14 @@ TEST_F(Refused, NotWhenEveryCertificateIsCovered) {
   const auto issuing = pki.authority.intermediate();
   const auto certificate = issuing.issue({.dns = {"web"}});
   pki.files.crls = {pki.dir.write("both.crl", pki.authority.crl({5}) + issuing.crl({6}))};
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(run(server, {.certificate = &certificate}), Step::kDone) << server.failure().detail;
 }
 
 TEST_F(Refused, ByAScopedBundleOutsideItsDomain) {
   pki.files.ca.front().domain = "example.org";
   const auto member = pki.authority.issue({.dns = {"web"}, .spiffe = {"spiffe://Example.org/a"}});
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   ASSERT_EQ(run(server, {.certificate = &member}), Step::kDone) << server.failure().detail;
   EXPECT_EQ(server.outcome().trust->identity.spiffe, "spiffe://example.org/a");
   EXPECT_TRUE(server.outcome().trust->identity.dns.empty()) << "a scoped bundle vouches for no DNS";
@@ -429,18 +428,18 @@ TEST_F(Refused, ByRoute) {
        {std::tuple{HelloRefusal::kNoRoute, HandshakeResult::kNoRoute, 112},
         std::tuple{HelloRefusal::kNoApplicationProtocol, HandshakeResult::kNoApplicationProtocol,
                    120}}) {
-    ServerHandshake server(pki.context(),
+    RoutedHandshake server(pki.context(),
                            [why](const ClientHello&) { return std::unexpected(why); });
     EXPECT_EQ(run(server, {.certificate = &certificate, .sni = "nobody.test"}), Step::kFailed);
     EXPECT_EQ(server.failure().result, result);
     EXPECT_EQ(client->alert(), alert);
-    EXPECT_EQ(server.sni(), "nobody.test");
+    EXPECT_EQ(server.hello().sni, "nobody.test");
   }
 }
 
 TEST_F(Refused, WithAnOlderVersion) {
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(run(server, {.certificate = &certificate,
                          .min_version = TLS1_2_VERSION,
                          .max_version = TLS1_2_VERSION}),
@@ -452,7 +451,7 @@ TEST_F(Refused, WithAnOlderVersion) {
 TEST_F(Refused, WithoutASharedSuite) {
   pki.settings.ciphersuites = {"TLS_AES_128_GCM_SHA256"};
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(
       run(server, {.certificate = &certificate, .ciphersuites = "TLS_CHACHA20_POLY1305_SHA256"}),
       Step::kFailed);
@@ -463,7 +462,7 @@ TEST_F(Refused, WithoutASharedSuite) {
 TEST_F(Refused, WithoutASharedGroup) {
   pki.settings.groups = "X25519";
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   EXPECT_EQ(run(server, {.certificate = &certificate, .groups = "P-384"}), Step::kFailed);
   EXPECT_EQ(server.failure().result, HandshakeResult::kKeyExchangeFailure);
   EXPECT_EQ(client->alert(), SSL_AD_HANDSHAKE_FAILURE);
@@ -471,7 +470,7 @@ TEST_F(Refused, WithoutASharedGroup) {
 
 TEST_F(Refused, WhenTheClientRefusesUs) {
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   const test::TestAuthority other("Other");
   EXPECT_EQ(run(server, {.certificate = &certificate, .trust_pem = other.cert_pem()}),
             Step::kFailed);
@@ -481,7 +480,7 @@ TEST_F(Refused, WhenTheClientRefusesUs) {
 
 TEST_F(Refused, WithATamperedRecord) {
   const auto certificate = pki.client();
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(ClientSetup{.certificate = &certificate});
   (void)client->handshake();
   server.feed(bytes_of(client->take()));
@@ -505,7 +504,7 @@ TEST_F(Refused, WhenItIsNotTls) {
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\0\0\0\0\0\0", 6),
         std::string("SSH-2.0-x\r\n"), std::string("\x80\x2e\x01\x00\x02", 5),
         std::string("\x16garbage that goes on"), std::string("\x16\x03\x01\x00\x04nope", 9)}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     server.feed(bytes_of(garbage));
     EXPECT_EQ(server.advance(), Step::kFailed) << garbage;
     EXPECT_EQ(server.failure().result, HandshakeResult::kUnexpectedMessage)
@@ -513,12 +512,11 @@ TEST_F(Refused, WhenItIsNotTls) {
     const std::string sent(reinterpret_cast<const char*>(server.output().data()),
                            server.output().size());
     EXPECT_EQ(sent, alert) << garbage;
-    EXPECT_FALSE(server.saw_hello());
   }
 }
 
 TEST_F(Refused, WithAnOversizeRecord) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   server.feed(bytes_of(std::string_view("\x16\x03\x01\x45\x00", 5)));
   EXPECT_EQ(server.advance(), Step::kFailed);
   EXPECT_EQ(server.failure().result, HandshakeResult::kUnexpectedMessage);
@@ -526,15 +524,12 @@ TEST_F(Refused, WithAnOversizeRecord) {
 }
 
 TEST_F(Refused, NotBeforeTheHelloIsComplete) {
-  ServerHandshake server(pki.context(), any_route());
-  EXPECT_FALSE(server.saw_bytes());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(ClientSetup{});
   (void)client->handshake();
   const std::string hello = client->take();
   server.feed(bytes_of(hello).first(hello.size() - 1));
   EXPECT_EQ(server.advance(), Step::kWantRead);
-  EXPECT_TRUE(server.saw_bytes());
-  EXPECT_FALSE(server.saw_hello());
   EXPECT_TRUE(server.output().empty());
 }
 

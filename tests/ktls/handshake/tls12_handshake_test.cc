@@ -30,12 +30,12 @@ class Tls12Handshake : public ::testing::Test {
             .min_version = TLS1_2_VERSION,
             .max_version = TLS1_2_VERSION};
   }
-  Step run(ServerHandshake& server, const ClientSetup& chosen) {
+  Step run(RoutedHandshake& server, const ClientSetup& chosen) {
     client.emplace(chosen);
     return shuttle(server, *client);
   }
   /// Up to the client's last flight, from its Certificate to its Finished.
-  std::string last_flight(ServerHandshake& server, const ClientSetup& chosen) {
+  std::string last_flight(RoutedHandshake& server, const ClientSetup& chosen) {
     client.emplace(chosen);
     (void)client->handshake();
     server.feed(bytes_of(client->take()));
@@ -46,7 +46,7 @@ class Tls12Handshake : public ::testing::Test {
   }
   void expect_refused(const ClientSetup& chosen, HandshakeResult result, int alert,
                       RouteByHello route = any_route()) {
-    ServerHandshake server(pki.context(), std::move(route));
+    RoutedHandshake server(pki.context(), std::move(route));
     EXPECT_EQ(run(server, chosen), Step::kFailed);
     EXPECT_EQ(to_string(server.failure().result), to_string(result)) << server.failure().detail;
     EXPECT_EQ(client->alert(), alert);
@@ -67,7 +67,7 @@ TEST_F(Tls12Handshake, LeavesAPlainValueThatOpensAndSealsWithEverySuite) {
   for (const Tls12Suite& suite : kTls12Suites) {
     SCOPED_TRACE(suite.name);
     pki.serve_with(suite.name.contains("ECDSA") ? KeyType::kEcdsaP256 : KeyType::kRsa2048);
-    ServerHandshake server(pki.context(), any_route());
+    RoutedHandshake server(pki.context(), any_route());
     ASSERT_EQ(run(server, setup(std::string(suite.name).c_str())), Step::kDone)
         << server.failure().detail;
     EXPECT_FALSE(client->failed());
@@ -89,7 +89,7 @@ TEST_F(Tls12Handshake, LeavesAPlainValueThatOpensAndSealsWithEverySuite) {
 }
 
 TEST_F(Tls12Handshake, IsForThoseAloneWhoHaveNoTls13) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   ClientSetup both = setup();
   both.max_version = TLS1_3_VERSION;
   ASSERT_EQ(run(server, both), Step::kDone);
@@ -108,7 +108,7 @@ TEST_F(Tls12Handshake, TakesEveryKindOfKeyOnBothSides) {
     for (const KeyType type :
          {KeyType::kEcdsaP256, KeyType::kEcdsaP384, KeyType::kRsa2048, KeyType::kEd25519}) {
       certificate = pki.client(type);
-      ServerHandshake server(context, any_route());
+      RoutedHandshake server(context, any_route());
       EXPECT_EQ(run(server, setup()), Step::kDone) << server.failure().detail;
       EXPECT_FALSE(client->failed());
     }
@@ -128,7 +128,7 @@ TEST_F(Tls12Handshake, NamesTheNegotiatedGroup) {
   pki.settings.groups = "X25519:P-256:P-384";
   const auto context = pki.context();
   for (const char* group : {"X25519", "P-256", "P-384"}) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     ClientSetup chosen = setup();
     chosen.groups = group;
     ASSERT_EQ(run(server, chosen), Step::kDone) << server.failure().detail;
@@ -139,7 +139,7 @@ TEST_F(Tls12Handshake, NamesTheNegotiatedGroup) {
 TEST_F(Tls12Handshake, TakesTheSuitesOfTheChosenAeadsInTheirOrder) {
   pki.settings.ciphersuites = {"TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"};
   const auto context = pki.context();
-  ServerHandshake server(context, any_route());
+  RoutedHandshake server(context, any_route());
   ASSERT_EQ(run(server, setup("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")),
             Step::kDone);
   EXPECT_EQ(server.outcome().cipher, "ECDHE-ECDSA-AES256-GCM-SHA384");
@@ -151,7 +151,7 @@ TEST_F(Tls12Handshake, DeliversTheClientsLastFlightSplitAtEachByte) {
   const auto context = pki.context();
   std::size_t flight = 1;
   for (std::size_t cut = 0; cut <= flight; cut += cut + 60 < flight ? 17 : 1) {
-    ServerHandshake server(context, any_route());
+    RoutedHandshake server(context, any_route());
     const std::string last = last_flight(server, setup());
     flight = last.size();
     const std::size_t at = std::min(cut, flight);
@@ -166,7 +166,7 @@ TEST_F(Tls12Handshake, DeliversTheClientsLastFlightSplitAtEachByte) {
 }
 
 TEST_F(Tls12Handshake, TakesFlightsByteByByte) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(setup());
   EXPECT_EQ(shuttle(server, *client, 1), Step::kDone);
 }
@@ -177,7 +177,7 @@ TEST_F(Tls12Handshake, HandsOverWhatAFalseStartGluedToFinished) {
   for (const CipherSuite suite : testing::kSuites) {
     for (const std::size_t missing : {0, 1, 20, 20000}) {
       const auto chosen = std::ranges::find(kTls12Suites, suite, &Tls12Suite::records);
-      ServerHandshake server(context, any_route());
+      RoutedHandshake server(context, any_route());
       const std::string last = last_flight(server, setup(std::string(chosen->name).c_str()));
       const SessionState state = tls12_state(client->ssl(), suite, Role::kClient);
       const std::string said = "first" + std::string(30000, 'x');
@@ -196,7 +196,7 @@ TEST_F(Tls12Handshake, HandsOverWhatAFalseStartGluedToFinished) {
 /// A peer may cut its Finished into several records; each has a sequence number.
 TEST_F(Tls12Handshake, CountsTheRecordsOfAFinishedThatWasCut) {
   constexpr CipherSuite suite = CipherSuite::kAes128GcmSha256;
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   const std::string last = last_flight(server, setup("ECDHE-ECDSA-AES128-GCM-SHA256"));
   constexpr std::size_t kFinished = 16 + record_overhead(RecordVersion::kTls12, suite);
   SessionState state = tls12_state(client->ssl(), suite, Role::kClient);
@@ -227,7 +227,7 @@ TEST_F(Tls12Handshake, CountsTheRecordsOfAFinishedThatWasCut) {
 
 TEST_F(Tls12Handshake, GivesNoTicketAndResumesNothing) {
   const auto context = pki.context();
-  ServerHandshake first(context, any_route());
+  RoutedHandshake first(context, any_route());
   ASSERT_EQ(run(first, setup()), Step::kDone);
   first.issue_tickets();
   deliver(first, *client);
@@ -242,7 +242,7 @@ TEST_F(Tls12Handshake, GivesNoTicketAndResumesNothing) {
 }
 
 TEST_F(Tls12Handshake, RefusesWithoutTheExtendedMasterSecret) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(setup());
   SSL_set_options(client->ssl(), SSL_OP_NO_EXTENDED_MASTER_SECRET);
   EXPECT_EQ(shuttle(server, *client), Step::kFailed);
@@ -250,7 +250,7 @@ TEST_F(Tls12Handshake, RefusesWithoutTheExtendedMasterSecret) {
   EXPECT_THAT(server.failure().detail, HasSubstr("extended_master_secret"));
   EXPECT_EQ(client->alert(), SSL_AD_HANDSHAKE_FAILURE);
 
-  ServerHandshake newer(pki.context(), any_route());
+  RoutedHandshake newer(pki.context(), any_route());
   ClientSetup both = setup();
   both.max_version = TLS1_3_VERSION;
   client.emplace(both);
@@ -269,7 +269,7 @@ TEST_F(Tls12Handshake, RefusesSuitesWithoutEcdheOrAead) {
 }
 
 TEST_F(Tls12Handshake, RefusesAFallbackThatNobodyNeeds) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   client.emplace(setup());
   SSL_set_mode(client->ssl(), SSL_MODE_SEND_FALLBACK_SCSV);
   EXPECT_EQ(shuttle(server, *client), Step::kFailed);
@@ -303,7 +303,7 @@ TEST_F(Tls12Handshake, TellsTheClientWhyItIsRefused) {
 }
 
 TEST_F(Tls12Handshake, RefusesATamperedFinished) {
-  ServerHandshake server(pki.context(), any_route());
+  RoutedHandshake server(pki.context(), any_route());
   std::string last = last_flight(server, setup());
   last.back() = static_cast<char>(last.back() ^ 1);
   server.feed(bytes_of(last));

@@ -61,7 +61,7 @@ TEST_P(EachKindOfKey, IsTakenFromAClient) {
   const auto certificate =
       server.authority.issue({.spiffe = {"spiffe://example.org/a"}}, GetParam().make());
   for (int i = 0; i < 2; ++i) {
-    ServerHandshake handshake(context, testing::any_route());
+    testing::RoutedHandshake handshake(context, testing::any_route());
     MemoryClient client(ClientSetup{.certificate = &certificate});
     ASSERT_EQ(testing::shuttle(handshake, client), Step::kDone) << handshake.failure().detail;
     EXPECT_EQ(handshake.outcome().trust->identity.spiffe, "spiffe://example.org/a");
@@ -127,7 +127,7 @@ TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
     SslSessionPtr session;
     std::string seen = handshake_library() == nullptr ? "the default one:" : "ours:";
     for (int i = 0; i < 3; ++i) {
-      ServerHandshake handshake(context, testing::any_route());
+      testing::RoutedHandshake handshake(context, testing::any_route());
       MemoryClient client({.certificate = &certificate, .session = session.get()});
       if (testing::shuttle(handshake, client) != Step::kDone) std::abort();
       handshake.issue_tickets();

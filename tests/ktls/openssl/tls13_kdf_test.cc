@@ -114,33 +114,31 @@ TEST_F(Tls13Kdf, LeavesWhatTlsDoesNotAskForToOpenssl) {
 
 TEST_F(Tls13Kdf, TellsOfSecretsWhileSomebodyListens) {
   const Bytes secret = random_bytes(48, 1);
-  SessionState state;
-  TrafficSecret resumption;
+  ApplicationSecrets secrets;
   const Derivation of_client{.label = "c ap traffic", .key = secret};
   const Derivation of_server{.label = "s ap traffic", .key = secret};
   const Derivation of_resumption{.label = "res master", .key = secret};
   ASSERT_TRUE(derive(handshake_library(), of_client));
-  EXPECT_TRUE(state.rx.secret.empty());
+  EXPECT_TRUE(secrets.client.secret.empty());
   {
-    const SecretTap tap(state, resumption);
+    const SecretTap tap(secrets);
     ASSERT_TRUE(derive(handshake_library(), of_client));
     ASSERT_TRUE(derive(handshake_library(), {.label = "c hs traffic", .key = secret}));
-    EXPECT_TRUE(std::ranges::equal(state.rx.secret.bytes(), *derive(nullptr, of_client)));
-    EXPECT_TRUE(state.tx.secret.empty());
+    EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
+    EXPECT_TRUE(secrets.server.secret.empty());
     ASSERT_TRUE(derive(handshake_library(), of_server));
-    EXPECT_TRUE(std::ranges::equal(state.tx.secret.bytes(), *derive(nullptr, of_server)));
+    EXPECT_TRUE(std::ranges::equal(secrets.server.secret.bytes(), *derive(nullptr, of_server)));
     ASSERT_TRUE(derive(handshake_library(), of_resumption));
-    EXPECT_TRUE(std::ranges::equal(resumption.bytes(), *derive(nullptr, of_resumption)));
+    EXPECT_TRUE(std::ranges::equal(secrets.resumption.bytes(), *derive(nullptr, of_resumption)));
   }
   ASSERT_TRUE(derive(handshake_library(), {.label = "c ap traffic", .key = random_bytes(48, 2)}));
-  EXPECT_TRUE(std::ranges::equal(state.rx.secret.bytes(), *derive(nullptr, of_client)));
+  EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
 }
 
 TEST_F(Tls13Kdf, TellsOfTheKeysOfTrafficSecretsAndOfNoOthers) {
   constexpr auto kSuite = CipherSuite::kAes256GcmSha384;
-  SessionState state;
-  TrafficSecret resumption;
-  const SecretTap tap(state, resumption);
+  ApplicationSecrets secrets;
+  const SecretTap tap(secrets);
   const auto derive_both = [](const Bytes& secret) {
     ASSERT_TRUE(derive(handshake_library(), {.label = "key", .key = secret, .size = 32}));
     ASSERT_TRUE(derive(handshake_library(), {.label = "iv", .key = secret, .size = 12}));
@@ -149,12 +147,12 @@ TEST_F(Tls13Kdf, TellsOfTheKeysOfTrafficSecretsAndOfNoOthers) {
   const Bytes client = *derive(handshake_library(), {.label = "c ap traffic", .key = master});
   const Bytes server = *derive(handshake_library(), {.label = "s ap traffic", .key = master});
   derive_both(random_bytes(48, 2));  // as of a handshake traffic secret
-  EXPECT_FALSE(state.rx.key);
-  EXPECT_FALSE(state.tx.key);
+  EXPECT_FALSE(secrets.client.key);
+  EXPECT_FALSE(secrets.server.key);
   derive_both(server);
-  EXPECT_FALSE(state.rx.key);
+  EXPECT_FALSE(secrets.client.key);
   derive_both(client);
-  for (const DirectionState& each : {state.rx, state.tx}) {
+  for (const DirectionState& each : {secrets.client, secrets.server}) {
     const RecordKey expected = derive_key(kSuite, each.secret);
     ASSERT_TRUE(each.key);
     EXPECT_EQ(each.key->key, expected.key);

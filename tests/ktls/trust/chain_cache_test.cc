@@ -101,7 +101,7 @@ class KnownChain : public ::testing::Test {
 
   TestServer pki_;
   std::shared_ptr<ServerContext> context_ = pki_.context();
-  std::optional<ServerHandshake> server_;
+  std::optional<testing::RoutedHandshake> server_;
   std::optional<MemoryClient> client_;
 };
 

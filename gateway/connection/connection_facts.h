@@ -1,19 +1,19 @@
-// What is told of a connection at its end, and where to.
+// What is known of a connection, as plain values: for its log line and for /connections.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "gateway/connection/close_reason.h"
 
 namespace sallyport::gateway {
 
-/// What is known of a connection at its end. Empty strings and nullopt are what was never known: a
-/// line of a refusal leaves those keys out, a line of a served connection shows them empty.
-struct ConnectionRecord {
-  std::chrono::system_clock::time_point time;  ///< of the end
+/// A copy, independent of the connection and its shard. Empty strings and nullopt are what is not
+/// known, or not known yet.
+struct ConnectionFacts {
   std::string id;
   std::string listener;
   std::string client;    ///< address and port
@@ -31,8 +31,9 @@ struct ConnectionRecord {
   std::uint64_t sent_bytes = 0;      ///< application bytes to the client
   std::optional<std::chrono::nanoseconds> handshake;
   std::optional<std::chrono::nanoseconds> connect;
-  std::chrono::nanoseconds duration{0};
-  CloseReason reason = CloseReason::kInternalError;
+  std::chrono::nanoseconds duration{0};              ///< since it was accepted
+  std::chrono::system_clock::time_point time;        ///< at which these facts were so
+  CloseReason reason = CloseReason::kInternalError;  ///< once it has ended
 
   /// Refusals: of the certificate that was refused, where there was one.
   bool refused = false;
@@ -40,14 +41,19 @@ struct ConnectionRecord {
   std::string serial;  ///< hexadecimal
   std::optional<std::chrono::system_clock::time_point> not_after;
   std::string detail;  ///< for people: what exactly was wrong
+
+  /// When it was accepted.
+  [[nodiscard]] std::chrono::system_clock::time_point since() const {
+    return time - std::chrono::duration_cast<std::chrono::system_clock::duration>(duration);
+  }
 };
 
-/// Takes the records of connections that have ended. Implemented by the access log.
+/// Takes the facts of connections that have ended. Implemented by the access log.
 class ConnectionLog {
  public:
   virtual ~ConnectionLog() = default;
   /// Called on any shard's thread; must not block.
-  virtual void write(ConnectionRecord record) = 0;
+  virtual void write(ConnectionFacts facts) = 0;
 
  protected:
   ConnectionLog() = default;

@@ -1,0 +1,30 @@
+// The client's end of a connection.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "gateway/connection/connection_limit.h"
+#include "gateway/connection/handshake.h"
+#include "gateway/connection/live_connection.h"
+#include "ktls/records/record_layer.h"
+
+namespace sallyport::gateway {
+
+/// First a handshake, then records; null both when nothing can be said to the client any more.
+/// Lives in the frame of serve().
+struct Client {
+  Client(LiveConnection& its_connection, iouring::Socket socket)
+      : connection(its_connection),
+        handshake(std::make_unique<Handshake>(its_connection, std::move(socket))) {}
+
+  LiveConnection& connection;
+  std::optional<ConnectionLimit::Place> place;  ///< of --max-connections
+  std::unique_ptr<Handshake> handshake;
+  std::unique_ptr<ktls::RecordLayer> records;
+  std::unique_ptr<ktls::Received>
+      early;  ///< what came while the backend was dialled; null: nothing
+};
+
+}  // namespace sallyport::gateway

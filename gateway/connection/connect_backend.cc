@@ -1,0 +1,107 @@
+#include "gateway/connection/connect_backend.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "gateway/backends/dial.h"
+#include "gateway/connection/client.h"
+#include "iouring/both.h"
+#include "iouring/cancel.h"
+#include "iouring/result.h"
+#include "ktls/records/plain_records.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Dialling {
+  explicit Dialling(Client& its_client)
+      : client(its_client),
+        dial_scope(&its_client.connection.scope()),
+        watch_scope(&its_client.connection.scope()) {}
+
+  Client& client;
+  iouring::CancelScope dial_scope;
+  iouring::CancelScope watch_scope;
+  bool client_left = false;
+};
+
+iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialling) {
+  LiveConnection& connection = dialling.client.connection;
+  ShardState& shard = connection.shard();
+  std::expected<Dialed, DialFailure> dialed = co_await iouring::in_scope(
+      dialling.dial_scope,
+      dial(shard.ring, shard.balancer, connection.route(), shard.timeouts.connect));
+  dialling.watch_scope.cancel();
+  co_return dialed;
+}
+
+bool left(const ktls::Received& received) {
+  if (received.kind == ktls::Received::Kind::kTruncated) return true;
+  if (received.kind != ktls::Received::Kind::kFailed) return false;
+  const ktls::RecordFailure failure = received.error.failure;
+  return failure == ktls::RecordFailure::kReset || failure == ktls::RecordFailure::kPipe ||
+         failure == ktls::RecordFailure::kSocket;
+}
+
+// One bounded receive, so that a client that goes away ends the dialling. One that is there and
+// breaks the protocol is left to the relay, which has a reason for everything.
+iouring::Task<ktls::Received> watch_client(Dialling& dialling) {
+  ktls::Received early =
+      co_await iouring::in_scope(dialling.watch_scope, dialling.client.records->receive());
+  dialling.client_left = left(early);
+  if (dialling.client_left) dialling.dial_scope.cancel();
+  // Slow backends must not keep the shard's few provided buffers from established connections.
+  early.chunk.give_back_lease();
+  co_return early;
+}
+
+CloseReason reason_of(DialError error) {
+  switch (error) {
+    case DialError::kNoEndpoint:
+      return CloseReason::kNoEndpoint;
+    case DialError::kBackendRefused:
+      return CloseReason::kBackendRefused;
+    case DialError::kBackendTimeout:
+      return CloseReason::kBackendTimeout;
+    case DialError::kCancelled:
+    case DialError::kInternal:
+      break;
+  }
+  return CloseReason::kInternalError;
+}
+
+RefusalPtr refused_by_dial(const DialFailure& failure) {
+  std::string detail;
+  if (failure.last_errno != 0) {
+    detail = iouring::errno_name(failure.last_errno);
+    if (failure.endpoint) detail += " from " + failure.endpoint->target;
+  }
+  return refusal(reason_of(failure.error), std::move(detail));
+}
+
+}  // namespace
+
+[[gnu::noinline]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
+connect_backend(Client& client) {
+  LiveConnection& connection = client.connection;
+  const auto started = Clock::now();
+  Dialling dialling(client);
+  auto [dialed, early] = co_await iouring::both(dial_endpoint(dialling), watch_client(dialling));
+  if (const auto ended = connection.ended_by()) co_return refused(*ended);
+  if (dialling.client_left) {
+    co_return refused(CloseReason::kPeerConnectionClosed,
+                      "the client left while a backend was being dialled");
+  }
+  if (!dialed) co_return std::unexpected(refused_by_dial(dialed.error()));
+  connection.set_backend(std::move(dialed->endpoint), std::move(dialed->in_use),
+                         Clock::now() - started);
+  if (early.kind != ktls::Received::Kind::kFailed) {
+    client.early = std::make_unique<ktls::Received>(std::move(early));
+  }
+  co_return ktls::plain_records(std::move(dialed->socket), connection.shard().pools);
+}
+
+}  // namespace sallyport::gateway

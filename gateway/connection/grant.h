@@ -1,0 +1,19 @@
+// By what right a client is connected.
+#pragma once
+
+#include <memory>
+
+#include "gateway/policy/authorize.h"
+#include "ktls/trust/peer_trust.h"
+
+namespace sallyport::gateway {
+
+/// What let a client in. Whether it still would can be asked again: authorize() on the route of a
+/// later policy with the same peer, Credentials::revalidate() of its trust.
+struct Grant {
+  std::shared_ptr<const Route> route;           ///< and with it the policy that it is part of
+  std::shared_ptr<const ktls::PeerTrust> peer;  ///< shared by equal peers of the shard
+  Rule rule{};                                  ///< of the route
+};
+
+}  // namespace sallyport::gateway

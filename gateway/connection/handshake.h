@@ -1,0 +1,64 @@
+// From a whole ClientHello to a client that has proven its identity: the phase handshake.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/connection/handshake_slots.h"
+#include "gateway/connection/refusal.h"
+#include "gateway/policy/policy.h"
+#include "iouring/cancel.h"
+#include "iouring/deadline.h"
+#include "iouring/list.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+#include "ktls/handshake/server_handshake.h"
+
+namespace sallyport::gateway {
+
+class LiveConnection;
+struct ShardState;
+
+/// A client until its records begin; freed then. It holds a slot of --max-handshakes only while
+/// there is work to do for it, and OpenSSL's memory only once its ClientHello is whole.
+struct Handshake : iouring::ListNode {
+  /// The handshake timeout begins. `its_connection` outlives it.
+  Handshake(LiveConnection& its_connection, iouring::Socket its_socket);
+
+  LiveConnection& connection;
+  iouring::Socket socket;
+  iouring::CancelScope scope;  ///< cancelled by the timeout, and with the connection
+  iouring::Deadline deadline;
+  std::vector<std::byte> received;             ///< until `tls` is made
+  std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
+  HandshakeSlots::Slot slot;
+  Policy::Pointer
+      policy;             ///< that the client is judged by: in force when its ClientHello was whole
+  bool answered = false;  ///< something was sent to the client
+  bool authenticated = false;  ///< the client has proven its identity
+};
+
+/// Answers the ClientHello, whose route is known, and goes on until the client is authenticated:
+/// LiveConnection::peer(). OpenSSL's steps, up to half a millisecond each, are the idle worker's.
+/// After a refusal its alert has been sent.
+[[nodiscard]] iouring::Task<RefusalPtr> handshake(Client& client);
+
+// For the phases around it.
+
+/// Sends what OpenSSL wants to say. Errors: of Socket::send_all().
+[[nodiscard]] iouring::Task<iouring::Result<>> send_output(Handshake& handshake);
+/// Feeds what arrives until OpenSSL can go on, without a slot meanwhile. What waits so has
+/// OpenSSL's memory, 25 to 40 KiB: where too many do, the longest waiter is shed. Errors: of
+/// Socket::recv(), or kEndOfFile.
+[[nodiscard]] iouring::Task<iouring::Result<>> receive_more(ShardState& shard,
+                                                            Handshake& handshake);
+/// Among errno values: the client ended its side.
+inline constexpr int kEndOfFile = 0;
+/// The client stopped in the middle, or was stopped by the handshake timeout (ECANCELED).
+[[nodiscard]] RefusalPtr interrupted(int error);
+/// After ServerHandshake::Step::kFailed.
+[[nodiscard]] RefusalPtr refused_by_tls(const ktls::ServerHandshake& tls);
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,79 @@
+#include "gateway/connection/hello.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "gateway/connection/client.h"
+#include "gateway/connection/start_records.h"
+#include "ktls/handshake/client_hello.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Step = ktls::ServerHandshake::Step;
+
+// What can be judged by OpenSSL: a whole ClientHello, or what can never be one.
+iouring::Task<RefusalPtr> receive_message(Client& client) {
+  LiveConnection& connection = client.connection;
+  Handshake& handshake = *client.handshake;
+  do {
+    iouring::Result<iouring::Lease> received =
+        co_await handshake.socket.recv(connection.shard().pools.small);
+    if (!connection.handshake_started()) {
+      const bool silent = !received && received.error().value == ECANCELED;
+      if (!silent && (!received || received->bytes().empty())) {
+        co_return refusal(CloseReason::kClosedBeforeHello);
+      }
+      connection.start_handshake();  // silence is refused like half a ClientHello
+      if (silent) co_return refusal(CloseReason::kHandshakeTimeout, "not a byte received");
+    }
+    if (!received) co_return interrupted(received.error().value);
+    const std::span<const std::byte> bytes = received->bytes();
+    if (bytes.empty()) co_return refusal(CloseReason::kPeerConnectionClosed);
+    handshake.received.insert(handshake.received.end(), bytes.begin(), bytes.end());
+  } while (!ktls::holds_client_hello(handshake.received));
+  co_return nullptr;
+}
+
+// OpenSSL's step up to the ClientHello takes some microseconds, so the loop takes it.
+iouring::Task<RefusalPtr> read_hello(Client& client) {
+  ShardState& shard = client.connection.shard();
+  Handshake& handshake = *client.handshake;
+  handshake.policy = shard.snapshot->policy;
+  handshake.tls = std::make_unique<ktls::ServerHandshake>(shard.tls);
+  handshake.tls->feed(handshake.received);
+  handshake.received = {};
+  for (;;) {
+    const Step step = handshake.tls->advance();
+    if (step == Step::kHello) co_return nullptr;
+    if (step == Step::kFailed) {
+      [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
+      co_return refused_by_tls(*handshake.tls);
+    }
+    iouring::Result<> received = co_await receive_more(shard, handshake);
+    if (!received) co_return interrupted(received.error().value);
+  }
+}
+
+iouring::Task<RefusalPtr> run_hello(Client& client) {
+  RefusalPtr refused = co_await receive_message(client);
+  if (refused) co_return refused;
+  ShardState& shard = client.connection.shard();
+  iouring::Result<HandshakeSlots::Slot> slot = co_await shard.handshake_slots.enter();
+  if (!slot) co_return refusal(CloseReason::kShed, "waited too long for its turn");
+  client.handshake->slot = *std::move(slot);
+  attach_kernel_tls(shard, client.handshake->socket);
+  refused = co_await read_hello(client);
+  if (refused) co_return refused;
+  client.connection.set_sni(client.handshake->tls->hello().sni);
+  co_return nullptr;
+}
+
+}  // namespace
+
+[[gnu::noinline]] iouring::Task<RefusalPtr> receive_hello(Client& client) {
+  RefusalPtr refused = co_await iouring::in_scope(client.handshake->scope, run_hello(client));
+  co_return refused;
+}
+
+}  // namespace sallyport::gateway

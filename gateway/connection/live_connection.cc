@@ -1,0 +1,156 @@
+#include "gateway/connection/live_connection.h"
+
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <utility>
+
+namespace sallyport::gateway {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A connection that is younger does not suffer from handshakes: it is one.
+constexpr std::chrono::seconds kEstablished{1};
+
+std::string hexadecimal(std::uint64_t id) {
+  std::array<char, 17> text;
+  std::snprintf(text.data(), text.size(), "%016" PRIx64, id);
+  return text.data();
+}
+
+}  // namespace
+
+LiveConnection::LiveConnection(ShardState& shard, ServedListener& listener,
+                               iouring::CancelScope& scope, iouring::PeerAddress client)
+    : shard_(shard),
+      listener_(listener),
+      scope_(scope),
+      id_(shard.next_id++),
+      accepted_at_(shard.ring.now()),
+      open_(listener.cells, CloseReason::kInternalError),
+      client_(client) {
+  shard_.live.push_back(*this);
+}
+
+LiveConnection::~LiveConnection() {
+  unlink();
+  open_.ends_with(reason_);  // before the line, so that its reader finds it counted
+  shard_.connection_log.write(facts());
+}
+
+void LiveConnection::end(CloseReason reason) noexcept {
+  if (!ended_by_) ended_by_ = reason;
+  scope_.cancel();
+}
+
+void LiveConnection::start_handshake() {
+  // Not make_unique: an aggregate whose first member does not move.
+  handshake_.reset(new Undecided{
+      .counted = metrics::StartedHandshake(listener_.cells, ktls::HandshakeResult::kUnknownFailure),
+      .first_byte_at = Clock::now(),
+      .negotiated = {}});
+}
+
+void LiveConnection::set_sni(std::string_view sni) {
+  handshake_->negotiated.sni = sni;
+}
+
+void LiveConnection::set_route(std::shared_ptr<const Route> route, std::string_view alpn) {
+  handshake_->negotiated.alpn = alpn;
+  grant_.route = std::move(route);
+  open_.routed(grant_.route->name);
+}
+
+void LiveConnection::set_peer(const ktls::Outcome& outcome) {
+  handshake_took_ = Clock::now() - handshake_->first_byte_at;
+  grant_.peer = outcome.trust;
+  resumed_ = outcome.resumed;
+  Negotiated& negotiated = handshake_->negotiated;
+  negotiated.version = outcome.version;
+  negotiated.cipher = outcome.cipher;
+  negotiated.group = outcome.group;
+}
+
+void LiveConnection::mark_established(Rule rule) {
+  grant_.rule = rule;
+  decide(ktls::HandshakeResult::kSuccess);
+  shard_.metrics.negotiated(negotiated_->version, negotiated_->group, negotiated_->cipher);
+}
+
+void LiveConnection::set_refused(RefusalPtr refusal) {
+  set_reason(refusal->reason);
+  decide(handshake_result(refusal->reason));
+  refusal_ = std::move(refusal);
+}
+
+void LiveConnection::decide(ktls::HandshakeResult result) {
+  if (!handshake_) return;
+  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - handshake_->first_byte_at;
+  handshake_->counted.ends_with(result, resumed_, handshake_took_);
+  negotiated_ = shard_.negotiated.intern(std::move(handshake_->negotiated));
+  handshake_.reset();
+}
+
+const Negotiated* LiveConnection::negotiated() const noexcept {
+  return handshake_ ? &handshake_->negotiated : negotiated_.get();
+}
+
+void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
+                                 std::chrono::nanoseconds took) {
+  backend_ = std::move(endpoint);
+  in_use_ = std::move(in_use);
+  connect_took_ = took;
+  open_.route().backend_connected(took);
+}
+
+void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
+  if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
+  open_.route().received(leg, bytes);
+  if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
+}
+
+void LiveConnection::count_sent(metrics::Leg leg, std::size_t bytes) noexcept {
+  open_.route().sent(leg, bytes);
+  if (leg == metrics::Leg::kClient) sent_bytes_ += bytes;
+}
+
+ConnectionFacts LiveConnection::facts() const {
+  ConnectionFacts facts;
+  facts.time = std::chrono::system_clock::now();
+  facts.duration = Clock::now() - accepted_at_;
+  facts.id = hexadecimal(id_);
+  facts.listener = listener_.text;
+  facts.client = client_.expand().to_string();
+  if (grant_.peer) {
+    facts.identity = grant_.peer->identity.display();
+    facts.resumed = resumed_;
+  }
+  if (const Negotiated* const agreed = negotiated()) {
+    facts.sni = agreed->sni;
+    facts.alpn = agreed->alpn;
+    facts.tls = agreed->version;
+    facts.cipher = agreed->cipher;
+    facts.group = agreed->group;
+  }
+  if (grant_.route) facts.route = grant_.route->name;
+  if (backend_) {
+    facts.backend = backend_->target;
+    facts.connect = connect_took_;
+  }
+  if (records_) facts.records = to_string(*records_);
+  facts.received_bytes = received_bytes_;
+  facts.sent_bytes = sent_bytes_;
+  if (handshake_took_.count() > 0) facts.handshake = handshake_took_;
+  facts.reason = reason_;
+  if (refusal_) {
+    facts.refused = true;
+    facts.issuer = refusal_->failure.issuer;
+    facts.serial = refusal_->failure.serial;
+    facts.not_after = refusal_->failure.not_after;
+    facts.detail = refusal_->failure.detail;
+  }
+  return facts;
+}
+
+}  // namespace sallyport::gateway

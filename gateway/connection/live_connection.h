@@ -1,0 +1,118 @@
+// What is known of a connection while it lives.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "gateway/backends/balance.h"
+#include "gateway/connection/close_reason.h"
+#include "gateway/connection/connection_facts.h"
+#include "gateway/connection/grant.h"
+#include "gateway/connection/negotiated.h"
+#include "gateway/connection/refusal.h"
+#include "gateway/connection/shard_state.h"
+#include "iouring/address.h"
+#include "iouring/cancel.h"
+#include "iouring/list.h"
+#include "ktls/handshake/server_handshake.h"
+#include "ktls/records/record_layer.h"
+#include "metrics/cells.h"
+
+namespace sallyport::gateway {
+
+/// In its shard's list of live ones from construction on. Counts itself at construction and, with a
+/// log line, at destruction. The story (serve()) writes it phase by phase; relay, log and admin
+/// read it. Shard's thread only.
+class LiveConnection : public iouring::ListNode {
+ public:
+  /// `scope` is what the connection's task runs under.
+  LiveConnection(ShardState& shard, ServedListener& listener, iouring::CancelScope& scope,
+                 iouring::PeerAddress client);
+  ~LiveConnection();
+  LiveConnection(const LiveConnection&) = delete;
+  LiveConnection& operator=(const LiveConnection&) = delete;
+
+  /// Ends it from outside, whatever phase it is in: cancels what it waits for. The first reason
+  /// wins.
+  void end(CloseReason reason) noexcept;
+  /// The reason given to end(), if it was called.
+  [[nodiscard]] std::optional<CloseReason> ended_by() const noexcept { return ended_by_; }
+  [[nodiscard]] iouring::CancelScope& scope() noexcept { return scope_; }
+
+  // ---- what the phases find out, in their order
+
+  /// The first byte has come: from now on it is a handshake, which must get a verdict.
+  void start_handshake();
+  [[nodiscard]] bool handshake_started() const noexcept { return handshake_ != nullptr; }
+  /// The server name of the ClientHello, as it came.
+  void set_sni(std::string_view sni);
+  /// From now on it is counted under `route`. `alpn` is the protocol that is confirmed.
+  void set_route(std::shared_ptr<const Route> route, std::string_view alpn);
+  /// The client has proven its identity.
+  void set_peer(const ktls::Outcome& outcome);
+  /// The verdict `success`: authenticated, routed, and authorised by `rule` of the route.
+  void mark_established(Rule rule);
+  void set_records(ktls::RecordModel model) noexcept { records_ = model; }
+  void set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
+                   std::chrono::nanoseconds took);
+
+  /// Why it ends, if nothing else is said.
+  void set_reason(CloseReason reason) noexcept { reason_ = reason; }
+  /// The reason and, where there was no verdict yet, the verdict of its handshake.
+  void set_refused(RefusalPtr refusal);
+
+  void count_received(metrics::Leg leg, std::size_t bytes) noexcept;
+  void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
+
+  // ---- for everybody
+
+  [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
+  /// After set_route().
+  [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
+  /// After set_peer().
+  [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
+  /// By what right it is here; whole after mark_established().
+  [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
+  [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
+  [[nodiscard]] ConnectionFacts facts() const;
+
+ private:
+  /// Known, or still to be told, only until the verdict.
+  struct Undecided {
+    metrics::StartedHandshake counted;
+    iouring::TimePoint first_byte_at;
+    Negotiated negotiated;
+  };
+
+  void decide(ktls::HandshakeResult result);
+  [[nodiscard]] const Negotiated* negotiated() const noexcept;
+
+  // An idle connection is mostly this: what is shared is a pointer, what is over is gone, and text
+  // is made when it is asked for.
+  ShardState& shard_;
+  ServedListener& listener_;
+  iouring::CancelScope& scope_;
+  std::uint64_t id_;
+  iouring::TimePoint accepted_at_;
+  metrics::OpenConnection open_;
+  std::unique_ptr<Undecided> handshake_;  // from the first byte to the verdict
+  std::chrono::nanoseconds handshake_took_{};
+  std::chrono::nanoseconds connect_took_{};
+  Grant grant_;
+  std::shared_ptr<const Negotiated> negotiated_;  // after the verdict
+  std::shared_ptr<const Endpoint> backend_;
+  InUse in_use_;
+  std::uint64_t received_bytes_ = 0;
+  std::uint64_t sent_bytes_ = 0;
+  RefusalPtr refusal_;
+  iouring::PeerAddress client_;
+  CloseReason reason_ = CloseReason::kInternalError;
+  std::optional<CloseReason> ended_by_;
+  std::optional<ktls::RecordModel> records_;
+  bool resumed_ = false;
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,92 @@
+#include "gateway/connection/refusal.h"
+
+#include <utility>
+
+#include "gateway/connection/client.h"
+#include "gateway/connection/lingering_close.h"
+#include "gateway/connection/start_records.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// The alert that a refusal under the application keys carries.
+ktls::AlertDescription alert_of(CloseReason reason) {
+  return reason == CloseReason::kNotAuthorized ? ktls::AlertDescription::kAccessDenied
+                                               : ktls::AlertDescription::kInternalError;
+}
+
+ktls::HelloRefusal hello_refusal(CloseReason reason) {
+  return reason == CloseReason::kNoRoute ? ktls::HelloRefusal::kNoRoute
+                                         : ktls::HelloRefusal::kNoApplicationProtocol;
+}
+
+bool is_of_route(CloseReason reason) {
+  return reason == CloseReason::kNoRoute || reason == CloseReason::kNoApplicationProtocol;
+}
+
+// OpenSSL, suspended at the ClientHello, ends with the alert of the refusal.
+iouring::Task<void> reject_hello(Handshake& handshake, Refusal& why) {
+  handshake.tls->reject(hello_refusal(why.reason));
+  [[maybe_unused]] const auto failed = handshake.tls->advance();
+  why.failure = handshake.tls->failure();
+  [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
+}
+
+iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
+  ShardState& shard = client.connection.shard();
+  if (reason == CloseReason::kDrain) {
+    co_await close_with_close_notify(shard, *client.records);
+  } else {
+    co_await close_with_alert(shard, *client.records, alert_of(reason));
+  }
+}
+
+iouring::Task<void> tell(Client& client, CloseReason reason) {
+  ShardState& shard = client.connection.shard();
+  if (client.handshake && client.handshake->authenticated) {
+    if (reason == CloseReason::kPeerConnectionClosed) co_return;
+    co_await within_lingering_time(shard, start_records_for_refusal(client));
+  }
+  if (client.records) {
+    if (reason != CloseReason::kPeerConnectionClosed) co_await tell_by_records(client, reason);
+  } else if (client.handshake && !client.handshake->authenticated) {
+    iouring::Socket& socket = client.handshake->socket;
+    if (reason == CloseReason::kShed && !client.handshake->answered) {
+      co_await close_with_plaintext_alert(shard, socket, ktls::AlertDescription::kInternalError);
+    } else {
+      co_await linger(shard, socket);
+    }
+  }
+}
+
+}  // namespace
+
+RefusalPtr refusal(RouteRefusal why) {
+  return refusal(why == RouteRefusal::kNoRoute ? CloseReason::kNoRoute
+                                               : CloseReason::kNoApplicationProtocol);
+}
+
+[[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
+  LiveConnection& connection = client.connection;
+  if (is_of_route(why->reason)) {
+    co_await within_lingering_time(connection.shard(), reject_hello(*client.handshake, *why));
+  }
+  if (const auto ended = connection.ended_by()) {
+    why->reason = *ended;
+    if (*ended == CloseReason::kShed) {
+      why->failure.detail = "too many handshakes waited for their clients, this one longest";
+    }
+  }
+  const CloseReason reason = why->reason;
+  if (reason == CloseReason::kClosedBeforeHello) {
+    connection.set_reason(reason);
+    co_return;
+  }
+  if (reason == CloseReason::kShed && !connection.handshake_started()) {
+    connection.start_handshake();
+  }
+  connection.set_refused(std::move(why));
+  co_await tell(client, reason);
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,54 @@
+// Why a connection was refused, and how the client is told.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "gateway/connection/close_reason.h"
+#include "gateway/policy/route.h"
+#include "iouring/task.h"
+#include "ktls/trust/handshake_result.h"
+
+namespace sallyport::gateway {
+
+struct Client;
+
+/// Only the reason is always known.
+struct Refusal {
+  CloseReason reason = CloseReason::kUnknownFailure;
+  ktls::HandshakeFailure failure{};  ///< detail, and the certificate that was refused
+};
+
+/// What a phase answers: null, and the next phase begins, or why the connection ends here. A
+/// pointer, since an idle connection keeps room for it.
+using RefusalPtr = std::unique_ptr<Refusal>;
+
+[[nodiscard]] inline RefusalPtr refusal(CloseReason reason, std::string detail = {}) {
+  auto made = std::make_unique<Refusal>();
+  made->reason = reason;
+  made->failure.detail = std::move(detail);
+  return made;
+}
+[[nodiscard]] RefusalPtr refusal(RouteRefusal why);
+
+/// The same as an error.
+template <class... Args>
+[[nodiscard]] std::unexpected<RefusalPtr> refused(Args&&... args) {
+  return std::unexpected(refusal(std::forward<Args>(args)...));
+}
+
+/// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
+/// and tells the client in the way that fits the phase (CONTRACT, "Refusals"):
+///
+///   before TLS            a plaintext alert for `shed`; else FIN
+///   at the ClientHello    the alert of the route's refusal
+///   in the handshake      nothing more: its alert has been sent
+///   after authentication  an alert under the application keys; close_notify for `drain`
+///
+/// The close lingers, so that the alert arrives. Bounded, even where the connection was cancelled.
+/// A client that is gone is told nothing.
+[[nodiscard]] iouring::Task<void> refuse(Client& client, RefusalPtr why);
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,94 @@
+#include "gateway/connection/serve.h"
+
+#include <expected>
+#include <memory>
+#include <utility>
+
+#include "gateway/connection/client.h"
+#include "gateway/connection/connect_backend.h"
+#include "gateway/connection/hello.h"
+#include "gateway/connection/relay.h"
+#include "gateway/connection/start_records.h"
+#include "gateway/policy/authorize.h"
+#include "gateway/policy/route.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using BackendPtr = std::unique_ptr<ktls::RecordLayer>;
+
+iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
+iouring::PeerAddress address_of(const iouring::Socket& client);
+void accept_route(Client& client, const Choice& choice);
+iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend);
+
+}  // namespace
+
+// An idle connection waits in this frame and in the relay's: what comes before the relay has frames
+// of its own, not inlined, which are gone by then.
+iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::Socket socket) {
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  LiveConnection connection(shard, listener, *scope, address_of(socket));
+  Client client(connection, std::move(socket));
+
+  auto backend = co_await establish(client);
+  if (!backend) co_return co_await refuse(client, std::move(backend.error()));
+
+  const CountedRecords counted(shard.metrics, *client.records);
+  const CloseReason reason = co_await relay(client, **backend);
+  connection.set_reason(reason);
+}
+
+namespace {
+
+// From accept to a connected backend, one phase after another, each with its refusals.
+[[gnu::noinline]] iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client) {
+  LiveConnection& connection = client.connection;
+
+  client.place = connection.shard().limit.enter();
+  if (!client.place) co_return refused(CloseReason::kShed, "--max-connections reached");
+
+  RefusalPtr refusal = co_await receive_hello(client);
+  if (refusal) co_return std::unexpected(std::move(refusal));
+
+  const ktls::ClientHello& hello = client.handshake->tls->hello();
+  const auto route = choose(*client.handshake->policy, hello.sni, hello.alpn);
+  if (!route) co_return refused(route.error());
+  accept_route(client, *route);
+
+  refusal = co_await handshake(client);
+  if (refusal) co_return std::unexpected(std::move(refusal));
+
+  const auto rule = authorize(connection.route(), connection.peer().identity);
+  if (!rule) co_return refused(CloseReason::kNotAuthorized);
+  connection.mark_established(*rule);
+
+  refusal = co_await start_records(client);
+  if (refusal) co_return std::unexpected(std::move(refusal));
+
+  auto backend = co_await connect_backend(client);
+  if (backend) co_await move_to_table(*client.records, **backend);
+  co_return backend;
+}
+
+iouring::PeerAddress address_of(const iouring::Socket& client) {
+  const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
+  return peer ? iouring::PeerAddress(*peer) : iouring::PeerAddress();
+}
+
+void accept_route(Client& client, const Choice& choice) {
+  Handshake& handshake = *client.handshake;
+  client.connection.set_route(std::shared_ptr<const Route>(handshake.policy, choice.route),
+                              choice.alpn);
+  handshake.tls->accept(choice.alpn);
+}
+
+// Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or
+// no table, they stay ordinary.
+iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend) {
+  [[maybe_unused]] iouring::Result<> client_moved = co_await client.socket().to_table();
+  [[maybe_unused]] iouring::Result<> backend_moved = co_await backend.socket().to_table();
+}
+
+}  // namespace
+}  // namespace sallyport::gateway

@@ -1,0 +1,121 @@
+#include "gateway/connection/start_records.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gateway/connection/client.h"
+#include "gateway/connection/record_choice.h"
+#include "iouring/background.h"
+#include "iouring/result.h"
+#include "ktls/records/kernel_records.h"
+#include "ktls/records/userspace_records.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// Tickets are some 30 µs of work, the end of OpenSSL's part 10.
+iouring::Task<RefusalPtr> end_tls(Client& client) {
+  Handshake& handshake = *client.handshake;
+  ktls::ServerHandshake& tls = *handshake.tls;
+  std::vector<std::byte> output;
+  iouring::Result<> ran =
+      co_await client.connection.shard().background.run(iouring::Rank::kFirst, [&tls, &output] {
+        tls.issue_tickets();
+        output = tls.take_output();
+      });
+  if (!ran) co_return interrupted(ran.error().value);
+  if (output.empty()) co_return nullptr;
+  // At once: a client may wait for the last flight of TLS 1.2, and for an acknowledgement of its
+  // own bytes that travels with a ticket.
+  iouring::Result<> sent = co_await handshake.socket.send_all(output);
+  if (!sent) co_return interrupted(sent.error().value);
+  co_return nullptr;
+}
+
+// The handshake is over and everything that it had to send is sent.
+void start_userspace_records(Client& client) {
+  const std::unique_ptr<Handshake> handshake = std::move(client.handshake);
+  const ktls::Outcome outcome = handshake->tls->finish();
+  client.records = ktls::userspace_records(std::move(handshake->socket), outcome.state,
+                                           client.connection.shard().pools, outcome.leftover);
+  client.connection.set_records(ktls::RecordModel::kUserspace);
+}
+
+RefusalPtr refused_by_kernel(const ktls::KernelRefusal& refused) {
+  std::string detail = "kernel TLS: " + std::string(to_string(refused.reason));
+  if (refused.sys_errno != 0) {
+    detail += std::string(" (") + iouring::errno_name(refused.sys_errno) + ")";
+  }
+  return refusal(refused.sys_errno == ENOTCONN ? CloseReason::kPeerConnectionClosed
+                                               : CloseReason::kInternalError,
+                 std::move(detail));
+}
+
+RefusalPtr hand_to_kernel(Client& client) {
+  ShardState& shard = client.connection.shard();
+  if (shard.records.wanted == RecordsWanted::kUserspace) return nullptr;
+  auto handed = ktls::hand_to_kernel(client.records, shard.records.kernel, shard.pools);
+  if (handed) {
+    client.records = *std::move(handed);
+    client.connection.set_records(ktls::RecordModel::kKernel);
+    return nullptr;
+  }
+  const ktls::KernelRefusal refused = handed.error();
+  if (refused.connection_lost || shard.records.wanted == RecordsWanted::kKernel) {
+    return refused_by_kernel(refused);
+  }
+  shard.metrics.ktls_fallback(refused.reason);
+  return nullptr;
+}
+
+metrics::Records label(ktls::RecordModel model) {
+  return model == ktls::RecordModel::kKernel ? metrics::Records::kKernel
+                                             : metrics::Records::kUserspace;
+}
+
+}  // namespace
+
+void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) noexcept {
+  if (shard.records.wanted == RecordsWanted::kUserspace || !shard.records.kernel.usable()) return;
+  [[maybe_unused]] const int reported_later = ktls::attach_kernel_tls(client.descriptor());
+}
+
+[[gnu::noinline]] iouring::Task<RefusalPtr> start_records(Client& client) {
+  RefusalPtr refused = co_await iouring::in_scope(client.handshake->scope, end_tls(client));
+  if (refused) co_return refused;
+  start_userspace_records(client);
+  co_return hand_to_kernel(client);
+}
+
+iouring::Task<void> start_records_for_refusal(Client& client) {
+  Handshake& handshake = *client.handshake;
+  const std::vector<std::byte> output = handshake.tls->take_output();
+  if (!output.empty()) {
+    iouring::Result<> sent = co_await handshake.socket.send_all(output);
+    if (!sent) co_return;
+  }
+  start_userspace_records(client);
+}
+
+CountedRecords::CountedRecords(metrics::ShardMetrics& metrics, const ktls::RecordLayer& layer)
+    : metrics_(metrics), layer_(layer) {
+  metrics_.records_opened(metrics::Direction::kReceive, label(layer_.rx_model()));
+  metrics_.records_opened(metrics::Direction::kSend, label(layer_.tx_model()));
+}
+
+CountedRecords::~CountedRecords() {
+  metrics_.records_closed(metrics::Direction::kReceive, label(layer_.rx_model()));
+  metrics_.records_closed(metrics::Direction::kSend, label(layer_.tx_model()));
+  const ktls::RecordCounters& counters = layer_.counters();
+  for (auto i = counters.key_updates_received; i > 0; --i) {
+    metrics_.keyupdate(metrics::Direction::kReceive);
+  }
+  for (auto i = counters.key_updates_sent; i > 0; --i) {
+    metrics_.keyupdate(metrics::Direction::kSend);
+  }
+}
+
+}  // namespace sallyport::gateway

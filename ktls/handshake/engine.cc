@@ -1,0 +1,274 @@
+#include "ktls/handshake/engine.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "ktls/base/secret_bytes.h"
+#include "ktls/handshake/client_hello.h"
+#include "ktls/handshake/handshake_error.h"
+#include "ktls/keys/key_block.h"
+#include "ktls/records/record.h"
+
+namespace sallyport::ktls {
+namespace {
+
+// What came instead of TLS, for the log.
+std::string not_tls_text(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<std::size_t>(bytes.size(), 8));
+  for (const std::string_view method : {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "CONNECT "})
+    if (text.starts_with(method.substr(0, text.size()))) return "plaintext HTTP, not TLS";
+  return "not TLS: the first byte is " + std::to_string(std::to_integer<int>(bytes.front()));
+}
+
+std::optional<TrafficSecret> parse_secret(std::string_view hex) {
+  SecretBytes<kMaxHashSize> secret;
+  if (hex.size() % 2 != 0 || hex.size() / 2 > kMaxHashSize) return std::nullopt;
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  const std::span<std::byte> out = secret.resize(hex.size() / 2);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int high = digit(hex[2 * i]);
+    const int low = digit(hex[2 * i + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out[i] = static_cast<std::byte>(high << 4 | low);
+  }
+  return TrafficSecret(secret.bytes());
+}
+
+}  // namespace
+
+HandshakeEngine::HandshakeEngine(SSL_CTX* context, void* owner)
+    : owner_(owner), ssl_(SSL_new(context)) {
+  BioPtr in(BIO_new(BIO_s_mem()));
+  BioPtr out(BIO_new(BIO_s_mem()));
+  if (!ssl_ || !in || !out) throw std::bad_alloc();
+  BIO_set_mem_eof_return(in.get(), -1);  // empty means "more to come"
+  BIO_set_mem_eof_return(out.get(), -1);
+  in_ = in.release();
+  out_ = out.release();
+  SSL_set_bio(ssl_.get(), in_, out_);
+  SSL_set_app_data(ssl_.get(), this);
+}
+
+HandshakeEngine& HandshakeEngine::of(const SSL* ssl) {
+  auto* engine = static_cast<HandshakeEngine*>(SSL_get_app_data(ssl));
+  if (engine == nullptr) std::abort();
+  return *engine;
+}
+
+void HandshakeEngine::feed(std::span<const std::byte> ciphertext) {
+  if (ciphertext.empty()) return;
+  if (consumed_ == received_.size()) {
+    received_.clear();
+    consumed_ = 0;
+  }
+  received_.insert(received_.end(), ciphertext.begin(), ciphertext.end());
+}
+
+bool HandshakeEngine::can_advance() const noexcept {
+  return state_ == State::kSuspended || holds_record(std::span(received_).subspan(consumed_));
+}
+
+HandshakeEngine::Step HandshakeEngine::advance() {
+  if (state_ == State::kSuspended) {
+    state_ = State::kRunning;
+    if (const Step next = run({}); next != Step::kWantRead) return next;
+  }
+  while (state_ == State::kRunning) {
+    const std::span<const std::byte> rest = std::span(received_).subspan(consumed_);
+    if (rest.empty()) return Step::kWantRead;
+    if (!wrote_ && !is_content_type(rest.front())) {
+      return fail({.result = HandshakeResult::kUnexpectedMessage, .detail = not_tls_text(rest)},
+                  AlertDescription::kUnexpectedMessage);
+    }
+    if (rest.size() < kRecordHeaderSize) return Step::kWantRead;
+    if (!announces_record(rest.first<kRecordHeaderSize>()))
+      return reject(rest.first<kRecordHeaderSize>());
+    const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
+    const std::size_t size = kRecordHeaderSize + header.length;
+    if (rest.size() < size) return Step::kWantRead;
+    consumed_ += size;
+    received_records_ = header.type == ContentType::kChangeCipherSpec ? 0 : received_records_ + 1;
+    if (const Step next = run(rest.first(size)); next != Step::kWantRead) return next;
+  }
+  return state_ == State::kFailed ? Step::kFailed : Step::kDone;
+}
+
+// A header that announces no record of ours. OpenSSL knows best which alert that deserves, and
+// under which key; if it would wait for the rest of the record, the refusal is ours.
+HandshakeEngine::Step HandshakeEngine::reject(std::span<const std::byte> header) {
+  if (const Step next = run(header); next != Step::kWantRead) return next;
+  return fail({.result = HandshakeResult::kUnexpectedMessage,
+               .detail = "record header with an impossible type, version or length"},
+              AlertDescription::kRecordOverflow);
+}
+
+HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
+  ERR_clear_error();
+  const int size = static_cast<int>(record.size());
+  if (size > 0 && BIO_write(in_, record.data(), size) != size) throw std::bad_alloc();
+  const int done = [this] {
+    const SecretTap tap(secrets_);
+    return SSL_do_handshake(ssl_.get());
+  }();
+  wrote_ = wrote_ || BIO_ctrl_pending(out_) > 0;
+  if (done == 1) {
+    state_ = State::kDone;
+    if (BIO_ctrl_pending(in_) == 0 && SSL_pending(ssl_.get()) == 0) return Step::kDone;
+    return fail({.result = HandshakeResult::kUnknownFailure,
+                 .detail = "OpenSSL left bytes of the last handshake record"},
+                std::nullopt);
+  }
+  const int error = SSL_get_error(ssl_.get(), done);
+  if (error == SSL_ERROR_WANT_READ) return Step::kWantRead;
+  if (error == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+    state_ = State::kSuspended;
+    return Step::kSuspended;
+  }
+  if (refused_) return fail(std::move(failure_), std::nullopt);
+  if (error == SSL_ERROR_ZERO_RETURN)
+    return fail(
+        {.result = HandshakeResult::kPeerConnectionClosed, .detail = "the peer sent close_notify"},
+        std::nullopt);
+  OpensslError why = OpensslError::drain("handshake failed without a reason");
+  const HandshakeResult result = result_of_handshake_error(why);
+  return fail({.result = result, .detail = std::move(why.text)},
+              result == HandshakeResult::kUnexpectedMessage
+                  ? std::optional(AlertDescription::kUnexpectedMessage)
+                  : std::nullopt);
+}
+
+HandshakeEngine::Step HandshakeEngine::fail(HandshakeFailure failure,
+                                            std::optional<AlertDescription> alert) {
+  const std::span<const std::byte> pending = output();
+  alert_.assign(pending.begin(), pending.end());
+  if (alert && !wrote_) {
+    const auto record = plaintext_alert(*alert);
+    alert_.insert(alert_.end(), record.begin(), record.end());
+  }
+  failure_ = std::move(failure);
+  state_ = State::kFailed;
+  ssl_.reset();
+  received_ = {};
+  consumed_ = 0;
+  return Step::kFailed;
+}
+
+void HandshakeEngine::refuse(HandshakeFailure failure) {
+  if (refused_) return;
+  refused_ = true;
+  failure_ = std::move(failure);
+}
+
+std::span<const std::byte> HandshakeEngine::output() const {
+  if (!ssl_) return alert_;
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out_, &data);
+  return {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(size)};
+}
+
+void HandshakeEngine::output_sent() {
+  alert_.clear();
+  if (ssl_) (void)BIO_reset(out_);
+}
+
+bool HandshakeEngine::append_output(std::span<const std::byte> record) {
+  const int size = static_cast<int>(record.size());
+  if (BIO_write(out_, record.data(), size) != size) return false;
+  ++sent_records_;
+  return true;
+}
+
+void HandshakeEngine::drop_output(std::uint64_t sent_records) {
+  (void)BIO_reset(out_);
+  sent_records_ = sent_records;
+}
+
+std::vector<std::byte> HandshakeEngine::free_openssl() {
+  if (state_ != State::kDone) std::abort();
+  const std::span<const std::byte> pending = output();
+  std::vector<std::byte> unsent(pending.begin(), pending.end());
+  ssl_.reset();
+  return unsent;
+}
+
+std::vector<std::byte> HandshakeEngine::take_leftover() {
+  if (state_ != State::kDone) std::abort();
+  std::vector<std::byte> leftover(received_.begin() + static_cast<std::ptrdiff_t>(consumed_),
+                                  received_.end());
+  received_ = {};
+  consumed_ = 0;
+  return leftover;
+}
+
+// ---- secrets and sequence numbers
+
+bool HandshakeEngine::collect_secrets(RecordVersion version, CipherSuite suite) {
+  if (version == RecordVersion::kTls12) return derive_tls12_secrets(suite);
+  return secrets_.client.secret.bytes().size() == hash_size(suite) &&
+         secrets_.server.secret.bytes().size() == hash_size(suite);
+}
+
+bool HandshakeEngine::derive_tls12_secrets(CipherSuite suite) {
+  const auto take = [](auto getter, const auto* from, std::size_t size) {
+    SecretBytes<SSL_MAX_MASTER_KEY_LENGTH> taken;
+    auto* out = reinterpret_cast<unsigned char*>(taken.resize(size).data());
+    if (getter(from, out, size) != size) taken.clear();
+    return taken;
+  };
+  const SSL* ssl = ssl_.get();
+  const auto master =
+      take(SSL_SESSION_get_master_key, SSL_get_session(ssl), SSL3_MASTER_SECRET_SIZE);
+  const auto client = take(SSL_get_client_random, ssl, SSL3_RANDOM_SIZE);
+  const auto server = take(SSL_get_server_random, ssl, SSL3_RANDOM_SIZE);
+  if (master.empty() || client.empty() || server.empty()) return false;
+  auto block = key_block(suite, master.bytes(), client.bytes(), server.bytes());
+  if (!block) return false;
+  secrets_.client = {.secret = std::move(block->client)};
+  secrets_.server = {.secret = std::move(block->server)};
+  return true;
+}
+
+void HandshakeEngine::install(SSL_CTX* context, bool log_keys) {
+  SSL_CTX_set_msg_callback(context, on_message);
+  if (log_keys) SSL_CTX_set_keylog_callback(context, on_keylog);
+}
+
+// NSS key log format: label, client random, secret; the last two in hexadecimal. OpenSSL cleanses
+// its line.
+void HandshakeEngine::on_keylog(const SSL* ssl, const char* line) {
+  const std::string_view text(line);
+  ApplicationSecrets& secrets = of(ssl).secrets_;
+  TrafficSecret* target = nullptr;
+  if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) target = &secrets.client.secret;
+  if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) target = &secrets.server.secret;
+  if (target == nullptr) return;
+  if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1))) *target = std::move(*secret);
+}
+
+// Our write keys change right behind our Finished (in TLS 1.2 right before it), so that is where
+// the sequence numbers start; what is sealed after it in here (tickets) the record layer must not
+// number again.
+void HandshakeEngine::on_message(int write, int, int type, const void* data, std::size_t size,
+                                 SSL* ssl, void*) {
+  if (write == 0) return;
+  HandshakeEngine& engine = of(ssl);
+  if (type == SSL3_RT_HANDSHAKE && size > 0 &&
+      *static_cast<const unsigned char*>(data) == SSL3_MT_FINISHED)
+    engine.sent_records_ = 0;
+  if (type == SSL3_RT_HEADER) ++engine.sent_records_;
+}
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/keys/suite.h"
+#include "ktls/openssl/tls13_kdf.h"
+#include "ktls/trust/handshake_result.h"
+
+namespace sallyport::ktls {
+
+/// One TLS handshake of OpenSSL's over memory BIOs, of either role: the role is what its SSL_CTX
+/// and the callbacks there make of it. No IO: ciphertext goes in by feed() and comes out by
+/// output(). OpenSSL is given whole records only, and nothing behind the peer's Finished. Neither
+/// copies nor moves. One thread at a time; any thread.
+class HandshakeEngine {
+ public:
+  enum class Step : std::uint8_t {
+    kWantRead,   ///< send output() if there is any, then feed() more
+    kSuspended,  ///< a callback asked for it (SSL_CLIENT_HELLO_RETRY); advance() calls it again
+    kDone,       ///< output() may still hold bytes to send
+    kFailed,     ///< output() holds the alert, if one can be sent
+  };
+
+  /// `owner` is the handshake of a role, which the callbacks of `context` find by of(). It outlives
+  /// the engine.
+  HandshakeEngine(SSL_CTX* context, void* owner);
+  HandshakeEngine(const HandshakeEngine&) = delete;
+  HandshakeEngine& operator=(const HandshakeEngine&) = delete;
+
+  void set_server() noexcept { SSL_set_accept_state(ssl()); }
+  void set_client() noexcept { SSL_set_connect_state(ssl()); }
+
+  /// Takes what was received, copying it; any piece of any size.
+  void feed(std::span<const std::byte> ciphertext);
+  /// Whether advance() would do anything: a whole record was fed, or what can never be one, or the
+  /// handshake is suspended.
+  [[nodiscard]] bool can_advance() const noexcept;
+  /// Goes on with what was fed.
+  Step advance();
+
+  /// Bytes to send, in order; valid until the next call that is not const.
+  [[nodiscard]] std::span<const std::byte> output() const;
+  /// All of output() was sent.
+  void output_sent();
+
+  /// The engine of a handshake under way, for callbacks. Aborts where there is none.
+  [[nodiscard]] static HandshakeEngine& of(const SSL* ssl);
+  [[nodiscard]] void* owner() const noexcept { return owner_; }
+
+  /// Null once the handshake failed or free_openssl() was called.
+  [[nodiscard]] SSL* ssl() const noexcept { return ssl_.get(); }
+
+  /// For a callback that is about to fail the handshake: the failure that advance() ends with. The
+  /// first one counts; the alert is the one that the callback chose.
+  void refuse(HandshakeFailure failure);
+  /// Ends a handshake that OpenSSL takes for good. `alert` goes out in plaintext, and only if
+  /// nothing was written so far, by OpenSSL or for this failure: no key is in use then.
+  Step fail(HandshakeFailure failure, std::optional<AlertDescription> alert);
+  /// After kFailed.
+  [[nodiscard]] const HandshakeFailure& failure() const noexcept { return failure_; }
+
+  /// After kDone: completes secrets(). False if OpenSSL did not tell them, or they do not fit
+  /// `suite`.
+  [[nodiscard]] bool collect_secrets(RecordVersion version, CipherSuite suite);
+  /// The application traffic secrets of both sides, without sequence numbers.
+  [[nodiscard]] ApplicationSecrets& secrets() noexcept { return secrets_; }
+
+  /// Records sent under our application keys, so the next one's sequence number in TLS 1.3.
+  [[nodiscard]] std::uint64_t sent_records() const noexcept { return sent_records_; }
+  /// Records received after the peer's last ChangeCipherSpec: in TLS 1.2 under its record keys.
+  [[nodiscard]] std::uint64_t received_records() const noexcept { return received_records_; }
+
+  /// After kDone: puts a record that the owner sealed behind output(). False if memory is short.
+  [[nodiscard]] bool append_output(std::span<const std::byte> record);
+  /// After kDone: drops output(), which was empty before the owner asked OpenSSL for messages that
+  /// it could not finish, and counts as sent what was sent then.
+  void drop_output(std::uint64_t sent_records);
+
+  /// After kDone: frees OpenSSL's part and hands over what output() held; there is none any more.
+  [[nodiscard]] std::vector<std::byte> free_openssl();
+  /// After kDone, once: ciphertext behind the peer's Finished, from the first byte of a record on.
+  [[nodiscard]] std::vector<std::byte> take_leftover();
+
+  /// Makes `context` count records and, where `log_keys`, tell of secrets by OpenSSL's key log: for
+  /// contexts outside of our own library, in which SecretTap hears of them.
+  static void install(SSL_CTX* context, bool log_keys);
+
+ private:
+  enum class State : std::uint8_t { kRunning, kSuspended, kDone, kFailed };
+
+  static void on_keylog(const SSL* ssl, const char* line);
+  static void on_message(int write, int version, int type, const void* data, std::size_t size,
+                         SSL* ssl, void*);
+
+  Step run(std::span<const std::byte> record);
+  Step reject(std::span<const std::byte> header);
+  bool derive_tls12_secrets(CipherSuite suite);
+
+  void* owner_;
+  SslPtr ssl_;
+  BIO* in_ = nullptr;   ///< owned by ssl_
+  BIO* out_ = nullptr;  ///< owned by ssl_
+  State state_ = State::kRunning;
+  bool wrote_ = false;    ///< OpenSSL has written something: from now on alerts may be sealed
+  bool refused_ = false;  ///< failure_ was set by a callback
+  std::vector<std::byte> received_;
+  std::size_t consumed_ = 0;  ///< of received_, already given to OpenSSL
+  std::vector<std::byte> alert_;
+  std::uint64_t sent_records_ = 0;      ///< after our Finished
+  std::uint64_t received_records_ = 0;  ///< after the peer's last ChangeCipherSpec
+  ApplicationSecrets secrets_;
+  HandshakeFailure failure_;
+};
+
+}  // namespace sallyport::ktls

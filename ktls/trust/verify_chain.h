@@ -1,0 +1,30 @@
+#pragma once
+
+#include <openssl/types.h>
+
+#include <chrono>
+#include <expected>
+#include <memory>
+
+#include "ktls/trust/chain_cache.h"
+#include "ktls/trust/credentials.h"
+#include "ktls/trust/handshake_result.h"
+#include "ktls/trust/peer_trust.h"
+
+namespace sallyport::ktls {
+
+/// Judges the chain that a peer sent, of either role: path and signatures, validity at `now`, CRLs,
+/// identity, and what its anchor vouches for. The work of a certificate verification callback
+/// (SSL_CTX_set_cert_verify_callback(3)), which calls it with its `store`.
+///
+/// A chain that `cache` knows is not verified again: what changes with time is revalidated
+/// (Credentials::revalidate()), and one that does not pass takes the long way, which finds the
+/// words and the alert for it.
+///
+/// `store` has X509_V_OK afterwards, or an error for which OpenSSL sends the alert of the failure.
+/// Throws std::bad_alloc. Any thread, as far as `cache` and `credentials` allow.
+std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
+    X509_STORE_CTX* store, const Credentials& credentials, ChainCache& cache,
+    std::chrono::sys_seconds now);
+
+}  // namespace sallyport::ktls
