@@ -75,6 +75,12 @@ class SecretText {
   char* data() noexcept { return text_.data(); }
   std::size_t size() const noexcept { return text_.size(); }
   std::string_view view() const noexcept { return text_; }
+  /// To its first `size` bytes.
+  void shrink(std::size_t size) noexcept {
+    if (size > text_.size()) std::abort();
+    OPENSSL_cleanse(text_.data() + size, text_.size() - size);
+    text_.resize(size);  // never reallocates: it becomes shorter
+  }
 
  private:
   std::string text_;

@@ -28,14 +28,50 @@ BioPtr reader(std::string_view text) {
 }
 
 bool is_certificate(const PemBlock& block) {
-  return block.label == "CERTIFICATE" || block.label == "X509 CERTIFICATE";
+  return block.label == "CERTIFICATE" || block.label == "X509 CERTIFICATE" ||
+         block.label == "TRUSTED CERTIFICATE";
+}
+
+bool is_key(const PemBlock& block) {
+  return block.label.ends_with("PRIVATE KEY");
+}
+
+// What `openssl ecparam -genkey` writes before a key, and says nothing that the key does not.
+bool is_parameters(const PemBlock& block) {
+  return block.label == "EC PARAMETERS";
+}
+
+std::unexpected<CredentialsError> unexpected_block(const std::string& file, const PemBlock& block,
+                                                   std::string_view beside) {
+  return error(file, block.line,
+               "holds a block \"" + block.label + "\" beside " + std::string(beside));
+}
+
+// TRUSTED CERTIFICATE is OpenSSL's own form, with uses for which its owner trusts the certificate
+// or does not. We have no such distinction, so one that makes it against us is refused.
+bool trusted_for_clients(X509* certificate) {
+  const auto has = [](const STACK_OF(ASN1_OBJECT) * uses, int wanted) {
+    for (int i = 0; i < sk_ASN1_OBJECT_num(uses); ++i) {
+      const int nid = OBJ_obj2nid(sk_ASN1_OBJECT_value(uses, i));
+      if (nid == wanted || nid == NID_anyExtendedKeyUsage) return true;
+    }
+    return false;
+  };
+  const STACK_OF(ASN1_OBJECT)* const accepted = X509_get0_trust_objects(certificate);
+  const STACK_OF(ASN1_OBJECT)* const rejected = X509_get0_reject_objects(certificate);
+  if (sk_ASN1_OBJECT_num(rejected) > 0) return false;
+  return sk_ASN1_OBJECT_num(accepted) <= 0 || has(accepted, NID_client_auth);
 }
 
 std::expected<X509Ptr, CredentialsError> parse_certificate(const PemBlock& block,
                                                            const std::string& file) {
-  X509Ptr certificate(PEM_read_bio_X509(reader(block.text).get(), nullptr, no_passphrase, nullptr));
+  X509Ptr certificate(
+      PEM_read_bio_X509_AUX(reader(block.text->view()).get(), nullptr, no_passphrase, nullptr));
   if (!certificate)
     return error(file, block.line, "bad certificate: " + OpensslError::drain().text);
+  if (!trusted_for_clients(certificate.get()))
+    return error(file, block.line,
+                 "TRUSTED CERTIFICATE with uses that leave out or reject clientAuth");
   if (X509_get0_pubkey(certificate.get()) == nullptr)
     return error(file, block.line,
                  "certificate with a key that cannot be used: " + OpensslError::drain().text);
@@ -48,16 +84,17 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_key(std::string_view text,
   if (!blocks) return std::unexpected(blocks.error());
   const PemBlock* found = nullptr;
   for (const PemBlock& block : *blocks) {
-    if (!block.label.ends_with("PRIVATE KEY")) continue;
+    if (is_certificate(block) || is_parameters(block)) continue;  // one file of both is common
+    if (!is_key(block)) return unexpected_block(file, block, "a private key");
     if (found != nullptr) return error(file, block.line, "a second private key");
     found = &block;
   }
   if (found == nullptr) return error(file, std::nullopt, "holds no private key in PEM");
   if (found->label.starts_with("ENCRYPTED") ||
-      found->text.substr(0, 256).contains("Proc-Type: 4,ENCRYPTED"))
+      found->text->view().substr(0, 256).contains("Proc-Type: 4,ENCRYPTED"))
     return error(file, found->line, "private key is encrypted; store it unencrypted, mode 0600");
   EvpPkeyPtr key(
-      PEM_read_bio_PrivateKey(reader(found->text).get(), nullptr, no_passphrase, nullptr));
+      PEM_read_bio_PrivateKey(reader(found->text->view()).get(), nullptr, no_passphrase, nullptr));
   if (!key) return error(file, found->line, "bad private key: " + OpensslError::drain().text);
   return key;
 }
@@ -115,7 +152,8 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   pair.cert_file = files.cert;
   pair.key_file = files.key;
   for (const PemBlock& block : *blocks) {
-    if (!is_certificate(block)) continue;  // key and chain in one file are common
+    if (is_key(block) || is_parameters(block)) continue;  // one file of both is common
+    if (!is_certificate(block)) return unexpected_block(files.cert, block, "certificates");
     auto certificate = parse_certificate(block, files.cert);
     if (!certificate) return std::unexpected(std::move(certificate.error()));
     CertificateFact fact = fact_of(certificate->get(), CertificateFact::Role::kServer, files.cert);
@@ -156,13 +194,13 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   if (!text) return std::unexpected(text.error());
   const auto blocks = cut_pem((*text)->view(), bundle.file);
   if (!blocks) return std::unexpected(blocks.error());
-  if (blocks->empty()) return error(bundle.file, {}, "holds no certificate in PEM");
+  if (std::ranges::none_of(*blocks, is_certificate))
+    return error(bundle.file, {}, "holds no certificate in PEM");
 
   const std::size_t before = made_->trusted_.size();
   for (const PemBlock& block : *blocks) {
-    if (!is_certificate(block))
-      return error(bundle.file, block.line,
-                   "holds a block \"" + std::string(block.label) + "\" beside certificates");
+    if (is_parameters(block)) continue;
+    if (!is_certificate(block)) return unexpected_block(bundle.file, block, "certificates");
     auto certificate = parse_certificate(block, bundle.file);
     if (!certificate) return std::unexpected(std::move(certificate.error()));
     if (auto done = add_trusted(std::move(*certificate), block, bundle.file, domain); !done)
@@ -214,23 +252,22 @@ CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
   const auto text = read_file(file, FileRules::kPublic);
   if (!text) return std::unexpected(text.error());
   const std::string_view view = (*text)->view();
-  if (!view.contains("-----BEGIN ")) {  // DER, as CAs publish it
+  constexpr char kDerSequence = 0x30;
+  if (view.starts_with(kDerSequence)) {  // DER, as CAs publish it
     const auto* at = reinterpret_cast<const unsigned char*>(view.data());
+    const auto* const end = at + view.size();
     X509CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(view.size())));
-    if (!crl) {
-      (void)OpensslError::drain();
-      return error(file, {}, "holds no CRL, neither in PEM nor in DER");
-    }
+    if (!crl) return error(file, {}, "bad CRL in DER: " + OpensslError::drain().text);
+    if (at != end) return error(file, {}, "holds more than one CRL in DER");
     return add_crl(std::move(crl), file, std::nullopt);
   }
   const auto blocks = cut_pem(view, file);
   if (!blocks) return std::unexpected(blocks.error());
+  if (blocks->empty()) return error(file, {}, "holds no CRL, neither in PEM nor in DER");
   for (const PemBlock& block : *blocks) {
-    if (block.label != "X509 CRL")
-      return error(file, block.line,
-                   "holds a block \"" + std::string(block.label) + "\" beside CRLs");
+    if (block.label != "X509 CRL") return unexpected_block(file, block, "CRLs");
     X509CrlPtr crl(
-        PEM_read_bio_X509_CRL(reader(block.text).get(), nullptr, no_passphrase, nullptr));
+        PEM_read_bio_X509_CRL(reader(block.text->view()).get(), nullptr, no_passphrase, nullptr));
     if (!crl) return error(file, block.line, "bad CRL: " + OpensslError::drain().text);
     if (auto done = add_crl(std::move(crl), file, block.line); !done) return done;
   }

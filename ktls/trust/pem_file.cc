@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -51,6 +52,88 @@ std::optional<std::string> broken_rule(const struct stat& status) {
   return std::nullopt;
 }
 
+// ---- PEM
+
+constexpr std::string_view kDashes = "-----";
+
+std::unexpected<CredentialsError> bad_line(const std::string& file, unsigned line,
+                                           std::string what) {
+  return std::unexpected(CredentialsError{file, line, std::move(what)});
+}
+
+unsigned line_of(std::string_view text, std::size_t at) {
+  unsigned line = 1;
+  for (std::size_t i = 0; i < at; ++i) {
+    const bool crlf = text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n';
+    if (text[i] == '\n' || (text[i] == '\r' && !crlf)) ++line;
+  }
+  return line;
+}
+
+// -----BEGIN label----- or -----END label-----, on one line.
+struct Marker {
+  std::size_t from = 0, to = 0;
+  bool end = false;
+  std::string_view label;
+};
+
+std::optional<Marker> next_marker(std::string_view text, std::size_t at) {
+  for (; (at = text.find(kDashes, at)) != std::string_view::npos; ++at) {
+    const std::string_view rest = text.substr(at + kDashes.size());
+    const bool end = rest.starts_with("END ");
+    if (!end && !rest.starts_with("BEGIN ")) continue;
+    const std::size_t word = end ? 4 : 6;
+    const std::size_t close = rest.find(kDashes, word);
+    const std::string_view label = rest.substr(word, close - word);
+    if (close == std::string_view::npos || label.empty() ||
+        label.find_first_of("\r\n-") != std::string_view::npos)
+      continue;
+    return Marker{
+        .from = at, .to = at + kDashes.size() + close + kDashes.size(), .end = end, .label = label};
+  }
+  return std::nullopt;
+}
+
+// Where BEGIN or END, in any case, stands beside dashes.
+std::optional<std::size_t> stray_marker(std::string_view text) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  for (std::size_t at = 0; (at = text.find("--", at)) != std::string_view::npos; ++at) {
+    const std::size_t word = text.find_first_not_of("- \t", at);
+    if (word == std::string_view::npos) return std::nullopt;
+    for (const std::string_view wanted : {"begin", "end"}) {
+      const std::string_view found = text.substr(word, wanted.size());
+      const char after = word + wanted.size() < text.size() ? text[word + wanted.size()] : ' ';
+      if (std::ranges::equal(found, wanted, {}, lower) && (after == ' ' || after == '\t'))
+        return at;
+    }
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<SecretText> canonical(std::string_view label, std::string_view body) {
+  // Room for the markers, and for a line end that the last line may lack.
+  auto text = std::make_unique<SecretText>(body.size() + 2 * label.size() + 40);
+  char* out = text->data();
+  const auto write = [&out](std::string_view part) { out = std::ranges::copy(part, out).out; };
+  write("-----BEGIN ");
+  write(label);
+  write("-----\n");
+  while (!body.empty()) {
+    const std::size_t end = std::min(body.find_first_of("\r\n"), body.size());
+    std::string_view line = body.substr(0, end);
+    body.remove_prefix(std::min(end + 1, body.size()));
+    const std::size_t first = line.find_first_not_of(" \t");
+    if (first == std::string_view::npos) continue;
+    write(line.substr(first, line.find_last_not_of(" \t") - first + 1));
+    write("\n");
+  }
+  write("-----END ");
+  write(label);
+  write("-----\n");
+  text->shrink(static_cast<std::size_t>(out - text->data()));
+  return text;
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
@@ -80,46 +163,33 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
 
 std::expected<std::vector<PemBlock>, CredentialsError> cut_pem(std::string_view text,
                                                                const std::string& file) {
-  static constexpr std::string_view kBegin = "-----BEGIN ";
-  static constexpr std::string_view kEnd = "-----END ";
-  static constexpr std::string_view kDashes = "-----";
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
+    return bad_line(file, line_of(text, nul), "holds a NUL byte: not PEM, or in UTF-16");
 
   std::vector<PemBlock> blocks;
-  std::optional<PemBlock> open;
-  std::size_t open_at = 0;
-  unsigned line_number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    ++line_number;
-    const std::size_t newline = text.find('\n', at);
-    const std::size_t next = newline == std::string_view::npos ? text.size() : newline + 1;
-    std::string_view line = text.substr(at, next - at);
-    while (!line.empty() && (line.back() == '\n' || line.back() == '\r' || line.back() == ' '))
-      line.remove_suffix(1);
+  std::size_t at = 0;
+  for (;;) {
+    const std::optional<Marker> begin = next_marker(text, at);
+    const std::string_view between =
+        text.substr(at, begin ? begin->from - at : std::string_view::npos);
+    if (const auto stray = stray_marker(between))
+      return bad_line(file, line_of(text, at + *stray),
+                      "looks like the beginning or the end of a PEM block and is none");
+    if (!begin) return blocks;
+    const unsigned line = line_of(text, begin->from);
+    if (begin->end) return bad_line(file, line, "PEM block without its BEGIN line");
 
-    const bool marker = line.ends_with(kDashes) && line.size() > kDashes.size();
-    if (marker && line.starts_with(kBegin)) {
-      if (open)
-        return std::unexpected(
-            CredentialsError{file, open->line, "PEM block without its END line"});
-      const std::string_view label =
-          line.substr(kBegin.size(), line.size() - kBegin.size() - kDashes.size());
-      open = PemBlock{label, {}, line_number};
-      open_at = at;
-    } else if (marker && line.starts_with(kEnd) && open) {
-      const std::string_view label =
-          line.substr(kEnd.size(), line.size() - kEnd.size() - kDashes.size());
-      if (label != open->label)
-        return std::unexpected(
-            CredentialsError{file, line_number, "PEM block ends as another kind than it began"});
-      open->text = text.substr(open_at, next - open_at);
-      blocks.push_back(*open);
-      open.reset();
-    }
-    at = next;
+    const std::optional<Marker> end = next_marker(text, begin->to);
+    if (!end || !end->end) return bad_line(file, line, "PEM block without its END line");
+    if (end->label != begin->label)
+      return bad_line(file, line_of(text, end->from),
+                      "PEM block ends as another kind than it began");
+    blocks.push_back(
+        {.label = std::string(begin->label),
+         .text = canonical(begin->label, text.substr(begin->to, end->from - begin->to)),
+         .line = line});
+    at = end->to;
   }
-  if (open)
-    return std::unexpected(CredentialsError{file, open->line, "PEM block without its END line"});
-  return blocks;
 }
 
 }  // namespace sallyport::ktls

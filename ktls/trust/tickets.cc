@@ -82,6 +82,8 @@ bool decode(std::string_view text, Secret& secret) {
   return all_hex ? decode_hex(text, secret) : decode_base64(text, secret);
 }
 
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // of UTF-8
+
 struct KdfCtxDelete {
   void operator()(EVP_KDF_CTX* context) const noexcept { EVP_KDF_CTX_free(context); }
 };
@@ -136,6 +138,7 @@ std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> TicketSecr
   auto secrets = std::make_shared<TicketSecrets>();
   secrets->secrets_.reserve(kMaxSecrets);
   unsigned line_number = 0;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   while (!text.empty()) {
     ++line_number;
     const std::size_t newline = text.find('\n');
@@ -143,6 +146,7 @@ std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> TicketSecr
     text = newline == std::string_view::npos ? std::string_view() : text.substr(newline + 1);
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
       line.remove_suffix(1);
+    while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
     if (line.empty() || line.front() == '#') continue;
 
     if (secrets->size() == kMaxSecrets) return error(line_number, "more than 16 ticket secrets");

@@ -47,6 +47,31 @@ TEST_F(CredentialRotation, OfTheCertificateLosesNoConnection) {
   EXPECT_TRUE(live.echo("still here"));
 }
 
+// A list behind a byte order mark was no list, and no error: revocation was off.
+TEST_F(CredentialRotation, OfACrlBehindAByteOrderMarkRevokesAllTheSame) {
+  const std::string list = root.crl({client.serial});
+  dir.write("clients.crl", root.crl());
+  start_for(backend, {"--crl", (dir / "clients.crl").string()});
+  ASSERT_TRUE(served());
+  const double before = reloads("success");
+  dir.replace("clients.crl", "\xef\xbb\xbf" + list);
+  wait_reload("success", before);
+  expect_refused(as(client), "certificate_revoked", kCertificateRevoked);
+}
+
+TEST_F(CredentialRotation, OfACrlToAFileThatHoldsNoneKeepsTheOldOne) {
+  dir.write("clients.crl", root.crl({client.serial}));
+  start_for(backend, {"--crl", (dir / "clients.crl").string()});
+  for (const std::string_view text : {"", "# nothing yet\n", "<html>log in</html>\n"}) {
+    const double before = reloads("failure");
+    const std::size_t from = gateway->err_size();
+    dir.replace("clients.crl", text);
+    wait_reload("failure", before);
+    gateway->wait_err({"clients.crl"}, from);
+    expect_refused(as(client), "certificate_revoked", kCertificateRevoked);
+  }
+}
+
 TEST_F(CredentialRotation, OfAKeyThatDoesNotFitKeepsTheOldPairAndSaysWhy) {
   start_for(backend);
   const double before = reloads("failure");

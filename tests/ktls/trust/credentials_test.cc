@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <openssl/pem.h>
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "ktls/trust/pem_file.h"
 #include "ktls/trust/x509_facts.h"
@@ -27,6 +29,17 @@ class CredentialsTest : public ::testing::Test {
 
   TestServer pki;
 };
+
+std::string with(std::string text, std::string_view what, std::string_view instead) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += instead.size())
+    text.replace(at, what.size(), instead);
+  return text;
+}
+
+int certificates(const Credentials& credentials, CertificateFact::Role role) {
+  return static_cast<int>(
+      std::ranges::count(credentials.certificates(), role, &CertificateFact::role));
+}
 
 std::string encrypted_pem(EVP_PKEY* key) {
   const BioPtr out(BIO_new(BIO_s_mem()));
@@ -166,6 +179,102 @@ TEST_F(CredentialsTest, RefuseACrlThatItsIssuerDidNotSign) {
   EXPECT_THAT(error(), HasSubstr("holds no CRL"));
 }
 
+// Revocation was off, without a word, when the BEGIN of a list did not begin its line.
+TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
+  const TestAuthority other("Other");
+  const std::string a = pki.authority.cert_pem();
+  const std::string b = other.cert_pem();
+  const std::string bom = "\xef\xbb\xbf";
+  const std::string parameters =
+      "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+  for (const std::string& bundle :
+       {bom + a + b, a + bom + b, " " + a + b, "\t" + a + "text " + b,
+        with(a, "-----\n", "-----\t\n") + b, with(a, "-----\n", "-----  \r\n") + b,
+        with(a + b, "\n", "\r\n"), with(a + b, "\n", "\r"), with(a + b, "\n", "\n  "),
+        a.substr(0, a.size() - 1) + b, parameters + a + b}) {
+    pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", bundle)}};
+    const auto credentials = pki.load();
+    ASSERT_TRUE(credentials) << credentials.error().message() << '\n' << bundle;
+    EXPECT_EQ(certificates(**credentials, CertificateFact::Role::kCa), 2) << bundle;
+  }
+  const auto utf16 = [](std::string_view text) {
+    std::string wide = "\xff\xfe";
+    for (const char c : text) (wide += c) += '\0';
+    return wide;
+  };
+  for (const std::string& bundle :
+       {utf16(a + b), a + with(b, "BEGIN", "begin"), a + with(b, "-----BEGIN", "----BEGIN"),
+        a + with(b, "-----END CERTIFICATE-----", ""),
+        a + with(b, "-----BEGIN CERTIFICATE-----", ""),
+        a + with(b, "BEGIN CERTIFICATE", "BEGIN CERTIFICATE REQUEST"),
+        a + "-- end certificate --"}) {
+    pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", bundle)}};
+    EXPECT_THAT(error(), HasSubstr("ca.pem:")) << bundle;
+  }
+}
+
+TEST_F(CredentialsTest, TakeNoFileThatHoldsNoCrlForOne) {
+  const std::string crl = pki.authority.crl({7});
+  const std::string bom = "\xef\xbb\xbf";
+  for (const std::string& text :
+       {crl, bom + crl, " " + crl, with(crl, "CRL-----\n", "CRL-----\t\n"), with(crl, "\n", "\r"),
+        bom + crl + pki.authority.intermediate().crl({8})}) {
+    pki.files.crls = {pki.dir.write("x.crl", text)};
+    const auto credentials = pki.load();
+    ASSERT_TRUE(credentials) << credentials.error().message() << '\n' << text;
+    EXPECT_EQ((*credentials)->crls().at(0).revoked, 1U) << text;
+  }
+  for (const std::string& text :
+       {std::string(), std::string("# nothing yet\n"), std::string("<html>log in</html>\n"),
+        pki.authority.cert_pem(), crl + pki.authority.cert_pem(),
+        crl + "-----BEGIN X509 CRL-----\n", std::string("0\x82nonsense in DER")}) {
+    pki.files.crls = {pki.dir.write("x.crl", text)};
+    EXPECT_THAT(error(), HasSubstr("x.crl")) << text;
+  }
+}
+
+TEST_F(CredentialsTest, TakeKeysAndTheirParametersInAnyForm) {
+  const std::string key = pki.own.key_pem;
+  const std::string chain = pki.own.chain_pem;
+  const std::string parameters =
+      "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+  for (const std::string& text : {"\xef\xbb\xbf" + key, with(key, "\n", "\r\n"), "  " + key,
+                                  parameters + key, chain + key, key + chain}) {
+    pki.files.pairs = {
+        {pki.dir.write("own.pem", "\xef\xbb\xbf" + chain), pki.dir.write_secret("own.key", text)}};
+    EXPECT_EQ(error(), "") << text;
+  }
+  pki.files.pairs = {{pki.dir.write("own.pem", chain),
+                      pki.dir.write_secret("own.key", key + pki.authority.crl())}};
+  EXPECT_THAT(error(), AllOf(HasSubstr("own.key:"), HasSubstr("X509 CRL")));
+  pki.files.pairs = {{pki.dir.write("own.pem", chain + pki.authority.crl()),
+                      pki.dir.write_secret("own.key", key)}};
+  EXPECT_THAT(error(), AllOf(HasSubstr("own.pem:"), HasSubstr("X509 CRL")));
+}
+
+TEST_F(CredentialsTest, TakeATrustedCertificateThatTrustsClients) {
+  const auto trusted = [this](int use, bool rejected) {
+    const X509Ptr copy(X509_dup(pki.authority.certificate().x509.get()));
+    ASN1_OBJECT* const object = OBJ_nid2obj(use);
+    EXPECT_EQ(rejected ? X509_add1_reject_object(copy.get(), object)
+                       : X509_add1_trust_object(copy.get(), object),
+              1);
+    const BioPtr out(BIO_new(BIO_s_mem()));
+    EXPECT_EQ(PEM_write_bio_X509_AUX(out.get(), copy.get()), 1);
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(out.get(), &data);
+    return std::string(data, static_cast<std::size_t>(size));
+  };
+  const auto error_with = [&](int use, bool rejected) {
+    pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", trusted(use, rejected))}};
+    return error();
+  };
+  EXPECT_EQ(error_with(NID_client_auth, false), "");
+  EXPECT_EQ(error_with(NID_anyExtendedKeyUsage, false), "");
+  EXPECT_THAT(error_with(NID_server_auth, false), HasSubstr("ca.pem:1: TRUSTED CERTIFICATE"));
+  EXPECT_THAT(error_with(NID_email_protect, true), HasSubstr("ca.pem:1: TRUSTED CERTIFICATE"));
+}
+
 TEST_F(CredentialsTest, TakeACrlInDer) {
   const std::string pem = pki.authority.crl({7});
   const BioPtr in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -210,19 +319,6 @@ TEST_F(CredentialsTest, JudgeATrustAgain) {
   EXPECT_EQ(judge(std::chrono::hours(2)), HandshakeResult::kCertificateExpired);
   trust.anchor_key[0] ^= 1;
   EXPECT_EQ(judge(std::chrono::hours(0)), HandshakeResult::kCertificateAuthorityInvalid);
-}
-
-TEST(PemFile, CountsLinesAndIgnoresWhatStandsBetween) {
-  const auto blocks = cut_pem(
-      "text\r\n-----BEGIN A-----\r\nx\r\n-----END A-----\r\n\n-----BEGIN B-----\n-----END B-----",
-      "f");
-  ASSERT_TRUE(blocks);
-  ASSERT_EQ(blocks->size(), 2U);
-  EXPECT_EQ((*blocks)[0].label, "A");
-  EXPECT_EQ((*blocks)[0].line, 2U);
-  EXPECT_EQ((*blocks)[1].line, 6U);
-  EXPECT_FALSE(cut_pem("-----BEGIN A-----\n-----END B-----\n", "f"));
-  EXPECT_FALSE(cut_pem("-----BEGIN A-----\n-----BEGIN B-----\n", "f"));
 }
 
 }  // namespace
