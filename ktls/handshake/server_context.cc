@@ -10,8 +10,9 @@
 
 #include "ktls/base/wire.h"
 #include "ktls/handshake/server_handshake.h"
+#include "ktls/handshake/tls_library.h"
 #include "ktls/keys/suite.h"
-#include "ktls/openssl/handshake_library.h"
+#include "ktls/openssl/tuned_library.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
 
@@ -88,7 +89,7 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
 // The certificates and keys themselves stay in the default context, where they were loaded: OpenSSL
 // carries a key over when it is first used, and keeps that.
 OSSL_LIB_CTX* ServerContext::library() const {
-  OSSL_LIB_CTX* library = handshake_library();
+  OSSL_LIB_CTX* library = tls_library(credentials_->settings().tuned_openssl).context;
   const auto known = [library](const EvpPkeyPtr& key) {
     return knows_key_type(library, key.get());
   };

@@ -116,7 +116,7 @@ int decode(void* context, OSSL_CORE_BIO* in, int selection, OSSL_CALLBACK* taker
 
 }  // namespace
 
-bool remember_keys(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys) {
+bool override_ec_decoder(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys) {
   functions = new Functions;
   for (const OSSL_DISPATCH* at = keys.implementation; at->function_id != 0; ++at) {
     if (at->function_id == OSSL_FUNC_KEYMGMT_DUP) functions->dup = OSSL_FUNC_keymgmt_dup(at);
@@ -128,7 +128,7 @@ bool remember_keys(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys) {
   return functions->dup != nullptr && functions->free != nullptr && functions->decode != nullptr;
 }
 
-bool remember_keys_with(const OSSL_DISPATCH* core) {
+bool set_spki_cache_core(const OSSL_DISPATCH* core) {
   for (; core->function_id != 0; ++core) {
     if (core->function_id == OSSL_FUNC_BIO_READ_EX) functions->read = OSSL_FUNC_BIO_read_ex(core);
     if (core->function_id == OSSL_FUNC_BIO_CTRL) functions->control = OSSL_FUNC_BIO_ctrl(core);

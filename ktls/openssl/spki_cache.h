@@ -12,10 +12,10 @@ namespace sallyport::ktls {
 /// This puts it in the place of `decoder`, OpenSSL's own for SubjectPublicKeyInfo of type EC;
 /// `keys` is the key management for the same type. Once in a process, and for as long as it lives.
 /// False if one of them lacks a function that is needed.
-bool remember_keys(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys);
+bool override_ec_decoder(OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& keys);
 
 /// Then, before the first key is decoded: what OpenSSL offers to the provider that has the decoder.
 /// False as above.
-bool remember_keys_with(const OSSL_DISPATCH* core);
+bool set_spki_cache_core(const OSSL_DISPATCH* core);
 
 }  // namespace sallyport::ktls

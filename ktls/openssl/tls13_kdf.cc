@@ -139,7 +139,7 @@ bool ask(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view l
 
 }  // namespace
 
-bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf) {
+bool override_tls13_kdf(OSSL_ALGORITHM& kdf) {
   static std::vector<OSSL_DISPATCH> table;
   const OSSL_DISPATCH* before =
       replace_function(kdf, OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(derive), table);

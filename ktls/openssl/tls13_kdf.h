@@ -18,7 +18,7 @@ namespace sallyport::ktls {
 /// argument and makes three hashes and the lookups for them in each derivation, which costs more
 /// than the hashing. What TLS does not ask for goes to OpenSSL's still. False if `kdf` is no KDF.
 /// Once, before the provider is in use.
-bool quicken_tls13_kdf(OSSL_ALGORITHM& kdf);
+bool override_tls13_kdf(OSSL_ALGORITHM& kdf);
 
 /// Whether the TLS13-KDF of `library` derives what the default context's does, and tells of it.
 bool derives_as_openssl(OSSL_LIB_CTX* library);

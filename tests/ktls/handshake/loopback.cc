@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -162,6 +163,7 @@ std::string MemoryClient::read() {
 }
 
 TestServer::TestServer() {
+  settings.tuned_openssl = std::getenv("SALLYPORT_TEST_STOCK") == nullptr;
   set_clock_offset(std::chrono::seconds(0));
   files.ca.push_back({std::nullopt, dir.write("ca.pem", authority.cert_pem())});
   serve_with(test::KeyType::kEcdsaP256);

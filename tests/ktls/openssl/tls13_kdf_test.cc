@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
-#include "ktls/openssl/handshake_library.h"
+#include "ktls/openssl/tuned_library.h"
 #include "tests/ktls/bytes.h"
 
 namespace sallyport::ktls {
@@ -64,11 +64,11 @@ std::optional<Bytes> derive(OSSL_LIB_CTX* library, Derivation asked) {
 class Tls13Kdf : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_NE(handshake_library(), nullptr) << "OpenSSL " << OpenSSL_version(OPENSSL_VERSION);
+    ASSERT_NE(tuned_library().context, nullptr) << "OpenSSL " << OpenSSL_version(OPENSSL_VERSION);
   }
   static void expect_same(const Derivation& asked) {
     const auto theirs = derive(nullptr, asked);
-    const auto ours = derive(handshake_library(), asked);
+    const auto ours = derive(tuned_library().context, asked);
     EXPECT_EQ(ours, theirs) << asked.digest << ' ' << asked.mode << ' ' << asked.label << ' '
                             << asked.size;
   }
@@ -118,20 +118,21 @@ TEST_F(Tls13Kdf, TellsOfSecretsWhileSomebodyListens) {
   const Derivation of_client{.label = "c ap traffic", .key = secret};
   const Derivation of_server{.label = "s ap traffic", .key = secret};
   const Derivation of_resumption{.label = "res master", .key = secret};
-  ASSERT_TRUE(derive(handshake_library(), of_client));
+  ASSERT_TRUE(derive(tuned_library().context, of_client));
   EXPECT_TRUE(secrets.client.secret.empty());
   {
     const SecretTap tap(secrets);
-    ASSERT_TRUE(derive(handshake_library(), of_client));
-    ASSERT_TRUE(derive(handshake_library(), {.label = "c hs traffic", .key = secret}));
+    ASSERT_TRUE(derive(tuned_library().context, of_client));
+    ASSERT_TRUE(derive(tuned_library().context, {.label = "c hs traffic", .key = secret}));
     EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
     EXPECT_TRUE(secrets.server.secret.empty());
-    ASSERT_TRUE(derive(handshake_library(), of_server));
+    ASSERT_TRUE(derive(tuned_library().context, of_server));
     EXPECT_TRUE(std::ranges::equal(secrets.server.secret.bytes(), *derive(nullptr, of_server)));
-    ASSERT_TRUE(derive(handshake_library(), of_resumption));
+    ASSERT_TRUE(derive(tuned_library().context, of_resumption));
     EXPECT_TRUE(std::ranges::equal(secrets.resumption.bytes(), *derive(nullptr, of_resumption)));
   }
-  ASSERT_TRUE(derive(handshake_library(), {.label = "c ap traffic", .key = random_bytes(48, 2)}));
+  ASSERT_TRUE(
+      derive(tuned_library().context, {.label = "c ap traffic", .key = random_bytes(48, 2)}));
   EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
 }
 
@@ -140,12 +141,12 @@ TEST_F(Tls13Kdf, TellsOfTheKeysOfTrafficSecretsAndOfNoOthers) {
   ApplicationSecrets secrets;
   const SecretTap tap(secrets);
   const auto derive_both = [](const Bytes& secret) {
-    ASSERT_TRUE(derive(handshake_library(), {.label = "key", .key = secret, .size = 32}));
-    ASSERT_TRUE(derive(handshake_library(), {.label = "iv", .key = secret, .size = 12}));
+    ASSERT_TRUE(derive(tuned_library().context, {.label = "key", .key = secret, .size = 32}));
+    ASSERT_TRUE(derive(tuned_library().context, {.label = "iv", .key = secret, .size = 12}));
   };
   const Bytes master = random_bytes(48, 1);
-  const Bytes client = *derive(handshake_library(), {.label = "c ap traffic", .key = master});
-  const Bytes server = *derive(handshake_library(), {.label = "s ap traffic", .key = master});
+  const Bytes client = *derive(tuned_library().context, {.label = "c ap traffic", .key = master});
+  const Bytes server = *derive(tuned_library().context, {.label = "s ap traffic", .key = master});
   derive_both(random_bytes(48, 2));  // as of a handshake traffic secret
   EXPECT_FALSE(secrets.client.key);
   EXPECT_FALSE(secrets.server.key);
@@ -161,7 +162,7 @@ TEST_F(Tls13Kdf, TellsOfTheKeysOfTrafficSecretsAndOfNoOthers) {
 }
 
 TEST_F(Tls13Kdf, IsTriedBeforeItIsUsed) {
-  EXPECT_TRUE(derives_as_openssl(handshake_library()));
+  EXPECT_TRUE(derives_as_openssl(tuned_library().context));
   EXPECT_FALSE(derives_as_openssl(nullptr));  // which tells nobody
 }
 

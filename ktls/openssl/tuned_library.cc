@@ -1,6 +1,6 @@
 // A provider that passes for OpenSSL's "default" and is "default", but for its TLS13-KDF and, on
 // slow versions, what it leaves out of its lists.
-#include "ktls/openssl/handshake_library.h"
+#include "ktls/openssl/tuned_library.h"
 
 #include <openssl/conf.h>
 #include <openssl/core_dispatch.h>
@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -99,7 +100,7 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
   static const OSSL_DISPATCH table[] = {{kQuery, reinterpret_cast<void (*)()>(query)},
                                         {kCapabilities, reinterpret_cast<void (*)()>(capabilities)},
                                         {0, nullptr}};
-  if (!remember_keys_with(core)) return 0;
+  if (!set_spki_cache_core(core)) return 0;
   *functions = table;
   *context = OSSL_PROVIDER_get0_provider_ctx(base->provider);
   return 1;
@@ -132,7 +133,7 @@ bool load_base() {
   OSSL_ALGORITHM* const curve_decoder = find(OSSL_OP_DECODER, kCurveKeys);
   OSSL_ALGORITHM* const curve_keys = find(OSSL_OP_KEYMGMT, kCurveKeys);
   if (tls13_kdf == nullptr || curve_decoder == nullptr || curve_keys == nullptr) return false;
-  return quicken_tls13_kdf(*tls13_kdf) && remember_keys(*curve_decoder, *curve_keys);
+  return override_tls13_kdf(*tls13_kdf) && override_ec_decoder(*curve_decoder, *curve_keys);
 }
 
 // ---- where it does no harm
@@ -187,22 +188,27 @@ bool decodes_a_key(OSSL_LIB_CTX* library) {
          EVP_PKEY_eq(key.get(), remembered.get()) == 1;
 }
 
-OSSL_LIB_CTX* make() {
-  if (!is_unconfigured() || !load_base()) return nullptr;
-  OSSL_LIB_CTX* library = OSSL_LIB_CTX_new();
+TunedLibrary make() {
+  if (!is_unconfigured()) {
+    return {.context = nullptr,
+            .reason =
+                "OpenSSL is configured by the system: providers, properties, random numbers "
+                "or engines"};
+  }
+  OSSL_LIB_CTX* library = load_base() ? OSSL_LIB_CTX_new() : nullptr;
   if (library != nullptr && OSSL_PROVIDER_add_builtin(library, kName, initialise) == 1 &&
       OSSL_PROVIDER_load(library, kName) != nullptr && decodes_a_key(library) &&
       derives_as_openssl(library))
-    return library;
+    return {.context = library, .reason = {}};
   OSSL_LIB_CTX_free(library);
-  return nullptr;
+  return {.context = nullptr, .reason = "this OpenSSL does not take our overrides"};
 }
 
 }  // namespace
 
-OSSL_LIB_CTX* handshake_library() {
-  static OSSL_LIB_CTX* const library = [] {
-    OSSL_LIB_CTX* made = make();
+const TunedLibrary& tuned_library() {
+  static const TunedLibrary library = [] {
+    TunedLibrary made = make();
     (void)OpensslError::drain();
     return made;
   }();

@@ -1,4 +1,4 @@
-#include "ktls/openssl/handshake_library.h"
+#include "ktls/openssl/tuned_library.h"
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
@@ -69,7 +69,7 @@ TEST_P(EachKindOfKey, IsTakenFromAClient) {
 }
 
 TEST_P(EachKindOfKey, IsKnown) {
-  EXPECT_TRUE(knows_key_type(handshake_library(), GetParam().make().get()));
+  EXPECT_TRUE(knows_key_type(tuned_library().context, GetParam().make().get()));
 }
 
 INSTANTIATE_TEST_SUITE_P(HandshakeLibrary, EachKindOfKey, ::testing::ValuesIn(kKinds),
@@ -86,7 +86,7 @@ class SystemConfiguration : public ::testing::Test {
     ::setenv("OPENSSL_CONF", dir_.write("openssl.cnf", text).c_str(), 1);
   }
   [[noreturn]] static void say_whose() {
-    std::fputs(handshake_library() != nullptr ? "ours" : "the default one", stderr);
+    std::fputs(tuned_library().context != nullptr ? "ours" : "the default one", stderr);
     std::_Exit(0);
   }
 
@@ -125,7 +125,7 @@ TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
     const auto context = server.context();
     const auto certificate = server.client();
     SslSessionPtr session;
-    std::string seen = handshake_library() == nullptr ? "the default one:" : "ours:";
+    std::string seen = tuned_library().context == nullptr ? "the default one:" : "ours:";
     for (int i = 0; i < 3; ++i) {
       testing::RoutedHandshake handshake(context, testing::any_route());
       MemoryClient client({.certificate = &certificate, .session = session.get()});
@@ -148,7 +148,7 @@ TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
 
 TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
   const bool leaves_out = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
-  EXPECT_EQ(knows_key_type(handshake_library(), key("SM2").get()), !leaves_out);
+  EXPECT_EQ(knows_key_type(tuned_library().context, key("SM2").get()), !leaves_out);
   EXPECT_TRUE(knows_key_type(nullptr, key("SM2").get()));
 }
 
@@ -162,7 +162,7 @@ class RememberedKeys : public ::testing::Test {
     return bytes;
   }
   static EvpPkeyPtr decode(const std::vector<unsigned char>& bytes,
-                           OSSL_LIB_CTX* library = handshake_library()) {
+                           OSSL_LIB_CTX* library = tuned_library().context) {
     const unsigned char* at = bytes.data();
     EvpPkeyPtr key(d2i_PUBKEY_ex(nullptr, &at, static_cast<long>(bytes.size()), library, nullptr));
     if (key) {

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstdint>
+#include <string>
+
+namespace sallyport::ktls {
+
+/// Which OpenSSL the handshakes of this process run on.
+enum class TlsLibraryMode : std::uint8_t {
+  kTuned,  ///< a library context of our own, that reaches beyond OpenSSL's public API
+           ///< (ktls/openssl)
+  kStock,  ///< OpenSSL's default context, by its public API alone
+};
+/// "tuned", "stock": the label of tls_library{mode}.
+const char* to_string(TlsLibraryMode mode) noexcept;
+
+struct TlsLibrary {
+  TlsLibraryMode mode = TlsLibraryMode::kStock;
+  OSSL_LIB_CTX* context = nullptr;  ///< for SSL_CTX_new_ex(); null in kStock
+  std::string reason;               ///< why kStock
+};
+
+/// `tuning` is --openssl-tuning. The tuned library is made by the first call that wants it, proven
+/// by handshakes in memory (disprove_tuning()), and kept as long as the process; where the system's
+/// OpenSSL is configured (a FIPS provider, say), or the proof fails, the mode is kStock. Blocks for
+/// some milliseconds then. Any thread.
+const TlsLibrary& tls_library(bool tuning);
+
+}  // namespace sallyport::ktls
