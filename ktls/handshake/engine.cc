@@ -265,9 +265,12 @@ void HandshakeEngine::on_message(int write, int, int type, const void* data, std
                                  SSL* ssl, void*) {
   if (write == 0) return;
   HandshakeEngine& engine = of(ssl);
-  if (type == SSL3_RT_HANDSHAKE && size > 0 &&
-      *static_cast<const unsigned char*>(data) == SSL3_MT_FINISHED)
-    engine.sent_records_ = 0;
+  if (type == SSL3_RT_HANDSHAKE && size > 0) {
+    const int message = *static_cast<const unsigned char*>(data);
+    if (message == SSL3_MT_FINISHED) engine.sent_records_ = 0;
+    if (message == SSL3_MT_NEWSESSION_TICKET && engine.on_ticket_ != nullptr)
+      engine.on_ticket_(engine.owner_, {static_cast<const std::byte*>(data), size});
+  }
   if (type == SSL3_RT_HEADER) ++engine.sent_records_;
 }
 

@@ -86,6 +86,10 @@ class HandshakeEngine {
   /// After kDone, once: ciphertext behind the peer's Finished, from the first byte of a record on.
   [[nodiscard]] std::vector<std::byte> take_leftover();
 
+  /// What OpenSSL writes as a NewSessionTicket, in plaintext, header and all. Its role's.
+  using OnTicket = void (*)(void* owner, std::span<const std::byte> message);
+  void on_ticket(OnTicket call) noexcept { on_ticket_ = call; }
+
   /// Makes `context` count records and, where `log_keys`, tell of secrets by OpenSSL's key log: for
   /// contexts outside of our own library, in which SecretTap hears of them.
   static void install(SSL_CTX* context, bool log_keys);
@@ -102,6 +106,7 @@ class HandshakeEngine {
   bool derive_tls12_secrets(CipherSuite suite);
 
   void* owner_;
+  OnTicket on_ticket_ = nullptr;
   SslPtr ssl_;
   BIO* in_ = nullptr;   ///< owned by ssl_
   BIO* out_ = nullptr;  ///< owned by ssl_

@@ -40,6 +40,9 @@ std::string_view group_name(SSL* ssl) {
 ServerHandshake::ServerHandshake(std::shared_ptr<ServerContext> context)
     : context_(std::move(context)), engine_(context_->ctx_.get(), this) {
   engine_.set_server();
+  engine_.on_ticket([](void* owner, std::span<const std::byte> message) {
+    static_cast<ServerHandshake*>(owner)->take_nonce(message);
+  });
 }
 
 ServerHandshake::~ServerHandshake() = default;

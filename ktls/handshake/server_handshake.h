@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/base/secret_bytes.h"
 #include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/engine.h"
 #include "ktls/handshake/server_context.h"
@@ -143,10 +145,10 @@ class ServerHandshake {
   bool becomes_tls12() const;
 
   Step complete();
-  bool issue(unsigned tickets, std::chrono::seconds lifetime);
-  bool let_openssl_issue(unsigned tickets);
+  bool derive_tickets(unsigned count);
+  bool send_tickets(std::chrono::seconds lifetime);
+  void take_nonce(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;
-  bool make_ticket();
   bool ticket_fits(SSL_SESSION* session) const;
   static std::optional<TicketContent> ticket_content(SSL_SESSION* session);
   std::optional<std::chrono::seconds> ticket_lifetime() const;
@@ -160,8 +162,13 @@ class ServerHandshake {
   std::string sni_, alpn_offer_;             ///< what hello_ points into
   std::vector<std::string_view> protocols_;  ///< of alpn_offer_
   ClientHello hello_;
-  std::string confirmed_alpn_;              ///< what accept() wants confirmed
+  std::string confirmed_alpn_;  ///< what accept() wants confirmed
+  struct Ticket {
+    SecretBytes<kMaxHashSize> psk;
+    std::vector<std::byte> nonce;
+  };
   std::vector<std::byte> ticket_;           ///< what issue_tickets() has sealed into them
+  std::deque<Ticket> tickets_;              ///< as OpenSSL derived them
   std::shared_ptr<const PeerTrust> trust_;  ///< as the verify callback found it
   Outcome outcome_;
 };

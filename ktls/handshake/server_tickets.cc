@@ -9,9 +9,9 @@
 #include <exception>
 #include <utility>
 
+#include "ktls/base/wire.h"
 #include "ktls/handshake/server_handshake.h"
 #include "ktls/handshake/session_ticket.h"
-#include "ktls/keys/key_schedule.h"
 #include "ktls/records/record.h"
 #include "ktls/records/record_protection.h"
 
@@ -23,6 +23,7 @@ namespace {
 constexpr std::size_t kMaxTicketContent = 4096;
 // Clocks of a fleet that shares ticket secrets differ a little.
 constexpr std::chrono::seconds kClockSkew{60};
+constexpr std::size_t kHandshakeHeaderSize = 4;  // RFC 8446 4: type and length
 
 /// OpenSSL's serialised form of a session, cleansed when it dies: it holds the PSK. Empty if memory
 /// is short.
@@ -74,32 +75,41 @@ void ServerHandshake::issue_tickets() {
 
   const unsigned count = outcome_.resumed ? 1 : context_->credentials().settings().tickets;
   // Only memory or random numbers can be short here: a connection does without tickets.
-  if (!(engine_.secrets().resumption.empty() ? let_openssl_issue(count) : issue(count, *lifetime)))
-    (void)OpensslError::drain();
+  if (!derive_tickets(count) || !send_tickets(*lifetime)) (void)OpensslError::drain();
   ticket_ = {};
-  engine_.secrets().resumption = {};
+  tickets_.clear();
 }
 
-// Tickets of our own making: OpenSSL makes one at a tenth of a resumed handshake's cost, mostly by
-// writing out the same session four times.
-bool ServerHandshake::issue(unsigned count, std::chrono::seconds lifetime) {
+// OpenSSL derives the PSK of each ticket, and would send it a session identifier of its cache
+// (SSL_OP_NO_TICKET, by now, means that). on_make_ticket() and on_message() take PSK and nonce, and
+// OpenSSL's messages are dropped: to have it seal the session costs a tenth of a resumed handshake,
+// mostly by writing the session out four times.
+bool ServerHandshake::derive_tickets(unsigned count) {
+  if (!engine_.output().empty()) std::abort();
+  const std::uint64_t sent_before = engine_.sent_records();
+  SSL_set_options(ssl(), SSL_OP_NO_TICKET);
+  bool good = true;
+  for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl()) == 1;
+  good = good && SSL_do_handshake(ssl()) == 1;
+  engine_.drop_output(sent_before);
+  return good &&
+         std::ranges::none_of(tickets_, [](const Ticket& each) { return each.nonce.empty(); });
+}
+
+bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
   DirectionState tx = engine_.secrets().server;
   tx.rec_seq = engine_.sent_records();
   RecordSealer sealer(contexts, suite, std::move(tx));
-  for (unsigned i = 0; i < count; ++i) {
-    const std::array nonce{static_cast<std::byte>(i)};
-    SecretBytes<kMaxHashSize> psk;  // RFC 8446 4.6.1
-    expand_label(suite, engine_.secrets().resumption.bytes(), "resumption", nonce,
-                 psk.resize(hash_size(suite)));
-    const SslSessionPtr bare = bare_session(psk.bytes(), lifetime);
+  for (const Ticket& each : tickets_) {
+    const SslSessionPtr bare = bare_session(each.psk.bytes(), lifetime);
     if (!bare) return false;
     const Serialised session(bare.get());
     if (session.bytes().empty()) return false;
     const auto ticket =
         seal_session(context_->ticket_keys_.front(), std::as_bytes(session.bytes()));
-    const auto message = ticket ? new_session_ticket(lifetime, nonce, *ticket) : std::nullopt;
+    const auto message = ticket ? new_session_ticket(lifetime, each.nonce, *ticket) : std::nullopt;
     if (!message) return false;
 
     const iovec span{const_cast<std::byte*>(message->data()), message->size()};
@@ -110,20 +120,6 @@ bool ServerHandshake::issue(unsigned count, std::chrono::seconds lifetime) {
     if (!engine_.append_output(std::span(record).first(*sealed))) return false;
   }
   return true;
-}
-
-// Where the resumption master secret is OpenSSL's own: in the default library.
-bool ServerHandshake::let_openssl_issue(unsigned count) {
-  const std::uint64_t sent_before = engine_.sent_records();
-  const bool was_empty = engine_.output().empty();
-  bool good = true;
-  for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl()) == 1;
-  good = good && SSL_do_handshake(ssl()) == 1;
-  if (good) return true;
-  // A connection cannot do with half of a ticket.
-  if (!was_empty) std::abort();
-  engine_.drop_output(sent_before);
-  return false;
 }
 
 // A session that has only what resumption needs. A client's certificate would triple the ticket and
@@ -146,32 +142,27 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
   return bare;
 }
 
-// Called with the session that OpenSSL is about to seal into a ticket. No call takes a certificate
-// out of a session, so it is read anew, in place, from the serialised form of a bare one.
-bool ServerHandshake::make_ticket() {
-  SSL_SESSION* session = SSL_get_session(ssl());
-  const auto lifetime = ticket_lifetime();
-  if (session == nullptr || !lifetime) return false;
-  SecretBytes<kMaxHashSize> psk;
-  const std::span<std::byte> psk_bytes =
-      psk.resize(std::min(kMaxHashSize, SSL_SESSION_get_master_key(session, nullptr, 0)));
-  if (SSL_SESSION_get_master_key(session, reinterpret_cast<unsigned char*>(psk_bytes.data()),
-                                 psk_bytes.size()) != psk_bytes.size())
-    return false;
-  const SslSessionPtr bare = bare_session(psk.bytes(), *lifetime);
-  if (!bare) return false;
-  const Serialised serialised(bare.get());
-  const unsigned char* at = serialised.bytes().data();
-  return !serialised.bytes().empty() &&
-         d2i_SSL_SESSION(&session, &at, static_cast<long>(serialised.bytes().size())) != nullptr;
-}
-
+// The session of a ticket that OpenSSL is about to send has the ticket's PSK for its master key.
 int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
+  const SSL_SESSION* const session = SSL_get_session(ssl);
+  const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
+  if (size == 0 || size > kMaxHashSize) return 0;
   try {
-    return of(ssl).make_ticket() ? 1 : 0;
+    Ticket& ticket = of(ssl).tickets_.emplace_back();
+    SSL_SESSION_get_master_key(
+        session, reinterpret_cast<unsigned char*>(ticket.psk.resize(size).data()), size);
+    return 1;
   } catch (const std::exception& exception) {
     return 0;
   }
+}
+
+// RFC 8446 4.6.1: lifetime and age_add are four bytes each, then the nonce, with a length of one.
+void ServerHandshake::take_nonce(std::span<const std::byte> new_session_ticket) {
+  WireReader in(new_session_ticket);
+  in.take(kHandshakeHeaderSize + 8);
+  const auto nonce = in.take(in.u8());
+  if (in.good() && !tickets_.empty()) tickets_.back().nonce.assign(nonce.begin(), nonce.end());
 }
 
 // RFC 5077 4 with our keys. Returns what SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for:

@@ -12,7 +12,7 @@ namespace sallyport::ktls {
 
 /// Tries a tuned library before it serves anyone: for each cipher suite a mutual TLS 1.3 handshake
 /// in memory, its server in `library`, its client in OpenSSL's default context. What the client
-/// then seals must open under the secrets and record keys that the library told, and the client
+/// then seals must open under the secrets that the library told, and the client
 /// must open what is sealed under them. Some 3 ms a suite, with a throwaway P-256 certificate. Any
 /// thread.
 ///

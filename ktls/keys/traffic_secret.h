@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 #include "ktls/keys/suite.h"
@@ -59,12 +58,6 @@ TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexce
 struct DirectionState {
   TrafficSecret secret;
   std::uint64_t rec_seq = 0;  ///< sequence number of the *next* record under this secret
-  /// What derive_key() makes of the secret, where that was done already.
-  std::optional<RecordKey> key = std::nullopt;
-
-  RecordKey record_key(CipherSuite suite, RecordVersion version) const noexcept {
-    return key ? *key : derive_key(suite, secret, version);
-  }
 };
 
 /// Both directions of a connection as seen from here: rx opens what the peer sealed, tx seals.

@@ -21,7 +21,6 @@ namespace {
 constexpr std::string_view kDerived = "derived";
 constexpr std::string_view kClientSecret = "c ap traffic";
 constexpr std::string_view kServerSecret = "s ap traffic";
-constexpr std::string_view kResumptionSecret = "res master";
 constexpr std::string_view kKey = "key";
 constexpr std::string_view kIv = "iv";
 
@@ -109,7 +108,7 @@ int derive(void* context, unsigned char* key, std::size_t size, const OSSL_PARAM
   const Request request(parameters);
   const std::span out(reinterpret_cast<std::byte*>(key), size);
   if (!derive_here(request, out) && openssl_derive(context, key, size, parameters) != 1) return 0;
-  if (tap != nullptr && !request.label.empty()) tap->take(request.key, request.label, out);
+  if (tap != nullptr && !request.label.empty()) tap->take(request.label, out);
   return 1;
 }
 
@@ -162,7 +161,7 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
                                         {"SHA384", 48, kExtract, kDerived},
                                         {"SHA384", 32, kExpand, kKey},
                                         {"SHA384", 48, kExpand, kServerSecret},
-                                        {"SHA384", 48, kExpand, kResumptionSecret}}};
+                                        {"SHA384", 48, kExpand, kDerived}}};
   constexpr std::array<std::byte, kMaxHashSize> kInput{std::byte{1}, std::byte{2}};
   ApplicationSecrets secrets;
   const SecretTap listening(secrets);
@@ -176,10 +175,9 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
              std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* told = each.label == kClientSecret       ? &secrets.client.secret
-                                : each.label == kServerSecret     ? &secrets.server.secret
-                                : each.label == kResumptionSecret ? &secrets.resumption
-                                                                  : nullptr;
+    const TrafficSecret* told = each.label == kClientSecret   ? &secrets.client.secret
+                                : each.label == kServerSecret ? &secrets.server.secret
+                                                              : nullptr;
     if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
       return false;
   }
@@ -195,21 +193,9 @@ SecretTap::~SecretTap() {
   tap = nullptr;
 }
 
-void SecretTap::take(std::span<const std::byte> secret, std::string_view label,
-                     std::span<const std::byte> derived) noexcept {
+void SecretTap::take(std::string_view label, std::span<const std::byte> derived) noexcept {
   if (label == kClientSecret) secrets_.client = {.secret = TrafficSecret(derived)};
   if (label == kServerSecret) secrets_.server = {.secret = TrafficSecret(derived)};
-  if (label == kResumptionSecret) secrets_.resumption = TrafficSecret(derived);
-  if (label == kKey && derived.size() <= next_.key.size())
-    std::ranges::copy(derived, next_.key.begin());
-  if (label != kIv || derived.size() != next_.iv.size()) return;
-  std::ranges::copy(derived, next_.iv.begin());
-  for (DirectionState* each : {&secrets_.client, &secrets_.server}) {
-    const std::span<const std::byte> known = each->secret.bytes();
-    if (!known.empty() && known.size() == secret.size() &&
-        CRYPTO_memcmp(known.data(), secret.data(), known.size()) == 0)
-      each->key = next_;
-  }
 }
 
 }  // namespace sallyport::ktls

@@ -26,14 +26,13 @@ bool derives_as_openssl(OSSL_LIB_CTX* library);
 /// What a TLS 1.3 handshake derives for the time behind it (RFC 8446 7.1, 7.3), each with the
 /// record keys where they were derived already.
 struct ApplicationSecrets {
-  DirectionState client;     ///< what the client writes under
-  DirectionState server;     ///< what the server writes under
-  TrafficSecret resumption;  ///< the resumption master secret; empty: not told
+  DirectionState client;  ///< what the client writes under
+  DirectionState server;  ///< what the server writes under
 };
 
 /// Takes the application secrets that this thread's OpenSSL derives in our library while it lives.
 /// OpenSSL's own way of telling, the key log, prints five secrets of each handshake in hexadecimal,
-/// byte by byte, of which three are not needed, and does not tell the resumption master secret. One
+/// byte by byte, of which three are not needed. One
 /// at a time in a thread.
 class SecretTap {
  public:
@@ -43,13 +42,11 @@ class SecretTap {
   SecretTap(const SecretTap&) = delete;
   SecretTap& operator=(const SecretTap&) = delete;
 
-  /// What was derived of `secret` under `label`.
-  void take(std::span<const std::byte> secret, std::string_view label,
-            std::span<const std::byte> derived) noexcept;
+  /// What was derived under `label`.
+  void take(std::string_view label, std::span<const std::byte> derived) noexcept;
 
  private:
   ApplicationSecrets& secrets_;
-  RecordKey next_;  ///< OpenSSL derives a key, then its iv
 };
 
 }  // namespace sallyport::ktls

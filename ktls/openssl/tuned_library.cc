@@ -20,7 +20,6 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
-#include "ktls/openssl/spki_cache.h"
 #include "ktls/openssl/tls13_kdf.h"
 
 namespace sallyport::ktls {
@@ -29,8 +28,7 @@ namespace {
 constexpr const char* kName = "sallyport-handshake";
 
 // By their first names in "default". All that can sign a certificate or a handshake, but SM2.
-constexpr std::string_view kCurveKeys = "EC";
-constexpr std::array<std::string_view, 6> kSigningKeys{"RSA",     "RSA-PSS", kCurveKeys,
+constexpr std::array<std::string_view, 6> kSigningKeys{"RSA",     "RSA-PSS", "EC",
                                                        "ED25519", "ED448",   "DSA"};
 constexpr std::array<std::string_view, 4> kExchangeKeys{"X25519", "X448", "DH", "HMAC"};
 // suite.h; nothing else is ever negotiated.
@@ -93,14 +91,13 @@ int capabilities(void*, const char* capability, OSSL_CALLBACK* each, void* argum
   return OSSL_PROVIDER_get_capabilities(base->provider, capability, each, argument);
 }
 
-int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DISPATCH** functions,
+int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** functions,
                void** context) {
   static constexpr int kQuery = OSSL_FUNC_PROVIDER_QUERY_OPERATION;
   static constexpr int kCapabilities = OSSL_FUNC_PROVIDER_GET_CAPABILITIES;
   static const OSSL_DISPATCH table[] = {{kQuery, reinterpret_cast<void (*)()>(query)},
                                         {kCapabilities, reinterpret_cast<void (*)()>(capabilities)},
                                         {0, nullptr}};
-  if (!set_spki_cache_core(core)) return 0;
   *functions = table;
   *context = OSSL_PROVIDER_get0_provider_ctx(base->provider);
   return 1;
@@ -108,10 +105,8 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
 
 OSSL_ALGORITHM* find(int operation, std::string_view name) {
   auto& list = base->algorithms[static_cast<std::size_t>(operation)];
-  const auto found = std::ranges::find_if(list, [&](const OSSL_ALGORITHM& algorithm) {
-    return named(algorithm, {&name, 1}) &&
-           (operation != OSSL_OP_DECODER || decodes_public_keys(algorithm));
-  });
+  const auto found = std::ranges::find_if(
+      list, [&](const OSSL_ALGORITHM& algorithm) { return named(algorithm, {&name, 1}); });
   return found == list.end() ? nullptr : &*found;
 }
 
@@ -130,10 +125,7 @@ bool load_base() {
     if (!list.empty()) list.push_back({});
   }
   OSSL_ALGORITHM* const tls13_kdf = find(OSSL_OP_KDF, kTls13Kdf);
-  OSSL_ALGORITHM* const curve_decoder = find(OSSL_OP_DECODER, kCurveKeys);
-  OSSL_ALGORITHM* const curve_keys = find(OSSL_OP_KEYMGMT, kCurveKeys);
-  if (tls13_kdf == nullptr || curve_decoder == nullptr || curve_keys == nullptr) return false;
-  return override_tls13_kdf(*tls13_kdf) && override_ec_decoder(*curve_decoder, *curve_keys);
+  return tls13_kdf != nullptr && override_tls13_kdf(*tls13_kdf);
 }
 
 // ---- where it does no harm
@@ -178,14 +170,9 @@ bool decodes_a_key(OSSL_LIB_CTX* library) {
       0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a,
       0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33,
       0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
-  const auto decode = [library] {
-    const unsigned char* at = kBasePoint;
-    return EvpPkeyPtr(d2i_PUBKEY_ex(nullptr, &at, sizeof kBasePoint, library, nullptr));
-  };
-  const EvpPkeyPtr key = decode();
-  const EvpPkeyPtr remembered = decode();
-  return key && EVP_PKEY_get0_provider(key.get()) != nullptr && remembered &&
-         EVP_PKEY_eq(key.get(), remembered.get()) == 1;
+  const unsigned char* at = kBasePoint;
+  const EvpPkeyPtr key(d2i_PUBKEY_ex(nullptr, &at, sizeof kBasePoint, library, nullptr));
+  return key && EVP_PKEY_get0_provider(key.get()) != nullptr;
 }
 
 TunedLibrary make() {

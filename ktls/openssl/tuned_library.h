@@ -7,8 +7,7 @@
 namespace sallyport::ktls {
 
 /// A library context of our own, in which OpenSSL is used beyond its public API: its TLS 1.3 key
-/// derivation is replaced by a faster one that tells of application secrets (tls13_kdf.h), and
-/// decoded public keys of clients are cached (spki_cache.h).
+/// derivation is replaced by a faster one that tells of application secrets (tls13_kdf.h).
 struct TunedLibrary {
   OSSL_LIB_CTX* context = nullptr;  ///< for SSL_CTX_new_ex(); null: there is none
   std::string reason;               ///< why there is none

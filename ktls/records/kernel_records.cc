@@ -119,7 +119,7 @@ class KernelRecords final : public RecordLayer {
 
 CryptoInfo crypto_info(RecordVersion version, CipherSuite suite,
                        const DirectionState& state) noexcept {
-  return {version, suite, state.record_key(suite, version), state.rec_seq};
+  return {version, suite, derive_key(suite, state.secret, version), state.rec_seq};
 }
 
 int set(int descriptor, int level, int name, std::span<const std::byte> value) noexcept {

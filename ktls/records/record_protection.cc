@@ -115,7 +115,7 @@ RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite, Directio
     : contexts_(contexts),
       seq_(state.rec_seq),
       limit_(record_limit(suite)),
-      key_(state.record_key(suite, version)),
+      key_(derive_key(suite, state.secret, version)),
       secret_(std::move(state.secret)),
       suite_(suite),
       version_(version) {}
@@ -200,7 +200,7 @@ RecordOpener::RecordOpener(CipherContexts& contexts, CipherSuite suite, Directio
                            RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      key_(state.record_key(suite, version)),
+      key_(derive_key(suite, state.secret, version)),
       secret_(std::move(state.secret)),
       suite_(suite),
       version_(version) {}

@@ -65,7 +65,7 @@ class RecordSealer {
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
   /// A copy of secret, next sequence number and key.
-  DirectionState export_state() const { return {secret_, seq_, key_}; }
+  DirectionState export_state() const { return {secret_, seq_}; }
 
  private:
   std::expected<void, RecordError> seal_one(ContentType type, PlaintextCursor& content,
@@ -118,7 +118,7 @@ class RecordOpener {
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
   std::uint64_t rec_seq() const noexcept { return seq_; }
-  DirectionState export_state() const { return {secret_, seq_, key_}; }
+  DirectionState export_state() const { return {secret_, seq_}; }
 
  private:
   std::expected<void, RecordError> decrypt(std::span<std::byte> record,

@@ -112,12 +112,11 @@ TEST_F(Tls13Kdf, LeavesWhatTlsDoesNotAskForToOpenssl) {
   expect_same({.digest = "no such hash", .key = secret});
 }
 
-TEST_F(Tls13Kdf, TellsOfSecretsWhileSomebodyListens) {
+TEST_F(Tls13Kdf, TellsOfSecretsWhileATapIsThere) {
   const Bytes secret = random_bytes(48, 1);
   ApplicationSecrets secrets;
   const Derivation of_client{.label = "c ap traffic", .key = secret};
   const Derivation of_server{.label = "s ap traffic", .key = secret};
-  const Derivation of_resumption{.label = "res master", .key = secret};
   ASSERT_TRUE(derive(tuned_library().context, of_client));
   EXPECT_TRUE(secrets.client.secret.empty());
   {
@@ -128,42 +127,15 @@ TEST_F(Tls13Kdf, TellsOfSecretsWhileSomebodyListens) {
     EXPECT_TRUE(secrets.server.secret.empty());
     ASSERT_TRUE(derive(tuned_library().context, of_server));
     EXPECT_TRUE(std::ranges::equal(secrets.server.secret.bytes(), *derive(nullptr, of_server)));
-    ASSERT_TRUE(derive(tuned_library().context, of_resumption));
-    EXPECT_TRUE(std::ranges::equal(secrets.resumption.bytes(), *derive(nullptr, of_resumption)));
   }
   ASSERT_TRUE(
       derive(tuned_library().context, {.label = "c ap traffic", .key = random_bytes(48, 2)}));
   EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
 }
 
-TEST_F(Tls13Kdf, TellsOfTheKeysOfTrafficSecretsAndOfNoOthers) {
-  constexpr auto kSuite = CipherSuite::kAes256GcmSha384;
-  ApplicationSecrets secrets;
-  const SecretTap tap(secrets);
-  const auto derive_both = [](const Bytes& secret) {
-    ASSERT_TRUE(derive(tuned_library().context, {.label = "key", .key = secret, .size = 32}));
-    ASSERT_TRUE(derive(tuned_library().context, {.label = "iv", .key = secret, .size = 12}));
-  };
-  const Bytes master = random_bytes(48, 1);
-  const Bytes client = *derive(tuned_library().context, {.label = "c ap traffic", .key = master});
-  const Bytes server = *derive(tuned_library().context, {.label = "s ap traffic", .key = master});
-  derive_both(random_bytes(48, 2));  // as of a handshake traffic secret
-  EXPECT_FALSE(secrets.client.key);
-  EXPECT_FALSE(secrets.server.key);
-  derive_both(server);
-  EXPECT_FALSE(secrets.client.key);
-  derive_both(client);
-  for (const DirectionState& each : {secrets.client, secrets.server}) {
-    const RecordKey expected = derive_key(kSuite, each.secret);
-    ASSERT_TRUE(each.key);
-    EXPECT_EQ(each.key->key, expected.key);
-    EXPECT_EQ(each.key->iv, expected.iv);
-  }
-}
-
 TEST_F(Tls13Kdf, IsTriedBeforeItIsUsed) {
   EXPECT_TRUE(derives_as_openssl(tuned_library().context));
-  EXPECT_FALSE(derives_as_openssl(nullptr));  // which tells nobody
+  EXPECT_FALSE(derives_as_openssl(nullptr));  // which has no tap
 }
 
 }  // namespace
