@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "gateway/connection/client.h"
-#include "iouring/background.h"
+#include "iouring/idle_worker.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -41,19 +41,19 @@ iouring::Task<RefusalPtr> run_handshake(Client& client) {
   Handshake& handshake = *client.handshake;
   ktls::ServerHandshake& tls = *handshake.tls;
   iouring::Rank rank =
-      tls.hello().offers_resumption ? iouring::Rank::kSecond : iouring::Rank::kThird;
+      tls.hello().offers_resumption ? iouring::Rank::kResuming : iouring::Rank::kNew;
   for (;;) {
     // Established connections go first, and handshakes that were begun before new ones. While no
     // connection is busy, the work is done in the loop: nothing waits for it.
-    shard.background.set_quiet(shard.ring.now() - shard.relayed_at > kQuiet);
+    shard.idle_worker.set_quiet(shard.ring.now() - shard.relayed_at > kQuiet);
     Step step = Step::kWantRead;
     iouring::Result<> ran =
-        co_await shard.background.run(rank, [&tls, &step] { step = tls.advance(); });
-    if (!ran && rank != iouring::Rank::kFirst) {
+        co_await shard.idle_worker.run(rank, [&tls, &step] { step = tls.advance(); });
+    if (!ran && rank != iouring::Rank::kStarted) {
       co_return refusal(CloseReason::kShed, "waited too long for its turn");
     }
     if (!ran) co_return interrupted(ran.error().value);
-    rank = iouring::Rank::kFirst;
+    rank = iouring::Rank::kStarted;
     if (step == Step::kDone) co_return nullptr;
 
     iouring::Result<> sent = co_await send_output(handshake);

@@ -12,13 +12,13 @@ constexpr std::size_t kWaitingPerSlot = 4;
 
 }  // namespace
 
-ShardState::ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
                        ktls::RecordPools its_pools, const Timeouts& its_timeouts,
                        const RecordChoice& its_records, unsigned max_handshakes,
                        ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
                        ConnectionLog& its_log, std::uint64_t seed)
     : ring(its_ring),
-      background(its_background),
+      idle_worker(its_idle_worker),
       pools(its_pools),
       timeouts(its_timeouts),
       records(its_records),

@@ -14,7 +14,7 @@
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/record_choice.h"
 #include "gateway/connection/snapshot.h"
-#include "iouring/background.h"
+#include "iouring/idle_worker.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
 #include "ktls/handshake/server_context.h"
@@ -43,7 +43,7 @@ struct ServedListener {
 
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
-  ShardState(iouring::Ring& its_ring, iouring::Background& its_background,
+  ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
              ktls::RecordPools its_pools, const Timeouts& its_timeouts,
              const RecordChoice& its_records, unsigned max_handshakes, ConnectionLimit& its_limit,
              metrics::ShardMetrics& its_metrics, ConnectionLog& its_log, std::uint64_t seed);
@@ -52,7 +52,7 @@ struct ShardState {
   ShardState& operator=(const ShardState&) = delete;
 
   iouring::Ring& ring;
-  iouring::Background& background;  ///< for handshakes
+  iouring::IdleWorker& idle_worker;  ///< for handshakes
   ktls::RecordPools pools;
   const Timeouts& timeouts;
   const RecordChoice& records;

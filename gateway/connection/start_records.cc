@@ -8,7 +8,7 @@
 
 #include "gateway/connection/client.h"
 #include "gateway/connection/record_choice.h"
-#include "iouring/background.h"
+#include "iouring/idle_worker.h"
 #include "iouring/result.h"
 #include "ktls/records/kernel_records.h"
 #include "ktls/records/userspace_records.h"
@@ -22,7 +22,7 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
   ktls::ServerHandshake& tls = *handshake.tls;
   std::vector<std::byte> output;
   iouring::Result<> ran =
-      co_await client.connection.shard().background.run(iouring::Rank::kFirst, [&tls, &output] {
+      co_await client.connection.shard().idle_worker.run(iouring::Rank::kStarted, [&tls, &output] {
         tls.issue_tickets();
         output = tls.take_output();
       });

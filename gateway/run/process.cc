@@ -13,7 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "iouring/background.h"
+#include "iouring/idle_worker.h"
 
 namespace sallyport::gateway {
 namespace {

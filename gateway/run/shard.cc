@@ -30,14 +30,14 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
   if (!ring) return std::unexpected(ring.error().what);
   auto small = iouring::BufferRing::create(**ring);
   auto whole = iouring::BufferRing::create(**ring, ktls::kWholeBytes, ktls::kWholeCount);
-  auto background = iouring::Background::create(**ring, {});
-  if (!background) return std::unexpected(std::string("eventfd: ") + background.error().name());
+  auto idle_worker = iouring::IdleWorker::create(**ring, {});
+  if (!idle_worker) return std::unexpected(std::string("eventfd: ") + idle_worker.error().name());
   if (!small || !whole) {
     const iouring::Errno error = small ? whole.error() : small.error();
     return std::unexpected(std::string("provided buffers: ") + error.name());
   }
   std::unique_ptr<Shard> shard(new Shard(std::move(options), *std::move(ring),
-                                         *std::move(background), *std::move(small),
+                                         *std::move(idle_worker), *std::move(small),
                                          *std::move(whole)));
   auto inbox = iouring::Inbox::create(*shard->ring_);
   if (!inbox) return std::unexpected(std::string("eventfd: ") + inbox.error().name());
@@ -50,15 +50,15 @@ std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions op
 }
 
 Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
-             std::unique_ptr<iouring::Background> background,
+             std::unique_ptr<iouring::IdleWorker> idle_worker,
              std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole)
     : options_(std::move(options)),
       ring_(std::move(ring)),
       small_(std::move(small)),
       whole_(std::move(whole)),
-      background_(std::move(background)),
+      idle_worker_(std::move(idle_worker)),
       blocks_(iouring::BlockPool::kDefaultBytes, &ring_->timers()),
-      state_(*ring_, *background_,
+      state_(*ring_, *idle_worker_,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
@@ -97,9 +97,9 @@ void Shard::join() {
 void Shard::thread_main() {
   pthread_setname_np(pthread_self(), ("shard-" + std::to_string(options_.index)).c_str());
   pin();
-  start_background();
+  start_idle_worker();
   ring_->run(run());
-  background_->stop();
+  idle_worker_->stop();
   // Of this thread: nothing of it may be dropped by another.
   state_.tls.reset();
   state_.snapshot.reset();
@@ -119,9 +119,9 @@ void Shard::pin() const {
   }
 }
 
-void Shard::start_background() const {
+void Shard::start_idle_worker() const {
   const iouring::Result<> started =
-      background_->start("handshake-" + std::to_string(options_.index));
+      idle_worker_->start("handshake-" + std::to_string(options_.index));
   if (started) return;
   log_info("handshakes run in the event loop: a thread for them needs an RLIMIT_NICE of 20",
            {{"shard", options_.index}, {"error", started.error().name()}});

@@ -14,9 +14,9 @@
 #include "gateway/connection/live_connection.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/run/fault_plan.h"
-#include "iouring/background.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
+#include "iouring/idle_worker.h"
 #include "iouring/inbox.h"
 #include "iouring/listener.h"
 #include "iouring/ring.h"
@@ -72,7 +72,7 @@ class Shard {
   [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
   /// Of its event loop and of its handshakes.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const {
-    return ring_->busy_time() + background_->cpu_time();
+    return ring_->busy_time() + idle_worker_->cpu_time();
   }
 
   /// Slots of the ring's registered table; 0 where the kernel cannot bring a descriptor back.
@@ -85,11 +85,11 @@ class Shard {
   };
 
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
-        std::unique_ptr<iouring::Background> background, std::unique_ptr<iouring::BufferRing> small,
-        std::unique_ptr<iouring::BufferRing> whole);
+        std::unique_ptr<iouring::IdleWorker> idle_worker,
+        std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
   void thread_main();
   void pin() const;
-  void start_background() const;
+  void start_idle_worker() const;
   iouring::Task<void> run();
   iouring::Task<void> stop_listeners();
   iouring::Task<void> end_after_drain_timeout();
@@ -102,7 +102,7 @@ class Shard {
   std::unique_ptr<iouring::Ring> ring_;
   std::unique_ptr<iouring::BufferRing> small_;
   std::unique_ptr<iouring::BufferRing> whole_;
-  std::unique_ptr<iouring::Background> background_;
+  std::unique_ptr<iouring::IdleWorker> idle_worker_;
   iouring::BlockPool blocks_;
   ktls::CipherContexts contexts_;
   ShardState state_;

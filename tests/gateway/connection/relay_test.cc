@@ -7,9 +7,9 @@
 #include "gateway/connection/client.h"
 #include "gateway/connection/live_connection.h"
 #include "gateway/policy/route.h"
-#include "iouring/background.h"
 #include "iouring/both.h"
 #include "iouring/frame_pool.h"
+#include "iouring/idle_worker.h"
 #include "iouring/sanitizers.h"
 #include "metrics/registry.h"
 #include "tests/ktls/records/layer_fixture.h"
@@ -84,8 +84,8 @@ class RelayTest : public ::testing::Test {
   void run(Task<void> peers) { shard_.ring->run(beside_relay(std::move(peers))); }
 
   ktls::testing::Shard shard_;
-  std::unique_ptr<iouring::Background> background_ =
-      iouring::Background::create(*shard_.ring, {}).value();
+  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
+      iouring::IdleWorker::create(*shard_.ring, {}).value();
   Timeouts timeouts_;
   RecordChoice records_;
   ConnectionLimit limit_{10};
@@ -96,7 +96,7 @@ class RelayTest : public ::testing::Test {
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;
   std::unique_ptr<ShardState> state_ =
-      std::make_unique<ShardState>(*shard_.ring, *background_, shard_.pools(), timeouts_, records_,
+      std::make_unique<ShardState>(*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
                                    8, limit_, metrics_, log_, 1);
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;

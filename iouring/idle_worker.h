@@ -24,7 +24,7 @@ namespace sallyport::iouring {
 
 /// Who is served first; by arrival within a rank. So that nobody who claims the second rank keeps
 /// out the third, every fourth piece of those two is one of the third.
-enum class Rank : std::uint8_t { kFirst, kSecond, kThird };
+enum class Rank : std::uint8_t { kStarted, kResuming, kNew };
 
 /// The RLIMIT_NICE with which a thread may come back from SCHED_IDLE, which the kernel takes for
 /// nice 20, to nice 0 without root's rights (getrlimit(2), sched(7)).
@@ -41,13 +41,13 @@ inline constexpr unsigned long kNiceLimit = 20;
 /// thread takes back what was not begun and does one piece a turn, behind what the turn has sent;
 /// what was begun is ended under the ordinary class. The thread is tried again after `retry`, or
 /// after twice as long as last time if that went wrong soon. One piece a turn is also what a
-/// Background does that has no thread; one that is quiet does half a millisecond of them.
+/// IdleWorker does that has no thread; one that is quiet does half a millisecond of them.
 ///
 /// The ring's thread waits for the other nowhere. (What both call may: an allocator's or a
 /// library's lock, held by the thread when it was put aside, is waited for.)
 ///
 /// Belongs to the ring's thread, but for the work itself. Outlives the tasks that use it.
-class Background {
+class IdleWorker {
  public:
   struct Options {
     std::chrono::milliseconds patience{20};  ///< coarse, as TimerWheel is
@@ -55,12 +55,12 @@ class Background {
   };
 
   /// Errors: EMFILE, ENFILE (no descriptor for the bell). The ring may not run yet.
-  [[nodiscard]] static Result<std::unique_ptr<Background>> create(Ring& ring,
+  [[nodiscard]] static Result<std::unique_ptr<IdleWorker>> create(Ring& ring,
                                                                   const Options& options);
-  Background(const Background&) = delete;
-  Background& operator=(const Background&) = delete;
+  IdleWorker(const IdleWorker&) = delete;
+  IdleWorker& operator=(const IdleWorker&) = delete;
   /// All work must have ended (aborts else). Ends the thread.
-  ~Background();
+  ~IdleWorker();
 
   /// Starts the thread, called `name` (15 characters), which inherits the caller's CPUs and mask of
   /// signals. Errors: EAGAIN (no thread), EPERM (the way to SCHED_IDLE or the one back is
@@ -69,7 +69,7 @@ class Background {
   /// Ends the thread. All work must have ended.
   void stop() noexcept;
 
-  /// `Result<> ran = co_await background.run(rank, [&] { ... });`: calls the function once, on
+  /// `Result<> ran = co_await idle_worker.run(rank, [&] { ... });`: calls the function once, on
   /// either thread, never two at a time on one. It must not throw, nor touch what belongs to the
   /// ring's thread. ECANCELED when the caller's scope was cancelled before it began; once begun it
   /// is waited for.
@@ -103,23 +103,23 @@ class Background {
   };
   class Watch final : public Timer {
    public:
-    explicit Watch(Background& owner) noexcept : owner_(&owner) {}
+    explicit Watch(IdleWorker& owner) noexcept : owner_(&owner) {}
     void on_expiry() noexcept override { owner_->look_after_the_thread(); }
 
    private:
-    Background* owner_;
+    IdleWorker* owner_;
   };
   class Turn final : public Waiter {
    public:
-    explicit Turn(Background& owner) noexcept : owner_(&owner) {}
+    explicit Turn(IdleWorker& owner) noexcept : owner_(&owner) {}
     void on_cancel() noexcept override {}
     void on_ready() noexcept override { owner_->work_here(); }
 
    private:
-    Background* owner_;
+    IdleWorker* owner_;
   };
 
-  Background(Ring& ring, const Options& options) noexcept
+  IdleWorker(Ring& ring, const Options& options) noexcept
       : ring_(&ring), options_(options), hold_(options.retry) {}
 
   // The ring's thread.
@@ -171,7 +171,7 @@ class Background {
   std::atomic<std::int64_t> cpu_ns_ = 0;
 };
 
-class Background::Work : private Waiter {
+class IdleWorker::Work : private Waiter {
  public:
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
@@ -184,18 +184,18 @@ class Background::Work : private Waiter {
   Result<> await_resume() const noexcept;
 
  protected:
-  Work(Background& background, Rank rank) noexcept : background_(&background), rank_(rank) {}
+  Work(IdleWorker& idle_worker, Rank rank) noexcept : idle_worker_(&idle_worker), rank_(rank) {}
   ~Work() = default;
   virtual void execute() noexcept = 0;
 
  private:
-  friend class Background;
+  friend class IdleWorker;
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
   void goes_on() noexcept;
   void on_cancel() noexcept override;
   void on_ready() noexcept override { awaiting_.resume(); }
 
-  Background* background_;
+  IdleWorker* idle_worker_;
   Rank rank_;
   bool ran_ = false;
   std::uint32_t position_ = 0;  // of its offer
@@ -205,10 +205,10 @@ class Background::Work : private Waiter {
 };
 
 template <std::invocable F>
-class [[nodiscard]] Background::Run final : public Background::Work {
+class [[nodiscard]] IdleWorker::Run final : public IdleWorker::Work {
  public:
-  Run(Background& background, Rank rank, F function) noexcept
-      : Work(background, rank), function_(std::move(function)) {}
+  Run(IdleWorker& idle_worker, Rank rank, F function) noexcept
+      : Work(idle_worker, rank), function_(std::move(function)) {}
 
  private:
   void execute() noexcept override { function_(); }
@@ -217,7 +217,7 @@ class [[nodiscard]] Background::Run final : public Background::Work {
 };
 
 template <std::invocable F>
-Background::Run<F> Background::run(Rank rank, F function) noexcept {
+IdleWorker::Run<F> IdleWorker::run(Rank rank, F function) noexcept {
   return Run<F>(*this, rank, std::move(function));
 }
 

@@ -1,4 +1,4 @@
-#include "iouring/background.h"
+#include "iouring/idle_worker.h"
 
 #include <liburing.h>
 #include <pthread.h>
@@ -33,21 +33,21 @@ bool may_come_back() noexcept {
 
 }  // namespace
 
-Result<std::unique_ptr<Background>> Background::create(Ring& ring, const Options& options) {
-  std::unique_ptr<Background> background(new Background(ring, options));
+Result<std::unique_ptr<IdleWorker>> IdleWorker::create(Ring& ring, const Options& options) {
+  std::unique_ptr<IdleWorker> idle_worker(new IdleWorker(ring, options));
   Result<std::unique_ptr<Inbox>> inbox = Inbox::create(ring);
   if (!inbox) return failure(inbox.error().value);
-  background->inbox_ = *std::move(inbox);
-  return background;
+  idle_worker->inbox_ = *std::move(inbox);
+  return idle_worker;
 }
 
-Background::~Background() {
+IdleWorker::~IdleWorker() {
   stop();
   turn_.unlink();
 }
 
-Result<> Background::start(const std::string& name) {
-  invariant(!thread_.joinable(), "a background thread is started once");
+Result<> IdleWorker::start(const std::string& name) {
+  invariant(!thread_.joinable(), "an idle worker is started once");
   if (!may_come_back()) return failure(EPERM);
   try {
     thread_ = std::thread([this] { thread_main(); });
@@ -61,13 +61,14 @@ Result<> Background::start(const std::string& name) {
   return failure(EPERM);
 }
 
-bool Background::set_class(int scheduling_class) noexcept {
+bool IdleWorker::set_class(int scheduling_class) noexcept {
   const struct sched_param none = {};
   return pthread_setschedparam(thread_.native_handle(), scheduling_class, &none) == 0;
 }
 
-void Background::stop() noexcept {
-  invariant(size_ == 0, "background work ends before its thread", static_cast<long long>(size_));
+void IdleWorker::stop() noexcept {
+  invariant(size_ == 0, "the work of an idle worker ends before its thread",
+            static_cast<long long>(size_));
   if (!thread_.joinable()) return;
   set_class(SCHED_OTHER);  // it shall end now
   stopping_.store(true, std::memory_order_relaxed);
@@ -78,7 +79,7 @@ void Background::stop() noexcept {
 
 // ---- the ring's thread
 
-void Background::enqueue(Work& work) noexcept {
+void IdleWorker::enqueue(Work& work) noexcept {
   queues_[static_cast<std::size_t>(work.rank_)].push_back(work.place_);
   ++queued_;
   if (size_++ == 0) ring_->share_cpu(true);
@@ -88,7 +89,7 @@ void Background::enqueue(Work& work) noexcept {
     offer();
 }
 
-Background::Work* Background::next() noexcept {
+IdleWorker::Work* IdleWorker::next() noexcept {
   if (queued_ == 0) return nullptr;
   List<Place>& first = queues_[0];
   List<Place>& second = queues_[1];
@@ -103,7 +104,7 @@ Background::Work* Background::next() noexcept {
   return third.pop_front().work;
 }
 
-void Background::offer() noexcept {
+void IdleWorker::offer() noexcept {
   std::uint32_t position = offered_.load(std::memory_order_relaxed);
   const std::uint32_t before = position;
   while (position - taken_.load(std::memory_order_acquire) < kOffers) {
@@ -124,11 +125,11 @@ void Background::offer() noexcept {
   }
 }
 
-std::uint32_t Background::progress() const noexcept {
+std::uint32_t IdleWorker::progress() const noexcept {
   return taken_.load(std::memory_order_acquire) + passed_by_.load(std::memory_order_acquire);
 }
 
-bool Background::withdraw(Work& work) noexcept {
+bool IdleWorker::withdraw(Work& work) noexcept {
   const std::size_t slot = work.position_ % kOffers;
   if (offered_work_[slot] != &work) return false;
   Work* expected = &work;
@@ -138,7 +139,7 @@ bool Background::withdraw(Work& work) noexcept {
   return back;
 }
 
-bool Background::take_out(Work& work) noexcept {
+bool IdleWorker::take_out(Work& work) noexcept {
   if (work.place_.linked()) {
     work.place_.unlink();
     --queued_;
@@ -147,7 +148,7 @@ bool Background::take_out(Work& work) noexcept {
   return withdraw(work);
 }
 
-void Background::collect() noexcept {
+void IdleWorker::collect() noexcept {
   rung_.exchange(false, std::memory_order_acq_rel);
   Work* newest = done_.exchange(nullptr, std::memory_order_acquire);
   Work* oldest = nullptr;
@@ -165,7 +166,7 @@ void Background::collect() noexcept {
   if (!here()) offer();
 }
 
-void Background::look_after_the_thread() noexcept {
+void IdleWorker::look_after_the_thread() noexcept {
   if (took_over_ || size_ == 0) return;
   const std::uint32_t passed_by = passed_by_.load(std::memory_order_acquire);
   const bool done = done_.load(std::memory_order_relaxed) != nullptr;  // and not told
@@ -190,11 +191,11 @@ void Background::look_after_the_thread() noexcept {
   come_back_next_turn();
 }
 
-void Background::come_back_next_turn() noexcept {
+void IdleWorker::come_back_next_turn() noexcept {
   if (!turn_.linked()) ring_->make_ready(turn_);
 }
 
-void Background::work_here() noexcept {
+void IdleWorker::work_here() noexcept {
   if (took_over_ && ring_->now() >= retry_at_) took_over_ = false;
   if (!here()) {
     offer();
@@ -214,7 +215,7 @@ void Background::work_here() noexcept {
 
 // ---- the other thread
 
-void Background::thread_main() noexcept {
+void IdleWorker::thread_main() noexcept {
   std::uint32_t taken = 0;
   bool news = false;
   for (;;) {
@@ -245,7 +246,7 @@ void Background::thread_main() noexcept {
 }
 
 // Out of work: what has been done is told now, several pieces at once.
-void Background::report(bool ring_the_bell) noexcept {
+void IdleWorker::report(bool ring_the_bell) noexcept {
   struct timespec time = {};
   if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) {
     cpu_ns_.store(std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec,
@@ -257,27 +258,27 @@ void Background::report(bool ring_the_bell) noexcept {
 
 // ---- a piece of work
 
-bool Background::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
+bool IdleWorker::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept {
   if (scope != nullptr) {
     if (scope->cancelled()) return false;
     scope->add(*this);
   }
   awaiting_ = awaiting;
-  background_->enqueue(*this);
+  idle_worker_->enqueue(*this);
   return true;
 }
 
-void Background::Work::goes_on() noexcept {
-  if (--background_->size_ == 0) background_->ring_->share_cpu(false);
+void IdleWorker::Work::goes_on() noexcept {
+  if (--idle_worker_->size_ == 0) idle_worker_->ring_->share_cpu(false);
   static_cast<ListNode&>(*this).unlink();  // from its scope
-  background_->ring_->make_ready(*this);
+  idle_worker_->ring_->make_ready(*this);
 }
 
-void Background::Work::on_cancel() noexcept {
-  if (background_->take_out(*this)) goes_on();
+void IdleWorker::Work::on_cancel() noexcept {
+  if (idle_worker_->take_out(*this)) goes_on();
 }
 
-Result<> Background::Work::await_resume() const noexcept {
+Result<> IdleWorker::Work::await_resume() const noexcept {
   if (!ran_) return failure(ECANCELED);
   return {};
 }
