@@ -1,8 +1,13 @@
+#include "iouring/connect.h"
+
 #include <liburing.h>
+#include <sys/socket.h>
 
 #include <cerrno>
+#include <utility>
 
-#include "iouring/socket.h"
+#include "iouring/file_descriptor.h"
+#include "iouring/socket_operation.h"
 
 namespace sallyport::iouring {
 

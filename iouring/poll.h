@@ -1,6 +1,7 @@
 #pragma once
 // Waits until a descriptor is readable; the reading is left to the caller.
 #include "iouring/operation.h"
+#include "iouring/socket_operation.h"
 
 namespace sallyport::iouring {
 
@@ -17,6 +18,16 @@ class [[nodiscard]] Readable final : public Operation {
  private:
   void prepare(io_uring_sqe& sqe) noexcept override;
   int fd_;
+};
+
+class [[nodiscard]] SocketReady final : public SocketOperation {
+ public:
+  SocketReady(Socket& socket, short events) noexcept : SocketOperation(socket), events_(events) {}
+  Result<> await_resume() const noexcept { return done_or_error(); }
+
+ private:
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  short events_;
 };
 
 }  // namespace sallyport::iouring

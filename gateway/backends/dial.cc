@@ -6,6 +6,7 @@
 
 #include "gateway/backends/tcp_options.h"
 #include "iouring/cancel.h"
+#include "iouring/connect.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "iouring/both.h"
+#include "iouring/connect.h"
 #include "iouring/task_group.h"
 #include "tests/iouring/fixture.h"
 

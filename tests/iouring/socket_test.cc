@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "iouring/both.h"
+#include "iouring/connect.h"
 #include "iouring/deadline.h"
 #include "tests/iouring/fixture.h"
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "iouring/connect.h"
 #include "iouring/listener.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"

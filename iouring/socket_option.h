@@ -1,0 +1,27 @@
+#pragma once
+// Socket options as an operation, which reaches sockets in the registered table too.
+#include <coroutine>
+#include <cstddef>
+#include <span>
+
+#include "iouring/socket_operation.h"
+
+namespace sallyport::iouring {
+
+class [[nodiscard]] SocketOption final : public SocketOperation {
+ public:
+  /// Without a value SO_ERROR is read, and thereby cleared.
+  SocketOption(Socket& socket, int level, int name, std::span<const std::byte> value) noexcept
+      : SocketOperation(socket), level_(level), name_(name), value_(value) {}
+  Result<> await_resume() const noexcept { return done_or_error(); }
+
+ private:
+  bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
+  void prepare(io_uring_sqe& sqe) noexcept override;
+  int level_;
+  int name_;
+  std::span<const std::byte> value_;
+  int error_ = 0;
+};
+
+}  // namespace sallyport::iouring
