@@ -128,16 +128,6 @@ std::string SocketAddress::to_string() const {
   }
 }
 
-bool SocketAddress::is_loopback() const noexcept {
-  if (family() == AF_INET)
-    return (ntohl(as<sockaddr_in>(storage_).sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
-  if (family() == AF_INET6) {
-    const auto address = as<sockaddr_in6>(storage_);
-    return IN6_IS_ADDR_LOOPBACK(&address.sin6_addr);
-  }
-  return family() == AF_UNIX;
-}
-
 std::uint16_t SocketAddress::port() const noexcept {
   if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
   if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);

@@ -29,7 +29,6 @@ class SocketAddress {
 
   [[nodiscard]] int family() const noexcept { return storage_.ss_family; }
   [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
-  [[nodiscard]] bool is_loopback() const noexcept;
   /// 0 for unix.
   [[nodiscard]] std::uint16_t port() const noexcept;
   [[nodiscard]] SocketAddress with_port(std::uint16_t port) const noexcept;

@@ -11,7 +11,7 @@
 
 namespace sallyport::iouring {
 
-BlockPool::BlockPool(std::size_t block_bytes, TimerWheel* wheel) noexcept : wheel_(wheel) {
+BlockPool::BlockPool(TimerWheel& wheel, std::size_t block_bytes) noexcept : wheel_(&wheel) {
   const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   block_bytes_ = (std::max<std::size_t>(block_bytes, 1) + page - 1) / page * page;
 }
@@ -48,13 +48,9 @@ void BlockPool::give_back(std::byte* memory) noexcept {
   --live_;
   idle_.push_back(memory);
   poison(memory, block_bytes_);
-  if (surplus() == 0) return;
-  if (wheel_ == nullptr) {
-    unmap(surplus());
-  } else if (!armed()) {
-    not_needed_ = idle_.size();
-    arm();
-  }
+  if (surplus() == 0 || armed()) return;
+  not_needed_ = idle_.size();
+  arm();
 }
 
 // Blocks over what is kept in any case.

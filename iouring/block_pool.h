@@ -44,11 +44,11 @@ class [[nodiscard]] Block {
 };
 
 /// Page-aligned blocks of one size, mapped on demand. Blocks not in use stay mapped up to
-/// kIdleBytes, or up to as many as are in use, whichever is more. With a wheel the others stay too,
-/// until a period of kKeepFor in which they were not needed has passed: a turn of the ring takes a
-/// block for each of its connections and has them all back in the next, and would otherwise map and
-/// unmap one per chunk (measured: a sixth of the CPU time of small requests). Without a wheel they
-/// go back to the kernel at once. One thread. Aborts when destroyed with blocks in use.
+/// kIdleBytes, or up to as many as are in use, whichever is more. The others stay too, until a
+/// period of kKeepFor in which they were not needed has passed: a turn of the ring takes a block
+/// for each of its connections and has them all back in the next, and would otherwise map and unmap
+/// one per chunk (measured: a sixth of the CPU time of small requests). One thread. Aborts when
+/// destroyed with blocks in use.
 class BlockPool final : private Timer {
  public:
   /// Sixteen full records of plaintext fit, and a few pages: what is sealed or read sealed is less.
@@ -56,8 +56,8 @@ class BlockPool final : private Timer {
   static constexpr std::size_t kIdleBytes = 128 * 1024;
   static constexpr std::chrono::milliseconds kKeepFor{500};
 
-  /// `block_bytes` is rounded up to whole pages. `wheel` outlives the pool.
-  explicit BlockPool(std::size_t block_bytes = kDefaultBytes, TimerWheel* wheel = nullptr) noexcept;
+  /// `wheel` outlives the pool. `block_bytes` is rounded up to whole pages.
+  explicit BlockPool(TimerWheel& wheel, std::size_t block_bytes = kDefaultBytes) noexcept;
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();

@@ -18,11 +18,6 @@ std::span<std::byte> Lease::bytes() const noexcept {
   return buffers_->room(bid_).first(size_);
 }
 
-std::span<std::byte> Lease::room() const noexcept {
-  if (buffers_ == nullptr) return {};
-  return buffers_->room(bid_);
-}
-
 void Lease::release() noexcept {
   if (buffers_ == nullptr) return;
   size_ = 0;

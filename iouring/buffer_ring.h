@@ -43,8 +43,6 @@ class [[nodiscard]] Lease {
   /// What was received; writable, so that records can be opened in place.
   [[nodiscard]] std::span<std::byte> bytes() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// The whole buffer, of which bytes() is the beginning.
-  [[nodiscard]] std::span<std::byte> room() const noexcept;
   void release() noexcept;
 
  private:
@@ -75,7 +73,6 @@ class BufferRing {
   ~BufferRing();
 
   [[nodiscard]] std::size_t buffer_bytes() const noexcept { return buffer_bytes_; }
-  [[nodiscard]] unsigned count() const noexcept { return count_; }
   [[nodiscard]] unsigned leased() const noexcept { return leased_; }
   /// Receives that wait for a buffer.
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }

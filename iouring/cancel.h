@@ -24,7 +24,7 @@ class Waiter : public ListNode {
 };
 
 /// Everything awaited under a scope is cancelled with it, child scopes included. Operations started
-/// later complete at once with ECANCELED and are never submitted (Socket::close excepted).
+/// later complete at once with ECANCELED and are never submitted.
 /// Belongs to one shard; lives longer than whatever runs under it (checked).
 class CancelScope final : private Waiter {
  public:

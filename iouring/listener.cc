@@ -39,8 +39,9 @@ bool of_one_connection(int error) noexcept {
   }
 }
 
-int enable(int fd, int level, int name, int value) noexcept {
-  return ::setsockopt(fd, level, name, &value, sizeof value);
+int enable(int fd, int level, int name) noexcept {
+  const int on = 1;
+  return ::setsockopt(fd, level, name, &on, sizeof on);
 }
 
 }  // namespace
@@ -111,26 +112,18 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   FileDescriptor fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return failure(errno);
   const bool tcp = !address.is_unix();
-  if (tcp && enable(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) != 0) return failure(errno);
-  if (tcp && options.reuse_port && enable(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1) != 0)
+  if (tcp && enable(fd.get(), SOL_SOCKET, SO_REUSEADDR) != 0) return failure(errno);
+  if (tcp && options.reuse_port && enable(fd.get(), SOL_SOCKET, SO_REUSEPORT) != 0)
     return failure(errno);
-  if (address.family() == AF_INET6 &&
-      enable(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.v6_only ? 1 : 0) != 0)
+  if (address.family() == AF_INET6 && enable(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY) != 0)
     return failure(errno);
   if (::bind(fd.get(), address.data(), address.size()) != 0) return failure(errno);
-  if (::listen(fd.get(), options.backlog) != 0) return failure(errno);
-  return adopt(ring, std::move(fd));
-}
-
-Result<std::unique_ptr<Listener>> Listener::adopt(Ring& ring, FileDescriptor listening) {
-  const int flags = ::fcntl(listening.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(listening.get(), F_SETFL, flags & ~O_NONBLOCK) != 0)
-    return failure(errno);
+  if (::listen(fd.get(), kBacklog) != 0) return failure(errno);
   sockaddr_storage storage = {};
   socklen_t size = sizeof storage;
-  if (::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
     return failure(errno);
-  std::unique_ptr<Listener> listener(new Listener(ring, std::move(listening)));
+  std::unique_ptr<Listener> listener(new Listener(ring, std::move(fd)));
   listener->address_ = SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
   return listener;
 }

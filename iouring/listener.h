@@ -16,10 +16,6 @@ namespace sallyport::iouring {
 struct ListenOptions {
   /// Several listeners, one per shard, share the address (SO_REUSEPORT, socket(7)); TCP only.
   bool reuse_port = false;
-  /// Connections that the kernel holds for us; capped by net.core.somaxconn.
-  int backlog = 4096;
-  /// IPv6 only, rather than IPv4 too on a wildcard (IPV6_V6ONLY).
-  bool v6_only = true;
 };
 
 class Accept;
@@ -30,14 +26,11 @@ class Accept;
 /// accept() was never awaited.
 class Listener {
  public:
-  /// Binds and listens; SO_REUSEADDR is set. Errors: bind(2)'s and listen(2)'s. Port 0 takes any,
-  /// see address().
+  /// Binds and listens. SO_REUSEADDR is set, and IPV6_V6ONLY: [::] takes no IPv4. Errors: bind(2)'s
+  /// and listen(2)'s. Port 0 takes any, see address().
   [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(Ring& ring,
                                                               const SocketAddress& address,
                                                               ListenOptions options = {});
-  /// Takes over a listening descriptor, for example from systemd. O_NONBLOCK is taken off it.
-  [[nodiscard]] static Result<std::unique_ptr<Listener>> adopt(Ring& ring,
-                                                               FileDescriptor listening);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   ~Listener();
@@ -62,6 +55,8 @@ class Listener {
   [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
 
+  /// Connections that the kernel holds for us; capped by net.core.somaxconn.
+  static constexpr int kBacklog = 4096;
   static constexpr std::chrono::milliseconds kFirstPause{10};
   static constexpr std::chrono::milliseconds kLastPause{1000};
   /// Accepting pauses while so many connections wait for accept(); they then wait in the backlog.

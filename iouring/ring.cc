@@ -67,7 +67,6 @@ std::expected<std::unique_ptr<Ring>, SetupError> Ring::create(const RingOptions&
   const std::expected<void, SetupError> done = ring->set_up(options);
   if (!done) return std::unexpected(done.error());
   ring->batch_.reserve(512);
-  ring->yield_budget_ = options.yield_budget;
   ring->busy_poll_ = options.busy_poll;
   return ring;
 }
@@ -124,9 +123,7 @@ void Ring::turn() noexcept {
 #else
   constexpr bool held_back = false;
 #endif
-  List<Waiter> yielded;
-  yielded.splice_back(yielded_);
-  enter(ready_.empty() && yielded.empty() && !held_back);
+  enter(ready_.empty() && !held_back);
   ++turns_;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     const Completion completion =
@@ -137,7 +134,6 @@ void Ring::turn() noexcept {
   deliver_delayed();
   timers_.advance(now_);
   run_ready();
-  run_yielded(yielded);
 }
 
 void Ring::enter(bool wait) noexcept {
@@ -308,16 +304,6 @@ void Ring::run_ready() noexcept {
   List<Waiter> now;
   now.splice_back(ready_);
   while (!now.empty()) now.pop_front().on_ready();
-}
-
-void Ring::run_yielded(List<Waiter>& due) noexcept {
-  if (due.empty()) return;
-  const TimePoint until = std::chrono::steady_clock::now() + yield_budget_;
-  do {
-    due.pop_front().on_ready();
-  } while (!due.empty() && std::chrono::steady_clock::now() < until);
-  due.splice_back(yielded_);
-  yielded_.splice_back(due);
 }
 
 std::chrono::nanoseconds Ring::busy_time() const noexcept {

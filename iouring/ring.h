@@ -34,7 +34,6 @@ class Inbox;
 
 /// The opcodes that we use (io_uring_enter(2)), by their kernel numbers.
 enum class Opcode : std::uint8_t {
-  kNop = 0,
   kPollAdd = 6,
   kSendMsg = 9,
   kRecvMsg = 10,
@@ -50,7 +49,6 @@ enum class Opcode : std::uint8_t {
   kSendMsgZeroCopy = 48,  // only as the mark of Linux 6.1
   kFixedFdInstall = 54,   // Linux 6.8
 };
-[[nodiscard]] const char* opcode_name(Opcode opcode) noexcept;
 
 struct RingOptions {
   /// Submission queue entries; the kernel rounds up to a power of two. A full queue is submitted
@@ -62,9 +60,6 @@ struct RingOptions {
   /// effect on a kernel that cannot bring a descriptor back (before 6.8): sockets then stay
   /// ordinary.
   unsigned registered_descriptors = 0;
-  /// Coroutines that yielded are resumed for this long in one turn (at least one of them); the
-  /// others wait for the next turn, behind the completions of that turn.
-  std::chrono::microseconds yield_budget{500};
   /// With nothing left to do, watches the queues for so long before it sleeps: the next event then
   /// finds the thread awake. 0 for never.
   std::chrono::microseconds busy_poll{0};
@@ -109,11 +104,6 @@ class Ring {
   [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
   /// Operations whose completion is owed.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
-
-  /// `co_await ring.yield();`: resumes in a later turn, behind the completions already queued, so
-  /// that long work can be cut into slices. Not cancelled: resumes even in a cancelled scope.
-  class Yield;
-  [[nodiscard]] Yield yield() noexcept;
 
   /// Resumes `waiter` in this turn's ready phase, or in the next turn when that has begun.
   void make_ready(Waiter& waiter) noexcept { ready_.push_back(waiter); }
@@ -170,7 +160,6 @@ class Ring {
   void deliver(const Completion& completion) noexcept;
   void deliver_delayed() noexcept;
   void run_ready() noexcept;
-  void run_yielded(List<Waiter>& due) noexcept;
   void arm_bell() noexcept;
   void on_bell(unsigned flags) noexcept;
 
@@ -179,7 +168,6 @@ class Ring {
   TimePoint now_;
   TimerWheel timers_;
   List<Waiter> ready_;
-  List<Waiter> yielded_;
   std::vector<Completion> batch_;
   std::size_t in_flight_ = 0;
   std::uint64_t turns_ = 0;
@@ -191,7 +179,6 @@ class Ring {
   pthread_t owner_{};
   int bell_ = -1;
   bool bell_armed_ = false;
-  std::chrono::nanoseconds yield_budget_{};
   std::chrono::nanoseconds busy_poll_{};
   bool shares_cpu_ = false;
   std::vector<Inbox*> inboxes_;
@@ -207,27 +194,5 @@ class Ring {
   std::vector<Delayed> delayed_;
 #endif
 };
-
-class [[nodiscard]] Ring::Yield final : private Waiter {
- public:
-  explicit Yield(Ring& ring) noexcept : ring_(&ring) {}
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    awaiting_ = awaiting;
-    ring_->yielded_.push_back(*this);
-  }
-  void await_resume() const noexcept {}
-
- private:
-  void on_cancel() noexcept override {}
-  void on_ready() noexcept override { awaiting_.resume(); }
-
-  Ring* ring_;
-  std::coroutine_handle<> awaiting_;
-};
-
-inline Ring::Yield Ring::yield() noexcept {
-  return Yield(*this);
-}
 
 }  // namespace sallyport::iouring

@@ -48,6 +48,40 @@ constexpr std::array kNeededFeatures = {
     NeededFeature{IORING_FEAT_CQE_SKIP, "IORING_FEAT_CQE_SKIP"},
 };
 
+const char* opcode_name(Opcode opcode) noexcept {
+  switch (opcode) {
+    case Opcode::kPollAdd:
+      return "IORING_OP_POLL_ADD";
+    case Opcode::kSendMsg:
+      return "IORING_OP_SENDMSG";
+    case Opcode::kRecvMsg:
+      return "IORING_OP_RECVMSG";
+    case Opcode::kAccept:
+      return "IORING_OP_ACCEPT";
+    case Opcode::kAsyncCancel:
+      return "IORING_OP_ASYNC_CANCEL";
+    case Opcode::kConnect:
+      return "IORING_OP_CONNECT";
+    case Opcode::kClose:
+      return "IORING_OP_CLOSE";
+    case Opcode::kFilesUpdate:
+      return "IORING_OP_FILES_UPDATE";
+    case Opcode::kSend:
+      return "IORING_OP_SEND";
+    case Opcode::kRecv:
+      return "IORING_OP_RECV";
+    case Opcode::kShutdown:
+      return "IORING_OP_SHUTDOWN";
+    case Opcode::kUringCmd:
+      return "IORING_OP_URING_CMD";
+    case Opcode::kSendMsgZeroCopy:
+      return "IORING_OP_SENDMSG_ZC";
+    case Opcode::kFixedFdInstall:
+      return "IORING_OP_FIXED_FD_INSTALL";
+  }
+  return "IORING_OP_?";
+}
+
 // The value of kernel.io_uring_disabled (Linux 6.6): 0 for all, 1 for a group, 2 for nobody; -1
 // unknown.
 int disabled_by_sysctl() {
@@ -106,42 +140,6 @@ int register_sparse_table(int ring_fd, unsigned slots) {
 }
 
 }  // namespace
-
-const char* opcode_name(Opcode opcode) noexcept {
-  switch (opcode) {
-    case Opcode::kNop:
-      return "IORING_OP_NOP";
-    case Opcode::kPollAdd:
-      return "IORING_OP_POLL_ADD";
-    case Opcode::kSendMsg:
-      return "IORING_OP_SENDMSG";
-    case Opcode::kRecvMsg:
-      return "IORING_OP_RECVMSG";
-    case Opcode::kAccept:
-      return "IORING_OP_ACCEPT";
-    case Opcode::kAsyncCancel:
-      return "IORING_OP_ASYNC_CANCEL";
-    case Opcode::kConnect:
-      return "IORING_OP_CONNECT";
-    case Opcode::kClose:
-      return "IORING_OP_CLOSE";
-    case Opcode::kFilesUpdate:
-      return "IORING_OP_FILES_UPDATE";
-    case Opcode::kSend:
-      return "IORING_OP_SEND";
-    case Opcode::kRecv:
-      return "IORING_OP_RECV";
-    case Opcode::kShutdown:
-      return "IORING_OP_SHUTDOWN";
-    case Opcode::kUringCmd:
-      return "IORING_OP_URING_CMD";
-    case Opcode::kSendMsgZeroCopy:
-      return "IORING_OP_SENDMSG_ZC";
-    case Opcode::kFixedFdInstall:
-      return "IORING_OP_FIXED_FD_INSTALL";
-  }
-  return "IORING_OP_?";
-}
 
 std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   // Best first. DEFER_TASKRUN keeps completions out of the way of running code until the loop asks

@@ -61,40 +61,13 @@ void Socket::dispose(bool abortive) noexcept {
   ::close(index);
 }
 
-Result<> Socket::set_option(int level, int name, int value) noexcept {
-  if (in_table_) return failure(EOPNOTSUPP);
-  if (::setsockopt(index_, level, name, &value, sizeof value) != 0) return failure(errno);
-  return {};
-}
-
-Result<int> Socket::get_option(int level, int name) const noexcept {
-  if (in_table_) return failure(EOPNOTSUPP);
-  int value = 0;
-  socklen_t size = sizeof value;
-  if (::getsockopt(index_, level, name, &value, &size) != 0) return failure(errno);
-  return value;
-}
-
-Result<SocketAddress> Socket::local_address() const noexcept {
-  return address_by(::getsockname);
-}
-
 Result<SocketAddress> Socket::peer_address() const noexcept {
-  return address_by(::getpeername);
-}
-
-Result<SocketAddress> Socket::address_by(int (*get)(int, sockaddr*, socklen_t*)) const noexcept {
   if (in_table_) return failure(EOPNOTSUPP);
   sockaddr_storage storage = {};
   socklen_t size = sizeof storage;
-  if (get(index_, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return failure(errno);
+  if (::getpeername(index_, reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return failure(errno);
   return SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
-}
-
-Result<FileDescriptor> Socket::release() noexcept {
-  invariant(in_flight_ == 0, "a socket is given away when no operation is in flight", in_flight_);
-  if (in_table_) return failure(EOPNOTSUPP);
-  return FileDescriptor(std::exchange(index_, -1));
 }
 
 }  // namespace sallyport::iouring

@@ -16,7 +16,6 @@
 #include <span>
 
 #include "iouring/address.h"
-#include "iouring/close_socket.h"
 #include "iouring/descriptor_table.h"
 #include "iouring/file_descriptor.h"
 #include "iouring/poll.h"
@@ -111,29 +110,19 @@ class Socket {
   /// in a cancelled scope.
   [[nodiscard]] SocketOption clear_error() noexcept { return {*this, SOL_SOCKET, SO_ERROR, {}}; }
 
-  /// -> Result<>: closes; done even in a cancelled scope. The socket is empty afterwards.
-  [[nodiscard]] CloseSocket close() noexcept { return CloseSocket(*this); }
   /// Closes at once with a reset (RST) instead of a FIN, dropping what was not sent yet. Does not
   /// wait.
   void reset() noexcept;
 
-  // Of ordinary descriptors; EOPNOTSUPP in the table.
-  [[nodiscard]] Result<> set_option(int level, int name, int value) noexcept;
-  [[nodiscard]] Result<int> get_option(int level, int name) const noexcept;
-  [[nodiscard]] Result<SocketAddress> local_address() const noexcept;
+  /// getpeername(2) of an ordinary descriptor; EOPNOTSUPP in the table.
   [[nodiscard]] Result<SocketAddress> peer_address() const noexcept;
-  /// Gives the ordinary descriptor away; the socket is empty afterwards. EOPNOTSUPP in the table.
-  [[nodiscard]] Result<FileDescriptor> release() noexcept;
 
  private:
   friend class SocketOperation;
   friend class ReceiveOperation;
   friend class ToTable;
-  friend class CloseSocket;
   /// Closes without waiting; `abortive` with a reset.
   void dispose(bool abortive) noexcept;
-  [[nodiscard]] Result<SocketAddress> address_by(int (*get)(int, sockaddr*,
-                                                            socklen_t*)) const noexcept;
 
   Ring* ring_ = nullptr;
   int index_ = -1;  // descriptor or slot

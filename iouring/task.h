@@ -128,20 +128,15 @@ class [[nodiscard]] Task {
  public:
   using promise_type = detail::TaskPromise<T>;
   using Handle = std::coroutine_handle<promise_type>;
-  using value_type = T;
 
   Task() noexcept = default;
   explicit Task(Handle frame) noexcept : frame_(frame) {}
   Task(Task&& other) noexcept : frame_(std::exchange(other.frame_, {})) {}
-  Task& operator=(Task&& other) noexcept {
-    std::swap(frame_, other.frame_);
-    return *this;
-  }
+  Task& operator=(Task&&) = delete;
   ~Task() {
     if (frame_) frame_.destroy();
   }
 
-  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(frame_); }
   [[nodiscard]] bool done() const noexcept { return frame_ && frame_.done(); }
 
   /// Awaiting starts the task under the scope of the awaiting coroutine. One word, for it stays in

@@ -13,9 +13,7 @@ namespace sallyport::iouring {
 /// destroyed with tasks in it: join first.
 class TaskGroup {
  public:
-  /// Cancelling `parent` cancels all.
-  explicit TaskGroup(Ring& ring, CancelScope* parent = nullptr) noexcept
-      : ring_(&ring), scope_(parent) {}
+  explicit TaskGroup(Ring& ring) noexcept : ring_(&ring) {}
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
@@ -26,7 +24,6 @@ class TaskGroup {
 
   /// Also cancels what is spawned later.
   void cancel_all() noexcept { scope_.cancel(); }
-  [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   /// `co_await group.join();`: goes on when the group is empty; not cancelled itself (cancel_all()

@@ -3,7 +3,6 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -32,12 +31,6 @@ Result<int> Watch::add_blocking(const std::filesystem::path& directory) {
   const int watch = ::inotify_add_watch(inotify_.get(), directory.c_str(), kMask);
   if (watch < 0) return failure(errno);
   return watch;
-}
-
-Result<> Watch::remove(int watch) {
-  if (::inotify_rm_watch(inotify_.get(), watch) != 0) return failure(errno);
-  removed_.push_back(watch);
-  return {};
 }
 
 Task<Result<WatchEvent>> Watch::next() {
@@ -71,11 +64,7 @@ void Watch::note(int watch, std::uint32_t mask, std::string_view name) {
   if ((mask & IN_Q_OVERFLOW) != 0) {
     events_.push_back({WatchEvent::Kind::kOverflow, -1, mask, {}});
   } else if ((mask & IN_IGNORED) != 0) {
-    const auto removed = std::find(removed_.begin(), removed_.end(), watch);
-    if (removed != removed_.end())
-      removed_.erase(removed);
-    else
-      events_.push_back({WatchEvent::Kind::kLost, watch, mask, {}});
+    events_.push_back({WatchEvent::Kind::kLost, watch, mask, {}});
   } else if ((mask & IN_MOVE_SELF) != 0) {
     // The watch would follow the directory to its new name; giving it up brings IN_IGNORED.
     ::inotify_rm_watch(inotify_.get(), watch);

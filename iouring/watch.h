@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "iouring/file_descriptor.h"
 #include "iouring/ring.h"
@@ -33,7 +32,6 @@ class Watch {
   /// over, symlink swap, delete. Adding a directory again returns the same number. Errors:
   /// inotify_add_watch(2)'s. Touches the file system, so it may block on a dead network mount.
   [[nodiscard]] Result<int> add_blocking(const std::filesystem::path& directory);
-  [[nodiscard]] Result<> remove(int watch);
 
   /// The next event; those read in one go with it follow without a wait. ECANCELED.
   [[nodiscard]] Task<Result<WatchEvent>> next();
@@ -48,7 +46,6 @@ class Watch {
   Ring* ring_;
   FileDescriptor inotify_;
   std::deque<WatchEvent> events_;
-  std::vector<int> removed_;  // on request: their IN_IGNORED is no news
 };
 
 }  // namespace sallyport::iouring

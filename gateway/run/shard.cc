@@ -57,7 +57,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
       small_(std::move(small)),
       whole_(std::move(whole)),
       idle_worker_(std::move(idle_worker)),
-      blocks_(iouring::BlockPool::kDefaultBytes, &ring_->timers()),
+      blocks_(ring_->timers()),
       state_(*ring_, *idle_worker_,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},

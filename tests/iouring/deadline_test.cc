@@ -147,7 +147,7 @@ TEST(SleepFor, NeverWakesEarly) {
 }
 
 Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
-  co_await ring.yield();
+  co_await next_iteration(ring);
   scope.cancel();
 }
 

@@ -123,7 +123,7 @@ Task<void> scoped_receive(CancelScope& scope, Socket& socket, Result<std::size_t
 }
 
 Task<void> cancel_after(Ring& ring, CancelScope& scope, int turns) {
-  for (int i = 0; i < turns; ++i) co_await ring.yield();
+  for (int i = 0; i < turns; ++i) co_await next_iteration(ring);
   scope.cancel();
 }
 

@@ -14,6 +14,7 @@
 #include "iouring/listener.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
+#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 

@@ -78,7 +78,7 @@ Task<void> stop(IdleWorker& idle_worker, Stopper& stopper) {
 /// Spawns it and waits until the thread is in the middle of it.
 Task<void> begin(Ring& ring, TaskGroup& group, IdleWorker& idle_worker, Stopper& stopper) {
   group.spawn(stop(idle_worker, stopper));
-  while (idle_worker.size() == 0) co_await ring.yield();
+  while (idle_worker.size() == 0) co_await next_iteration(ring);
   stopper.begun.acquire();
 }
 
@@ -187,9 +187,9 @@ Task<void> what_is_urgent_comes_late(Ring& ring, IdleWorker& idle_worker, Diary&
   Stopper stopper;
   co_await begin(ring, group, idle_worker, stopper);
   for (int i = 0; i < 6; ++i) group.spawn(work(idle_worker, Rank::kNew, i, diary));
-  while (idle_worker.size() < 7) co_await ring.yield();
+  while (idle_worker.size() < 7) co_await next_iteration(ring);
   group.spawn(work(idle_worker, Rank::kStarted, 50, diary));
-  while (idle_worker.size() < 8) co_await ring.yield();
+  while (idle_worker.size() < 8) co_await next_iteration(ring);
   stopper.go_on.release();
   co_await group.join();
 }
@@ -211,11 +211,11 @@ Task<void> cancel_what_waits(Ring& ring, IdleWorker& idle_worker, Diary& diary) 
   std::vector<CancelScope*> scopes;
   for (int i = 0; i < 6; ++i)
     scopes.push_back(&group.spawn(work(idle_worker, Rank::kNew, i, diary)));
-  while (idle_worker.size() < 7) co_await ring.yield();
+  while (idle_worker.size() < 7) co_await next_iteration(ring);
   scopes[0]->cancel();  // offered to the thread already
   scopes[1]->cancel();
   scopes[4]->cancel();  // in the queue
-  while (diary.cancelled.size() < 3) co_await ring.yield();
+  while (diary.cancelled.size() < 3) co_await next_iteration(ring);
   EXPECT_EQ(diary.cancelled, (std::vector<int>{0, 1, 4}));
   stopper.go_on.release();
   co_await group.join();
@@ -235,7 +235,7 @@ Task<void> cancel_what_is_under_way(Ring& ring, IdleWorker& idle_worker, bool& e
   Stopper stopper;
   co_await begin(ring, group, idle_worker, stopper);
   group.cancel_all();
-  for (int i = 0; i < 5; ++i) co_await ring.yield();
+  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
   EXPECT_EQ(group.size(), 1U) << "its frame is still in use";
   stopper.go_on.release();
   co_await group.join();
@@ -276,7 +276,7 @@ Task<void> overtake(Ring& ring, IdleWorker& idle_worker, Diary& diary, bool& her
   group.spawn(work(idle_worker, Rank::kNew, 5, diary));
   group.spawn(work(idle_worker, Rank::kResuming, 2, diary));
   group.spawn(work(idle_worker, Rank::kStarted, 1, diary));
-  while (idle_worker.size() < 6) co_await ring.yield();
+  while (idle_worker.size() < 6) co_await next_iteration(ring);
   // The thread will not come back before all of it is done.
   while (idle_worker.size() > 1) {
     const Result<> slept = co_await sleep_for(ring, 1ms);
@@ -347,7 +347,7 @@ TEST(IdleWorker, LosesNothingUnderLoadNorWhileItIsOvertaken) {
 Task<void> cancel_in_the_middle(Ring& ring, IdleWorker& idle_worker, std::atomic<int>& count) {
   TaskGroup group(ring);
   for (int i = 0; i < 40; ++i) group.spawn(count_many(idle_worker, count, 1'000'000));
-  while (count.load(std::memory_order_relaxed) < 500) co_await ring.yield();
+  while (count.load(std::memory_order_relaxed) < 500) co_await next_iteration(ring);
   group.cancel_all();
   co_await group.join();
   EXPECT_EQ(idle_worker.size(), 0U);

@@ -36,13 +36,21 @@ FileDescriptor connect_blocking(const SocketAddress& address) {
   return fd;
 }
 
+SocketAddress local_address(const Socket& socket) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof address;
+  auto* const plain = reinterpret_cast<sockaddr*>(&address);
+  if (::getsockname(socket.descriptor(), plain, &size) != 0) std::abort();
+  return {plain, size};
+}
+
 Task<void> accept_one(Ring& ring, Listener& listener) {
   Result<Socket> client = co_await connect(ring, listener.address());
   EXPECT_TRUE(client);
   Result<Socket> server = co_await listener.accept();
   EXPECT_TRUE(server);
   if (!client || !server) co_return;
-  EXPECT_EQ(*server->peer_address(), *client->local_address());
+  EXPECT_EQ(*server->peer_address(), local_address(*client));
   const int flags = ::fcntl(server->descriptor(), F_GETFL);
   EXPECT_EQ(flags & O_NONBLOCK, 0);
   EXPECT_NE(::fcntl(server->descriptor(), F_GETFD) & FD_CLOEXEC, 0);
@@ -89,17 +97,6 @@ TEST(Listener, AcceptsOverAUnixSocket) {
   EXPECT_EQ(got, "hi");
 }
 
-TEST(Listener, TakesOverAListeningDescriptorThatWasNonBlocking) {
-  auto ring = make_ring();
-  FileDescriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const SocketAddress any = *SocketAddress::parse("127.0.0.1:0");
-  ASSERT_EQ(::bind(fd.get(), any.data(), any.size()), 0);
-  ASSERT_EQ(::listen(fd.get(), 16), 0);
-  Result<std::unique_ptr<Listener>> listener = Listener::adopt(*ring, std::move(fd));
-  ASSERT_TRUE(listener);
-  ring->run(accept_one(*ring, **listener));
-}
-
 TEST(Listener, ReportsAnAddressInUse) {
   auto ring = make_ring();
   auto listener = listen_on(*ring, "127.0.0.1:0");
@@ -134,7 +131,7 @@ Task<void> stop_with_backlog(Ring& ring, Listener& listener, std::size_t& accept
   EXPECT_TRUE(first);
   ++accepted;
   for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
-  co_await ring.yield();
+  co_await next_iteration(ring);
   for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
   co_await listener.stop();
   EXPECT_EQ(listener.descriptor(), -1);
@@ -150,7 +147,7 @@ TEST(Listener, LosesNoConnectionWhenStopped) {
 }
 
 Task<void> stop_later(Ring& ring, Listener& listener) {
-  for (int i = 0; i < 3; ++i) co_await ring.yield();
+  for (int i = 0; i < 3; ++i) co_await next_iteration(ring);
   co_await listener.stop();
 }
 
@@ -177,7 +174,7 @@ Task<void> scoped_accept(CancelScope& scope, Listener& listener, int& error) {
 
 Task<void> connect_and_cancel(Ring& ring, Listener& listener, CancelScope& scope,
                               FileDescriptor& client) {
-  co_await ring.yield();
+  co_await next_iteration(ring);
   client = connect_blocking(listener.address());
   scope.cancel();
 }
@@ -266,9 +263,9 @@ Task<void> flood(Ring& ring, Listener& listener, std::size_t& accepted) {
   ++accepted;
   while (clients.size() < kClients) {
     clients.push_back(connect_blocking(listener.address()));
-    if (clients.size() % 64 == 0) co_await ring.yield();
+    if (clients.size() % 64 == 0) co_await next_iteration(ring);
   }
-  for (int i = 0; i < 5; ++i) co_await ring.yield();
+  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
   EXPECT_LE(listener.queued(), Listener::kMaxQueued + 64) << "the rest waits in the backlog";
   while (accepted < kClients) {
     const Result<Socket> socket = co_await listener.accept();

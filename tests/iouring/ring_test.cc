@@ -61,44 +61,6 @@ TEST(Ring, RefusesATableBeyondTheDescriptorLimitAndSaysWhy) {
   EXPECT_EQ(after.rlim_cur, limit.rlim_cur) << "the limit is the operator's";
 }
 
-Task<void> note_turns(Ring& ring, std::vector<int>& order, int who, int rounds) {
-  for (int i = 0; i < rounds; ++i) {
-    order.push_back(who);
-    co_await ring.yield();
-  }
-}
-
-Task<void> alternate(Ring& ring, std::vector<int>& order) {
-  co_await both(note_turns(ring, order, 1, 3), note_turns(ring, order, 2, 3));
-}
-
-TEST(Ring, TakesTurnsAmongThoseThatYield) {
-  auto ring = make_ring();
-  std::vector<int> order;
-  ring->run(alternate(*ring, order));
-  EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2}));
-}
-
-Task<void> spin(Ring& ring, std::uint64_t& turns) {
-  co_await ring.yield();
-  turns = ring.turns();
-  const TimePoint until = std::chrono::steady_clock::now() + 2ms;
-  while (std::chrono::steady_clock::now() < until) {
-  }
-}
-
-Task<void> spin_both(Ring& ring, std::uint64_t& first, std::uint64_t& second) {
-  co_await both(spin(ring, first), spin(ring, second));
-}
-
-TEST(Ring, PutsYieldedWorkOffOnceTheBudgetOfATurnIsSpent) {
-  auto ring = make_ring({.yield_budget = 100us});
-  std::uint64_t first = 0;
-  std::uint64_t second = 0;
-  ring->run(spin_both(*ring, first, second));
-  EXPECT_EQ(second, first + 1);
-}
-
 Task<void> echo_byte(Ring& ring) {
   SocketPair pair = unix_pair(ring);
   const Result<> sent = co_await pair.left.send_all(as_bytes("x"));
@@ -119,7 +81,7 @@ TEST(Ring, SubmitsEarlyWhenTheQueueIsFull) {
 }
 
 Task<void> busy_for(Ring& ring, std::chrono::milliseconds duration) {
-  co_await ring.yield();
+  co_await next_iteration(ring);
   const TimePoint until = std::chrono::steady_clock::now() + duration;
   while (std::chrono::steady_clock::now() < until) {
   }

@@ -218,8 +218,7 @@ Task<void> fill_table(Ring& ring, SocketPair first, SocketPair second) {
   const std::string got = co_await recv_exactly(second.right, 10);
   EXPECT_EQ(got, "still here");
 
-  const Result<> closed = co_await first.left.close();
-  EXPECT_TRUE(closed);
+  first.left = Socket();
   EXPECT_EQ(ring.table_used(), 0U);
   const std::string end = co_await recv_all(first.right);
   EXPECT_EQ(end, "");
@@ -303,30 +302,6 @@ TEST(Socket, SlotsAreReused) {
   const std::size_t before = open_descriptors();
   ring->run(keep_slot_until_end(*ring));
   EXPECT_EQ(open_descriptors(), before);
-}
-
-Task<Result<>> close_it(Socket& socket) {
-  const Result<> closed = co_await socket.close();
-  co_return closed;
-}
-
-Task<void> close_cancelled(Ring& ring, SocketPair pair) {
-  const Result<> moved = co_await pair.left.to_table();
-  EXPECT_TRUE(moved);
-  CancelScope scope;
-  scope.cancel();
-  const Result<> closed = co_await in_scope(scope, close_it(pair.left));
-  EXPECT_TRUE(closed);
-  EXPECT_FALSE(pair.left);
-  EXPECT_EQ(ring.table_used(), 0U);
-  const Result<> again = co_await pair.left.close();
-  EXPECT_FALSE(again);
-  if (!again) EXPECT_EQ(again.error().value, EBADF);
-}
-
-TEST(Socket, ClosesEvenInACancelledScope) {
-  auto ring = make_ring({.registered_descriptors = 2});
-  ring->run(close_cancelled(*ring, tcp_pair(*ring)));
 }
 
 Task<void> see_more(SocketPair pair, std::vector<bool>& more) {
@@ -522,7 +497,7 @@ Task<void> scoped_send(CancelScope& scope, Socket& socket, Result<>& sent) {
 }
 
 Task<void> cancel_later(Ring& ring, CancelScope& scope) {
-  for (int i = 0; i < 5; ++i) co_await ring.yield();
+  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
   scope.cancel();
 }
 
@@ -616,7 +591,7 @@ Task<void> recv_forever(Socket& socket) {
 }
 
 Task<void> drop(Ring& ring, Socket& socket) {
-  co_await ring.yield();
+  co_await next_iteration(ring);
   socket = Socket();
 }
 

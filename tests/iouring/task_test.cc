@@ -110,7 +110,7 @@ TEST(Task, InheritsTheScopeOfItsAwaiterUnlessGivenOne) {
 }
 
 Task<int> yield_then(Ring& ring, int turns, int value) {
-  for (int i = 0; i < turns; ++i) co_await ring.yield();
+  for (int i = 0; i < turns; ++i) co_await next_iteration(ring);
   co_return value;
 }
 

@@ -17,6 +17,7 @@
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 #include "iouring/file_descriptor.h"
+#include "tests/iouring/socket_options.h"
 #include "tests/support/temp_dir.h"
 
 namespace sallyport::gateway {
@@ -132,8 +133,8 @@ TEST_F(Dial, SetsNoDelayAndKeepalive) {
   const Backend backend(Backend::kListens);
   const DialResult dialed = dial_to({backend.target});
   ASSERT_TRUE(dialed);
-  EXPECT_EQ(dialed->socket.get_option(IPPROTO_TCP, TCP_NODELAY), 1);
-  EXPECT_EQ(dialed->socket.get_option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(get_option(dialed->socket, IPPROTO_TCP, TCP_NODELAY), 1);
+  EXPECT_EQ(get_option(dialed->socket, SOL_SOCKET, SO_KEEPALIVE), 1);
 }
 
 TEST_F(Dial, ConnectsOverIpv6) {

@@ -188,7 +188,8 @@ TEST(Resolver, AsksTheSystemByDefault) {
   const Resolution& localhost = current->at("localhost");
   EXPECT_EQ(localhost.error, "");
   ASSERT_FALSE(localhost.addresses.empty());
-  EXPECT_TRUE(localhost.addresses[0].is_loopback());
+  const std::string address = localhost.addresses[0].to_string();
+  EXPECT_TRUE(address.starts_with("127.") || address.starts_with("[::1]")) << address;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "iouring/listener.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
+#include "tests/iouring/socket_options.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -42,11 +43,11 @@ TEST_P(TcpOptions, OfAListenerAreThoseOfItsConnections) {
   (*ring)->run(accept_one(**ring, **listener, accepted));
   ASSERT_TRUE(accepted && *accepted);
   Socket& socket = **accepted;
-  EXPECT_EQ(socket.get_option(IPPROTO_TCP, TCP_NODELAY), 1);
-  EXPECT_EQ(socket.get_option(SOL_SOCKET, SO_KEEPALIVE), 1);
-  EXPECT_EQ(socket.get_option(IPPROTO_TCP, TCP_KEEPIDLE), 60);
-  EXPECT_EQ(socket.get_option(IPPROTO_TCP, TCP_KEEPINTVL), 10);
-  EXPECT_EQ(socket.get_option(IPPROTO_TCP, TCP_KEEPCNT), 6);
+  EXPECT_EQ(get_option(socket, IPPROTO_TCP, TCP_NODELAY), 1);
+  EXPECT_EQ(get_option(socket, SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(get_option(socket, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+  EXPECT_EQ(get_option(socket, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+  EXPECT_EQ(get_option(socket, IPPROTO_TCP, TCP_KEEPCNT), 6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, TcpOptions, ::testing::Values("127.0.0.1:0", "[::1]:0"),

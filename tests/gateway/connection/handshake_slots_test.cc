@@ -25,7 +25,7 @@ Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, 
   }
   log.entered.push_back(name);
   EXPECT_LE(slots.taken(), 2u);
-  co_await ring.yield();
+  co_await next_iteration(ring);
 }
 
 Task<void> six_at_two_places(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
@@ -50,9 +50,9 @@ Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log)
     EXPECT_TRUE(mine);
     iouring::CancelScope& first = group.spawn(enter_and_stay(ring, slots, 1, log));
     group.spawn(enter_and_stay(ring, slots, 2, log));
-    co_await ring.yield();
+    co_await next_iteration(ring);
     first.cancel();
-    co_await ring.yield();
+    co_await next_iteration(ring);
     EXPECT_EQ(log.cancelled, std::vector<int>{1});
     EXPECT_TRUE(log.entered.empty());
   }
@@ -76,7 +76,7 @@ Task<void> cancel_just_after_the_place_passed_on(iouring::Ring& ring, HandshakeS
     iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
     EXPECT_TRUE(mine);
     waiting = &group.spawn(enter_and_stay(ring, slots, 1, log));
-    co_await ring.yield();
+    co_await next_iteration(ring);
   }
   waiting->cancel();
   co_await group.join();

@@ -112,12 +112,12 @@ class RelayTest : public ::testing::Test {
 Task<void> weigh_frames(iouring::Ring& ring, LiveConnection& connection, Layer& client_peer,
                         Layer& backend_peer, const Layer& client, std::size_t& idle,
                         std::size_t& ended) {
-  for (int turns = 0; turns < 3; ++turns) co_await ring.yield();
+  for (int turns = 0; turns < 3; ++turns) co_await next_iteration(ring);
   idle = iouring::FramePool::live_bytes();
   connection.end(CloseReason::kDrain);
   client_peer.reset();
   backend_peer.reset();
-  while (client) co_await ring.yield();
+  while (client) co_await next_iteration(ring);
   ended = iouring::FramePool::live_bytes();
 }
 

@@ -14,6 +14,7 @@
 #include "iouring/both.h"
 #include "ktls/handshake/server_handshake.h"
 #include "ktls/records/kernel_records.h"
+#include "tests/iouring/socket_options.h"
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/records/layer_fixture.h"
 #include "tests/ktls/records/tls_stat.h"
@@ -207,8 +208,8 @@ class HandOff : public ::testing::TestWithParam<RecordModel> {
     const Bytes reply = random_bytes(script.reply, script.reply);
     Result result;
     iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
-    EXPECT_TRUE(sockets.left.set_option(IPPROTO_TCP, TCP_NODELAY, 1));
-    EXPECT_TRUE(sockets.right.set_option(IPPROTO_TCP, TCP_NODELAY, 1));
+    EXPECT_TRUE(set_option(sockets.left, IPPROTO_TCP, TCP_NODELAY, 1));
+    EXPECT_TRUE(set_option(sockets.right, IPPROTO_TCP, TCP_NODELAY, 1));
     connections_ += in_kernel() ? 1 : 0;
     shard_.ring->run(
         both_ends(shard_, sockets, context, in_kernel(), script, as_text(data), reply, result));

@@ -11,6 +11,7 @@
 
 #include "iouring/both.h"
 #include "iouring/deadline.h"
+#include "tests/iouring/socket_options.h"
 #include "tests/ktls/records/layer_fixture.h"
 #include "tests/ktls/records/scripted_peer.h"
 #include "tests/ktls/records/tls_stat.h"
@@ -95,10 +96,10 @@ class KernelFixture : public ::testing::Test {
     iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
     wire_ = std::move(sockets.left);
     if (options.send_buffer != 0) {
-      ASSERT_TRUE(sockets.right.set_option(SOL_SOCKET, SO_SNDBUF, options.send_buffer));
+      ASSERT_TRUE(set_option(sockets.right, SOL_SOCKET, SO_SNDBUF, options.send_buffer));
     }
-    ASSERT_TRUE(sockets.right.set_option(IPPROTO_TCP, TCP_NODELAY, 1));
-    ASSERT_TRUE(wire_.set_option(IPPROTO_TCP, TCP_NODELAY, 1));
+    ASSERT_TRUE(set_option(sockets.right, IPPROTO_TCP, TCP_NODELAY, 1));
+    ASSERT_TRUE(set_option(wire_, IPPROTO_TCP, TCP_NODELAY, 1));
     layer_ = hand_over(userspace_records(std::move(sockets.right), options.state, shard_.pools(),
                                          options.leftover, options.role),
                        options.role);

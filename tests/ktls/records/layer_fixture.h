@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <random>
@@ -11,6 +12,7 @@
 #include "iouring/buffer_ring.h"
 #include "iouring/ring.h"
 #include "iouring/task.h"
+#include "iouring/timer_wheel.h"
 #include "ktls/records/cipher_contexts.h"
 #include "ktls/records/kernel_records.h"
 #include "ktls/records/plain_records.h"
@@ -59,7 +61,8 @@ struct Shard {
 
   std::unique_ptr<iouring::Ring> ring;
   std::unique_ptr<iouring::BufferRing> small, whole;
-  iouring::BlockPool blocks;
+  iouring::TimerWheel timers{std::chrono::steady_clock::now()};
+  iouring::BlockPool blocks{timers};
   CipherContexts contexts;
   std::optional<RecordPools> lent;
 
@@ -145,7 +148,7 @@ inline iouring::Task<void> send_in_pieces_and_close(RecordLayer& layer,
 
 /// Lets the loop turn, so that whatever can happen happens.
 inline iouring::Task<void> turns(iouring::Ring& ring, int count) {
-  for (int i = 0; i < count; ++i) co_await ring.yield();
+  for (int i = 0; i < count; ++i) co_await next_iteration(ring);
 }
 
 }  // namespace sallyport::ktls::testing

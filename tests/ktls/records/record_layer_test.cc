@@ -5,6 +5,7 @@
 
 #include "iouring/both.h"
 #include "iouring/faults.h"
+#include "tests/iouring/socket_options.h"
 #include "tests/ktls/records/layer_fixture.h"
 
 namespace sallyport::ktls {
@@ -307,8 +308,8 @@ Task<void> stuck_sender(Shard& shard, RecordLayer& left, const Bytes& data, bool
 
 TEST_P(RecordContract, ASenderThatIsStuckEndsWhenCancelled) {
   SocketPair sockets = iouring::tcp_pair(*shard_.ring);
-  ASSERT_TRUE(sockets.left.set_option(SOL_SOCKET, SO_SNDBUF, 20'000));
-  ASSERT_TRUE(sockets.right.set_option(SOL_SOCKET, SO_RCVBUF, 20'000));
+  ASSERT_TRUE(set_option(sockets.left, SOL_SOCKET, SO_SNDBUF, 20'000));
+  ASSERT_TRUE(set_option(sockets.right, SOL_SOCKET, SO_RCVBUF, 20'000));
   const LayerPair layers = pair_over(std::move(sockets));
   const Bytes data(4'000'000);  // nobody reads
   bool failed = false;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <map>
@@ -241,9 +242,8 @@ class FacingOpenssl : public ::testing::TestWithParam<Case> {
             ? testing::tls12_state(ours.get(), suite, chosen.role)
             : SessionState{suite, {serving ? client : server, 0}, {serving ? server : client, 0}};
     iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
-    auto descriptor = sockets.left.release();
-    ASSERT_TRUE(descriptor);
-    descriptor_ = std::move(*descriptor);
+    descriptor_ = iouring::FileDescriptor(::dup(sockets.left.descriptor()));
+    ASSERT_TRUE(descriptor_);
     layer_ =
         userspace_records(std::move(sockets.right), state, shard_.pools(), leftover, chosen.role);
     if (in_kernel()) layer_ = testing::into_kernel(std::move(layer_), shard_.pools(), chosen.role);

@@ -1,0 +1,44 @@
+#pragma once
+// Lets the run loop of a ring go round once, so that what is pending can happen.
+#include <coroutine>
+#include <cstdint>
+
+#include "iouring/cancel.h"
+#include "iouring/ring.h"
+
+namespace sallyport::iouring {
+
+/// Goes on in the ready phase of a later iteration, behind the completions of that iteration. Not
+/// cancelled: goes on even in a cancelled scope.
+class [[nodiscard]] NextIteration final : private Waiter {
+ public:
+  explicit NextIteration(Ring& ring) noexcept : ring_(&ring) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> awaiting) noexcept {
+    awaiting_ = awaiting;
+    begun_ = ring_->turns();
+    ring_->make_ready(*this);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  void on_cancel() noexcept override {}
+  void on_ready() noexcept override {
+    // Begun among the completions of this iteration.
+    if (ring_->turns() == begun_)
+      ring_->make_ready(*this);
+    else
+      awaiting_.resume();
+  }
+
+  Ring* ring_;
+  std::coroutine_handle<> awaiting_;
+  std::uint64_t begun_ = 0;
+};
+
+/// `co_await next_iteration(ring);`
+[[nodiscard]] inline NextIteration next_iteration(Ring& ring) noexcept {
+  return NextIteration(ring);
+}
+
+}  // namespace sallyport::iouring
