@@ -43,8 +43,7 @@ void TimerWheel::disarm(Timer& timer) noexcept {
   timer.unlink();
   --armed_;
   const std::uint16_t slot = timer.slot_;
-  timer.slot_ = Timer::kNoSlot;
-  if (slot != Timer::kNoSlot && slots_[slot].empty())
+  if (slots_[slot].empty())
     occupied_[slot >> kSlotBits] &= ~(std::uint64_t{1} << (slot & (kSlots - 1)));
 }
 
@@ -103,16 +102,10 @@ void TimerWheel::fire_slot(std::uint64_t slot) noexcept {
   occupied_[0] &= ~(std::uint64_t{1} << slot);
   List<Timer> due;
   due.splice_back(slots_[slot]);
-  // While it waits here a timer belongs to no slot, and one that fires may disarm it.
-  List<Timer> firing;
+  // A timer that fires may arm and disarm others: none that is armed now gets into this slot.
   while (!due.empty()) {
-    Timer& timer = due.pop_front();
-    timer.slot_ = Timer::kNoSlot;
-    firing.push_back(timer);
-  }
-  while (!firing.empty()) {
     --armed_;
-    firing.pop_front().on_expiry();
+    due.pop_front().on_expiry();
   }
 }
 

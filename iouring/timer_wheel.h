@@ -29,10 +29,9 @@ class Timer : private ListNode {
   friend class TimerWheel;
   template <class T>
   friend class List;
-  static constexpr std::uint16_t kNoSlot = 0xffff;
   class TimerWheel* wheel_ = nullptr;
   std::uint64_t tick_ = 0;
-  std::uint16_t slot_ = kNoSlot;
+  std::uint16_t slot_ = 0;  // of the wheel, when it was armed last
 };
 
 /// Hierarchical wheel: five levels of 64 slots, one tick 2^23 ns (8.4 ms), so that 100 days fit
