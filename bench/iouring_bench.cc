@@ -93,11 +93,11 @@ Task<void> yield_loop(Ring& ring, benchmark::State& state) {
   for (auto _ : state) co_await next_iteration(ring);
 }
 
-void turn_of_the_loop(benchmark::State& state) {
+void loop_iteration(benchmark::State& state) {
   auto ring = make_ring();
   ring->run(yield_loop(*ring, state));
 }
-BENCHMARK(turn_of_the_loop);
+BENCHMARK(loop_iteration);
 
 Task<void> nothing() {
   co_return;
@@ -183,11 +183,11 @@ Task<void> echo_loop(Ring& ring, benchmark::State& state, BufferRing* buffers, b
     const Result<> right = co_await pair.right.to_table();
     if (!left || !right) std::abort();
   }
-  const std::uint64_t before = ring.turns();
+  const std::uint64_t before = ring.iterations();
   co_await both(ask(pair.left, state),
                 buffers != nullptr ? reflect_leased(pair.right, *buffers) : reflect(pair.right));
-  state.counters["turns"] =
-      static_cast<double>(ring.turns() - before) / static_cast<double>(state.iterations());
+  state.counters["loop_iterations"] =
+      static_cast<double>(ring.iterations() - before) / static_cast<double>(state.iterations());
 }
 
 // Both ends on this ring: two sends and two receives a round.

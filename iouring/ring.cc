@@ -124,7 +124,7 @@ void Ring::turn() noexcept {
   constexpr bool held_back = false;
 #endif
   enter(ready_.empty() && !held_back);
-  ++turns_;
+  ++iterations_;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     const Completion completion =
         batch_[i];  // a copy: a full submission queue may add to the batch
@@ -272,7 +272,7 @@ void Ring::dispatch(const Completion& completion) noexcept {
     Completion changed = completion;
     const unsigned held = faults_->on_completion(changed.user_data, changed.result, changed.flags);
     if (held > 0)
-      delayed_.push_back({changed, turns_ + held});
+      delayed_.push_back({changed, iterations_ + held});
     else
       deliver(changed);
     return;
@@ -291,7 +291,7 @@ void Ring::deliver_delayed() noexcept {
 #ifdef SALLYPORT_FAULTS
   std::vector<Completion> due;
   std::erase_if(delayed_, [&](const Delayed& delayed) {
-    if (delayed.turn > turns_) return false;
+    if (delayed.turn > iterations_) return false;
     due.push_back(delayed.completion);
     return true;
   });

@@ -101,7 +101,7 @@ class Ring {
   /// thread's CPU time (the kernel sends inside the same system call that waits), both without busy
   /// polling. Monotone. Any thread.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const noexcept;
-  [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
+  [[nodiscard]] std::uint64_t iterations() const noexcept { return iterations_; }
   /// Operations whose completion is owed.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
@@ -170,7 +170,7 @@ class Ring {
   List<Waiter> ready_;
   std::vector<Completion> batch_;
   std::size_t in_flight_ = 0;
-  std::uint64_t turns_ = 0;
+  std::uint64_t iterations_ = 0;
   unsigned table_size_ = 0;
   unsigned table_used_ = 0;
   std::uint16_t next_buffer_group_ = 0;

@@ -67,7 +67,7 @@ class Socket {
   [[nodiscard]] bool more_waiting() const noexcept { return more_waiting_; }
   /// The next receive asks the socket before it polls, as if the last one might have left something
   /// behind: for sockets that poll(2) does not tell everything about.
-  void distrust_poll() noexcept { emptied_ = false; }
+  void skip_poll_first() noexcept { emptied_ = false; }
   /// -> Result<>: waits for one of the events of poll(2), POLLIN or POLLOUT; errors and hang-ups
   /// end the wait too. Takes no buffer.
   [[nodiscard]] SocketReady ready(short events) noexcept { return {*this, events}; }

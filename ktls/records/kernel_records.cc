@@ -272,7 +272,7 @@ Received KernelRecords::took(Result<Lease> lease) {
   if (!delivers(content)) return {};
   busy_ = socket_.more_waiting();
   expect_as_much_as(content.size());
-  if (can_rekey_) socket_.distrust_poll();
+  if (can_rekey_) socket_.skip_poll_first();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
 }
 
@@ -281,7 +281,7 @@ Received KernelRecords::took(Block block, std::size_t size) {
   if (!delivers(content)) return {};
   busy_ = size > kWholeBytes;
   expect_as_much_as(size);
-  if (can_rekey_) socket_.distrust_poll();
+  if (can_rekey_) socket_.skip_poll_first();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }
 

@@ -63,11 +63,11 @@ TEST(CancelScope, NeverSubmitsWhatStartsAfterTheCancel) {
   auto ring = make_ring();
   int error = 0;
   std::size_t in_flight = 1;
-  const std::uint64_t turns = ring->turns();
+  const std::uint64_t turns = ring->iterations();
   ring->run(start_in_cancelled_scope(*ring, unix_pair(*ring), error, in_flight));
   EXPECT_EQ(error, ECANCELED);
   EXPECT_EQ(in_flight, 0U);
-  EXPECT_EQ(ring->turns(), turns) << "nothing had to be waited for";
+  EXPECT_EQ(ring->iterations(), turns) << "nothing had to be waited for";
 }
 
 TEST(CancelScope, ReachesChildrenAndThoseBornLater) {

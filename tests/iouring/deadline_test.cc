@@ -117,10 +117,10 @@ Task<void> idle_with_far_timer(Ring& ring, std::uint64_t& turns) {
   CancelScope scope;
   Deadline deadline(ring, scope);
   deadline.arm(1h);
-  const std::uint64_t before = ring.turns();
+  const std::uint64_t before = ring.iterations();
   const Result<> slept = co_await sleep_for(ring, 100ms);
   EXPECT_TRUE(slept);
-  turns = ring.turns() - before;
+  turns = ring.iterations() - before;
 }
 
 TEST(Ring, SleepsThroughWhenTimersAreFar) {

@@ -232,12 +232,12 @@ Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t&
   NoMoreDescriptors limit;
   TaskGroup group(ring);
   group.spawn(accept_into(listener, accepted));
-  const std::uint64_t before = ring.turns();
+  const std::uint64_t before = ring.iterations();
   while (listener.exhausted() < 4) {  // pauses of 10, 20 and 40 ms between
     const Result<> slept = co_await sleep_for(ring, 50ms);
     EXPECT_TRUE(slept);
   }
-  turns = ring.turns() - before;
+  turns = ring.iterations() - before;
   EXPECT_EQ(accepted, 0);
   limit.lift();
   co_await group.join();

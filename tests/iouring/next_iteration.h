@@ -16,7 +16,7 @@ class [[nodiscard]] NextIteration final : private Waiter {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> awaiting) noexcept {
     awaiting_ = awaiting;
-    begun_ = ring_->turns();
+    begun_ = ring_->iterations();
     ring_->make_ready(*this);
   }
   void await_resume() const noexcept {}
@@ -25,7 +25,7 @@ class [[nodiscard]] NextIteration final : private Waiter {
   void on_cancel() noexcept override {}
   void on_ready() noexcept override {
     // Begun among the completions of this iteration.
-    if (ring_->turns() == begun_)
+    if (ring_->iterations() == begun_)
       ring_->make_ready(*this);
     else
       awaiting_.resume();

@@ -109,12 +109,12 @@ TEST(Ring, SeesTheEndOfATimeoutWhileItPollsBusily) {
 Task<void> receive_from_a_thread(Ring& ring) {
   SocketPair pair = unix_pair(ring);
   const int sending = pair.left.descriptor();
-  const std::uint64_t before = ring.turns();
+  const std::uint64_t before = ring.iterations();
   std::thread sender([sending] { EXPECT_EQ(::send(sending, "x", 1, 0), 1); });
   const std::string got = co_await recv_exactly(pair.right, 1);
   sender.join();  // it is done with the socket
   EXPECT_EQ(got, "x");
-  EXPECT_GT(ring.turns(), before);
+  EXPECT_GT(ring.iterations(), before);
 }
 
 TEST(Ring, SeesWhatOthersSendWhileItPollsBusily) {

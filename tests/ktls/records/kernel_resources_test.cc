@@ -118,11 +118,11 @@ TEST_F(KernelResources, HalfARecordCostsNeitherTimeNorAThread) {
       tasks.spawn(testing::tell(*all[i].layer, heard[i]));
     }
     co_await iouring::sleep_for(*shard.ring, 20ms);
-    turned = shard.ring->turns();
+    turned = shard.ring->iterations();
     ::getrusage(RUSAGE_SELF, &from);
     co_await iouring::sleep_for(*shard.ring, 300ms);
     ::getrusage(RUSAGE_SELF, &until);
-    turned = shard.ring->turns() - turned;
+    turned = shard.ring->iterations() - turned;
     EXPECT_EQ(test::threads_of(), threads_before);
     for (Peer& peer : all) {
       for (const std::byte& byte : std::span(peer.rest).first(100)) {
