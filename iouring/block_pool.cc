@@ -29,12 +29,12 @@ Block BlockPool::acquire() {
   if (!idle_.empty()) {
     block = idle_.back();
     idle_.pop_back();
-    not_needed_ = std::min(not_needed_, idle_.size());
+    least_idle_ = std::min(least_idle_, idle_.size());
     unpoison(block, block_bytes_);
   } else {
-    // Room to give it back without allocating: give_back() must not throw.
+    // Room for give_back(), which must not throw.
     idle_.reserve(live_ + 1);
-    not_needed_ = 0;
+    least_idle_ = 0;
     void* mapped =
         ::mmap(nullptr, block_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc();
@@ -49,11 +49,11 @@ void BlockPool::give_back(std::byte* memory) noexcept {
   idle_.push_back(memory);
   poison(memory, block_bytes_);
   if (surplus() == 0 || armed()) return;
-  not_needed_ = idle_.size();
+  least_idle_ = idle_.size();
   arm();
 }
 
-// Blocks over what is kept in any case.
+// Idle blocks beyond those that are kept in any case.
 std::size_t BlockPool::surplus() const noexcept {
   const std::size_t kept = std::max(kIdleBytes / block_bytes_, live_);
   return idle_.size() > kept ? idle_.size() - kept : 0;
@@ -64,8 +64,8 @@ void BlockPool::arm() noexcept {
 }
 
 void BlockPool::on_expiry() noexcept {
-  unmap(std::min(surplus(), not_needed_));
-  not_needed_ = idle_.size();
+  unmap(std::min(surplus(), least_idle_));
+  least_idle_ = idle_.size();
   if (surplus() > 0) arm();
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Big blocks for flows that are busy; an idle connection holds none.
+// Large blocks of memory for connections that are busy; an idle connection holds none.
 #include <chrono>
 #include <cstddef>
 #include <span>
@@ -12,7 +12,8 @@ namespace sallyport::iouring {
 
 class BlockPool;
 
-/// One block, owned; goes back to its pool when destroyed. Must not outlive the pool. 16 bytes.
+/// Ownership of one block, which goes back to its pool when destroyed. Must not outlive the pool.
+/// 16 bytes.
 class [[nodiscard]] Block {
  public:
   Block() noexcept = default;
@@ -44,14 +45,14 @@ class [[nodiscard]] Block {
 };
 
 /// Page-aligned blocks of one size, mapped on demand. Blocks not in use stay mapped up to
-/// kIdleBytes, or up to as many as are in use, whichever is more. The others stay too, until a
-/// period of kKeepFor in which they were not needed has passed: a turn of the ring takes a block
-/// for each of its connections and has them all back in the next, and would otherwise map and unmap
-/// one per chunk (measured: a sixth of the CPU time of small requests). One thread. Aborts when
+/// kIdleBytes, or as many as are in use, whichever is more. The others stay too, until a period of
+/// kKeepFor has passed in which they were not needed: one loop iteration takes a block for each of
+/// its connections and the next gives all of them back, so that each chunk would otherwise map and
+/// unmap one (measured: a sixth of the CPU time of small requests). One thread. Aborts when
 /// destroyed with blocks in use.
 class BlockPool final : private Timer {
  public:
-  /// Sixteen full records of plaintext fit, and a few pages: what is sealed or read sealed is less.
+  /// Room for sixteen full records of plaintext and a few pages; sealed records need less.
   static constexpr std::size_t kDefaultBytes = 260 * 1024;
   static constexpr std::size_t kIdleBytes = 128 * 1024;
   static constexpr std::chrono::milliseconds kKeepFor{500};
@@ -81,7 +82,7 @@ class BlockPool final : private Timer {
   std::size_t block_bytes_;
   std::size_t live_ = 0;
   std::vector<std::byte*> idle_;
-  std::size_t not_needed_ = 0;  ///< least that idle_ has held in this period
+  std::size_t least_idle_ = 0;  ///< fewest blocks in idle_ during this period: not needed in it
 };
 
 inline std::size_t Block::size() const noexcept {

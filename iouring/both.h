@@ -1,5 +1,5 @@
 #pragma once
-// Two tasks at once on one shard: the two directions of a relay.
+// Two tasks at once on one shard, such as the two directions of a relay.
 #include <coroutine>
 #include <utility>
 #include <variant>
@@ -52,12 +52,12 @@ class [[nodiscard]] Both final : private TaskDone {
   Task<A> first_;
   Task<B> second_;
   std::coroutine_handle<> awaiting_;
-  int running_ = 3;  // both tasks, and await_suspend while it starts them
+  int running_ = 3;  // the two tasks, and await_suspend while it starts them
 };
 
 /// `auto [up, down] = co_await both(pump(a, b), pump(b, a));`: starts both under the caller's
-/// scope, in this order, and goes on when both have ended. One ending does not cancel the other. No
-/// frame beyond the two; a void task yields std::monostate.
+/// scope, in this order, and resumes when both have ended. The end of one does not cancel the
+/// other. No frame besides theirs; a void task yields std::monostate.
 template <class A, class B>
 [[nodiscard]] Both<A, B> both(Task<A> first, Task<B> second) noexcept {
   return Both<A, B>(std::move(first), std::move(second));

@@ -85,7 +85,7 @@ void BufferRing::provide(std::uint16_t bid) noexcept {
 }
 
 Lease BufferRing::lease(std::uint16_t bid, std::uint32_t size) noexcept {
-  invariant(bid < count_, "the kernel picks one of our buffers", bid, count_);
+  invariant(bid < count_, "the kernel picks a buffer of this ring", bid, count_);
   ++leased_;
   unpoison(room(bid).data(), buffer_bytes_);
   return {*this, bid, size};
@@ -94,24 +94,25 @@ Lease BufferRing::lease(std::uint16_t bid, std::uint32_t size) noexcept {
 void BufferRing::give_back(std::uint16_t bid) noexcept {
   --leased_;
   provide(bid);
-  if (waiting_ > 0) wake_soon();
+  if (waiting_ > 0) schedule_wake();
 }
 
 void BufferRing::wait_for_buffer(RecvLease& receive) noexcept {
   ++exhausted_;
   ++waiting_;
   queue_.push_back(receive.in_queue_);
-  // Free by now: the completion that took the last buffer and the lease's end were in one batch.
-  if (leased_ < count_) wake_soon();
+  // A buffer may be free by now: the batch of completions that took the last one may also have
+  // ended a lease.
+  if (leased_ < count_) schedule_wake();
 }
 
-void BufferRing::wake_soon() noexcept {
-  if (!pump_.linked()) ring_->make_ready(pump_);
+void BufferRing::schedule_wake() noexcept {
+  if (!waker_.linked()) ring_->make_ready(waker_);
 }
 
-// A receive that is woken either takes a buffer, or finds its socket empty and polls, or finds that
-// others were faster and queues again. Nobody tells us of the second, so this runs each turn until
-// no receive waits or no buffer is free; each turn brings one of these nearer.
+// A receive that is woken takes a buffer, or finds its socket empty and polls, or finds no buffer
+// and queues again. The second case is not reported, so this runs in each loop iteration until no
+// receive waits or no buffer is free; each iteration gets nearer to one of these.
 void BufferRing::wake_waiting() noexcept {
   if (leased_ == count_) return;
   std::size_t wakes = std::min(waiting_, std::max<std::size_t>(count_ - leased_, 16));
@@ -119,7 +120,7 @@ void BufferRing::wake_waiting() noexcept {
     --waiting_;
     static_cast<RecvLease::InQueue&>(queue_.pop_front()).receive->buffer_may_be_free();
   }
-  if (waiting_ > 0) wake_soon();
+  if (waiting_ > 0) schedule_wake();
 }
 
 }  // namespace sallyport::iouring

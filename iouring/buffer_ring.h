@@ -1,5 +1,6 @@
 #pragma once
-// Receive buffers that the kernel picks only when bytes have come: an idle connection holds none.
+// Provided buffers: the kernel picks one when bytes have arrived, so that an idle connection holds
+// none.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,9 +19,8 @@ namespace sallyport::iouring {
 class BufferRing;
 class RecvLease;
 
-/// One buffer, ours until the lease ends: it then goes back to the kernel. An empty lease holds
-/// none and means end of file where it comes from a receive. Must not outlive its BufferRing. 16
-/// bytes.
+/// Ownership of one buffer, which goes back to the kernel when the lease ends. An empty lease owns
+/// none; from a receive it means end of file. Must not outlive its BufferRing. 16 bytes.
 class [[nodiscard]] Lease {
  public:
   Lease() noexcept = default;
@@ -57,15 +57,14 @@ class [[nodiscard]] Lease {
 
 /// Provided buffers of one ring (io_uring_register_buf_ring(3)). A receive that finds none
 /// (ENOBUFS, which is flow control, not an error) waits for a lease to end, in order of arrival.
-/// Under AddressSanitizer a buffer is poisoned while the kernel has it. Aborts when destroyed with
+/// Under AddressSanitizer a buffer is poisoned while the kernel owns it. Aborts when destroyed with
 /// a lease or a receive outstanding.
 class BufferRing {
  public:
   static constexpr std::size_t kDefaultBytes = 4096;
   static constexpr unsigned kDefaultCount = 128;
 
-  /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, or what the kernel says to
-  /// the registration.
+  /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, those of the registration.
   [[nodiscard]] static Result<std::unique_ptr<BufferRing>> create(
       Ring& ring, std::size_t buffer_bytes = kDefaultBytes, unsigned count = kDefaultCount);
   BufferRing(const BufferRing&) = delete;
@@ -82,11 +81,11 @@ class BufferRing {
  private:
   friend class Lease;
   friend class RecvLease;
-  /// Runs while receives wait and buffers are free.
-  class Pump final : public Waiter {
+  /// Scheduled while receives wait and buffers are free.
+  class Waker final : public Waiter {
    public:
-    explicit Pump(BufferRing& buffers) noexcept : buffers_(&buffers) {}
-    ~Pump() { unlink(); }
+    explicit Waker(BufferRing& buffers) noexcept : buffers_(&buffers) {}
+    ~Waker() { unlink(); }
     void on_cancel() noexcept override {}
     void on_ready() noexcept override { buffers_->wake_waiting(); }
 
@@ -99,12 +98,12 @@ class BufferRing {
   [[nodiscard]] std::span<std::byte> room(std::uint16_t bid) const noexcept {
     return {memory_ + static_cast<std::size_t>(bid) * buffer_bytes_, buffer_bytes_};
   }
-  /// Gives the buffer to the kernel.
+  /// Hands the buffer to the kernel.
   void provide(std::uint16_t bid) noexcept;
   [[nodiscard]] Lease lease(std::uint16_t bid, std::uint32_t size) noexcept;
   void give_back(std::uint16_t bid) noexcept;
   void wait_for_buffer(RecvLease& receive) noexcept;
-  void wake_soon() noexcept;
+  void schedule_wake() noexcept;
   void wake_waiting() noexcept;
 
   Ring* ring_;
@@ -120,7 +119,7 @@ class BufferRing {
   std::size_t mapped_bytes_ = 0;
   bool registered_ = false;
   List<ListNode> queue_;
-  Pump pump_{*this};
+  Waker waker_{*this};
 };
 
 }  // namespace sallyport::iouring

@@ -1,5 +1,6 @@
-// Run when the build is configured: the smallest program that g++ 12 gets wrong. A lazy coroutine
-// without a local variable, whose body is `if (co_await ...)`, must run that body.
+// A test of the compiler, run when the build is configured: the smallest program that g++ 12
+// miscompiles. A lazy coroutine without a local variable, whose body is `if (co_await ...)`, must
+// run that body.
 #include <coroutine>
 #include <cstdlib>
 #include <exception>

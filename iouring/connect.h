@@ -1,5 +1,5 @@
 #pragma once
-// Connecting: a new socket to an address.
+// Connecting a new socket to an address.
 #include "iouring/address.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
@@ -9,7 +9,8 @@
 namespace sallyport::iouring {
 
 /// Connects a stream socket (TCP over IPv4 or IPv6, unix). Errors: connect(2)'s, socket(2)'s
-/// (EMFILE), ECANCELED. A connection that was established as the scope was cancelled is delivered.
+/// (EMFILE), ECANCELED. A connection that was established while the scope was being cancelled is
+/// delivered.
 [[nodiscard]] Task<Result<Socket>> connect(Ring& ring, SocketAddress address);
 
 }  // namespace sallyport::iouring

@@ -11,7 +11,7 @@ void Deadline::arm(std::chrono::milliseconds after) noexcept {
 void Deadline::arm_at(TimePoint when) noexcept {
   if (expired_) return;
   expiry_ = when;
-  // The usual case, once per relayed chunk: the wheel has it earlier and will look again then.
+  // The usual case, once per relayed chunk: the timer fires earlier and on_expiry() checks again.
   if (armed() && tick() <= ring_->timers().tick_of(when)) return;
   ring_->timers().arm(*this, when);
 }

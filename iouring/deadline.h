@@ -1,5 +1,5 @@
 #pragma once
-// Time limits: expiry is a cancel.
+// Time limits: one that expires cancels a scope.
 #include <chrono>
 #include <coroutine>
 
@@ -10,20 +10,20 @@
 
 namespace sallyport::iouring {
 
-/// Cancels a scope when its time has come. Arm it again with every relayed chunk: a later expiry is
-/// only noted, and the wheel looks at it when the earlier one comes round. Coarse
-/// (TimerWheel::kTick), measured from the ring's cached now(). Must not outlive ring or scope.
+/// Cancels a scope when it expires. Cheap to arm again with every relayed chunk: a later expiry is
+/// only stored, and checked when the timer fires at the earlier one. Coarse (TimerWheel::kTick),
+/// measured from the ring's cached now(). Must not outlive ring or scope.
 class Deadline final : private Timer {
  public:
   Deadline(Ring& ring, CancelScope& scope) noexcept : ring_(&ring), scope_(&scope) {}
   ~Deadline() { disarm(); }
 
-  /// Expires `after` from now; replaces what was set before. Not after it has expired.
+  /// Expires `after` from now; replaces what was set before. Ignored once expired.
   void arm(std::chrono::milliseconds after) noexcept;
   void arm_at(TimePoint when) noexcept;
   void disarm() noexcept;
 
-  /// It was this deadline that cancelled the scope. Stays true.
+  /// Whether it has expired, and so cancelled its scope. Stays true.
   [[nodiscard]] bool expired() const noexcept { return expired_; }
   [[nodiscard]] bool armed() const noexcept { return Timer::armed(); }
 
@@ -33,7 +33,7 @@ class Deadline final : private Timer {
   bool expired_ = false;
   Ring* ring_;
   CancelScope* scope_;
-  TimePoint expiry_{};  // what the user wants; the wheel has it there or earlier
+  TimePoint expiry_{};  // as armed; the timer is in the wheel for this time or an earlier one
 };
 
 /// `Result<> slept = co_await sleep_for(ring, 10ms);`: ECANCELED when its scope was cancelled

@@ -1,5 +1,5 @@
 #pragma once
-// Between an ordinary descriptor and a slot of the ring's registered table.
+// The ring's registered descriptor table: moving a socket into it, and a descriptor out of it.
 #include <coroutine>
 
 #include "iouring/file_descriptor.h"
@@ -7,6 +7,7 @@
 
 namespace sallyport::iouring {
 
+/// Socket::to_table().
 class [[nodiscard]] ToTable final : public SocketOperation {
  public:
   explicit ToTable(Socket& socket) noexcept : SocketOperation(socket) {}
@@ -16,9 +17,10 @@ class [[nodiscard]] ToTable final : public SocketOperation {
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
-  int slot_ = -1;  // in: the descriptor, out: its slot
+  int slot_ = -1;  // IORING_OP_FILES_UPDATE reads the descriptor here and writes the slot
 };
 
+/// Socket::install(). dup(2) of an ordinary descriptor; IORING_OP_FIXED_FD_INSTALL in the table.
 class [[nodiscard]] Install final : public SocketOperation {
  public:
   explicit Install(Socket& socket) noexcept : SocketOperation(socket) {}

@@ -63,7 +63,7 @@ void FaultPlan::on_submit(io_uring_sqe& sqe) {
         case Opcode::kSendMsg:
         case Opcode::kRecvMsg: {
           pending->original = reinterpret_cast<msghdr*>(sqe.addr);
-          // What goes with control data (a TLS record's type, descriptors) is one piece.
+          // Bytes with control data (a TLS record's type, descriptors) are not split.
           if (pending->original->msg_controllen != 0) return;
           pending->message = *pending->original;
           std::size_t left = value;
@@ -91,7 +91,7 @@ unsigned FaultPlan::on_completion(std::uint64_t user_data, int& result, unsigned
   if (found == pending_.end()) return 0;
   Pending& pending = *found->second;
   if (pending.error != 0) result = -pending.error;
-  if (pending.original != nullptr) {  // what recvmsg(2) reports beside the bytes
+  if (pending.original != nullptr) {  // recvmsg(2) reports these beside the bytes
     pending.original->msg_namelen = pending.message.msg_namelen;
     pending.original->msg_controllen = pending.message.msg_controllen;
     pending.original->msg_flags = pending.message.msg_flags;

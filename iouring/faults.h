@@ -1,6 +1,6 @@
 #pragma once
-// The seam through which tests make operations fail, come short or come late. Only in builds with
-// -DSALLYPORT_FAULTS.
+// Fault injection for tests: operations fail, transfer less than asked, or complete late. Only in
+// builds with -DSALLYPORT_FAULTS.
 #ifdef SALLYPORT_FAULTS
 #include <cstdint>
 #include <map>
@@ -12,33 +12,35 @@
 
 namespace sallyport::iouring {
 
-/// What happens to an operation instead of what it asked for.
+/// What is done to an operation.
 struct Fault {
   enum class Kind : std::uint8_t { kError, kShort, kDelay };
   Kind kind = Kind::kError;
   unsigned value = 0;
 
-  /// Completes with this errno and is never submitted, so that no byte is lost or sent.
+  /// Completes with this errno. A no-op is submitted in its place, so that no byte is taken or
+  /// sent.
   static Fault error(int error) { return {Kind::kError, static_cast<unsigned>(error)}; }
-  /// At most so many bytes are asked for (recv, send, recvmsg and sendmsg without control data;
-  /// others are left alone).
+  /// Asks for at most so many bytes (recv, send, recvmsg and sendmsg without control data; other
+  /// operations are not changed).
   static Fault short_count(unsigned bytes) { return {Kind::kShort, bytes}; }
-  /// The completion is held back for so many turns.
-  static Fault delay(unsigned turns) { return {Kind::kDelay, turns}; }
+  /// Delivers the completion so many loop iterations later.
+  static Fault delay(unsigned iterations) { return {Kind::kDelay, iterations}; }
 };
 
-/// Which operations. Equal seeds and equal submissions give equal faults. Rules are tried in the
-/// order added; the first that fits decides. Detached closes and cancels are never touched.
+/// Rules for which operations get which fault. Equal seeds and equal submissions give equal faults.
+/// Rules are tried in the order added; the first that matches applies. Closes of table slots and
+/// cancels are never changed.
 class FaultPlan {
  public:
   explicit FaultPlan(std::uint64_t seed = 1) : random_(seed) {}
 
   /// The n-th submission of this opcode from now on, counted from 1.
   FaultPlan& nth(Opcode opcode, std::uint64_t n, Fault fault);
-  /// Each submission of this opcode with this chance, 0 to 1.
+  /// Each submission of this opcode with this probability, 0 to 1.
   FaultPlan& chance(Opcode opcode, double chance, Fault fault);
 
-  /// Faults that were injected.
+  /// Faults injected so far.
   [[nodiscard]] std::uint64_t injected() const noexcept { return injected_; }
 
  private:
@@ -49,14 +51,14 @@ class FaultPlan {
     double chance;
     Fault fault;
   };
-  struct Pending;  // what must live until the completion
+  struct Pending;  // what is kept until the completion
   struct PendingDeleter {
     void operator()(Pending* pending) const noexcept;
   };
 
   /// Rewrites the entry.
   void on_submit(io_uring_sqe& sqe);
-  /// Rewrites the result; returns for how many turns to hold it.
+  /// Rewrites the result; returns by how many iterations to delay it.
   unsigned on_completion(std::uint64_t user_data, int& result, unsigned flags);
 
   std::mt19937_64 random_;

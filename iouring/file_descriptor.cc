@@ -5,7 +5,7 @@
 namespace sallyport::iouring {
 
 void FileDescriptor::close() noexcept {
-  // Linux frees the number even when close(2) reports an error, so there is nothing to retry.
+  // Linux frees the descriptor even when close(2) reports an error, so it is never retried.
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::size_t kSlabBytes = 32 * 1024;
 constexpr std::size_t kLargestPooled = 4096;
-// Steps of 16 bytes up to 1 KiB, then of 256: frames of one function have one size, so that slack
-// is the rounding of that size, once.
+// Size classes: steps of 16 bytes up to 1 KiB, then of 256. All frames of one function have the
+// same size, so that the slack is the rounding of that size.
 constexpr std::size_t kFineStep = 16;
 constexpr std::size_t kFineClasses = 1024 / kFineStep;
 constexpr std::size_t kClasses = kFineClasses + (kLargestPooled - 1024) / 256;
@@ -41,14 +41,15 @@ struct FreeFrame {
   FreeFrame* next;
 };
 
-// Of one size class; aligned to its size, so that a frame finds it by masking its own address.
+// A slab holds frames of one size class. It is aligned to its size, so that the address of a frame,
+// masked, is that of its slab.
 struct Slab {
   Pool* owner;
   Slab* prev;
   Slab* next;
   FreeFrame* free;
   std::uint32_t live;
-  std::uint32_t carved;  // bytes handed out at least once, this header included
+  std::uint32_t carved;  // bytes handed out at least once, with this header
   std::uint32_t size_class;
 };
 constexpr std::size_t kSlabHeader = 64;
@@ -58,7 +59,7 @@ Slab* slab_of(void* frame) noexcept {
   return reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(frame) & ~(kSlabBytes - 1));
 }
 
-// Before a frame that is not in a slab.
+// The header of a frame that is not in a slab.
 struct alignas(16) LargeHeader {
   Pool* owner;
   FreeFrame* unused;
@@ -115,8 +116,8 @@ class Pool {
     if (slab.live == 0) retire(slab);
   }
 
-  // From another thread: only noted; the owner puts it in its place when it next allocates or
-  // counts.
+  // Called from another thread: only queues the frame; the owner takes it back when it next
+  // allocates or counts.
   void deallocate_foreign(void* frame) noexcept {
     auto* free = static_cast<FreeFrame*>(frame);
     free->next = foreign_.load(std::memory_order_relaxed);
@@ -245,8 +246,8 @@ class Pool {
 
 constinit thread_local Pool* this_pool = nullptr;
 
-// Ends a thread's pool. One with frames that another thread still has stays: their memory is
-// theirs.
+// Frees a thread's pool when the thread ends; a pool with frames that are still in use on another
+// thread is kept for them.
 struct PoolOwner {
   ~PoolOwner() {
     Pool* pool = std::exchange(this_pool, nullptr);

@@ -17,15 +17,16 @@ namespace sallyport::iouring {
 
 namespace {
 
-// What the ring's thread does of it in one turn while nobody suffers, at least one piece.
+// The time that the ring's thread spends on work in one loop iteration while quiet; it does at
+// least one piece.
 constexpr std::chrono::microseconds kQuietBudget{500};
-// Of the second rank, before one of the third.
-constexpr unsigned kMostFavoured = 3;
-// A core that was busy again and again is not tried often.
-constexpr std::chrono::milliseconds kMostHold = std::chrono::minutes(1);
+// Pieces of rank kResuming before one of kNew.
+constexpr unsigned kMaxResumingInARow = 3;
+// The delay before the thread is used again doubles while its core stays busy, up to this.
+constexpr std::chrono::milliseconds kMaxRetryDelay = std::chrono::minutes(1);
 
-// Whether it is worth to ask the kernel for a way back from SCHED_IDLE. It has the last word.
-bool may_come_back() noexcept {
+// Whether the kernel is likely to let a thread leave SCHED_IDLE; start() tries it.
+bool may_leave_sched_idle() noexcept {
   struct rlimit limit = {};
   return ::geteuid() == 0 ||
          (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= kNiceLimit);
@@ -43,25 +44,27 @@ Result<std::unique_ptr<IdleWorker>> IdleWorker::create(Ring& ring, const Options
 
 IdleWorker::~IdleWorker() {
   stop();
-  turn_.unlink();
+  ready_hook_.unlink();
 }
 
 Result<> IdleWorker::start(const std::string& name) {
   invariant(!thread_.joinable(), "an idle worker is started once");
-  if (!may_come_back()) return failure(EPERM);
+  if (!may_leave_sched_idle()) return failure(EPERM);
   try {
     thread_ = std::thread([this] { thread_main(); });
   } catch (const std::system_error& error) {
     return failure(error.code().value());
   }
   pthread_setname_np(thread_.native_handle(), name.c_str());
-  // There, back, and there again: who cannot come back would be stuck, to the end of the process.
-  if (set_class(SCHED_IDLE) && set_class(SCHED_OTHER) && set_class(SCHED_IDLE)) return {};
+  // To SCHED_IDLE, back, and to it again: a thread that cannot leave it would stay in it for good.
+  if (set_scheduling_class(SCHED_IDLE) && set_scheduling_class(SCHED_OTHER) &&
+      set_scheduling_class(SCHED_IDLE))
+    return {};
   stop();
   return failure(EPERM);
 }
 
-bool IdleWorker::set_class(int scheduling_class) noexcept {
+bool IdleWorker::set_scheduling_class(int scheduling_class) noexcept {
   const struct sched_param none = {};
   return pthread_setschedparam(thread_.native_handle(), scheduling_class, &none) == 0;
 }
@@ -70,9 +73,9 @@ void IdleWorker::stop() noexcept {
   invariant(size_ == 0, "the work of an idle worker ends before its thread",
             static_cast<long long>(size_));
   if (!thread_.joinable()) return;
-  set_class(SCHED_OTHER);  // it shall end now
+  set_scheduling_class(SCHED_OTHER);  // so that it ends now
   stopping_.store(true, std::memory_order_relaxed);
-  offered_.fetch_add(1, std::memory_order_release);  // an empty slot, to be looked at
+  offered_.fetch_add(1, std::memory_order_release);  // an empty slot, which wakes the thread
   offered_.notify_one();
   thread_.join();
 }
@@ -80,28 +83,28 @@ void IdleWorker::stop() noexcept {
 // ---- the ring's thread
 
 void IdleWorker::enqueue(Work& work) noexcept {
-  queues_[static_cast<std::size_t>(work.rank_)].push_back(work.place_);
+  queues_[static_cast<std::size_t>(work.rank_)].push_back(work.queue_node_);
   ++queued_;
-  if (size_++ == 0) ring_->share_cpu(true);
-  if (here())
-    come_back_next_turn();
+  if (size_++ == 0) ring_->suspend_busy_poll(true);
+  if (runs_on_ring())
+    schedule_run_on_ring();
   else
     offer();
 }
 
 IdleWorker::Work* IdleWorker::next() noexcept {
   if (queued_ == 0) return nullptr;
-  List<Place>& first = queues_[0];
-  List<Place>& second = queues_[1];
-  List<Place>& third = queues_[2];
+  List<QueueNode>& started = queues_[static_cast<std::size_t>(Rank::kStarted)];
+  List<QueueNode>& resuming = queues_[static_cast<std::size_t>(Rank::kResuming)];
+  List<QueueNode>& fresh = queues_[static_cast<std::size_t>(Rank::kNew)];
   --queued_;
-  if (!first.empty()) return first.pop_front().work;
-  if (!second.empty() && (third.empty() || favoured_ < kMostFavoured)) {
-    ++favoured_;
-    return second.pop_front().work;
+  if (!started.empty()) return started.pop_front().work;
+  if (!resuming.empty() && (fresh.empty() || resuming_in_a_row_ < kMaxResumingInARow)) {
+    ++resuming_in_a_row_;
+    return resuming.pop_front().work;
   }
-  favoured_ = 0;
-  return third.pop_front().work;
+  resuming_in_a_row_ = 0;
+  return fresh.pop_front().work;
 }
 
 void IdleWorker::offer() noexcept {
@@ -119,29 +122,29 @@ void IdleWorker::offer() noexcept {
     offered_.store(position, std::memory_order_release);
     offered_.notify_one();
   }
-  if (size_ > 0 && !watch_.armed()) {
-    seen_ = progress();
-    ring_->timers().arm(watch_, ring_->now() + options_.patience);
+  if (size_ > 0 && !progress_timer_.armed()) {
+    last_progress_ = progress();
+    ring_->timers().arm(progress_timer_, ring_->now() + options_.progress_timeout);
   }
 }
 
 std::uint32_t IdleWorker::progress() const noexcept {
-  return taken_.load(std::memory_order_acquire) + passed_by_.load(std::memory_order_acquire);
+  return taken_.load(std::memory_order_acquire) + passed_.load(std::memory_order_acquire);
 }
 
 bool IdleWorker::withdraw(Work& work) noexcept {
   const std::size_t slot = work.position_ % kOffers;
   if (offered_work_[slot] != &work) return false;
   Work* expected = &work;
-  const bool back = slots_[slot].compare_exchange_strong(
+  const bool withdrawn = slots_[slot].compare_exchange_strong(
       expected, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed);
-  if (back) offered_work_[slot] = nullptr;
-  return back;
+  if (withdrawn) offered_work_[slot] = nullptr;
+  return withdrawn;
 }
 
-bool IdleWorker::take_out(Work& work) noexcept {
-  if (work.place_.linked()) {
-    work.place_.unlink();
+bool IdleWorker::remove(Work& work) noexcept {
+  if (work.queue_node_.linked()) {
+    work.queue_node_.unlink();
     --queued_;
     return true;
   }
@@ -149,7 +152,7 @@ bool IdleWorker::take_out(Work& work) noexcept {
 }
 
 void IdleWorker::collect() noexcept {
-  rung_.exchange(false, std::memory_order_acq_rel);
+  collect_posted_.exchange(false, std::memory_order_acq_rel);
   Work* newest = done_.exchange(nullptr, std::memory_order_acquire);
   Work* oldest = nullptr;
   while (newest != nullptr) {
@@ -160,76 +163,78 @@ void IdleWorker::collect() noexcept {
     Work& work = *std::exchange(oldest, oldest->next_done_);
     Work*& offered = offered_work_[work.position_ % kOffers];
     if (offered == &work) offered = nullptr;
-    work.goes_on();
+    work.complete();
   }
-  if (hurried_ && set_class(SCHED_IDLE)) hurried_ = false;
-  if (!here()) offer();
+  if (boosted_ && set_scheduling_class(SCHED_IDLE)) boosted_ = false;
+  if (!runs_on_ring()) offer();
 }
 
-void IdleWorker::look_after_the_thread() noexcept {
-  if (took_over_ || size_ == 0) return;
-  const std::uint32_t passed_by = passed_by_.load(std::memory_order_acquire);
-  const bool done = done_.load(std::memory_order_relaxed) != nullptr;  // and not told
-  const bool nothing_to_do = passed_by == offered_.load(std::memory_order_relaxed) && !done;
-  if (const std::uint32_t now = progress(); now != seen_ || nothing_to_do) {
-    seen_ = now;
-    ring_->timers().arm(watch_, ring_->now() + options_.patience);
+void IdleWorker::check_progress() noexcept {
+  if (bypassed_ || size_ == 0) return;
+  const std::uint32_t passed = passed_.load(std::memory_order_acquire);
+  const bool uncollected = done_.load(std::memory_order_relaxed) != nullptr;
+  const bool nothing_to_do = passed == offered_.load(std::memory_order_relaxed) && !uncollected;
+  if (const std::uint32_t now = progress(); now != last_progress_ || nothing_to_do) {
+    last_progress_ = now;
+    ring_->timers().arm(progress_timer_, ring_->now() + options_.progress_timeout);
     return;
   }
-  took_over_ = true;
-  hold_ = ring_->now() - retry_at_ > 8 * hold_ ? options_.retry : std::min(2 * hold_, kMostHold);
-  retry_at_ = ring_->now() + hold_;
-  if (passed_by != taken_.load(std::memory_order_relaxed) || done)
-    hurried_ = set_class(SCHED_OTHER);
-  // The latest first, for each becomes the first of its queue.
+  bypassed_ = true;
+  retry_delay_ = ring_->now() - retry_at_ > 8 * retry_delay_
+                     ? options_.retry_after
+                     : std::min(2 * retry_delay_, kMaxRetryDelay);
+  retry_at_ = ring_->now() + retry_delay_;
+  if (passed != taken_.load(std::memory_order_relaxed) || uncollected)
+    boosted_ = set_scheduling_class(SCHED_OTHER);
+  // From the latest to the earliest, because each becomes the first of its queue.
   for (std::uint32_t position = offered_.load(std::memory_order_relaxed), i = 0; i < kOffers; ++i) {
     Work* const work = offered_work_[--position % kOffers];
     if (work == nullptr || !withdraw(*work)) continue;
-    queues_[static_cast<std::size_t>(work->rank_)].push_front(work->place_);
+    queues_[static_cast<std::size_t>(work->rank_)].push_front(work->queue_node_);
     ++queued_;
   }
-  come_back_next_turn();
+  schedule_run_on_ring();
 }
 
-void IdleWorker::come_back_next_turn() noexcept {
-  if (!turn_.linked()) ring_->make_ready(turn_);
+void IdleWorker::schedule_run_on_ring() noexcept {
+  if (!ready_hook_.linked()) ring_->make_ready(ready_hook_);
 }
 
-void IdleWorker::work_here() noexcept {
-  if (took_over_ && ring_->now() >= retry_at_) took_over_ = false;
-  if (!here()) {
+void IdleWorker::run_on_ring() noexcept {
+  if (bypassed_ && ring_->now() >= retry_at_) bypassed_ = false;
+  if (!runs_on_ring()) {
     offer();
     return;
   }
-  // What this turn has to send goes first, if there is anybody who would mind.
+  // What this iteration sends is submitted first, unless a delay does no harm.
   if (!quiet_ && io_uring_sq_ready(&ring_->raw()) > 0) ring_->flush();
   const TimePoint until = std::chrono::steady_clock::now() + kQuietBudget;
   while (Work* const work = next()) {
     work->execute();
     work->ran_ = true;
-    work->goes_on();
+    work->complete();
     if (!quiet_ || std::chrono::steady_clock::now() >= until) break;
   }
-  if (queued_ > 0) come_back_next_turn();
+  if (queued_ > 0) schedule_run_on_ring();
 }
 
-// ---- the other thread
+// ---- the worker's thread
 
 void IdleWorker::thread_main() noexcept {
   std::uint32_t taken = 0;
-  bool news = false;
+  bool any_passed = false;
   for (;;) {
     if (taken == offered_.load(std::memory_order_acquire)) {
-      report(std::exchange(news, false));
+      report(std::exchange(any_passed, false));
       offered_.wait(taken, std::memory_order_acquire);
       continue;
     }
     Work* const work = slots_[taken % kOffers].exchange(nullptr, std::memory_order_acq_rel);
     taken_.store(++taken, std::memory_order_release);
-    news = true;  // a piece that is done, or one that was withdrawn: there is room for another
+    any_passed = true;  // done or withdrawn: either way a slot is free for another offer
     if (work == nullptr) {
       if (stopping_.load(std::memory_order_relaxed)) break;
-      passed_by_.store(taken, std::memory_order_release);
+      passed_.store(taken, std::memory_order_release);
       continue;
     }
     work->execute();
@@ -239,20 +244,20 @@ void IdleWorker::thread_main() noexcept {
       work->next_done_ = before;
     } while (!done_.compare_exchange_weak(before, work, std::memory_order_release,
                                           std::memory_order_relaxed));
-    // From here on the work may be gone.
-    passed_by_.store(taken, std::memory_order_release);
+    // From here on the ring's thread may have destroyed the work.
+    passed_.store(taken, std::memory_order_release);
   }
   report(false);
 }
 
-// Out of work: what has been done is told now, several pieces at once.
-void IdleWorker::report(bool ring_the_bell) noexcept {
+// Called when out of work: one message to the ring for all that was done meanwhile.
+void IdleWorker::report(bool any_passed) noexcept {
   struct timespec time = {};
   if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) {
     cpu_ns_.store(std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec,
                   std::memory_order_relaxed);
   }
-  if (!ring_the_bell || rung_.exchange(true, std::memory_order_acq_rel)) return;
+  if (!any_passed || collect_posted_.exchange(true, std::memory_order_acq_rel)) return;
   inbox_->post([this] { collect(); });
 }
 
@@ -268,14 +273,14 @@ bool IdleWorker::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scop
   return true;
 }
 
-void IdleWorker::Work::goes_on() noexcept {
-  if (--idle_worker_->size_ == 0) idle_worker_->ring_->share_cpu(false);
+void IdleWorker::Work::complete() noexcept {
+  if (--idle_worker_->size_ == 0) idle_worker_->ring_->suspend_busy_poll(false);
   static_cast<ListNode&>(*this).unlink();  // from its scope
   idle_worker_->ring_->make_ready(*this);
 }
 
 void IdleWorker::Work::on_cancel() noexcept {
-  if (idle_worker_->take_out(*this)) goes_on();
+  if (idle_worker_->remove(*this)) complete();
 }
 
 Result<> IdleWorker::Work::await_resume() const noexcept {

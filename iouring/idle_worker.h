@@ -1,5 +1,6 @@
 #pragma once
-// Long arithmetic beside a ring: done while the ring's own thread has nothing to do.
+// CPU-bound work beside a ring, done at idle priority: while the ring's own thread has nothing to
+// do.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -22,39 +23,41 @@
 
 namespace sallyport::iouring {
 
-/// Who is served first; by arrival within a rank. So that nobody who claims the second rank keeps
-/// out the third, every fourth piece of those two is one of the third.
+/// The order of service; by arrival within a rank. kStarted is for the later steps of what has
+/// begun, kResuming for new work that is short or claims to be, kNew for the rest. So that
+/// kResuming cannot starve kNew, every fourth piece of work of those two is one of kNew.
 enum class Rank : std::uint8_t { kStarted, kResuming, kNew };
 
-/// The RLIMIT_NICE with which a thread may come back from SCHED_IDLE, which the kernel takes for
-/// nice 20, to nice 0 without root's rights (getrlimit(2), sched(7)).
+/// The RLIMIT_NICE with which a thread without root's rights may return from SCHED_IDLE, which the
+/// kernel counts as nice 20, to nice 0 (getrlimit(2), sched(7)).
 inline constexpr unsigned long kNiceLimit = 20;
 
-/// A queue of pieces of work and a thread under SCHED_IDLE (sched(7)) that does them. The kernel
-/// puts such a thread aside the moment that the ring's thread, on the same CPU, has something to
-/// do, however far the piece has come; a nice value would not do that (EEVDF lets a slice end).
+/// A queue of work and a thread under SCHED_IDLE (sched(7)) that does it. The kernel preempts such
+/// a thread as soon as the ring's thread, on the same CPU, becomes runnable, also in the middle of
+/// a piece of work; a nice value would not do that (EEVDF lets a slice end).
 ///
-/// The price: whoever else keeps that CPU busy, the ring's own thread included, can keep this
-/// thread from it, for seconds if need be, and a signature that is half done cannot be taken back.
-/// So there is a thread only if it may come back to the ordinary class, which takes root's rights
-/// or an RLIMIT_NICE of 20. When it neither begins nor ends a piece for `patience`, the ring's
-/// thread takes back what was not begun and does one piece a turn, behind what the turn has sent;
-/// what was begun is ended under the ordinary class. The thread is tried again after `retry`, or
-/// after twice as long as last time if that went wrong soon. One piece a turn is also what a
-/// IdleWorker does that has no thread; one that is quiet does half a millisecond of them.
+/// The cost: any other load on that CPU, the ring's own thread included, can keep this thread from
+/// running, for seconds in the worst case, and a signature that is half done cannot be taken back.
+/// So there is a thread only if it may return to SCHED_OTHER, which takes root's rights or an
+/// RLIMIT_NICE of 20. When the thread neither begins nor ends a piece of work for
+/// `progress_timeout`, it is bypassed: the ring's thread takes back the work that was not begun and
+/// does one piece per loop iteration, after it has submitted what that iteration sends; the work
+/// that was begun is ended under SCHED_OTHER. The thread is used again after `retry_after`, or
+/// after twice as long as last time if it was bypassed again soon. A worker without a thread also
+/// does one piece per iteration on the ring's thread; a quiet one does half a millisecond of them.
 ///
-/// The ring's thread waits for the other nowhere. (What both call may: an allocator's or a
-/// library's lock, held by the thread when it was put aside, is waited for.)
+/// The ring's thread never waits for the worker's thread. (Except within what both call: a lock of
+/// an allocator or a library, held by the thread when it was preempted, is waited for.)
 ///
-/// Belongs to the ring's thread, but for the work itself. Outlives the tasks that use it.
+/// Belongs to the ring's thread, except for the work itself. Outlives the tasks that use it.
 class IdleWorker {
  public:
   struct Options {
-    std::chrono::milliseconds patience{20};  ///< coarse, as TimerWheel is
-    std::chrono::milliseconds retry{1000};
+    std::chrono::milliseconds progress_timeout{20};  ///< coarse, as TimerWheel is
+    std::chrono::milliseconds retry_after{1000};
   };
 
-  /// Errors: EMFILE, ENFILE (no descriptor for the bell). The ring may not run yet.
+  /// Errors: EMFILE, ENFILE (no descriptor for the eventfd). The ring may not run yet.
   [[nodiscard]] static Result<std::unique_ptr<IdleWorker>> create(Ring& ring,
                                                                   const Options& options);
   IdleWorker(const IdleWorker&) = delete;
@@ -62,111 +65,114 @@ class IdleWorker {
   /// All work must have ended (aborts else). Ends the thread.
   ~IdleWorker();
 
-  /// Starts the thread, called `name` (15 characters), which inherits the caller's CPUs and mask of
-  /// signals. Errors: EAGAIN (no thread), EPERM (the way to SCHED_IDLE or the one back is
+  /// Starts the thread, named `name` (15 characters); it inherits the caller's CPU affinity and
+  /// signal mask. Errors: EAGAIN (no thread), EPERM (the change to SCHED_IDLE or the one back is
   /// forbidden); work is then done on the ring's thread.
   [[nodiscard]] Result<> start(const std::string& name);
   /// Ends the thread. All work must have ended.
   void stop() noexcept;
 
   /// `Result<> ran = co_await idle_worker.run(rank, [&] { ... });`: calls the function once, on
-  /// either thread, never two at a time on one. It must not throw, nor touch what belongs to the
-  /// ring's thread. ECANCELED when the caller's scope was cancelled before it began; once begun it
-  /// is waited for.
+  /// one of the two threads; each runs one at a time. It must not throw, nor touch what belongs to
+  /// the ring's thread. ECANCELED when the caller's scope was cancelled before the function began;
+  /// once it has begun it is waited for.
   template <std::invocable F>
   class Run;
   template <std::invocable F>
   [[nodiscard]] Run<F> run(Rank rank, F function) noexcept;
 
-  /// Quiet: nobody would suffer if the ring's thread did the work, so it does; as from the next
-  /// run().
+  /// Quiet: the ring's thread has nothing that a delay would harm, so it does the work itself; from
+  /// the next run() on.
   void set_quiet(bool quiet) noexcept { quiet_ = quiet; }
 
-  /// CPU time of the thread, as of the last time that it ran out of work. Any thread.
+  /// CPU time of the worker's thread, updated whenever it runs out of work. Any thread.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const noexcept {
     return std::chrono::nanoseconds(cpu_ns_.load(std::memory_order_relaxed));
   }
-  /// Pieces that were given and have not come back.
+  /// Pieces of work that were queued and are not complete.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   /// One piece of work, in the frame that awaits it.
   class Work;
 
  private:
-  // Offered to the thread in advance, so that it has a next piece before it is asked: two, lest
-  // what comes later and is more urgent stand behind many.
+  // Pieces of work offered to the thread in advance, so that it finds the next one without a round
+  // trip. Only two, because urgent work that comes later waits behind all that were offered.
   static constexpr std::uint32_t kOffers = 2;
 
-  struct Place : ListNode {
-    explicit Place(Work& its_work) noexcept : work(&its_work) {}
+  struct QueueNode : ListNode {
+    explicit QueueNode(Work& owner) noexcept : work(&owner) {}
     Work* work;
   };
-  class Watch final : public Timer {
+  class ProgressTimer final : public Timer {
    public:
-    explicit Watch(IdleWorker& owner) noexcept : owner_(&owner) {}
-    void on_expiry() noexcept override { owner_->look_after_the_thread(); }
+    explicit ProgressTimer(IdleWorker& owner) noexcept : owner_(&owner) {}
+    void on_expiry() noexcept override { owner_->check_progress(); }
 
    private:
     IdleWorker* owner_;
   };
-  class Turn final : public Waiter {
+  class ReadyHook final : public Waiter {
    public:
-    explicit Turn(IdleWorker& owner) noexcept : owner_(&owner) {}
+    explicit ReadyHook(IdleWorker& owner) noexcept : owner_(&owner) {}
     void on_cancel() noexcept override {}
-    void on_ready() noexcept override { owner_->work_here(); }
+    void on_ready() noexcept override { owner_->run_on_ring(); }
 
    private:
     IdleWorker* owner_;
   };
 
   IdleWorker(Ring& ring, const Options& options) noexcept
-      : ring_(&ring), options_(options), hold_(options.retry) {}
+      : ring_(&ring), options_(options), retry_delay_(options.retry_after) {}
 
   // The ring's thread.
   void enqueue(Work& work) noexcept;
-  /// False: it was begun, and will come back.
-  [[nodiscard]] bool take_out(Work& work) noexcept;
+  /// False: it was begun, and collect() will complete it.
+  [[nodiscard]] bool remove(Work& work) noexcept;
   [[nodiscard]] Work* next() noexcept;
   void offer() noexcept;
   [[nodiscard]] std::uint32_t progress() const noexcept;
   [[nodiscard]] bool withdraw(Work& work) noexcept;
   void collect() noexcept;
-  void look_after_the_thread() noexcept;
-  bool set_class(int scheduling_class) noexcept;
-  void work_here() noexcept;
-  void come_back_next_turn() noexcept;
-  [[nodiscard]] bool here() const noexcept { return !thread_.joinable() || took_over_ || quiet_; }
+  void check_progress() noexcept;
+  bool set_scheduling_class(int scheduling_class) noexcept;
+  void run_on_ring() noexcept;
+  void schedule_run_on_ring() noexcept;
+  // Whether work is done on the ring's thread for now.
+  [[nodiscard]] bool runs_on_ring() const noexcept {
+    return !thread_.joinable() || bypassed_ || quiet_;
+  }
 
-  // The other thread.
+  // The worker's thread.
   void thread_main() noexcept;
-  void report(bool ring_the_bell) noexcept;
+  void report(bool any_passed) noexcept;
 
   Ring* ring_;
   Options options_;
-  std::array<List<Place>, 3> queues_;
+  std::array<List<QueueNode>, 3> queues_;
   std::size_t queued_ = 0;
   std::size_t size_ = 0;
-  unsigned favoured_ = 0;  // of the second rank, since the last of the third
+  unsigned resuming_in_a_row_ = 0;  // kResuming since the last of kNew
   std::array<Work*, kOffers> offered_work_{};
   bool quiet_ = false;
-  bool took_over_ = false;
-  bool hurried_ = false;  // the thread is of the ordinary class for a moment
-  std::chrono::milliseconds hold_;
-  TimePoint retry_at_{};    // and, once it has passed, when the thread was tried again
-  std::uint32_t seen_ = 0;  // of the thread's progress
-  Watch watch_{*this};
-  Turn turn_{*this};
+  bool bypassed_ = false;
+  bool boosted_ = false;  // the thread is under SCHED_OTHER until it has ended what it began
+  std::chrono::milliseconds retry_delay_;
+  TimePoint retry_at_{};  // while bypassed: when to use the thread again; else when that was
+  std::uint32_t last_progress_ = 0;
+  ProgressTimer progress_timer_{*this};
+  ReadyHook ready_hook_{*this};
   std::unique_ptr<Inbox> inbox_;
   std::thread thread_;
 
-  // Shared. Positions count up; the slot of one is the remainder by kOffers. An empty slot below
-  // offered_ is one that was withdrawn.
+  // Shared by the two threads. Positions count up; the slot of a position is its remainder by
+  // kOffers. An empty slot of a position below offered_ means that the work was withdrawn.
   std::array<std::atomic<Work*>, kOffers> slots_{};
-  std::atomic<std::uint32_t> offered_ = 0;    // written by the ring's thread
-  std::atomic<std::uint32_t> taken_ = 0;      // written by the other, as is
-  std::atomic<std::uint32_t> passed_by_ = 0;  // of these, done or found empty
+  std::atomic<std::uint32_t> offered_ = 0;    // positions offered; written by the ring's thread
+  std::atomic<std::uint32_t> taken_ = 0;      // positions taken; written by the worker's thread
+  std::atomic<std::uint32_t> passed_ = 0;     // of those taken: done, or found empty; likewise
   std::atomic<Work*> done_ = nullptr;         // newest first
-  std::atomic<bool> rung_ = false;            // a message to collect() is under way
+  std::atomic<bool> collect_posted_ = false;  // collect() was posted and has not run
   std::atomic<bool> stopping_ = false;
   std::atomic<std::int64_t> cpu_ns_ = 0;
 };
@@ -191,7 +197,7 @@ class IdleWorker::Work : private Waiter {
  private:
   friend class IdleWorker;
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
-  void goes_on() noexcept;
+  void complete() noexcept;
   void on_cancel() noexcept override;
   void on_ready() noexcept override { awaiting_.resume(); }
 
@@ -199,7 +205,7 @@ class IdleWorker::Work : private Waiter {
   Rank rank_;
   bool ran_ = false;
   std::uint32_t position_ = 0;  // of its offer
-  Place place_{*this};
+  QueueNode queue_node_{*this};
   Work* next_done_ = nullptr;
   std::coroutine_handle<> awaiting_;
 };

@@ -8,46 +8,47 @@
 namespace sallyport::iouring {
 
 Result<std::unique_ptr<Inbox>> Inbox::create(Ring& ring) {
-  const Result<int> bell = ring.bell();
-  if (!bell) return failure(bell.error().value);
-  return std::unique_ptr<Inbox>(new Inbox(ring, *bell));
+  const Result<int> wake_descriptor = ring.wake_descriptor();
+  if (!wake_descriptor) return failure(wake_descriptor.error().value);
+  return std::unique_ptr<Inbox>(new Inbox(ring, *wake_descriptor));
 }
 
-Inbox::Inbox(Ring& ring, int bell) : ring_(&ring), bell_(bell) {
+Inbox::Inbox(Ring& ring, int wake_descriptor) : ring_(&ring), wake_descriptor_(wake_descriptor) {
   ring.add_inbox(*this);
 }
 
 Inbox::~Inbox() {
   ring_->remove_inbox(*this);
-  for (Letter* letter = take_all(); letter != nullptr;) delete std::exchange(letter, letter->next);
+  for (Posted* posted = take_all(); posted != nullptr;) delete std::exchange(posted, posted->next);
 }
 
 void Inbox::post(Message message) {
-  auto* letter = new Letter{std::move(message), letters_.load(std::memory_order_relaxed)};
-  Letter* before = letter->next;
-  while (!letters_.compare_exchange_weak(before, letter, std::memory_order_release,
-                                         std::memory_order_relaxed))
-    letter->next = before;
-  // From here on the letter may be gone. Whoever found the box empty rings for all that follow.
+  auto* posted = new Posted{std::move(message), posted_.load(std::memory_order_relaxed)};
+  Posted* before = posted->next;
+  while (!posted_.compare_exchange_weak(before, posted, std::memory_order_release,
+                                        std::memory_order_relaxed))
+    posted->next = before;
+  // From here on the ring's thread may have destroyed `posted`. Only the post that found the list
+  // empty wakes the ring, for all that follow.
   if (before != nullptr) return;
   const std::uint64_t once = 1;
-  [[maybe_unused]] const ssize_t rung = ::write(bell_, &once, sizeof once);
+  [[maybe_unused]] const ssize_t written = ::write(wake_descriptor_, &once, sizeof once);
 }
 
-Inbox::Letter* Inbox::take_all() noexcept {
-  Letter* newest = letters_.exchange(nullptr, std::memory_order_acquire);
-  Letter* oldest = nullptr;
+Inbox::Posted* Inbox::take_all() noexcept {
+  Posted* newest = posted_.exchange(nullptr, std::memory_order_acquire);
+  Posted* oldest = nullptr;
   while (newest != nullptr) {
-    Letter* next = std::exchange(newest->next, oldest);
+    Posted* next = std::exchange(newest->next, oldest);
     oldest = std::exchange(newest, next);
   }
   return oldest;
 }
 
 void Inbox::run_posted() {
-  for (Letter* letter = take_all(); letter != nullptr;) {
-    const std::unique_ptr<Letter> owned(letter);
-    letter = letter->next;
+  for (Posted* posted = take_all(); posted != nullptr;) {
+    const std::unique_ptr<Posted> owned(posted);
+    posted = posted->next;
     owned->message();
   }
 }

@@ -9,18 +9,18 @@
 
 namespace sallyport::iouring {
 
-/// An atomic mailbox with an eventfd as the bell, rung once per batch. (ThreadSanitizer sees the
-/// mailbox; it would not see a message that travels through the ring.) Created and destroyed on the
+/// An atomic list of messages; an eventfd wakes the ring, once per batch. (ThreadSanitizer sees the
+/// list; it would not see a message that is passed through the ring.) Created and destroyed on the
 /// ring's thread, or before the ring runs and after it has stopped.
 class Inbox {
  public:
   using Message = std::move_only_function<void()>;
 
-  /// Errors: EMFILE, ENFILE (no descriptor for the bell).
+  /// Errors: EMFILE, ENFILE (no descriptor for the eventfd).
   [[nodiscard]] static Result<std::unique_ptr<Inbox>> create(Ring& ring);
   Inbox(const Inbox&) = delete;
   Inbox& operator=(const Inbox&) = delete;
-  /// Messages that did not run are destroyed unrun. Nobody may post any more.
+  /// Destroys messages that did not run. No thread may post any more.
   ~Inbox();
 
   /// Any thread. Messages of one thread run in the order posted, in the run loop, outside any
@@ -31,16 +31,16 @@ class Inbox {
   void run_posted();
 
  private:
-  struct Letter {
+  struct Posted {
     Message message;
-    Letter* next;
+    Posted* next;
   };
-  Inbox(Ring& ring, int bell);
-  [[nodiscard]] Letter* take_all() noexcept;
+  Inbox(Ring& ring, int wake_descriptor);
+  [[nodiscard]] Posted* take_all() noexcept;
 
   Ring* ring_;
-  int bell_;
-  std::atomic<Letter*> letters_ = nullptr;  // newest first
+  int wake_descriptor_;
+  std::atomic<Posted*> posted_ = nullptr;  // newest first
 };
 
 }  // namespace sallyport::iouring

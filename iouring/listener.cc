@@ -13,12 +13,12 @@ namespace sallyport::iouring {
 
 namespace {
 
-bool out_of_room(int error) noexcept {
+bool is_exhaustion(int error) noexcept {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-// accept(2): errors of the new connection, not of the listener.
-bool of_one_connection(int error) noexcept {
+// Errors of the new connection, not of the listener (accept(2)).
+bool is_connection_error(int error) noexcept {
   switch (error) {
     case ECONNABORTED:
     case EINTR:
@@ -55,8 +55,8 @@ class Listener::Multishot final : public Operation {
 
  private:
   void prepare(io_uring_sqe& sqe) noexcept override {
-    // No address: multishot would write the last peer's over the others'. No SOCK_NONBLOCK: the
-    // ring would report EAGAIN instead of waiting.
+    // No address: a multishot accept writes each peer's address to the same place. No
+    // SOCK_NONBLOCK: the ring would report EAGAIN instead of waiting.
     io_uring_prep_multishot_accept(&sqe, listener_->listening_.get(), nullptr, nullptr,
                                    SOCK_CLOEXEC);
   }
@@ -77,14 +77,14 @@ class Listener::Pause final : public Timer {
   Listener* listener_;
 };
 
-// Waits for the multishot accept's last completion; deaf to cancellation.
-class Listener::Ended final : private Waiter {
+// Waits for the last completion of the multishot accept. Not cancelled.
+class Listener::StopWaiter final : private Waiter {
  public:
-  explicit Ended(Listener& listener) noexcept : listener_(&listener) {}
+  explicit StopWaiter(Listener& listener) noexcept : listener_(&listener) {}
   bool await_ready() const noexcept { return !listener_->multishot_->in_flight(); }
   void await_suspend(std::coroutine_handle<> awaiting) noexcept {
     awaiting_ = awaiting;
-    listener_->ended_ = this;
+    listener_->stop_waiter_ = this;
   }
   void await_resume() const noexcept {}
   void wake() noexcept { listener_->ring_->make_ready(*this); }
@@ -103,7 +103,7 @@ Listener::Listener(Ring& ring, FileDescriptor listening) noexcept
       pause_(std::make_unique<Pause>(*this)) {}
 
 Listener::~Listener() {
-  invariant(waiting_ == nullptr && ended_ == nullptr, "a listener outlives who waits for it");
+  invariant(waiting_ == nullptr && stop_waiter_ == nullptr, "a listener outlives its waiters");
   invariant(!multishot_->in_flight(), "a listener is stopped before it is destroyed");
 }
 
@@ -128,7 +128,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   return listener;
 }
 
-// Armed when nothing speaks against it.
+// Arms the multishot accept unless it is armed or must not be.
 void Listener::arm() noexcept {
   if (stopping_ || error_ != 0 || multishot_->in_flight() || pause_->armed() ||
       queue_.size() >= kMaxQueued)
@@ -145,16 +145,16 @@ void Listener::accepted(int fd) noexcept {
 
 void Listener::ended(int result) noexcept {
   if (stopping_) {
-    if (ended_ != nullptr) std::exchange(ended_, nullptr)->wake();
+    if (stop_waiter_ != nullptr) std::exchange(stop_waiter_, nullptr)->wake();
     return;
   }
-  // ECANCELED: the queue was full; the accept() that empties it arms again.
+  // ECANCELED: the queue was full; the accept() that finds it empty arms again.
   const int error = result < 0 ? -result : 0;
-  if (out_of_room(error)) {
+  if (is_exhaustion(error)) {
     ++exhausted_;
     ring_->timers().arm(*pause_, ring_->now() + next_pause_);
     next_pause_ = std::min(next_pause_ * 2, kLastPause);
-  } else if (error == 0 || error == ECANCELED || of_one_connection(error)) {
+  } else if (error == 0 || error == ECANCELED || is_connection_error(error)) {
     arm();
   } else {
     error_ = error;
@@ -175,7 +175,7 @@ Task<void> Listener::stop() {
   ring_->timers().disarm(*pause_);
   if (multishot_->in_flight()) {
     multishot_->cancel();
-    co_await Ended(*this);
+    co_await StopWaiter(*this);
   }
   take_backlog();
   listening_.close();
@@ -191,7 +191,7 @@ void Listener::take_backlog() noexcept {
       queue_.emplace_back(fd);
       continue;
     }
-    if (errno == EAGAIN || !of_one_connection(errno)) break;
+    if (errno == EAGAIN || !is_connection_error(errno)) break;
   }
 }
 
@@ -199,7 +199,8 @@ bool Accept::start(std::coroutine_handle<> awaiting, CancelScope* scope) noexcep
   Listener& listener = *listener_;
   invariant(listener.waiting_ == nullptr, "one accept() waits at a time");
   cancelled_ = scope != nullptr && scope->cancelled();
-  // While it is being stopped, connections may still come out of the backlog: until it is closed.
+  // While the listener is being stopped, stop() may still take connections out of the backlog, so
+  // that accept() waits until the descriptor is closed.
   if (cancelled_ || !listener.queue_.empty() || listener.error_ != 0 || !listener.listening_)
     return false;
   awaiting_ = awaiting;

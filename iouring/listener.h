@@ -1,5 +1,5 @@
 #pragma once
-// Accepting connections: one multishot accept, kept alive through descriptor exhaustion.
+// Accepting connections: one multishot accept, armed again after descriptor exhaustion.
 #include <chrono>
 #include <coroutine>
 #include <deque>
@@ -20,9 +20,9 @@ struct ListenOptions {
 
 class Accept;
 
-/// A multishot accept starts with the first accept() and ends with stop(). After EMFILE, ENFILE,
-/// ENOBUFS or ENOMEM it is armed again after a pause of 10 ms, doubling up to 1 s; connections wait
-/// in the backlog meanwhile. One accept() at a time. Before it is destroyed: stop(), unless
+/// The multishot accept starts with the first accept() and ends with stop(). After EMFILE, ENFILE,
+/// ENOBUFS or ENOMEM it is armed again after a pause of 10 ms, which doubles up to 1 s; meanwhile
+/// connections wait in the backlog. One accept() at a time. stop() comes before destruction, unless
 /// accept() was never awaited.
 class Listener {
  public:
@@ -35,38 +35,38 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
   ~Listener();
 
-  /// For setsockopt(2): what is set here is what accepted sockets begin with. -1 once stopped.
+  /// For setsockopt(2): accepted sockets inherit what is set here. -1 once stopped.
   [[nodiscard]] int descriptor() const noexcept { return listening_.get(); }
-  /// Where it listens, with the port that the kernel chose.
+  /// The address that it listens on, with the port that the kernel chose.
   [[nodiscard]] const SocketAddress& address() const noexcept { return address_; }
 
   /// -> Result<Socket>: the next connection, an ordinary descriptor (close-on-exec). ESHUTDOWN once
-  /// stopped and empty; ECANCELED; any other error is the listener's own and lasting. Running out
-  /// of descriptors is not reported here but in exhausted().
+  /// the listener is stopped and its queue empty; ECANCELED; any other error is permanent.
+  /// Descriptor exhaustion is not reported here but counted by exhausted().
   [[nodiscard]] Accept accept() noexcept;
 
-  /// Ends accepting without losing a connection: cancels the multishot accept, then takes what the
-  /// kernel had queued (closing a SO_REUSEPORT listener would reset it) and closes the listening
-  /// descriptor. accept() goes on to return those, then ESHUTDOWN. Runs to its end even in a
+  /// Stops accepting without losing a connection: cancels the multishot accept, then takes the
+  /// connections in the backlog (closing a SO_REUSEPORT listener would reset them) and closes the
+  /// listening descriptor. accept() returns those, then ESHUTDOWN. Runs to its end even in a
   /// cancelled scope.
   [[nodiscard]] Task<void> stop();
 
-  /// How often accepting ran out of descriptors or memory.
+  /// How often accepting failed for lack of descriptors or memory.
   [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
 
-  /// Connections that the kernel holds for us; capped by net.core.somaxconn.
+  /// Connections that the kernel queues before they are accepted; capped by net.core.somaxconn.
   static constexpr int kBacklog = 4096;
   static constexpr std::chrono::milliseconds kFirstPause{10};
   static constexpr std::chrono::milliseconds kLastPause{1000};
-  /// Accepting pauses while so many connections wait for accept(); they then wait in the backlog.
+  /// At so many queued connections accepting pauses; further ones wait in the backlog.
   static constexpr std::size_t kMaxQueued = 1024;
 
  private:
   friend class Accept;
   class Multishot;
   class Pause;
-  class Ended;
+  class StopWaiter;
 
   Listener(Ring& ring, FileDescriptor listening) noexcept;
   void arm() noexcept;
@@ -82,10 +82,10 @@ class Listener {
   std::unique_ptr<Multishot> multishot_;
   std::unique_ptr<Pause> pause_;
   Accept* waiting_ = nullptr;
-  Ended* ended_ = nullptr;
+  StopWaiter* stop_waiter_ = nullptr;
   std::chrono::milliseconds next_pause_ = kFirstPause;
   std::uint64_t exhausted_ = 0;
-  int error_ = 0;  // lasting
+  int error_ = 0;  // permanent
   bool stopping_ = false;
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// One submission in flight, guarded: nothing that the kernel may still use is freed.
+// One submission in flight. Nothing that the kernel may still use is freed (checked).
 #include <coroutine>
 #include <cstdint>
 
@@ -14,8 +14,8 @@ namespace sallyport::iouring {
 
 /// Base of every awaitable that the kernel completes. Lives in the awaiting coroutine's frame and
 /// is neither copied nor moved; its address is the user_data of the sqe. The destructor aborts
-/// while a completion is owed. An operation that completed and was cancelled at once delivers its
-/// result.
+/// while a completion is pending. An operation that is cancelled when its completion is already on
+/// its way delivers its result.
 class Operation : public Waiter {
  public:
   Operation(const Operation&) = delete;
@@ -27,7 +27,7 @@ class Operation : public Waiter {
     return begin(awaiting, scope_of(awaiting));
   }
 
-  /// Run loop: a completion queue entry for this operation.
+  /// For the run loop: a completion queue entry of this operation.
   void take_completion(int result, unsigned flags) noexcept;
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
 
@@ -36,16 +36,16 @@ class Operation : public Waiter {
   ~Operation();
 
   /// Registers with the scope and submits; false when there is nothing to wait for (cancelled
-  /// scope, or done without the kernel).
+  /// scope, or done without the ring).
   virtual bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
-  /// Fills the entry, all but user_data.
+  /// Fills the entry except user_data.
   virtual void prepare(io_uring_sqe& sqe) noexcept = 0;
-  /// The completion; true when the coroutine goes on, false when the operation submitted itself
-  /// again.
+  /// Takes the completion: true resumes the coroutine, false when the operation waits for another
+  /// completion.
   virtual bool finish(int result, unsigned flags) noexcept;
 
   void submit() noexcept;
-  /// For one that is used again after it was cancelled.
+  /// For an operation that is used again after it was cancelled.
   void submit_again() noexcept;
   void on_cancel() noexcept override;
   void on_ready() noexcept override;
@@ -53,7 +53,7 @@ class Operation : public Waiter {
   [[nodiscard]] Ring& ring() const noexcept { return *ring_; }
   [[nodiscard]] bool cancel_requested() const noexcept { return cancel_requested_; }
 
-  int result_ = 0;  // of the kernel: negative errno, or a count
+  int result_ = 0;  // the kernel's: a negative errno, or a count
 
  private:
   bool in_flight_ = false;

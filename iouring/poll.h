@@ -1,12 +1,12 @@
 #pragma once
-// Waits until a descriptor is readable; the reading is left to the caller.
+// Waiting for events of poll(2); reading and writing are left to the caller.
 #include "iouring/operation.h"
 #include "iouring/socket_operation.h"
 
 namespace sallyport::iouring {
 
 /// `Result<> readable = co_await Readable(ring, fd);` (IORING_OP_POLL_ADD). For inotify and
-/// signalfd, whose read the ring would hand to a worker thread. `fd` stays open meanwhile.
+/// signalfd, which the ring could read only on a worker thread. `fd` stays open meanwhile.
 class [[nodiscard]] Readable final : public Operation {
  public:
   Readable(Ring& ring, int fd) noexcept : Operation(&ring), fd_(fd) {}
@@ -20,6 +20,7 @@ class [[nodiscard]] Readable final : public Operation {
   int fd_;
 };
 
+/// Socket::ready().
 class [[nodiscard]] SocketReady final : public SocketOperation {
  public:
   SocketReady(Socket& socket, short events) noexcept : SocketOperation(socket), events_(events) {}

@@ -13,7 +13,7 @@ void ReceiveOperation::poll_first(io_uring_sqe& sqe) const noexcept {
 }
 
 // IORING_CQE_F_SOCK_NONEMPTY counts a waiting FIN too. Unix sockets (before 6.17) and TLS sockets
-// do not give it: there a full buffer is the sign.
+// do not set it; for them a full buffer counts as more.
 void ReceiveOperation::note_more(int result, unsigned flags, std::size_t room) noexcept {
   const bool received = result > 0;
   socket_->more_waiting_ = received && ((flags & IORING_CQE_F_SOCK_NONEMPTY) != 0 ||
@@ -24,7 +24,7 @@ void ReceiveOperation::note_more(int result, unsigned flags, std::size_t room) n
 void Recv::prepare(io_uring_sqe& sqe) noexcept {
   io_uring_prep_recv(&sqe, -1, room_.data(), room_.size(), flags_);
   target(sqe);
-  if ((flags_ & MSG_DONTWAIT) == 0) poll_first(sqe);  // which would be EAGAIN at once
+  if ((flags_ & MSG_DONTWAIT) == 0) poll_first(sqe);  // with it: EAGAIN without a try
 }
 
 bool Recv::finish(int result, unsigned flags) noexcept {

@@ -9,15 +9,18 @@
 
 namespace sallyport::iouring {
 
-/// A receive polls first when the last one emptied the socket, and tries at once otherwise.
+/// Polls before it receives when the last receive emptied the socket; otherwise tries at once.
 class ReceiveOperation : public SocketOperation {
  protected:
   using SocketOperation::SocketOperation;
   ~ReceiveOperation() = default;
+  /// Sets IORING_RECVSEND_POLL_FIRST when the socket was emptied.
   void poll_first(io_uring_sqe& sqe) const noexcept;
+  /// Notes on the socket whether it was emptied or has more.
   void note_more(int result, unsigned flags, std::size_t room) noexcept;
 };
 
+/// Socket::recv() into the caller's memory.
 class [[nodiscard]] Recv final : public ReceiveOperation {
  public:
   Recv(Socket& socket, std::span<std::byte> room, int flags) noexcept
@@ -31,6 +34,7 @@ class [[nodiscard]] Recv final : public ReceiveOperation {
   int flags_;
 };
 
+/// Socket::recvmsg().
 class [[nodiscard]] RecvMsg final : public ReceiveOperation {
  public:
   RecvMsg(Socket& socket, msghdr& message, int flags) noexcept

@@ -19,7 +19,8 @@ void RecvLease::prepare(io_uring_sqe& sqe) noexcept {
   sqe.flags |= IOSQE_BUFFER_SELECT;
   sqe.buf_group = buffers_->group_;
   poll_first(sqe);
-  // A buffer is picked before the socket is asked; one that waited must not take it in vain.
+  // The kernel picks a buffer before it looks at the socket. A receive that has waited for a buffer
+  // must not take one unless there is something to receive.
   if (waited_) sqe.ioprio |= IORING_RECVSEND_POLL_FIRST;
   ++buffers_->receiving_;
 }

@@ -8,6 +8,7 @@
 
 namespace sallyport::iouring {
 
+/// Socket::recv() into a provided buffer. Without a free buffer it waits in the queue of `buffers`.
 class [[nodiscard]] RecvLease final : public ReceiveOperation {
  public:
   RecvLease(Socket& socket, BufferRing& buffers) noexcept
@@ -17,7 +18,7 @@ class [[nodiscard]] RecvLease final : public ReceiveOperation {
 
  private:
   friend class BufferRing;
-  /// Links into the queue for a buffer, beside the link into the scope.
+  /// The link into the queue for a buffer; the operation's own link is in the scope.
   struct InQueue : ListNode {
     explicit InQueue(RecvLease* owner) noexcept : receive(owner) {}
     RecvLease* receive;
@@ -30,7 +31,7 @@ class [[nodiscard]] RecvLease final : public ReceiveOperation {
   BufferRing* buffers_;
   InQueue in_queue_{this};
   Lease lease_;
-  bool waited_ = false;
+  bool waited_ = false;  // for a buffer
 };
 
 }  // namespace sallyport::iouring

@@ -1,5 +1,5 @@
 #pragma once
-// What the kernel can cause comes back as a value: an errno, named, never thrown.
+// Errors that the kernel can cause: values with the errno and its name, never thrown.
 #include <expected>
 
 namespace sallyport::iouring {

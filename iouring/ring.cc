@@ -22,11 +22,11 @@ namespace sallyport::iouring {
 
 namespace {
 
-// user_data of what is not an Operation; those are aligned, so their addresses are never these.
-constexpr std::uint64_t kNobody = 0;
-constexpr std::uint64_t kBell = 1;
+// Values of user_data that are no address of an Operation, which is aligned.
+constexpr std::uint64_t kIgnored = 0;  // the completion is dropped
+constexpr std::uint64_t kWake = 1;
 
-// Read by the kernel after we have gone on.
+// Static, because the kernel reads it after close_slot() has returned.
 constexpr struct linger kReset = {.l_onoff = 1, .l_linger = 0};
 
 void relax_cpu() noexcept {
@@ -37,9 +37,9 @@ void relax_cpu() noexcept {
 #endif
 }
 
-std::int64_t read_clock(clockid_t clock, std::int64_t otherwise) noexcept {
+std::int64_t read_clock(clockid_t clock, std::int64_t fallback) noexcept {
   struct timespec time = {};
-  if (::clock_gettime(clock, &time) != 0) return otherwise;
+  if (::clock_gettime(clock, &time) != 0) return fallback;
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
@@ -75,7 +75,7 @@ Ring::~Ring() {
   invariant(in_flight_ == 0, "a ring outlives its operations", static_cast<long long>(in_flight_));
   invariant(inboxes_.empty(), "a ring outlives its inboxes");
   if (set_up_) io_uring_queue_exit(uring_.get());
-  if (bell_ >= 0) ::close(bell_);
+  if (wake_descriptor_ >= 0) ::close(wake_descriptor_);
 }
 
 void Ring::enable() noexcept {
@@ -88,8 +88,8 @@ void Ring::enable() noexcept {
     owner_ = ::pthread_self();
   }
   invariant(::pthread_equal(owner_, ::pthread_self()) != 0, "a ring runs on one thread");
-  // Saves looking the descriptor up in each call; belongs to this thread. Nothing is lost without
-  // it.
+  // Saves the lookup of the ring's descriptor in each call, on this thread only. May fail: it is an
+  // optimisation.
   io_uring_register_ring_fd(uring_.get());
   clockid_t clock = 0;
   if (::pthread_getcpuclockid(::pthread_self(), &clock) == 0) {
@@ -109,21 +109,21 @@ void Ring::run(Task<void> main) {
   enable();
   {
     MainDone ended;
-    Task<void> root = std::move(main);  // its arguments die before the last submission
+    Task<void> root = std::move(main);  // destroyed, arguments too, before the last submission
     root.start(nullptr, ended);
-    while (!ended.done()) turn();
+    while (!ended.done()) iterate();
   }
-  if (io_uring_sq_ready(uring_.get()) > 0) flush();  // closes that nobody waits for
+  if (io_uring_sq_ready(uring_.get()) > 0) flush();  // closes of table slots
   disable_thread();
 }
 
-void Ring::turn() noexcept {
+void Ring::iterate() noexcept {
 #ifdef SALLYPORT_FAULTS
-  const bool held_back = !delayed_.empty();
+  const bool delayed = !delayed_.empty();
 #else
-  constexpr bool held_back = false;
+  constexpr bool delayed = false;
 #endif
-  enter(ready_.empty() && !held_back);
+  enter(ready_.empty() && !delayed);
   ++iterations_;
   for (std::size_t i = 0; i < batch_.size(); ++i) {
     const Completion completion =
@@ -138,7 +138,7 @@ void Ring::turn() noexcept {
 
 void Ring::enter(bool wait) noexcept {
   int entered = 0;
-  if (wait && !poll_busily()) {
+  if (wait && !busy_poll()) {
     const TimePoint before = std::chrono::steady_clock::now();
     struct __kernel_timespec timeout = {};
     struct __kernel_timespec* limit = nullptr;
@@ -151,49 +151,49 @@ void Ring::enter(bool wait) noexcept {
     }
     struct io_uring_cqe* first = nullptr;
     entered = io_uring_submit_and_wait_timeout(uring_.get(), &first, 1, limit, nullptr);
-    left_wait(before);
+    end_wait(before);
   } else {
     entered = io_uring_submit_and_get_events(uring_.get());
     now_ = std::chrono::steady_clock::now();
   }
-  // EBUSY and EAGAIN: completions overflowed, or memory is short for a moment; what was not
-  // submitted stays queued for the next turn.
+  // EBUSY and EAGAIN: completions overflowed, or memory is short at the moment. What was not
+  // submitted stays queued for the next iteration.
   invariant(entered >= 0 || entered == -ETIME || entered == -EINTR || entered == -EBUSY ||
                 entered == -EAGAIN || entered == -ENOMEM,
             "io_uring_enter succeeds", entered);
   reap();
 }
 
-void Ring::left_wait(TimePoint entered) noexcept {
-  outside_wait_ns_.fetch_add(std::chrono::nanoseconds(entered - wait_ended_).count(),
+void Ring::end_wait(TimePoint began) noexcept {
+  outside_wait_ns_.fetch_add(std::chrono::nanoseconds(began - wait_ended_).count(),
                              std::memory_order_relaxed);
   now_ = wait_ended_ = std::chrono::steady_clock::now();
 }
 
-// True if there is something to do; false if the time is up, or nobody asked for this. The kernel
-// raises IORING_SQ_TASKRUN when it has completion work for us (IORING_SETUP_TASKRUN_FLAG), so that
-// watching costs no system call.
-bool Ring::poll_busily() noexcept {
-  if (busy_poll_.count() == 0 || shares_cpu_) return false;
+// Polls until there is something to do (true) or the time is up (false); false at once when busy
+// polling is off. The kernel sets IORING_SQ_TASKRUN when it has completion work for this thread
+// (IORING_SETUP_TASKRUN_FLAG), so that polling needs no system call.
+bool Ring::busy_poll() noexcept {
+  if (busy_poll_.count() == 0 || busy_poll_suspended_) return false;
   if (io_uring_sq_ready(uring_.get()) > 0) flush();
-  const TimePoint begun = std::chrono::steady_clock::now();
-  const TimePoint until = std::min(begun + busy_poll_, timers_.next().value_or(TimePoint::max()));
-  const auto something = [this] {
-    constexpr unsigned kKernelWaits = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+  const TimePoint began = std::chrono::steady_clock::now();
+  const TimePoint until = std::min(began + busy_poll_, timers_.next().value_or(TimePoint::max()));
+  const auto anything_to_do = [this] {
+    constexpr unsigned kKernelHasWork = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
     return io_uring_cq_ready(uring_.get()) > 0 ||
-           (std::atomic_ref(*uring_->sq.kflags).load(std::memory_order_relaxed) & kKernelWaits) !=
+           (std::atomic_ref(*uring_->sq.kflags).load(std::memory_order_relaxed) & kKernelHasWork) !=
                0 ||
            !batch_.empty();
   };
-  bool found = something();
+  bool found = anything_to_do();
   while (!found && std::chrono::steady_clock::now() < until) {
     for (int i = 0; i < 16 && !found; ++i) {
       relax_cpu();
-      found = something();
+      found = anything_to_do();
     }
   }
-  left_wait(begun);
-  polled_ns_.fetch_add(std::chrono::nanoseconds(wait_ended_ - begun).count(),
+  end_wait(began);
+  polled_ns_.fetch_add(std::chrono::nanoseconds(wait_ended_ - began).count(),
                        std::memory_order_relaxed);
   return found;
 }
@@ -209,7 +209,7 @@ void Ring::reap() noexcept {
   io_uring_cq_advance(uring_.get(), count);
 }
 
-// Completions that have to make room are kept for the turn.
+// Completions that are reaped to make room wait in the batch for the next dispatch.
 void Ring::flush() noexcept {
   invariant(enabled_, "what is submitted before run() fits into the submission queue");
   int submitted = io_uring_submit(uring_.get());
@@ -242,7 +242,7 @@ void Ring::submit_cancel(Operation& operation) noexcept {
   io_uring_sqe& sqe = take_sqe();
   io_uring_prep_cancel(&sqe, &operation, 0);
   sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
-  sqe.user_data = kNobody;
+  sqe.user_data = kIgnored;
 }
 
 void Ring::close_slot(int slot, bool abortive) noexcept {
@@ -252,27 +252,27 @@ void Ring::close_slot(int slot, bool abortive) noexcept {
     prepare_socket_option(first, kSetSockOpt, SOL_SOCKET, SO_LINGER, &kReset, sizeof kReset);
     first.flags = IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
     first.fd = slot;
-    first.user_data = kNobody;
+    first.user_data = kIgnored;
     close = &take_sqe();
   }
   io_uring_prep_close_direct(close, static_cast<unsigned>(slot));
   close->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  close->user_data = kNobody;
+  close->user_data = kIgnored;
   slot_freed();
 }
 
 void Ring::dispatch(const Completion& completion) noexcept {
-  if (completion.user_data == kNobody) return;
-  if (completion.user_data == kBell) {
-    on_bell(completion.flags);
+  if (completion.user_data == kIgnored) return;
+  if (completion.user_data == kWake) {
+    on_wake(completion.flags);
     return;
   }
 #ifdef SALLYPORT_FAULTS
   if (faults_ != nullptr) {
     Completion changed = completion;
-    const unsigned held = faults_->on_completion(changed.user_data, changed.result, changed.flags);
-    if (held > 0)
-      delayed_.push_back({changed, iterations_ + held});
+    const unsigned delay = faults_->on_completion(changed.user_data, changed.result, changed.flags);
+    if (delay > 0)
+      delayed_.push_back({changed, iterations_ + delay});
     else
       deliver(changed);
     return;
@@ -291,7 +291,7 @@ void Ring::deliver_delayed() noexcept {
 #ifdef SALLYPORT_FAULTS
   std::vector<Completion> due;
   std::erase_if(delayed_, [&](const Delayed& delayed) {
-    if (delayed.turn > iterations_) return false;
+    if (delayed.iteration > iterations_) return false;
     due.push_back(delayed.completion);
     return true;
   });
@@ -299,7 +299,8 @@ void Ring::deliver_delayed() noexcept {
 #endif
 }
 
-// What becomes ready from here on waits for the next turn, so that completions are never starved.
+// What becomes ready from here on waits for the next iteration, so that completions are never
+// starved.
 void Ring::run_ready() noexcept {
   List<Waiter> now;
   now.splice_back(ready_);
@@ -320,26 +321,26 @@ std::chrono::nanoseconds Ring::busy_time() const noexcept {
   return std::chrono::nanoseconds(std::max(last, busy));
 }
 
-Result<int> Ring::bell() noexcept {
-  if (bell_ < 0) {
-    bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (bell_ < 0) return failure(errno);
-    arm_bell();
+Result<int> Ring::wake_descriptor() noexcept {
+  if (wake_descriptor_ < 0) {
+    wake_descriptor_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_descriptor_ < 0) return failure(errno);
+    poll_wake_descriptor();
   }
-  return bell_;
+  return wake_descriptor_;
 }
 
-void Ring::arm_bell() noexcept {
+void Ring::poll_wake_descriptor() noexcept {
   io_uring_sqe& sqe = take_sqe();
-  io_uring_prep_poll_multishot(&sqe, bell_, POLLIN);
-  sqe.user_data = kBell;
+  io_uring_prep_poll_multishot(&sqe, wake_descriptor_, POLLIN);
+  sqe.user_data = kWake;
 }
 
-void Ring::on_bell(unsigned flags) noexcept {
-  // Silenced before the mailboxes are emptied: a message that comes later rings again.
-  std::uint64_t rings = 0;
-  [[maybe_unused]] const ssize_t read = ::read(bell_, &rings, sizeof rings);
-  if ((flags & IORING_CQE_F_MORE) == 0) arm_bell();
+void Ring::on_wake(unsigned flags) noexcept {
+  // The counter is reset before the inboxes are emptied: a message posted after that wakes again.
+  std::uint64_t wakes = 0;
+  [[maybe_unused]] const ssize_t read = ::read(wake_descriptor_, &wakes, sizeof wakes);
+  if ((flags & IORING_CQE_F_MORE) == 0) poll_wake_descriptor();
   for (std::size_t i = 0; i < inboxes_.size(); ++i) inboxes_[i]->run_posted();
 }
 

@@ -3,9 +3,12 @@
 //
 // Threads: a ring is created disabled, by any thread, and belongs to the thread that first calls
 // run(): the kernel then takes submissions from no other (IORING_SETUP_SINGLE_ISSUER). Between
-// creation and run() the creating thread may build what hangs on it (BufferRing, Listener::bind),
-// but not await. Only Inbox::post and busy_time() may be called from elsewhere. See
+// creation and run() the creating thread may create what uses the ring (BufferRing,
+// Listener::bind), but not await. Other threads may call only Inbox::post and busy_time(). See
 // io_uring_setup(2).
+//
+// A loop iteration: submit and wait, dispatch the completions, fire the timers, then resume what is
+// ready.
 #include <pthread.h>
 
 #include <atomic>
@@ -32,7 +35,7 @@ class FaultPlan;
 class Operation;
 class Inbox;
 
-/// The opcodes that we use (io_uring_enter(2)), by their kernel numbers.
+/// The opcodes in use (io_uring_enter(2)), by their kernel numbers.
 enum class Opcode : std::uint8_t {
   kPollAdd = 6,
   kSendMsg = 9,
@@ -46,7 +49,7 @@ enum class Opcode : std::uint8_t {
   kRecv = 27,
   kShutdown = 34,
   kUringCmd = 46,
-  kSendMsgZeroCopy = 48,  // only as the mark of Linux 6.1
+  kSendMsgZeroCopy = 48,  // not used; tells that the kernel is Linux 6.1 or later
   kFixedFdInstall = 54,   // Linux 6.8
 };
 
@@ -54,21 +57,21 @@ struct RingOptions {
   /// Submission queue entries; the kernel rounds up to a power of two. A full queue is submitted
   /// early.
   unsigned entries = 1024;
-  /// Completion queue entries. Overflow is kept by the kernel, slower.
+  /// Completion queue entries. The kernel keeps what overflows, which is slower.
   unsigned completion_entries = 8192;
-  /// Slots of the registered descriptor table; 0 for none. At most the soft RLIMIT_NOFILE. Without
-  /// effect on a kernel that cannot bring a descriptor back (before 6.8): sockets then stay
-  /// ordinary.
+  /// Slots of the registered descriptor table; 0 for none. At most the soft RLIMIT_NOFILE. Ignored
+  /// on a kernel that cannot install a descriptor from the table again (before 6.8): sockets then
+  /// stay ordinary.
   unsigned registered_descriptors = 0;
-  /// With nothing left to do, watches the queues for so long before it sleeps: the next event then
-  /// finds the thread awake. 0 for never.
+  /// Busy polling: how long an idle loop polls the queues before it sleeps, so that an event within
+  /// that time needs no wake-up. 0: sleep at once.
   std::chrono::microseconds busy_poll{0};
 };
 
-/// Why there is no ring: one line for the operator that names the missing feature.
+/// Why a ring could not be created: one line for the operator that names the missing feature.
 struct SetupError {
   std::string what;
-  int error = 0;  // errno, 0 when a probe said no
+  int error = 0;  // errno; 0 when a feature probe failed
 };
 
 class Ring {
@@ -78,13 +81,14 @@ class Ring {
       const RingOptions& options = {});
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
-  /// Everything that waited on the ring must have ended (aborts else).
+  /// Everything that waited on the ring must have ended (aborts otherwise).
   ~Ring();
 
   /// Runs until `main` has ended, under no cancel scope. May be called again, by the same thread.
   void run(Task<void> main);
 
-  /// The time at the start of this turn: free to read, good for timeouts.
+  /// The time when this loop iteration stopped waiting. Costs no clock read; precise enough for
+  /// timeouts.
   [[nodiscard]] TimePoint now() const noexcept { return now_; }
   [[nodiscard]] TimerWheel& timers() noexcept { return timers_; }
 
@@ -97,41 +101,44 @@ class Ring {
   /// Sockets in the table now.
   [[nodiscard]] unsigned table_used() const noexcept { return table_used_; }
 
-  /// Time that the shard was occupied: the greater of steady time spent outside the wait and the
+  /// Time that the shard was busy: the greater of steady time spent outside the wait and the
   /// thread's CPU time (the kernel sends inside the same system call that waits), both without busy
-  /// polling. Monotone. Any thread.
+  /// polling. Never decreases. Any thread.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const noexcept;
+  /// Loop iterations so far.
   [[nodiscard]] std::uint64_t iterations() const noexcept { return iterations_; }
-  /// Operations whose completion is owed.
+  /// Operations whose completion is pending.
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
-  /// Resumes `waiter` in this turn's ready phase, or in the next turn when that has begun.
+  /// Resumes `waiter` in the ready phase of this loop iteration, or of the next one when this one's
+  /// has begun.
   void make_ready(Waiter& waiter) noexcept { ready_.push_back(waiter); }
 
 #ifdef SALLYPORT_FAULTS
-  /// Tests only (faults.h): judges each submission from now on. Null to stop. Must outlive its use.
+  /// Tests only (faults.h): `plan` sees each submission from now on. Null to stop. Outlives its
+  /// use.
   void set_faults(FaultPlan* plan) noexcept;
 #endif
 
   // For this folder's awaitables.
-  /// A cleared entry; submits when the queue is full. `count` entries in a row are then free.
+  /// A cleared entry. Submits the queue first unless `count` entries are free.
   [[nodiscard]] io_uring_sqe& take_sqe(unsigned count = 1) noexcept;
-  /// A filled entry whose completion `operation` awaits.
+  /// `sqe` is filled; its completion goes to `operation`.
   void submit(Operation& operation, io_uring_sqe& sqe) noexcept;
-  /// Submits what is queued now, instead of at the end of the turn. Nothing resumes here.
+  /// Submits what is queued now, instead of at the start of the next iteration. Resumes nothing.
   void flush() noexcept;
-  /// Asks for a cancel; the operation still gets its completion.
+  /// Requests the cancellation of `operation`, which still gets its completion.
   void submit_cancel(Operation& operation) noexcept;
-  /// Closes a table slot with nobody waiting; `abortive` resets the connection (RST) first.
+  /// Closes a table slot without waiting for it; `abortive`: with a reset (RST).
   void close_slot(int slot, bool abortive) noexcept;
   void slot_taken() noexcept { ++table_used_; }
   void slot_freed() noexcept { --table_used_; }
-  /// While somebody else needs this thread's CPU there is no busy polling.
-  void share_cpu(bool share) noexcept { shares_cpu_ = share; }
+  /// No busy polling while another thread has work for this CPU.
+  void suspend_busy_poll(bool suspend) noexcept { busy_poll_suspended_ = suspend; }
   [[nodiscard]] ::io_uring& raw() noexcept { return *uring_; }
   [[nodiscard]] std::uint16_t next_buffer_group() noexcept { return next_buffer_group_++; }
-  /// Inbox: the descriptor (eventfd(2)) that wakes the ring, polled from the first call on.
-  [[nodiscard]] Result<int> bell() noexcept;
+  /// For Inbox: the eventfd(2) that wakes the ring, created and polled from the first call on.
+  [[nodiscard]] Result<int> wake_descriptor() noexcept;
   void add_inbox(Inbox& inbox);
   void remove_inbox(Inbox& inbox) noexcept;
 
@@ -143,7 +150,7 @@ class Ring {
   };
   struct Delayed {
     Completion completion;
-    std::uint64_t turn;
+    std::uint64_t iteration;  // deliver in this one
   };
   class MainDone;
 
@@ -151,17 +158,17 @@ class Ring {
   std::expected<void, SetupError> set_up(const RingOptions& options);
   void enable() noexcept;
   void disable_thread() noexcept;
-  void turn() noexcept;
+  void iterate() noexcept;
   void enter(bool wait) noexcept;
-  [[nodiscard]] bool poll_busily() noexcept;
-  void left_wait(TimePoint entered) noexcept;
+  [[nodiscard]] bool busy_poll() noexcept;
+  void end_wait(TimePoint began) noexcept;
   void reap() noexcept;
   void dispatch(const Completion& completion) noexcept;
   void deliver(const Completion& completion) noexcept;
   void deliver_delayed() noexcept;
   void run_ready() noexcept;
-  void arm_bell() noexcept;
-  void on_bell(unsigned flags) noexcept;
+  void poll_wake_descriptor() noexcept;
+  void on_wake(unsigned flags) noexcept;
 
   std::unique_ptr<::io_uring> uring_;
   std::bitset<256> opcodes_;
@@ -177,18 +184,17 @@ class Ring {
   bool set_up_ = false;
   bool enabled_ = false;
   pthread_t owner_{};
-  int bell_ = -1;
-  bool bell_armed_ = false;
+  int wake_descriptor_ = -1;
   std::chrono::nanoseconds busy_poll_{};
-  bool shares_cpu_ = false;
+  bool busy_poll_suspended_ = false;
   std::vector<Inbox*> inboxes_;
   TimePoint wait_ended_{};
   std::atomic<std::int64_t> outside_wait_ns_ = 0;
   std::atomic<std::int64_t> polled_ns_ = 0;
-  std::atomic<std::int64_t> cpu_ns_ = 0;        // of the runs that have ended
-  std::atomic<std::int64_t> cpu_start_ns_ = 0;  // the thread's CPU clock when the present run began
-  std::atomic<int> cpu_clock_ = 0;              // that clock; 0 outside run()
-  mutable std::atomic<std::int64_t> busy_ns_ = 0;
+  std::atomic<std::int64_t> cpu_ns_ = 0;           // of the runs that have ended
+  std::atomic<std::int64_t> cpu_start_ns_ = 0;     // the thread's CPU clock when this run began
+  std::atomic<int> cpu_clock_ = 0;                 // that clock; 0 outside run()
+  mutable std::atomic<std::int64_t> busy_ns_ = 0;  // the greatest busy_time() returned so far
 #ifdef SALLYPORT_FAULTS
   FaultPlan* faults_ = nullptr;
   std::vector<Delayed> delayed_;

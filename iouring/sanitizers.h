@@ -1,5 +1,5 @@
 #pragma once
-// Which sanitizer this build has, and AddressSanitizer's marks on memory that is not ours for now.
+// Which sanitizer this build has, and AddressSanitizer's poisoning of memory that must not be used.
 #include <cstddef>
 
 #if defined(__has_feature)
@@ -23,7 +23,7 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-/// Touching it is an error until unpoison(); nothing without AddressSanitizer.
+/// An access to it is an error until unpoison(). Does nothing without AddressSanitizer.
 inline void poison([[maybe_unused]] const void* memory,
                    [[maybe_unused]] std::size_t bytes) noexcept {
 #ifdef SALLYPORT_ASAN

@@ -11,6 +11,7 @@
 
 namespace sallyport::iouring {
 
+/// Socket::send().
 class [[nodiscard]] Send final : public SocketOperation {
  public:
   Send(Socket& socket, std::span<const std::byte> bytes, int flags) noexcept
@@ -23,6 +24,7 @@ class [[nodiscard]] Send final : public SocketOperation {
   int flags_;
 };
 
+/// Socket::sendmsg().
 class [[nodiscard]] SendMsg final : public SocketOperation {
  public:
   SendMsg(Socket& socket, const msghdr& message, int flags) noexcept
@@ -44,10 +46,11 @@ class RepeatedSend : public SocketOperation {
  protected:
   using SocketOperation::SocketOperation;
   ~RepeatedSend() = default;
-  /// After what was sent has been taken off: submits what is left, or finishes.
+  /// To be called once what was sent is taken off: submits the `rest`, if any, or finishes.
   bool finish_or_send_rest(int result, unsigned flags, bool rest) noexcept;
 };
 
+/// Socket::send_all() of one piece.
 class [[nodiscard]] SendAll final : public RepeatedSend {
  public:
   SendAll(Socket& socket, std::span<const std::byte> bytes, int flags) noexcept
@@ -61,6 +64,7 @@ class [[nodiscard]] SendAll final : public RepeatedSend {
   int flags_;
 };
 
+/// Socket::send_all() of several pieces.
 class [[nodiscard]] SendAllVector final : public RepeatedSend {
  public:
   SendAllVector(Socket& socket, std::span<iovec> pieces) noexcept
@@ -70,6 +74,7 @@ class [[nodiscard]] SendAllVector final : public RepeatedSend {
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
+  /// Takes `sent` bytes and the empty pieces behind them off rest_.
   void skip(std::size_t sent) noexcept;
   std::span<iovec> rest_;
   msghdr message_{};

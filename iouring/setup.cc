@@ -1,4 +1,4 @@
-// Setting a ring up: flags, probes by name, and errors that an operator can act on.
+// Setup of a ring: flags, probes by name, and errors that an operator can act on.
 #include <fcntl.h>
 #include <liburing.h>
 #include <sys/resource.h>
@@ -17,23 +17,23 @@ namespace sallyport::iouring {
 
 namespace {
 
-struct Needed {
+struct NeededOpcode {
   Opcode opcode;
   const char* why;
 };
 
-constexpr std::array kNeeded = {
-    Needed{Opcode::kSendMsgZeroCopy, "the mark of Linux 6.1, the oldest kernel supported"},
-    Needed{Opcode::kAccept, "accepting connections"},
-    Needed{Opcode::kConnect, "connecting to backends"},
-    Needed{Opcode::kRecv, "receiving"},
-    Needed{Opcode::kSend, "sending"},
-    Needed{Opcode::kRecvMsg, "receiving with control data"},
-    Needed{Opcode::kSendMsg, "sending with control data"},
-    Needed{Opcode::kAsyncCancel, "deadlines"},
-    Needed{Opcode::kPollAdd, "messages between threads"},
-    Needed{Opcode::kClose, "closing registered descriptors"},
-    Needed{Opcode::kFilesUpdate, "registered descriptors"},
+constexpr std::array kNeededOpcodes = {
+    NeededOpcode{Opcode::kSendMsgZeroCopy, "the mark of Linux 6.1, the oldest kernel supported"},
+    NeededOpcode{Opcode::kAccept, "accepting connections"},
+    NeededOpcode{Opcode::kConnect, "connecting to backends"},
+    NeededOpcode{Opcode::kRecv, "receiving"},
+    NeededOpcode{Opcode::kSend, "sending"},
+    NeededOpcode{Opcode::kRecvMsg, "receiving with control data"},
+    NeededOpcode{Opcode::kSendMsg, "sending with control data"},
+    NeededOpcode{Opcode::kAsyncCancel, "deadlines"},
+    NeededOpcode{Opcode::kPollAdd, "messages between threads"},
+    NeededOpcode{Opcode::kClose, "closing registered descriptors"},
+    NeededOpcode{Opcode::kFilesUpdate, "registered descriptors"},
 };
 
 struct NeededFeature {
@@ -82,8 +82,8 @@ const char* opcode_name(Opcode opcode) noexcept {
   return "IORING_OP_?";
 }
 
-// The value of kernel.io_uring_disabled (Linux 6.6): 0 for all, 1 for a group, 2 for nobody; -1
-// unknown.
+// The value of kernel.io_uring_disabled (Linux 6.6): 0 allows io_uring to all processes, 1 to a
+// group, 2 to none; -1 unknown.
 int disabled_by_sysctl() {
   const FileDescriptor file(::open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC));
   char digit = 0;
@@ -129,7 +129,8 @@ SetupError explain(int error) {
   }
 }
 
-// liburing's io_uring_register_files_sparse() raises RLIMIT_NOFILE behind our back; this does not.
+// Unlike liburing's io_uring_register_files_sparse(), this does not raise RLIMIT_NOFILE, which is
+// the operator's.
 int register_sparse_table(int ring_fd, unsigned slots) {
   struct io_uring_rsrc_register table = {};
   table.nr = slots;
@@ -142,15 +143,15 @@ int register_sparse_table(int ring_fd, unsigned slots) {
 }  // namespace
 
 std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
-  // Best first. DEFER_TASKRUN keeps completions out of the way of running code until the loop asks
-  // for them; R_DISABLED lets one thread create the ring and another own it.
+  // Best first. DEFER_TASKRUN: completion work does not interrupt running code, but runs when the
+  // loop asks for it. R_DISABLED lets one thread create the ring and another own it.
   constexpr unsigned kAlways = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-  // Busy polling looks for a flag when there is completion work.
-  const unsigned flagged = options.busy_poll.count() > 0 ? IORING_SETUP_TASKRUN_FLAG : 0U;
+  // Busy polling looks at a flag that says whether there is completion work.
+  const unsigned taskrun_flag = options.busy_poll.count() > 0 ? IORING_SETUP_TASKRUN_FLAG : 0U;
   const std::array kFlags = {
       kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
-          IORING_SETUP_DEFER_TASKRUN | flagged,
-      kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | flagged,
+          IORING_SETUP_DEFER_TASKRUN | taskrun_flag,
+      kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | taskrun_flag,
       kAlways,
   };
   int failed = -EINVAL;
@@ -176,13 +177,14 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   for (unsigned op = 0; op <= probe->last_op && op < opcodes_.size(); ++op)
     opcodes_[op] = (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
   io_uring_free_probe(probe);
-  for (const Needed& needed : kNeeded)
+  for (const NeededOpcode& needed : kNeededOpcodes)
     if (!has(needed.opcode))
       return std::unexpected(SetupError{std::string("this kernel's io_uring lacks ") +
                                         opcode_name(needed.opcode) + " (" + needed.why +
                                         "); Linux 6.1 is needed"});
 
-  // A descriptor in the table must come back for shutdown(2); without that nothing moves there.
+  // shutdown(2) needs a descriptor installed from the table; where that is impossible there is no
+  // table.
   if (options.registered_descriptors > 0 && has(Opcode::kFixedFdInstall)) {
     const int registered = register_sparse_table(uring_->ring_fd, options.registered_descriptors);
     if (registered == -EMFILE) {

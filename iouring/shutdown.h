@@ -6,6 +6,8 @@
 
 namespace sallyport::iouring {
 
+/// Socket::shutdown_write(). A system call on an ordinary descriptor. In the table it installs a
+/// descriptor for the call; without a free one it goes through the ring.
 class [[nodiscard]] ShutdownWrite final : public SocketOperation {
  public:
   explicit ShutdownWrite(Socket& socket) noexcept : SocketOperation(socket) {}
@@ -15,7 +17,7 @@ class [[nodiscard]] ShutdownWrite final : public SocketOperation {
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept override;
   void prepare(io_uring_sqe& sqe) noexcept override;
   bool finish(int result, unsigned flags) noexcept override;
-  bool through_ring_ = false;
+  bool through_ring_ = false;  // no descriptor was free
 };
 
 }  // namespace sallyport::iouring

@@ -1,5 +1,5 @@
 #pragma once
-// Signals as something to await (signalfd(2)). Installs no handlers.
+// Awaiting signals (signalfd(2)). Installs no handlers.
 #include <initializer_list>
 #include <utility>
 
@@ -9,8 +9,9 @@
 
 namespace sallyport::iouring {
 
-/// Blocks the signals in the calling thread; threads started later inherit it. Call it in main()
-/// before the first thread: a signal that one thread leaves unblocked never arrives here.
+/// Blocks the signals in the calling thread; threads that it starts later inherit the mask. Call it
+/// in main() before the first thread starts: the kernel may deliver a signal to any thread that has
+/// not blocked it, and then it never arrives here.
 void block_signals(std::initializer_list<int> signals);
 
 class Signals {
@@ -18,7 +19,7 @@ class Signals {
   /// The signals must be blocked in every thread.
   [[nodiscard]] static Result<Signals> create(Ring& ring, std::initializer_list<int> signals);
 
-  /// The number of the next signal. ECANCELED.
+  /// Waits for a signal; returns its number. ECANCELED.
   [[nodiscard]] Task<Result<int>> next();
 
  private:

@@ -43,7 +43,7 @@ class Socket {
 
   [[nodiscard]] explicit operator bool() const noexcept { return index_ >= 0; }
   [[nodiscard]] Ring& ring() const noexcept { return *ring_; }
-  /// In the registered table: then it has no descriptor of its own.
+  /// In the registered table; the socket then has no ordinary descriptor.
   [[nodiscard]] bool in_table() const noexcept { return in_table_; }
   /// The ordinary descriptor, still owned; -1 in the table. For setsockopt(2) and the like.
   [[nodiscard]] int descriptor() const noexcept { return in_table_ ? -1 : index_; }
@@ -51,44 +51,45 @@ class Socket {
   [[nodiscard]] unsigned in_flight() const noexcept { return in_flight_; }
 
   /// -> Result<std::size_t>, 0 at end of file (recv(2)).
-  /// With MSG_DONTWAIT: EAGAIN when there is nothing.
+  /// With MSG_DONTWAIT: EAGAIN when there is nothing to receive.
   [[nodiscard]] Recv recv(std::span<std::byte> room, int flags = 0) noexcept {
     return {*this, room, flags};
   }
-  /// -> Result<Lease>: a buffer is picked when bytes have arrived; an empty lease is end of file.
-  /// Waits for a buffer when there is none.
+  /// -> Result<Lease>: the kernel picks a buffer when bytes have arrived; an empty lease is end of
+  /// file. Waits for a buffer when none is free.
   [[nodiscard]] RecvLease recv(BufferRing& buffers) noexcept { return {*this, buffers}; }
-  /// -> Result<std::size_t>: control data in `message` (recvmsg(2)).
+  /// -> Result<std::size_t>: bytes and control data in `message` (recvmsg(2)).
   [[nodiscard]] RecvMsg recvmsg(msghdr& message, int flags = 0) noexcept {
     return {*this, message, flags};
   }
-  /// After a receive: the socket had more to read (bytes or an end of file), as far as the kernel
-  /// tells. A hint, for choosing a bigger buffer.
+  /// After a receive: whether the socket had more to read (bytes or an end of file), as far as the
+  /// kernel tells. A hint, for the choice of a bigger buffer.
   [[nodiscard]] bool more_waiting() const noexcept { return more_waiting_; }
-  /// The next receive asks the socket before it polls, as if the last one might have left something
-  /// behind: for sockets that poll(2) does not tell everything about.
+  /// The next receive tries before it polls, as if the last one had not emptied the socket: for
+  /// sockets that poll(2) does not tell everything about.
   void skip_poll_first() noexcept { emptied_ = false; }
-  /// -> Result<>: waits for one of the events of poll(2), POLLIN or POLLOUT; errors and hang-ups
-  /// end the wait too. Takes no buffer.
+  /// -> Result<>: waits for an event of poll(2), POLLIN or POLLOUT; an error or a hang-up ends the
+  /// wait too. Takes no buffer.
   [[nodiscard]] SocketReady ready(short events) noexcept { return {*this, events}; }
 
-  /// -> Result<std::size_t>: may be short. MSG_NOSIGNAL always.
+  /// -> Result<std::size_t>: may send less than all. MSG_NOSIGNAL is always set, as in all sends.
   [[nodiscard]] Send send(std::span<const std::byte> bytes, int flags = 0) noexcept {
     return {*this, bytes, flags};
   }
   [[nodiscard]] SendMsg sendmsg(const msghdr& message, int flags = 0) noexcept {
     return {*this, message, flags};
   }
-  /// -> Result<>: sends all of it. After an error, ECANCELED too, some unknown part was sent.
+  /// -> Result<>: sends all bytes. After an error, also ECANCELED, an unknown part was sent.
   /// `flags`: MSG_MORE, if something follows at once.
   [[nodiscard]] SendAll send_all(std::span<const std::byte> bytes, int flags = 0) noexcept {
     return {*this, bytes, flags};
   }
-  /// The same for at most IOV_MAX (1024) pieces. The iovecs are advanced over what was sent.
+  /// -> Result<>: likewise for at most IOV_MAX (1024) pieces. Advances the iovecs over what was
+  /// sent.
   [[nodiscard]] SendAllVector send_all(std::span<iovec> pieces) noexcept { return {*this, pieces}; }
 
-  /// -> Result<>: FIN (SHUT_WR). In the table: FIXED_FD_INSTALL, shutdown(2), close(2); where there
-  /// is no descriptor left for that, the ring's SHUTDOWN, which costs a worker thread.
+  /// -> Result<>: sends a FIN (SHUT_WR). In the table: FIXED_FD_INSTALL, shutdown(2), close(2);
+  /// when no descriptor is left for that, IORING_OP_SHUTDOWN, which takes a worker thread.
   [[nodiscard]] ShutdownWrite shutdown_write() noexcept { return ShutdownWrite(*this); }
 
   /// -> Result<>: moves into the registered table and closes the ordinary descriptor. A full table
@@ -101,17 +102,17 @@ class Socket {
   [[nodiscard]] Install install() noexcept { return Install(*this); }
 
   /// -> Result<>: setsockopt(2), in the table too. `value` stays alive until then. Done even in a
-  /// cancelled scope: a key that is half changed is of no use.
+  /// cancelled scope: a change of keys must not stop half-way.
   [[nodiscard]] SocketOption set_option(int level, int name,
                                         std::span<const std::byte> value) noexcept {
     return {*this, level, name, value};
   }
-  /// -> Result<>: takes SO_ERROR away, which would fail the next send, in the table too. Done even
-  /// in a cancelled scope.
+  /// -> Result<>: clears SO_ERROR, which would fail the next send; in the table too. Done even in a
+  /// cancelled scope.
   [[nodiscard]] SocketOption clear_error() noexcept { return {*this, SOL_SOCKET, SO_ERROR, {}}; }
 
-  /// Closes at once with a reset (RST) instead of a FIN, dropping what was not sent yet. Does not
-  /// wait.
+  /// Closes with a reset (RST) instead of a FIN and drops what was not sent yet. Does not wait. The
+  /// socket is empty afterwards.
   void reset() noexcept;
 
   /// getpeername(2) of an ordinary descriptor; EOPNOTSUPP in the table.
@@ -125,7 +126,7 @@ class Socket {
   void dispose(bool abortive) noexcept;
 
   Ring* ring_ = nullptr;
-  int index_ = -1;  // descriptor or slot
+  int index_ = -1;  // descriptor, or slot of the table
   std::uint8_t in_flight_ = 0;
   bool in_table_ = false;
   bool more_waiting_ = false;

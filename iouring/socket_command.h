@@ -1,6 +1,6 @@
 #pragma once
-// Socket options through the ring (Linux 6.7, as old as anything that has a table here); not in
-// liburing 2.3.
+// Socket options through the ring: Linux 6.7, and so on every kernel with a table (6.8).
+// liburing 2.3 lacks them.
 #include <liburing.h>
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace sallyport::iouring {
 constexpr std::uint32_t kGetSockOpt = 2;  // SOCKET_URING_OP_GETSOCKOPT: SOL_SOCKET only
 constexpr std::uint32_t kSetSockOpt = 3;  // SOCKET_URING_OP_SETSOCKOPT
 
-/// Fills a cleared entry, all but the descriptor. `value` is read, or written, until completion.
+/// Fills a cleared entry except the descriptor. The kernel reads or writes `value` until
+/// completion.
 inline void prepare_socket_option(io_uring_sqe& sqe, std::uint32_t command, int level, int name,
                                   const void* value, std::uint32_t size) noexcept {
   sqe.opcode = static_cast<std::uint8_t>(Opcode::kUringCmd);

@@ -8,9 +8,11 @@
 
 namespace sallyport::iouring {
 
+/// Socket::set_option() and Socket::clear_error(). A system call on an ordinary descriptor; through
+/// the ring in the table.
 class [[nodiscard]] SocketOption final : public SocketOperation {
  public:
-  /// Without a value SO_ERROR is read, and thereby cleared.
+  /// An empty `value`: reads SO_ERROR, which clears it.
   SocketOption(Socket& socket, int level, int name, std::span<const std::byte> value) noexcept
       : SocketOperation(socket), level_(level), name_(name), value_(value) {}
   Result<> await_resume() const noexcept { return done_or_error(); }

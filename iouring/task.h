@@ -1,13 +1,13 @@
 #pragma once
-// The only asynchronous style: a lazy coroutine with a single owner.
+// Task, the only asynchronous style: a lazy coroutine with a single owner.
 //
 //   Task<Result<std::size_t>> echo_once(Socket& socket, std::span<std::byte> room) {
 //     Result<std::size_t> received = co_await socket.recv(room);
 //     if (!received) co_return failure(received.error().value);
 //     ...
 //
-// Await into a named variable or as a whole statement. No lambda that captures is a coroutine:
-// the captures die with the lambda, the frame goes on.
+// Await into a named variable or as a whole statement. No lambda that captures is a coroutine: the
+// captures are destroyed with the lambda while the frame still exists.
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -22,8 +22,8 @@
 
 namespace sallyport::iouring {
 
-/// Told that a task has run to its end; returns who goes on (std::noop_coroutine() for nobody).
-/// Runs in the final suspension of that task: must not destroy it.
+/// task_done() is called when a task has ended; it returns the coroutine to resume next, or
+/// std::noop_coroutine(). It runs in the final suspension of the task and must not destroy it.
 class TaskDone {
  public:
   virtual std::coroutine_handle<> task_done() noexcept = 0;
@@ -33,7 +33,7 @@ class TaskDone {
   ~TaskDone() = default;
 };
 
-/// Who goes on when a task ends: a coroutine or a TaskDone, in one word.
+/// What continues when a task ends: a coroutine or a TaskDone, in one word.
 class Continuation {
  public:
   Continuation() noexcept = default;
@@ -53,7 +53,7 @@ class Continuation {
   std::uintptr_t word_ = 0;
 };
 
-/// What every promise of ours carries: 16 bytes.
+/// The part common to all promises: 16 bytes.
 class PromiseBase {
  public:
   static void* operator new(std::size_t bytes) { return FramePool::allocate(bytes); }
@@ -72,8 +72,8 @@ class PromiseBase {
 
   std::suspend_always initial_suspend() const noexcept { return {}; }
   Final final_suspend() const noexcept { return {}; }
-  /// Tasks do not throw: errors are values, and a frame that unwinds by exception would leave its
-  /// operations behind.
+  /// Tasks do not throw: errors are values, and a frame that an exception unwinds would leave
+  /// operations pending.
   [[noreturn]] void unhandled_exception() const noexcept {
     invariant_broken("no exception leaves a task", 0, 0);
   }
@@ -82,7 +82,7 @@ class PromiseBase {
   Continuation continuation;
 };
 
-/// The scope that `awaiting` runs under; null under none or in a foreign coroutine.
+/// The scope that `awaiting` runs under; null when there is none or the coroutine is no Task.
 template <class P>
 [[nodiscard]] CancelScope* scope_of(std::coroutine_handle<P> awaiting) noexcept {
   if constexpr (std::derived_from<P, PromiseBase>)
@@ -121,8 +121,8 @@ class TaskPromise<void> : public PromiseBase {
 
 }  // namespace detail
 
-/// Starts when awaited, once; owns its frame. Destroying a task that is suspended in the middle
-/// aborts as soon as an operation of it is found waiting: cancel its scope and let it unwind.
+/// Starts when awaited, once; owns its frame. Destroying a task that is suspended aborts if an
+/// operation of it is pending: cancel its scope and let it return instead.
 template <class T>
 class [[nodiscard]] Task {
  public:
@@ -139,8 +139,8 @@ class [[nodiscard]] Task {
 
   [[nodiscard]] bool done() const noexcept { return frame_ && frame_.done(); }
 
-  /// Awaiting starts the task under the scope of the awaiting coroutine. One word, for it stays in
-  /// the awaiting frame.
+  /// Awaiting starts the task under the scope of the awaiting coroutine. One word, because it is
+  /// stored in the awaiting frame.
   class Awaiter {
    public:
     explicit Awaiter(Handle frame) noexcept : frame_(frame) {}
@@ -167,7 +167,7 @@ class [[nodiscard]] Task {
     return Awaiter(frame_);
   }
 
-  // For what runs tasks without being a coroutine (Ring, TaskGroup, both()).
+  // For code that runs tasks without being a coroutine (Ring, TaskGroup, both()).
   void start(CancelScope* scope, TaskDone& done) noexcept {
     invariant(static_cast<bool>(frame_), "a task that is started has a frame");
     frame_.promise().scope = scope;
@@ -213,9 +213,9 @@ class [[nodiscard]] ScopedTask {
   Task<T> task_;
 };
 
-/// `co_await in_scope(scope, task())`: runs the task under `scope` instead of the caller's. Give
-/// the scope the caller's as parent (current_scope()), or the caller's cancellation does not reach
-/// the task.
+/// `co_await in_scope(scope, task())`: runs the task under `scope` instead of the caller's scope.
+/// The caller's scope should be its parent (current_scope()); otherwise cancelling the caller does
+/// not cancel the task.
 template <class T>
 [[nodiscard]] ScopedTask<T> in_scope(CancelScope& scope, Task<T> task) noexcept {
   return ScopedTask<T>(scope, std::move(task));

@@ -4,7 +4,7 @@
 
 namespace sallyport::iouring {
 
-// A spawned task and its scope; in the ready queue first to be started, then to be freed.
+// A spawned task and its scope. In the ready queue twice: to be started, then to be freed.
 class TaskGroup::Member final : public Waiter, public TaskDone {
  public:
   static void* operator new(std::size_t bytes) { return FramePool::allocate(bytes); }
@@ -28,7 +28,7 @@ class TaskGroup::Member final : public Waiter, public TaskDone {
     delete this;
     group->ended();
   }
-  // Not freed here: this runs inside the task's last suspension.
+  // Does not free: it runs inside the task's final suspension.
   std::coroutine_handle<> task_done() noexcept override {
     group_->ring_->make_ready(*this);
     return std::noop_coroutine();

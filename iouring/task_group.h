@@ -1,5 +1,5 @@
 #pragma once
-// Tasks that run beside their starter: spawn, count, cancel all, wait for none.
+// Tasks that run beside the coroutine that spawned them: spawn, count, cancel all, join.
 #include <coroutine>
 #include <cstddef>
 
@@ -10,7 +10,7 @@
 namespace sallyport::iouring {
 
 /// Each spawned task runs under a cancel scope of its own, a child of the group's. Aborts when
-/// destroyed with tasks in it: join first.
+/// destroyed before its tasks have ended: join first.
 class TaskGroup {
  public:
   explicit TaskGroup(Ring& ring) noexcept : ring_(&ring) {}
@@ -18,16 +18,16 @@ class TaskGroup {
   TaskGroup& operator=(const TaskGroup&) = delete;
   ~TaskGroup();
 
-  /// The task starts from the run loop, in this turn or the next. Returns its scope, valid until it
-  /// has ended.
+  /// The run loop starts the task, in this iteration or the next. Returns the task's scope, valid
+  /// until the task has ended.
   CancelScope& spawn(Task<void> task);
 
   /// Also cancels what is spawned later.
   void cancel_all() noexcept { scope_.cancel(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// `co_await group.join();`: goes on when the group is empty; not cancelled itself (cancel_all()
-  /// first to hurry it). One joiner at a time.
+  /// `co_await group.join();`: resumes when the group is empty; not cancelled itself (call
+  /// cancel_all() before to end the tasks). One join at a time.
   class Join;
   [[nodiscard]] Join join() noexcept;
 

@@ -49,7 +49,7 @@ void TimerWheel::disarm(Timer& timer) noexcept {
 
 void TimerWheel::insert(Timer& timer, std::uint64_t earliest) noexcept {
   constexpr std::uint64_t kReach = (std::uint64_t{1} << (kSlotBits * kLevels)) - 1;
-  // Beyond the reach a timer waits in the last slot and is put in again from there.
+  // A timer beyond the reach waits in the last slot and is inserted again from there.
   const std::uint64_t tick = std::clamp(timer.tick_, earliest, tick_ + kReach);
   const std::uint64_t ahead = tick - tick_;
   int level = 0;
@@ -60,12 +60,12 @@ void TimerWheel::insert(Timer& timer, std::uint64_t earliest) noexcept {
   occupied_[level] |= std::uint64_t{1} << slot;
 }
 
-// The next tick at which a slot fires or empties into the level below.
+// The next tick at which a slot fires or moves down one level.
 std::uint64_t TimerWheel::next_tick() const noexcept {
   std::uint64_t next = kNever;
   for (int level = 0; level < kLevels; ++level) {
     if (occupied_[level] == 0) continue;
-    // The slot of the current position has been emptied, so it stands for a whole round ahead.
+    // The slot of the current position has been emptied; what is in it is a whole round ahead.
     const std::uint64_t following = (tick_ >> (kSlotBits * level)) + 1;
     const auto turned = std::rotr(occupied_[level], static_cast<int>(following & (kSlots - 1)));
     next = std::min(next, (following + static_cast<std::uint64_t>(std::countr_zero(turned)))

@@ -1,5 +1,5 @@
 #pragma once
-// Coarse timers: thousands of them armed and disarmed per turn, few of which ever fire.
+// Coarse timers: thousands of them are armed and disarmed per loop iteration, few ever fire.
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -20,9 +20,9 @@ class Timer : private ListNode {
  protected:
   Timer() noexcept = default;
   ~Timer();
-  /// The time has come; the timer is disarmed and may be armed again. Must not resume a coroutine.
+  /// The timer fires: it is disarmed and may be armed again. Must not resume a coroutine.
   virtual void on_expiry() noexcept = 0;
-  /// Of the wheel, when it was armed last.
+  /// The tick that it was last armed for.
   [[nodiscard]] std::uint64_t tick() const noexcept { return tick_; }
 
  private:
@@ -35,8 +35,8 @@ class Timer : private ListNode {
 };
 
 /// Hierarchical wheel: five levels of 64 slots, one tick 2^23 ns (8.4 ms), so that 100 days fit
-/// (longer ones go round again). arm and disarm are O(1). A timer never fires early and fires in
-/// the first turn after its tick, at most 8.4 ms late on an idle ring.
+/// (longer times go round again). arm and disarm are O(1). A timer never fires early and fires in
+/// the first loop iteration after its tick, at most 8.4 ms late on an idle ring.
 class TimerWheel {
  public:
   static constexpr std::chrono::nanoseconds kTick{1 << 23};
@@ -46,7 +46,7 @@ class TimerWheel {
   TimerWheel& operator=(const TimerWheel&) = delete;
   ~TimerWheel();
 
-  /// Arms, or moves an armed timer. A time that has passed fires in the next advance().
+  /// Arms, or moves an armed timer. One whose time has passed fires in the next tick.
   void arm(Timer& timer, TimePoint when) noexcept;
   void disarm(Timer& timer) noexcept;
 
@@ -54,7 +54,7 @@ class TimerWheel {
   [[nodiscard]] std::uint64_t tick_of(TimePoint when) const noexcept;
   /// Fires everything due at `now`, in order of its ticks.
   void advance(TimePoint now) noexcept;
-  /// When advance() has something to do next: at the latest a firing, at the earliest a timer's way
+  /// When advance() has something to do next: the earliest timer fires, or before that timers move
   /// down one level. Nothing when no timer is armed.
   [[nodiscard]] std::optional<TimePoint> next() const noexcept;
   [[nodiscard]] std::size_t armed() const noexcept { return armed_; }
@@ -69,7 +69,7 @@ class TimerWheel {
   [[nodiscard]] std::uint64_t next_tick() const noexcept;
 
   TimePoint epoch_;
-  std::uint64_t tick_ = 0;  // everything at or before it has fired
+  std::uint64_t tick_ = 0;  // all timers of this tick and earlier ones have fired
   std::size_t armed_ = 0;
   std::array<std::uint64_t, kLevels> occupied_{};
   std::array<List<Timer>, kLevels * kSlots> slots_;

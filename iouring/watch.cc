@@ -14,7 +14,7 @@ namespace sallyport::iouring {
 
 namespace {
 
-// Not IN_MODIFY: a file is looked at when its writer has closed it, not half-written.
+// Without IN_MODIFY: a file is read when its writer has closed it, not half-written.
 constexpr std::uint32_t kMask = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM |
                                 IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |
                                 IN_ONLYDIR;
@@ -45,7 +45,7 @@ Task<Result<WatchEvent>> Watch::next() {
   co_return event;
 }
 
-// In a function of its own, so that the buffer is not in a coroutine frame.
+// Not a part of next(), so that the buffer is not in a coroutine frame.
 Result<> Watch::read_events() {
   alignas(struct inotify_event) std::array<char, 4096> buffer;
   const ssize_t size = ::read(inotify_.get(), buffer.data(), buffer.size());
@@ -66,7 +66,7 @@ void Watch::note(int watch, std::uint32_t mask, std::string_view name) {
   } else if ((mask & IN_IGNORED) != 0) {
     events_.push_back({WatchEvent::Kind::kLost, watch, mask, {}});
   } else if ((mask & IN_MOVE_SELF) != 0) {
-    // The watch would follow the directory to its new name; giving it up brings IN_IGNORED.
+    // The watch would follow the directory to its new name. Removing it causes IN_IGNORED.
     ::inotify_rm_watch(inotify_.get(), watch);
   } else if ((mask & (IN_DELETE_SELF | IN_UNMOUNT)) == 0) {  // those are followed by IN_IGNORED
     events_.push_back({WatchEvent::Kind::kChanged, watch, mask, std::string(name)});

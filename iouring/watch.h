@@ -1,5 +1,5 @@
 #pragma once
-// Directories watched through the ring (inotify(7)).
+// Watching directories through the ring (inotify(7)).
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -14,28 +14,30 @@
 namespace sallyport::iouring {
 
 struct WatchEvent {
-  /// Something happened to `name` in the directory, the directory's watch is gone (it was deleted,
-  /// moved away or unmounted: add it again), or events were dropped (look at everything).
+  /// kChanged: `name` in the directory changed. kLost: the watch is gone, because the directory was
+  /// deleted, moved away or unmounted; add it again. kOverflow: events were dropped; anything may
+  /// have changed.
   enum class Kind : std::uint8_t { kChanged, kLost, kOverflow };
   Kind kind = Kind::kChanged;
   int watch = -1;          // what add() returned; -1 for an overflow
   std::uint32_t mask = 0;  // IN_*
-  std::string name;        // the file within the directory, may be empty
+  std::string name;        // of the file within the directory; may be empty
 };
 
-/// Watch directories, not files: a file that is replaced by rename takes its watch with it.
+/// Watches directories, not files: when a rename replaces a file, a watch on it is lost.
 class Watch {
  public:
   [[nodiscard]] static Result<Watch> create(Ring& ring);
 
-  /// Everything that can change the contents that a name in `directory` has: in-place write, rename
-  /// over, symlink swap, delete. Adding a directory again returns the same number. Errors:
-  /// inotify_add_watch(2)'s. Touches the file system, so it may block on a dead network mount.
+  /// Watches for all that can change the contents behind a name in `directory`: a write in place, a
+  /// rename over it, a symlink swap, a delete. Adding a directory again returns the same number.
+  /// Errors: inotify_add_watch(2)'s. Accesses the file system, so it may block on a dead network
+  /// mount.
   [[nodiscard]] Result<int> add_blocking(const std::filesystem::path& directory);
 
-  /// The next event; those read in one go with it follow without a wait. ECANCELED.
+  /// The next event. Events that were read together are returned without another wait. ECANCELED.
   [[nodiscard]] Task<Result<WatchEvent>> next();
-  /// Events at hand: next() will not wait for these.
+  /// Events that next() returns without a wait.
   [[nodiscard]] std::size_t pending() const noexcept { return events_.size(); }
 
  private:

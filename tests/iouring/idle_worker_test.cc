@@ -41,7 +41,7 @@ bool starts(IdleWorker& idle_worker) {
 }
 
 /// Does not look after its thread within a test.
-constexpr IdleWorker::Options kPatient{.patience = 1h, .retry = 1h};
+constexpr IdleWorker::Options kPatient{.progress_timeout = 1h, .retry_after = 1h};
 
 /// What pieces of work did, in order. Only one thread works while a test relies on it.
 struct Diary {
@@ -289,7 +289,7 @@ Task<void> overtake(Ring& ring, IdleWorker& idle_worker, Diary& diary, bool& her
 
 TEST(IdleWorker, IsOvertakenByTheRingWhenItsThreadDoesNotGetOn) {
   auto ring = make_ring();
-  const auto idle_worker = make_idle_worker(*ring, {.patience = 1ms, .retry = 1h});
+  const auto idle_worker = make_idle_worker(*ring, {.progress_timeout = 1ms, .retry_after = 1h});
   if (!starts(*idle_worker)) GTEST_SKIP() << kNoWayBack;
   Diary diary;
   bool here = false;
@@ -312,7 +312,7 @@ Task<void> overtake_and_try_again(Ring& ring, IdleWorker& idle_worker, std::thre
 
 TEST(IdleWorker, TriesItsThreadAgainAfterAWhile) {
   auto ring = make_ring();
-  const auto idle_worker = make_idle_worker(*ring, {.patience = 1ms, .retry = 1ms});
+  const auto idle_worker = make_idle_worker(*ring, {.progress_timeout = 1ms, .retry_after = 1ms});
   if (!starts(*idle_worker)) GTEST_SKIP() << kNoWayBack;
   std::thread::id where;
   ring->run(overtake_and_try_again(*ring, *idle_worker, where));
@@ -334,9 +334,10 @@ Task<void> count_with_many(Ring& ring, IdleWorker& idle_worker, std::atomic<int>
 }
 
 TEST(IdleWorker, LosesNothingUnderLoadNorWhileItIsOvertaken) {
-  for (const auto patience : {1h, std::chrono::hours(0)}) {
+  for (const auto progress_timeout : {1h, std::chrono::hours(0)}) {
     auto ring = make_ring();
-    const auto idle_worker = make_idle_worker(*ring, {.patience = patience, .retry = 1ms});
+    const auto idle_worker =
+        make_idle_worker(*ring, {.progress_timeout = progress_timeout, .retry_after = 1ms});
     if (!starts(*idle_worker)) GTEST_SKIP() << kNoWayBack;
     std::atomic<int> count = 0;
     ring->run(count_with_many(*ring, *idle_worker, count));
