@@ -1,4 +1,4 @@
-// What the event loop itself costs: a coroutine, a turn, a timer, a byte through a socket.
+// The cost of the event loop itself: a coroutine, an iteration, a timer, a byte through a socket.
 // Build Release, run alone on a quiet machine, compare within one run only.
 #include <benchmark/benchmark.h>
 #include <netinet/in.h>

@@ -8,7 +8,7 @@
 namespace sallyport::iouring {
 namespace {
 
-TEST(SocketAddress, PrintsWhatItParsed) {
+TEST(SocketAddress, PrintsTheTextThatItParsed) {
   for (const char* text : {"1.2.3.4:5", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:80",
                            "[2001:db8::1]:443", "unix:/run/a.sock", "unix:@abstract"}) {
     const auto address = SocketAddress::parse(text);
@@ -18,7 +18,7 @@ TEST(SocketAddress, PrintsWhatItParsed) {
   }
 }
 
-TEST(SocketAddress, RefusesWhatIsNoAddress) {
+TEST(SocketAddress, RefusesTextThatIsNoAddress) {
   for (const char* text :
        {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:5x", "1.2.3:5",
         "localhost:5", "::1:80", "[::1]", "[::1]80", "[::1:80", "[::g]:1", "[::1%]:80",
@@ -48,7 +48,7 @@ TEST(SocketAddress, KeepsTheZoneOfALinkLocalAddress) {
   EXPECT_EQ(address->to_string(), "[fe80::1%lo]:9");
 }
 
-TEST(PeerAddress, HoldsWhatIsOfTheInternetAndNothingElse) {
+TEST(PeerAddress, HoldsIPv4AndIPv6AddressesAndNoOther) {
   static_assert(sizeof(PeerAddress) == 28);
   for (const char* text : {"192.0.2.7:443", "[2001:db8::1]:65535"}) {
     const std::optional<SocketAddress> address = SocketAddress::parse(text);

@@ -56,7 +56,7 @@ TEST_F(BlockPoolTest, KeepsAsManyIdleAsInUseWhileBusy) {
   EXPECT_EQ(pool_.idle_bytes(), 20 * pool_.block_bytes());
 }
 
-TEST_F(BlockPoolTest, KeepsWhatABusyPeriodNeedsAndGivesItBackAfterAQuietOne) {
+TEST_F(BlockPoolTest, KeepsBlocksThroughABusyPeriodAndUnmapsThemAfterAQuietOne) {
   use(100);
   EXPECT_EQ(pool_.idle_bytes(), 100 * pool_.block_bytes());
   use(60);
@@ -68,7 +68,7 @@ TEST_F(BlockPoolTest, KeepsWhatABusyPeriodNeedsAndGivesItBackAfterAQuietOne) {
   EXPECT_EQ(wheel_.armed(), 0U);
 }
 
-TEST_F(BlockPoolTest, LetsABlockGoEarly) {
+TEST_F(BlockPoolTest, ReleasesABlockBeforeItIsDestroyed) {
   Block block = pool_.acquire();
   block.release();
   EXPECT_FALSE(block);
@@ -79,7 +79,7 @@ TEST_F(BlockPoolTest, LetsABlockGoEarly) {
 
 using BlockPoolDeathTest = ::testing::Test;
 
-TEST(BlockPoolDeathTest, AbortsWhenItDiesBeforeABlock) {
+TEST(BlockPoolDeathTest, AbortsWhenDestroyedBeforeABlock) {
   EXPECT_DEATH(
       {
         TimerWheel wheel(std::chrono::steady_clock::now());

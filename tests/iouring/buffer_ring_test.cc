@@ -35,7 +35,7 @@ Task<void> release_later(Ring& ring, BufferRing& buffers, std::vector<Lease>& he
   held.clear();
 }
 
-TEST(BufferRing, RefusesSizesThatTheKernelWould) {
+TEST(BufferRing, RefusesSizesThatTheKernelWouldRefuse) {
   auto ring = make_ring();
   EXPECT_FALSE(BufferRing::create(*ring, 4096, 3));
   EXPECT_FALSE(BufferRing::create(*ring, 4096, 0));
@@ -62,7 +62,7 @@ Task<void> lease_and_give_back(Ring& ring, BufferRing& buffers) {
   EXPECT_EQ(buffers.leased(), 0U);
 }
 
-TEST(BufferRing, GivesABufferForWhatArrivedAndTakesItBack) {
+TEST(BufferRing, LeasesABufferForWhatArrivedAndTakesItBack) {
   auto ring = make_ring();
   auto buffers = make_buffers(*ring, 256, 4);
   ring->run(lease_and_give_back(*ring, *buffers));
@@ -86,7 +86,7 @@ Task<void> take_all_then_wait(Ring& ring, BufferRing& buffers) {
   EXPECT_EQ(third, 16U);
 }
 
-TEST(BufferRing, WaitsForALeaseToEndWhenAllAreOut) {
+TEST(BufferRing, WaitsForALeaseToEndWhenNoBufferIsFree) {
   auto ring = make_ring();
   auto buffers = make_buffers(*ring, 16, 2);
   ring->run(take_all_then_wait(*ring, *buffers));
@@ -95,13 +95,13 @@ TEST(BufferRing, WaitsForALeaseToEndWhenAllAreOut) {
   EXPECT_EQ(buffers->leased(), 0U);
 }
 
-// Sockets without data must not eat the wake-ups of those that have some.
+// Wake-ups of receives whose sockets have no data must not be at the cost of those that have some.
 Task<void> receive_one(Socket& socket, BufferRing& buffers, int& received) {
   const Result<Lease> lease = co_await socket.recv(buffers);
   if (lease && *lease) ++received;
 }
 
-Task<void> crowd(Ring& ring, BufferRing& buffers, int& received) {
+Task<void> many_wait(Ring& ring, BufferRing& buffers, int& received) {
   constexpr int kPairs = 200;
   std::vector<SocketPair> pairs;
   for (int i = 0; i < kPairs; ++i) pairs.push_back(unix_pair(ring));
@@ -117,7 +117,7 @@ Task<void> crowd(Ring& ring, BufferRing& buffers, int& received) {
   for (SocketPair& pair : pairs) group.spawn(receive_one(pair.right, buffers, received));
   for (int i = 0; i < 3; ++i) co_await next_iteration(ring);
   EXPECT_EQ(buffers.waiting(), static_cast<std::size_t>(kPairs));
-  // Only the last has data; the 199 before it have none.
+  // Only the last has data.
   EXPECT_EQ(::send(pairs.back().left.descriptor(), "x", 1, MSG_NOSIGNAL), 1);
   held.clear();
   while (received == 0) co_await next_iteration(ring);
@@ -127,11 +127,11 @@ Task<void> crowd(Ring& ring, BufferRing& buffers, int& received) {
   co_await group.join();
 }
 
-TEST(BufferRing, StarvesNobodyWhenManyWait) {
+TEST(BufferRing, StarvesNoReceiveWhenManyWait) {
   auto ring = make_ring();
   auto buffers = make_buffers(*ring, 16, 1);
   int received = 0;
-  ring->run(crowd(*ring, *buffers, received));
+  ring->run(many_wait(*ring, *buffers, received));
   EXPECT_EQ(received, 200);
   EXPECT_EQ(buffers->leased(), 0U);
 }
@@ -220,7 +220,7 @@ Task<void> keep_too_long(Ring& ring, std::unique_ptr<BufferRing>& buffers) {
   buffers.reset();
 }
 
-TEST(BufferRingDeathTest, AbortsWhenItDiesBeforeALease) {
+TEST(BufferRingDeathTest, AbortsWhenDestroyedBeforeALease) {
   EXPECT_DEATH(
       {
         auto ring = make_ring();

@@ -31,14 +31,15 @@ Task<void> scoped(CancelScope& scope, Task<void> task) {
   co_await in_scope(scope, std::move(task));
 }
 
-Task<void> cancel_next_turn(Ring& ring, CancelScope& scope) {
+Task<void> cancel_next_iteration(Ring& ring, CancelScope& scope) {
   co_await next_iteration(ring);
   scope.cancel();
 }
 
 Task<void> cancel_a_receive(Ring& ring, SocketPair pair, int& error) {
   CancelScope scope;
-  auto [failed, none] = co_await both(scoped_recv(scope, pair.left), cancel_next_turn(ring, scope));
+  auto [failed, none] =
+      co_await both(scoped_recv(scope, pair.left), cancel_next_iteration(ring, scope));
   static_cast<void>(none);
   error = failed;
 }
@@ -59,18 +60,18 @@ Task<void> start_in_cancelled_scope(Ring& ring, SocketPair pair, int& error,
   in_flight = ring.in_flight();
 }
 
-TEST(CancelScope, NeverSubmitsWhatStartsAfterTheCancel) {
+TEST(CancelScope, SubmitsNothingThatStartsAfterTheCancel) {
   auto ring = make_ring();
   int error = 0;
   std::size_t in_flight = 1;
-  const std::uint64_t turns = ring->iterations();
+  const std::uint64_t iterations = ring->iterations();
   ring->run(start_in_cancelled_scope(*ring, unix_pair(*ring), error, in_flight));
   EXPECT_EQ(error, ECANCELED);
   EXPECT_EQ(in_flight, 0U);
-  EXPECT_EQ(ring->iterations(), turns) << "nothing had to be waited for";
+  EXPECT_EQ(ring->iterations(), iterations) << "nothing had to be waited for";
 }
 
-TEST(CancelScope, ReachesChildrenAndThoseBornLater) {
+TEST(CancelScope, CancelsChildrenAndThoseCreatedLater) {
   CancelScope parent;
   CancelScope child(&parent);
   CancelScope grandchild(&child);
@@ -96,7 +97,8 @@ TEST(CancelScope, LeavesTheParentAloneWhenAChildIsCancelled) {
 Task<void> nested_scopes(Ring& ring, SocketPair pair, int& error) {
   CancelScope outer;
   CancelScope inner(&outer);
-  auto [failed, none] = co_await both(scoped_recv(inner, pair.left), cancel_next_turn(ring, outer));
+  auto [failed, none] =
+      co_await both(scoped_recv(inner, pair.left), cancel_next_iteration(ring, outer));
   static_cast<void>(none);
   error = failed;
 }
@@ -108,8 +110,8 @@ TEST(CancelScope, CancelsOperationsOfChildScopes) {
   EXPECT_EQ(error, ECANCELED);
 }
 
-// The bytes are there before the cancel: whichever wins, none may be lost.
-struct RaceTally {
+// The byte is sent about when the receive is cancelled: with either result none may be lost.
+struct RaceCounts {
   int delivered = 0;
   int cancelled = 0;
 };
@@ -128,7 +130,7 @@ Task<void> send_and_cancel(Ring& ring, Socket& peer, CancelScope& scope, unsigne
   scope.cancel();
 }
 
-Task<void> race(Ring& ring, unsigned mode, RaceTally& tally) {
+Task<void> race(Ring& ring, unsigned mode, RaceCounts& counts) {
   SocketPair pair = tcp_pair(ring);
   std::array<std::byte, 8> room{};
   Result<std::size_t> received = failure(EINVAL);
@@ -139,32 +141,32 @@ Task<void> race(Ring& ring, unsigned mode, RaceTally& tally) {
   }
   if (received) {
     EXPECT_EQ(*received, 1U);
-    ++tally.delivered;
+    ++counts.delivered;
     co_return;
   }
   EXPECT_EQ(received.error().value, ECANCELED);
-  ++tally.cancelled;
+  ++counts.cancelled;
   const Result<std::size_t> after = co_await pair.left.recv(room);
   EXPECT_TRUE(after);
   EXPECT_EQ(after.value_or(0), 1U);
 }
 
-Task<void> race_many(Ring& ring, RaceTally& tally) {
-  for (unsigned i = 0; i < 150; ++i) co_await race(ring, i % 3, tally);
+Task<void> race_many(Ring& ring, RaceCounts& counts) {
+  for (unsigned i = 0; i < 150; ++i) co_await race(ring, i % 3, counts);
 }
 
 TEST(CancelScope, LosesNoByteWhenCancelAndCompletionRace) {
   auto ring = make_ring();
-  RaceTally tally;
-  ring->run(race_many(*ring, tally));
-  EXPECT_EQ(tally.delivered + tally.cancelled, 150);
-  EXPECT_GT(tally.delivered, 0) << "a receive that completed delivers, cancelled or not";
-  EXPECT_GT(tally.cancelled, 0);
+  RaceCounts counts;
+  ring->run(race_many(*ring, counts));
+  EXPECT_EQ(counts.delivered + counts.cancelled, 150);
+  EXPECT_GT(counts.delivered, 0) << "a receive that completed delivers, cancelled or not";
+  EXPECT_GT(counts.cancelled, 0);
 }
 
 using CancelScopeDeathTest = ::testing::Test;
 
-TEST(CancelScopeDeathTest, AbortsWhenItDiesBeforeItsChild) {
+TEST(CancelScopeDeathTest, AbortsWhenDestroyedBeforeItsChild) {
   EXPECT_DEATH(
       {
         auto parent = std::make_unique<CancelScope>();

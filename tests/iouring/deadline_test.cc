@@ -19,7 +19,7 @@ Task<int> recv_error(Socket& socket) {
   co_return received ? 0 : received.error().value;
 }
 
-Task<Result<>> nap(Ring& ring) {
+Task<Result<>> sleep_an_hour(Ring& ring) {
   const Result<> slept = co_await sleep_for(ring, 1h);
   co_return slept;
 }
@@ -32,7 +32,7 @@ Task<void> time_out(Ring& ring, SocketPair pair, int& error, bool& expired) {
   expired = deadline.expired();
 }
 
-TEST(Deadline, CancelsItsScopeAndSaysSo) {
+TEST(Deadline, CancelsItsScopeAndReportsThatItExpired) {
   auto ring = make_ring();
   int error = 0;
   bool expired = false;
@@ -53,7 +53,7 @@ Task<void> two_deadlines(Ring& ring, SocketPair pair, bool& near_expired, bool& 
   far_expired = far.expired();
 }
 
-TEST(Deadline, TellsWhichOfSeveralItWas) {
+TEST(Deadline, TellsWhichOfSeveralExpired) {
   auto ring = make_ring();
   bool near = false;
   bool far = true;
@@ -67,8 +67,8 @@ Task<void> rearm(Ring& ring, TimePoint& armed_for, TimePoint& woke) {
   Deadline deadline(ring, scope);
   deadline.arm(10ms);
   armed_for = ring.now() + 60ms;
-  deadline.arm(60ms);  // later: the wheel is not touched
-  const Result<> slept = co_await in_scope(scope, nap(ring));
+  deadline.arm(60ms);  // later: the timer stays where it is in the wheel
+  const Result<> slept = co_await in_scope(scope, sleep_an_hour(ring));
   EXPECT_FALSE(slept);
   woke = ring.now();
 }
@@ -86,7 +86,7 @@ Task<void> rearm_earlier(Ring& ring) {
   Deadline deadline(ring, scope);
   deadline.arm(1h);
   deadline.arm(10ms);
-  const Result<> slept = co_await in_scope(scope, nap(ring));
+  const Result<> slept = co_await in_scope(scope, sleep_an_hour(ring));
   EXPECT_FALSE(slept);
   EXPECT_TRUE(deadline.expired());
 }
@@ -107,28 +107,28 @@ Task<void> disarmed(Ring& ring) {
   EXPECT_FALSE(scope.cancelled());
 }
 
-TEST(Deadline, StaysQuietWhenDisarmed) {
+TEST(Deadline, DoesNotExpireWhenDisarmed) {
   auto ring = make_ring();
   ring->run(disarmed(*ring));
   EXPECT_EQ(ring->timers().armed(), 0U);
 }
 
-Task<void> idle_with_far_timer(Ring& ring, std::uint64_t& turns) {
+Task<void> idle_with_far_timer(Ring& ring, std::uint64_t& iterations) {
   CancelScope scope;
   Deadline deadline(ring, scope);
   deadline.arm(1h);
   const std::uint64_t before = ring.iterations();
   const Result<> slept = co_await sleep_for(ring, 100ms);
   EXPECT_TRUE(slept);
-  turns = ring.iterations() - before;
+  iterations = ring.iterations() - before;
 }
 
-TEST(Ring, SleepsThroughWhenTimersAreFar) {
+TEST(Ring, SleepsWithoutTickingWhenTimersAreFar) {
   auto ring = make_ring();
-  std::uint64_t turns = 0;
-  ring->run(idle_with_far_timer(*ring, turns));
-  // 100 ms are 12 ticks: a loop that ticked would need as many turns.
-  EXPECT_LE(turns, 3U);
+  std::uint64_t iterations = 0;
+  ring->run(idle_with_far_timer(*ring, iterations));
+  // 100 ms are 12 ticks: a loop that woke for each would need as many iterations.
+  EXPECT_LE(iterations, 3U);
 }
 
 Task<void> sleep_in_order(Ring& ring, TimePoint& asked, TimePoint& woke) {
@@ -151,13 +151,13 @@ Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
   scope.cancel();
 }
 
-Task<void> scoped_nap(Ring& ring, CancelScope& scope, Result<>& slept) {
-  slept = co_await in_scope(scope, nap(ring));
+Task<void> scoped_sleep(Ring& ring, CancelScope& scope, Result<>& slept) {
+  slept = co_await in_scope(scope, sleep_an_hour(ring));
 }
 
 Task<void> cancel_a_sleep(Ring& ring, Result<>& slept) {
   CancelScope scope;
-  co_await both(scoped_nap(ring, scope, slept), cancel_soon(ring, scope));
+  co_await both(scoped_sleep(ring, scope, slept), cancel_soon(ring, scope));
 }
 
 TEST(SleepFor, EndsWithItsScope) {

@@ -101,7 +101,7 @@ TEST(FaultPlan, ShortensSendsOfSeveralPieces) {
   EXPECT_EQ(got, text);
 }
 
-TEST(FaultPlan, HoldsCompletionsBackForSomeTurns) {
+TEST(FaultPlan, DelaysCompletionsBySomeIterations) {
   auto ring = make_ring();
   FaultPlan plan(9);
   plan.chance(Opcode::kRecv, 0.5, Fault::delay(4)).chance(Opcode::kSend, 0.5, Fault::delay(2));
@@ -122,12 +122,12 @@ Task<void> scoped_receive(CancelScope& scope, Socket& socket, Result<std::size_t
   received = co_await in_scope(scope, receive(socket, room));
 }
 
-Task<void> cancel_after(Ring& ring, CancelScope& scope, int turns) {
-  for (int i = 0; i < turns; ++i) co_await next_iteration(ring);
+Task<void> cancel_after(Ring& ring, CancelScope& scope, int iterations) {
+  for (int i = 0; i < iterations; ++i) co_await next_iteration(ring);
   scope.cancel();
 }
 
-Task<void> cancel_the_held_back(Ring& ring, FaultPlan& plan, Result<std::size_t>& received) {
+Task<void> cancel_the_delayed(Ring& ring, FaultPlan& plan, Result<std::size_t>& received) {
   SocketPair pair = tcp_pair(ring);
   EXPECT_EQ(::send(pair.left.descriptor(), "abc", 3, 0), 3);
   ring.set_faults(&plan);
@@ -138,12 +138,12 @@ Task<void> cancel_the_held_back(Ring& ring, FaultPlan& plan, Result<std::size_t>
   ring.set_faults(nullptr);
 }
 
-TEST(FaultPlan, DeliversAResultThatWasCancelledOnItsWay) {
+TEST(FaultPlan, DeliversAResultThatIsCancelledWhileItIsDelayed) {
   auto ring = make_ring();
   FaultPlan plan;
   plan.nth(Opcode::kRecv, 1, Fault::delay(10));
   Result<std::size_t> received = failure(EINVAL);
-  ring->run(cancel_the_held_back(*ring, plan, received));
+  ring->run(cancel_the_delayed(*ring, plan, received));
   EXPECT_EQ(received.value_or(0), 3U);
 }
 
@@ -158,7 +158,7 @@ Task<std::string> collect(Socket& from, BufferRing& buffers) {
   co_return text;
 }
 
-// Everything at once over provided buffers: bytes arrive in order, no lease is lost.
+// Relays over provided buffers with all faults: bytes arrive in order, no lease is lost.
 Task<void> pump(Socket& from, BufferRing& buffers, Socket& to) {
   for (;;) {
     const Result<Lease> lease = co_await from.recv(buffers);
@@ -192,7 +192,7 @@ Task<void> relay_many(Ring& ring, FaultPlan& plan, BufferRing& buffers, std::str
   ring.set_faults(nullptr);
 }
 
-TEST(FaultPlan, LosesNothingThroughARelayUnderEveryFault) {
+TEST(FaultPlan, LosesNoByteInARelayUnderEveryFault) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     auto ring = make_ring({.entries = 8, .completion_entries = 16});
     Result<std::unique_ptr<BufferRing>> buffers = BufferRing::create(*ring, 512, 4);

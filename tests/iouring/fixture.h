@@ -1,5 +1,5 @@
 #pragma once
-// What every test of this folder needs: a ring, pairs of connected sockets, a coroutine that runs.
+// Shared by the tests of this folder: a ring, pairs of connected sockets, receives.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -27,7 +27,7 @@ inline std::unique_ptr<Ring> make_ring(const RingOptions& options = {}) {
   return std::move(*ring);
 }
 
-/// Before Linux 6.8 nothing moves into a table: a descriptor could not come back from it.
+/// Before Linux 6.8 there are no tables: a descriptor could not be installed from one.
 inline bool has_tables() {
   return make_ring()->has(Opcode::kFixedFdInstall);
 }
@@ -71,7 +71,7 @@ inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// Receives exactly `size` bytes; what came until an error or end of file otherwise.
+/// Receives exactly `size` bytes; fewer at an error or end of file.
 inline Task<std::string> recv_exactly(Socket& socket, std::size_t size) {
   std::string text(size, '\0');
   std::size_t filled = 0;
@@ -85,7 +85,7 @@ inline Task<std::string> recv_exactly(Socket& socket, std::size_t size) {
   co_return text;
 }
 
-/// Everything up to the end of file.
+/// Receives until the end of file or an error.
 inline Task<std::string> recv_all(Socket& socket) {
   std::string text;
   std::string chunk(16384, '\0');

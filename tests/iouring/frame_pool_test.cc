@@ -13,7 +13,7 @@
 namespace sallyport::iouring {
 namespace {
 
-TEST(FramePool, CountsWhatLives) {
+TEST(FramePool, CountsLiveFrames) {
   void* small = FramePool::allocate(100);
   void* large = FramePool::allocate(100'000);
   EXPECT_EQ(FramePool::live_frames(), 2U);
@@ -73,7 +73,7 @@ TEST(FramePool, SurvivesRandomUseWithEveryByteWritten) {
   EXPECT_EQ(FramePool::live_frames(), 0U);
 }
 
-TEST(FramePool, TakesBackWhatOtherThreadsFree) {
+TEST(FramePool, TakesBackMemoryThatOtherThreadsFree) {
   std::vector<void*> frames;
   for (int i = 0; i < 1000; ++i) frames.push_back(FramePool::allocate(300));
   void* large = FramePool::allocate(9000);

@@ -35,16 +35,16 @@ TEST(Inbox, RunsMessagesOfManyThreadsOnTheRingsThreadInOrder) {
   auto ring = make_ring();
   auto inbox = make_inbox(*ring);
   CancelScope all_came;
-  std::vector<int> last(kThreads, -1);  // touched by the ring's thread alone
+  std::vector<int> last(kThreads, -1);  // used on the ring's thread only
   int count = 0;
   std::thread::id ran_on;
   std::vector<std::thread> threads;
-  for (int who = 0; who < kThreads; ++who) {
-    threads.emplace_back([&, who] {
+  for (int sender = 0; sender < kThreads; ++sender) {
+    threads.emplace_back([&, sender] {
       for (int i = 0; i < kEach; ++i) {
-        inbox->post([&, who, i] {
-          EXPECT_EQ(last[who], i - 1);
-          last[who] = i;
+        inbox->post([&, sender, i] {
+          EXPECT_EQ(last[sender], i - 1);
+          last[sender] = i;
           ran_on = std::this_thread::get_id();
           if (++count == kThreads * kEach) all_came.cancel();
         });
@@ -69,7 +69,7 @@ TEST(Inbox, WakesARingThatSleeps) {
   poster.join();
 }
 
-TEST(Inbox, RunsWhatWasPostedBeforeTheRingRan) {
+TEST(Inbox, RunsMessagesPostedBeforeTheRingRan) {
   auto ring = make_ring();
   auto inbox = make_inbox(*ring);
   CancelScope scope;
@@ -85,7 +85,7 @@ TEST(Inbox, RunsAMessageThatAMessagePosts) {
   ring->run(wait_for(*ring, scope));
 }
 
-TEST(Inbox, DestroysWhatNeverRan) {
+TEST(Inbox, DestroysMessagesThatNeverRan) {
   auto ring = make_ring();
   auto inbox = make_inbox(*ring);
   auto kept = std::make_shared<int>(1);
@@ -95,7 +95,7 @@ TEST(Inbox, DestroysWhatNeverRan) {
   EXPECT_EQ(kept.use_count(), 1);
 }
 
-TEST(Inbox, SeveralShareARing) {
+TEST(Inbox, SharesARingWithOtherInboxes) {
   auto ring = make_ring();
   auto first = make_inbox(*ring);
   auto second = make_inbox(*ring);

@@ -29,7 +29,7 @@ std::unique_ptr<Listener> listen_on(Ring& ring, const char* address, ListenOptio
   return std::move(*listener);
 }
 
-/// Connects without the ring: the kernel completes the handshake, nobody has to accept.
+/// Connects without the ring: the kernel completes the handshake without an accept().
 FileDescriptor connect_blocking(const SocketAddress& address) {
   FileDescriptor fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(fd.get(), address.data(), address.size()) != 0) return {};
@@ -105,7 +105,7 @@ TEST(Listener, ReportsAnAddressInUse) {
   EXPECT_EQ(second.error().value, EADDRINUSE);
 }
 
-TEST(Listener, SharesAnAddressWhenAsked) {
+TEST(Listener, SharesAnAddressWithReusePort) {
   auto ring = make_ring();
   auto first = listen_on(*ring, "127.0.0.1:0", {.reuse_port = true});
   const auto second = Listener::bind(*ring, first->address(), {.reuse_port = true});
@@ -124,7 +124,8 @@ Task<void> accept_until_stopped(Listener& listener, std::size_t& accepted) {
 }
 
 Task<void> stop_with_backlog(Ring& ring, Listener& listener, std::size_t& accepted) {
-  // Some before the first accept, some that the multishot accept takes, some left in the backlog.
+  // Some connect before the first accept(), some are taken by the multishot accept, some stay in
+  // the backlog.
   std::vector<FileDescriptor> clients;
   for (int i = 0; i < 20; ++i) clients.push_back(connect_blocking(listener.address()));
   Result<Socket> first = co_await listener.accept();
@@ -227,7 +228,7 @@ Task<void> accept_into(Listener& listener, int& accepted) {
   if (socket) ++accepted;
 }
 
-Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t& turns) {
+Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t& iterations) {
   const FileDescriptor client = connect_blocking(listener.address());
   NoMoreDescriptors limit;
   TaskGroup group(ring);
@@ -237,21 +238,21 @@ Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t&
     const Result<> slept = co_await sleep_for(ring, 50ms);
     EXPECT_TRUE(slept);
   }
-  turns = ring.iterations() - before;
+  iterations = ring.iterations() - before;
   EXPECT_EQ(accepted, 0);
   limit.lift();
   co_await group.join();
   co_await listener.stop();
 }
 
-TEST(Listener, BacksOffWhenDescriptorsRunOutAndThenGoesOn) {
+TEST(Listener, PausesWhenDescriptorsRunOutAndThenAcceptsAgain) {
   auto ring = make_ring();
   auto listener = listen_on(*ring, "127.0.0.1:0");
   int accepted = 0;
-  std::uint64_t turns = 0;
-  ring->run(exhaust(*ring, *listener, accepted, turns));
+  std::uint64_t iterations = 0;
+  ring->run(exhaust(*ring, *listener, accepted, iterations));
   EXPECT_EQ(accepted, 1);
-  EXPECT_LT(turns, 40U) << "re-arming at once would spin";
+  EXPECT_LT(iterations, 40U) << "re-arming at once would spin";
 }
 
 Task<void> flood(Ring& ring, Listener& listener, std::size_t& accepted) {
@@ -276,7 +277,7 @@ Task<void> flood(Ring& ring, Listener& listener, std::size_t& accepted) {
   co_await listener.stop();
 }
 
-TEST(Listener, LeavesConnectionsInTheBacklogWhileNobodyAccepts) {
+TEST(Listener, LeavesConnectionsInTheBacklogWhileNothingAccepts) {
   auto ring = make_ring();
   auto listener = listen_on(*ring, "127.0.0.1:0");
   std::size_t accepted = 0;

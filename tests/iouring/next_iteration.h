@@ -1,5 +1,5 @@
 #pragma once
-// Lets the run loop of a ring go round once, so that what is pending can happen.
+// Waiting for a loop iteration, for tests: what is pending can happen meanwhile.
 #include <coroutine>
 #include <cstdint>
 
@@ -8,8 +8,8 @@
 
 namespace sallyport::iouring {
 
-/// Goes on in the ready phase of a later iteration, behind the completions of that iteration. Not
-/// cancelled: goes on even in a cancelled scope.
+/// Resumes in the ready phase of a later iteration, behind the completions of that iteration. Not
+/// cancelled: resumes even in a cancelled scope.
 class [[nodiscard]] NextIteration final : private Waiter {
  public:
   explicit NextIteration(Ring& ring) noexcept : ring_(&ring) {}
@@ -24,7 +24,7 @@ class [[nodiscard]] NextIteration final : private Waiter {
  private:
   void on_cancel() noexcept override {}
   void on_ready() noexcept override {
-    // Begun among the completions of this iteration.
+    // Awaited while the completions of this iteration were dispatched.
     if (ring_->iterations() == begun_)
       ring_->make_ready(*this);
     else

@@ -40,7 +40,7 @@ TEST(Ring, IsMadeOnOneThreadAndRunsOnAnother) {
   std::thread([&] { ring->run(nothing()); }).join();
 }
 
-TEST(Ring, KnowsWhatTheKernelCan) {
+TEST(Ring, KnowsTheOpcodesOfTheKernel) {
   auto ring = make_ring();
   EXPECT_TRUE(ring->has(Opcode::kRecv));
   EXPECT_TRUE(ring->has(Opcode::kAsyncCancel));
@@ -89,7 +89,7 @@ Task<void> busy_for(Ring& ring, std::chrono::milliseconds duration) {
   EXPECT_TRUE(slept);
 }
 
-TEST(Ring, CountsTheTimeThatItWorked) {
+TEST(Ring, CountsItsBusyTime) {
   auto ring = make_ring();
   EXPECT_EQ(ring->busy_time().count(), 0);
   ring->run(busy_for(*ring, 20ms));
@@ -98,10 +98,10 @@ TEST(Ring, CountsTheTimeThatItWorked) {
   std::thread([&] { EXPECT_GE(ring->busy_time(), busy); }).join();
 }
 
-// Nobody could wait for the end of this: what happens meanwhile must be seen while it is watched.
+// Longer than the test may run: events must be seen while the ring polls.
 constexpr std::chrono::microseconds kForAnHour = std::chrono::hours(1);
 
-TEST(Ring, SeesTheEndOfATimeoutWhileItPollsBusily) {
+TEST(Ring, FiresATimerWhileItPollsBusily) {
   auto ring = make_ring({.busy_poll = kForAnHour});
   ring->run(busy_for(*ring, 0ms));
 }
@@ -112,12 +112,12 @@ Task<void> receive_from_a_thread(Ring& ring) {
   const std::uint64_t before = ring.iterations();
   std::thread sender([sending] { EXPECT_EQ(::send(sending, "x", 1, 0), 1); });
   const std::string got = co_await recv_exactly(pair.right, 1);
-  sender.join();  // it is done with the socket
+  sender.join();  // before the socket is closed
   EXPECT_EQ(got, "x");
   EXPECT_GT(ring.iterations(), before);
 }
 
-TEST(Ring, SeesWhatOthersSendWhileItPollsBusily) {
+TEST(Ring, SeesWhatAnotherThreadSendsWhileItPollsBusily) {
   auto ring = make_ring({.busy_poll = kForAnHour});
   ring->run(receive_from_a_thread(*ring));
 }
@@ -129,7 +129,7 @@ TEST(Ring, SubmitsBeforeItPollsBusily) {
 
 using RingDeathTest = ::testing::Test;
 
-// What a container's seccomp profile does: io_uring_setup(2) returns EPERM.
+// As a container's seccomp profile does: io_uring_setup(2) returns EPERM.
 void forbid_io_uring() {
   std::array<sock_filter, 4> program{
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),

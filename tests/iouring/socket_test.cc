@@ -85,7 +85,7 @@ Task<void> transfer_pieces(SocketPair pair, std::span<iovec> pieces, std::string
   got = std::move(received);
 }
 
-TEST(Socket, SendsAllPiecesInOrderEmptyOnesToo) {
+TEST(Socket, SendsAllPiecesInOrderAlsoEmptyOnes) {
   auto ring = make_ring();
   std::vector<std::string> texts;
   std::string expected;
@@ -136,7 +136,7 @@ TEST(Socket, ResetReachesThePeerAsAReset) {
   EXPECT_EQ(error, ECONNRESET);
 }
 
-TEST(Socket, ResetWorksFromTheTableToo) {
+TEST(Socket, ResetFromTheTableReachesThePeerAsAReset) {
   if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 8});
   int error = 0;
@@ -175,7 +175,7 @@ TEST(Socket, HalfClosesInTheTableAndStillReceives) {
 
 class DescriptorLimit {
  public:
-  // Leaves room for `more` descriptors than are open now.
+  // Lets the process open `more` descriptors.
   explicit DescriptorLimit(unsigned more) {
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const FileDescriptor lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -260,7 +260,7 @@ Task<void> bring_back(SocketPair pair, bool table) {
   EXPECT_EQ(pair.left.in_table(), table);
 }
 
-TEST(Socket, BringsADescriptorBack) {
+TEST(Socket, InstallsADescriptorFromTheTable) {
   if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 2});
   ring->run(bring_back(tcp_pair(*ring), true));
@@ -278,7 +278,7 @@ Task<void> drop_from_table(SocketPair pair, std::string& got) {
   co_await close_by_destructor(std::move(pair.right), got);
 }
 
-TEST(Socket, DestructorClosesASlotWithoutAnyoneWaiting) {
+TEST(Socket, DestructorClosesASlotWithoutWaiting) {
   if (!has_tables()) GTEST_SKIP() << kNoTables;
   auto ring = make_ring({.registered_descriptors = 2});
   std::string got = "not ended";
@@ -288,7 +288,7 @@ TEST(Socket, DestructorClosesASlotWithoutAnyoneWaiting) {
 }
 
 Task<void> keep_slot_until_end(Ring& ring) {
-  for (int i = 0; i < 100; ++i) {  // far more than slots: each is free again when it is needed
+  for (int i = 0; i < 100; ++i) {  // far more than there are slots
     SocketPair pair = tcp_pair(ring);
     const Result<> moved = co_await pair.left.to_table();
     EXPECT_TRUE(moved);
@@ -313,7 +313,7 @@ Task<void> see_more(SocketPair pair, std::vector<bool>& more) {
     EXPECT_TRUE(received);
     more.push_back(pair.right.more_waiting());
   }
-  // The next receive polls first and still gets what comes.
+  // The next receive polls first and still gets what arrives.
   const Result<> again = co_await pair.left.send_all(as_bytes("gh"));
   EXPECT_TRUE(again);
   const std::string got = co_await recv_exactly(pair.right, 2);
@@ -327,10 +327,10 @@ TEST(Socket, TellsWhetherMoreIsWaiting) {
   EXPECT_EQ(more, (std::vector<bool>{true, false}));
 }
 
-Task<void> try_then_wait(SocketPair pair, std::vector<std::string>& story) {
+Task<void> try_then_wait(SocketPair pair, std::vector<std::string>& outcomes) {
   std::array<std::byte, 8> room{};
   const Result<std::size_t> nothing = co_await pair.right.recv(room, MSG_DONTWAIT);
-  story.emplace_back(nothing ? "bytes" : nothing.error().name());
+  outcomes.emplace_back(nothing ? "bytes" : nothing.error().name());
   auto [ready, sent] = co_await both(
       [](Socket& socket) -> Task<Result<>> {
         const Result<> done = co_await socket.ready(POLLIN);
@@ -338,16 +338,16 @@ Task<void> try_then_wait(SocketPair pair, std::vector<std::string>& story) {
       }(pair.right),
       send_then_end(pair.left, "four"));
   static_cast<void>(sent);
-  story.emplace_back(ready ? "ready" : ready.error().name());
+  outcomes.emplace_back(ready ? "ready" : ready.error().name());
   const Result<std::size_t> bytes = co_await pair.right.recv(room, MSG_DONTWAIT);
-  story.push_back(bytes ? std::to_string(*bytes) : bytes.error().name());
+  outcomes.push_back(bytes ? std::to_string(*bytes) : bytes.error().name());
 }
 
-TEST(Socket, TriesWithoutWaitingAndWaitsWithoutABuffer) {
+TEST(Socket, ReceivesWithoutWaitingAndWaitsWithoutABuffer) {
   auto ring = make_ring();
-  std::vector<std::string> story;
-  ring->run(try_then_wait(tcp_pair(*ring), story));
-  EXPECT_EQ(story, (std::vector<std::string>{"EAGAIN", "ready", "4"}));
+  std::vector<std::string> outcomes;
+  ring->run(try_then_wait(tcp_pair(*ring), outcomes));
+  EXPECT_EQ(outcomes, (std::vector<std::string>{"EAGAIN", "ready", "4"}));
 }
 
 Task<void> change_options(Socket& socket, bool table) {
@@ -385,28 +385,29 @@ TEST(Socket, ChangesOptionsAlsoInTheTableAndInACancelledScope) {
   }
 }
 
-Task<void> fail_and_forgive(SocketPair pair, bool table, std::vector<std::string>& story) {
+Task<void> reset_and_clear_the_error(SocketPair pair, bool table,
+                                     std::vector<std::string>& outcomes) {
   if (table) {
     const Result<> moved = co_await pair.left.to_table();
     EXPECT_TRUE(moved);
   }
   pair.right.reset();
   const Result<> hung_up = co_await pair.left.ready(POLLIN);
-  story.emplace_back(hung_up ? "ready" : hung_up.error().name());
+  outcomes.emplace_back(hung_up ? "ready" : hung_up.error().name());
   const Result<> cleared = co_await pair.left.clear_error();
-  story.emplace_back(cleared ? "cleared" : cleared.error().name());
+  outcomes.emplace_back(cleared ? "cleared" : cleared.error().name());
   std::array<std::byte, 8> room{};
   const Result<std::size_t> after = co_await pair.left.recv(room);
-  story.push_back(after ? std::to_string(*after) : after.error().name());
+  outcomes.push_back(after ? std::to_string(*after) : after.error().name());
 }
 
 TEST(Socket, ClearsThePendingErrorAlsoInTheTable) {
   for (const bool table : {false, true}) {
     if (table && !has_tables()) continue;
     auto ring = make_ring({.registered_descriptors = 4});
-    std::vector<std::string> story;
-    ring->run(fail_and_forgive(tcp_pair(*ring), table, story));
-    EXPECT_EQ(story, (std::vector<std::string>{"ready", "cleared", "0"}));
+    std::vector<std::string> outcomes;
+    ring->run(reset_and_clear_the_error(tcp_pair(*ring), table, outcomes));
+    EXPECT_EQ(outcomes, (std::vector<std::string>{"ready", "cleared", "0"}));
   }
 }
 
@@ -462,7 +463,7 @@ Task<void> send_to_nobody(SocketPair pair, int& error) {
   if (!sent) error = sent.error().value;
 }
 
-TEST(Socket, SendsToAClosedPeerWithoutASignal) {
+TEST(Socket, RaisesNoSignalWhenThePeerIsClosed) {
   auto ring = make_ring();
   int error = 0;
   ring->run(send_to_nobody(unix_pair(*ring), error));
@@ -485,7 +486,7 @@ TEST(Socket, RefusesOperationsWhenEmpty) {
   ring->run(on_nothing(*ring));
 }
 
-// ---- cancelled sends: the pipe is full, so that the send waits
+// ---- cancelled sends: the socket buffer is full, so that the send waits
 
 Task<void> send_too_much(Socket& socket, Result<>& sent) {
   const std::string text(32 << 20, 'x');
@@ -523,7 +524,7 @@ Task<void> connect_to(Ring& ring, SocketAddress address, int& error) {
 
 TEST(Connect, ReportsARefusal) {
   auto ring = make_ring();
-  // Bound and not listening: refused, and nobody else can take the port meanwhile.
+  // Bound and not listening: the connection is refused, and no other process can take the port.
   const FileDescriptor bound(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -562,7 +563,7 @@ Task<void> cancel_a_connect(Ring& ring, SocketAddress address, int& error) {
 
 TEST(Connect, IsCancelledWithoutLosingADescriptor) {
   auto ring = make_ring();
-  // A backlog that is full drops the SYN: the connect hangs.
+  // A full backlog drops the SYN, so that the connect waits.
   const FileDescriptor listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -602,7 +603,7 @@ Task<void> close_under_receive(Ring& ring) {
 
 using SocketDeathTest = ::testing::Test;
 
-TEST(SocketDeathTest, AbortsWhenClosedUnderAnOperation) {
+TEST(SocketDeathTest, AbortsWhenClosedWithAnOperationInFlight) {
   EXPECT_DEATH(
       {
         auto ring = make_ring();
@@ -623,7 +624,7 @@ Task<void> destroy_suspended(Ring& ring) {
   co_return;
 }
 
-TEST(SocketDeathTest, AbortsWhenAFrameIsDestroyedWhileTheKernelHasItsBuffer) {
+TEST(SocketDeathTest, AbortsWhenAFrameIsDestroyedWhileTheKernelUsesItsBuffer) {
   EXPECT_DEATH(
       {
         auto ring = make_ring();

@@ -74,7 +74,7 @@ Task<void> cancel_one(Ring& ring, int& first, int& second) {
   co_await group.join();
 }
 
-TEST(TaskGroup, CancelsOneAlone) {
+TEST(TaskGroup, CancelsOneTaskAlone) {
   auto ring = make_ring();
   int first = 0;
   int second = 0;
@@ -103,7 +103,7 @@ TEST(TaskGroup, JoinsTasksThatTasksSpawned) {
   EXPECT_EQ(count, 1023);
 }
 
-// One connection that relays nothing: two receives wait, and little else may.
+// One direction of an idle connection: a receive that waits.
 Task<void> idle_direction(Socket& from) {
   std::array<std::byte, 1> room{};
   const Result<std::size_t> received = co_await from.recv(room);

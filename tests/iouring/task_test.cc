@@ -43,7 +43,7 @@ TEST(Task, StartsOnlyWhenAwaited) {
   EXPECT_EQ(FramePool::live_frames(), 0U);
 }
 
-TEST(Task, HandsValuesAndOwnershipToTheAwaiter) {
+TEST(Task, ReturnsValuesAndOwnershipToTheAwaiter) {
   auto ring = make_ring();
   int number = 0;
   int owned = 0;
@@ -64,7 +64,7 @@ Task<void> await_many_times(long& sum) {
   }
 }
 
-TEST(Task, TransfersWithoutGrowingTheStack) {
+TEST(Task, ReturnsManyTimesWithoutGrowingTheStack) {
   auto ring = make_ring();
   long sum = 0;
   ring->run(await_many_times(sum));
@@ -109,16 +109,16 @@ TEST(Task, InheritsTheScopeOfItsAwaiterUnlessGivenOne) {
   EXPECT_EQ(inside, &inner);
 }
 
-Task<int> yield_then(Ring& ring, int turns, int value) {
-  for (int i = 0; i < turns; ++i) co_await next_iteration(ring);
+Task<int> wait_then(Ring& ring, int iterations, int value) {
+  for (int i = 0; i < iterations; ++i) co_await next_iteration(ring);
   co_return value;
 }
 
 Task<void> run_both(Ring& ring, int& left, int& right) {
-  auto [a, b] = co_await both(yield_then(ring, 3, 1), yield_then(ring, 1, 2));
+  auto [a, b] = co_await both(wait_then(ring, 3, 1), wait_then(ring, 1, 2));
   left = a;
   right = b;
-  auto [c, d] = co_await both(answer(), yield_then(ring, 0, 5));  // neither ever waits
+  auto [c, d] = co_await both(answer(), wait_then(ring, 0, 5));  // neither ever waits
   left += c;
   right += d;
 }

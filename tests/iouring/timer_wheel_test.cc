@@ -19,11 +19,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class Noted final : public Timer {
+class RecordingTimer final : public Timer {
  public:
-  explicit Noted(std::vector<Noted*>& fired) noexcept : fired_(&fired) {}
+  explicit RecordingTimer(std::vector<RecordingTimer*>& fired) noexcept : fired_(&fired) {}
   TimePoint due;
-  Noted* disarms = nullptr;
+  RecordingTimer* disarms = nullptr;
   TimerWheel* wheel = nullptr;
   std::chrono::milliseconds again{0};
   TimePoint now;
@@ -34,15 +34,15 @@ class Noted final : public Timer {
     if (disarms != nullptr) wheel->disarm(*disarms);
     if (again.count() > 0) wheel->arm(*this, now + std::exchange(again, 0ms));
   }
-  std::vector<Noted*>* fired_;
+  std::vector<RecordingTimer*>* fired_;
 };
 
 const TimePoint kStart = TimePoint(1'000'000s);
 
 TEST(TimerWheel, FiresInTheTickThatFollowsTheTimeAndNotBefore) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   wheel.arm(timer, kStart + 100ms);
   wheel.advance(kStart + 99ms);
   EXPECT_TRUE(fired.empty());
@@ -51,20 +51,20 @@ TEST(TimerWheel, FiresInTheTickThatFollowsTheTimeAndNotBefore) {
   EXPECT_FALSE(timer.armed());
 }
 
-TEST(TimerWheel, FiresWhatIsOverdueAtTheNextTick) {
+TEST(TimerWheel, FiresAnOverdueTimerAtTheNextTick) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   wheel.advance(kStart + 1s);
   wheel.arm(timer, kStart);
   wheel.advance(kStart + 1s + TimerWheel::kTick);
   EXPECT_EQ(fired.size(), 1U);
 }
 
-TEST(TimerWheel, KnowsNothingNextWhenNothingIsArmed) {
+TEST(TimerWheel, HasNoNextTimeWhenNoTimerIsArmed) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   EXPECT_FALSE(wheel.next().has_value());
   wheel.arm(timer, kStart + 1h);
   EXPECT_TRUE(wheel.next().has_value());
@@ -72,10 +72,10 @@ TEST(TimerWheel, KnowsNothingNextWhenNothingIsArmed) {
   EXPECT_FALSE(wheel.next().has_value());
 }
 
-TEST(TimerWheel, WakesOnlyAFewTimesForATimerThatIsFar) {
+TEST(TimerWheel, WakesFewTimesForATimerThatIsFar) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   wheel.arm(timer, kStart + 24h);
   int wakes = 0;
   while (timer.armed()) {
@@ -85,10 +85,10 @@ TEST(TimerWheel, WakesOnlyAFewTimesForATimerThatIsFar) {
   EXPECT_LE(wakes, 5);
 }
 
-TEST(TimerWheel, CarriesTimersBeyondItsReach) {
+TEST(TimerWheel, FiresTimersBeyondItsReach) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   wheel.arm(timer, kStart + 24h * 400);
   wheel.advance(kStart + 24h * 399);
   EXPECT_TRUE(fired.empty());
@@ -98,22 +98,22 @@ TEST(TimerWheel, CarriesTimersBeyondItsReach) {
 
 TEST(TimerWheel, LetsATimerDisarmAnotherOfTheSameTick) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted first(fired);
-  Noted second(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer first(fired);
+  RecordingTimer second(fired);
   first.wheel = &wheel;
   first.disarms = &second;
   wheel.arm(first, kStart + 50ms);
   wheel.arm(second, kStart + 50ms);
   wheel.advance(kStart + 1s);
-  EXPECT_EQ(fired, std::vector<Noted*>{&first});
+  EXPECT_EQ(fired, std::vector<RecordingTimer*>{&first});
   EXPECT_EQ(wheel.armed(), 0U);
 }
 
 TEST(TimerWheel, LetsATimerArmItselfWhileItFires) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
-  Noted timer(fired);
+  std::vector<RecordingTimer*> fired;
+  RecordingTimer timer(fired);
   timer.wheel = &wheel;
   timer.now = kStart + 50ms;
   timer.again = 100ms;
@@ -125,11 +125,11 @@ TEST(TimerWheel, LetsATimerArmItselfWhileItFires) {
   EXPECT_EQ(fired.size(), 2U);
 }
 
-TEST(TimerWheel, ForgetsATimerThatIsDestroyed) {
+TEST(TimerWheel, DisarmsATimerThatIsDestroyed) {
   TimerWheel wheel(kStart);
-  std::vector<Noted*> fired;
+  std::vector<RecordingTimer*> fired;
   {
-    Noted timer(fired);
+    RecordingTimer timer(fired);
     wheel.arm(timer, kStart + 50ms);
   }
   wheel.advance(kStart + 1s);
@@ -138,7 +138,7 @@ TEST(TimerWheel, ForgetsATimerThatIsDestroyed) {
 
 // ---- The wheel against a slow reference
 
-// What a wheel does, without slots or levels: a table of timers and their ticks, searched whole.
+// The reference: a table of timers and their ticks, without slots or levels, searched whole.
 class SlowTimers {
  public:
   void arm(std::size_t timer, TimePoint when) {
@@ -169,8 +169,8 @@ class SlowTimers {
   std::int64_t now_ = 0;                     // the tick that was reached
 };
 
-// Does the same to a wheel and to the reference. The order of timers within a tick is the wheel's;
-// timers that fire arm and disarm others.
+// Uses a wheel and the reference in the same way, at random. Timers that fire arm and disarm
+// others; the order of timers within a tick is the wheel's.
 class RandomUse {
  public:
   explicit RandomUse(std::uint64_t seed) : random_(seed) {
@@ -264,7 +264,7 @@ class RandomUse {
 
 class TimerWheelProperty : public ::testing::TestWithParam<std::uint64_t> {};
 
-TEST_P(TimerWheelProperty, FiresWhatAndWhenTheReferenceDoes) {
+TEST_P(TimerWheelProperty, FiresTheSameTimersInTheSameTicksAsTheReference) {
   RandomUse use(GetParam());
   for (int step = 0; step < 1500 && !HasFailure(); ++step) {
     SCOPED_TRACE("seed " + std::to_string(GetParam()) + ", step " + std::to_string(step));

@@ -62,7 +62,7 @@ TEST_F(WatchTest, ReportsAWriteInPlace) {
   EXPECT_EQ(written.mask, static_cast<std::uint32_t>(IN_CLOSE_WRITE));
 }
 
-TEST_F(WatchTest, ReportsARenameOver) {
+TEST_F(WatchTest, ReportsARenameOverAFile) {
   write(top_ / "new");
   fs::rename(top_ / "new", directory_ / "file");
   const WatchEvent moved = next();
@@ -84,7 +84,7 @@ TEST_F(WatchTest, ReportsADeletedDirectoryAsLostOnce) {
   EXPECT_EQ(lost.kind, WatchEvent::Kind::kLost);
   EXPECT_EQ(lost.watch, id_);
   EXPECT_EQ(watch_->pending(), 0U);
-  // A new one of the same name is watched again.
+  // A new directory of the same name can be watched again.
   fs::create_directory(directory_);
   EXPECT_TRUE(watch_->add_blocking(directory_));
   write(directory_ / "file");
@@ -98,7 +98,7 @@ TEST_F(WatchTest, ReportsADirectoryThatMovedAwayAsLost) {
   EXPECT_EQ(lost.watch, id_);
 }
 
-TEST_F(WatchTest, RefusesWhatIsNoDirectory) {
+TEST_F(WatchTest, RefusesAPathThatIsNoDirectory) {
   write(top_ / "file");
   const Result<int> file = watch_->add_blocking(top_ / "file");
   ASSERT_FALSE(file);
@@ -122,7 +122,7 @@ Task<void> cancel_next(Ring& ring, Watch& watch, Result<WatchEvent>& event) {
   co_await both(scoped_next(watch, scope, event), cancel_soon(ring, scope));
 }
 
-TEST_F(WatchTest, IsCancelled) {
+TEST_F(WatchTest, EndsTheWaitWhenCancelled) {
   Result<WatchEvent> event;
   ring_->run(cancel_next(*ring_, *watch_, event));
   ASSERT_FALSE(event);
