@@ -16,12 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Task<int> recv_error(Socket& socket) {
-  std::array<std::byte, 64> room{};
-  const Result<std::size_t> received = co_await socket.recv(room);
-  co_return received ? 0 : received.error().value;
-}
-
 Task<int> scoped_recv(CancelScope& scope, Socket& socket) {
   const int error = co_await in_scope(scope, recv_error(socket));
   co_return error;

@@ -13,12 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Task<int> recv_error(Socket& socket) {
-  std::array<std::byte, 64> room{};
-  const Result<std::size_t> received = co_await socket.recv(room);
-  co_return received ? 0 : received.error().value;
-}
-
 Task<Result<>> sleep_an_hour(Ring& ring) {
   const Result<> slept = co_await sleep_for(ring, 1h);
   co_return slept;

@@ -38,20 +38,6 @@ TEST(FaultPlan, InjectsAnErrorWithoutTheOperation) {
   EXPECT_EQ(plan.injected(), 1U);
 }
 
-Task<void> send_then_end(Socket& socket, std::string_view text) {
-  const Result<> sent = co_await socket.send_all(as_bytes(text));
-  EXPECT_TRUE(sent);
-  const Result<> shut = co_await socket.shutdown_write();
-  EXPECT_TRUE(shut);
-}
-
-Task<void> send_pieces_then_end(Socket& socket, std::span<iovec> pieces) {
-  const Result<> sent = co_await socket.send_all(pieces);
-  EXPECT_TRUE(sent);
-  const Result<> shut = co_await socket.shutdown_write();
-  EXPECT_TRUE(shut);
-}
-
 Task<void> transfer(Ring& ring, FaultPlan& plan, std::string_view text, std::string& got) {
   SocketPair pair = tcp_pair(ring);
   ring.set_faults(&plan);

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -69,6 +71,29 @@ inline std::span<const std::byte> as_bytes(std::string_view text) {
 
 inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Sends `text` and then a FIN.
+inline Task<void> send_then_end(Socket& socket, std::string_view text) {
+  const Result<> sent = co_await socket.send_all(as_bytes(text));
+  EXPECT_TRUE(sent);
+  const Result<> shut = co_await socket.shutdown_write();
+  EXPECT_TRUE(shut);
+}
+
+/// Sends `pieces` and then a FIN.
+inline Task<void> send_pieces_then_end(Socket& socket, std::span<iovec> pieces) {
+  const Result<> sent = co_await socket.send_all(pieces);
+  EXPECT_TRUE(sent);
+  const Result<> shut = co_await socket.shutdown_write();
+  EXPECT_TRUE(shut);
+}
+
+/// The errno of a receive; 0 when it succeeds.
+inline Task<int> recv_error(Socket& socket) {
+  std::array<std::byte, 64> room{};
+  const Result<std::size_t> received = co_await socket.recv(room);
+  co_return received ? 0 : received.error().value;
 }
 
 /// Receives exactly `size` bytes; fewer at an error or end of file.

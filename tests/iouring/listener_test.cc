@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include "iouring/both.h"
 #include "iouring/connect.h"
 #include "iouring/task_group.h"
+#include "tests/iouring/descriptors.h"
 #include "tests/iouring/fixture.h"
 
 namespace sallyport::iouring {
@@ -206,22 +206,6 @@ TEST(Listener, KeepsTheConnectionWhenAnAcceptIsCancelled) {
   ring->run(cancel_an_accept(*ring, *listener));
 }
 
-class NoMoreDescriptors {
- public:
-  NoMoreDescriptors() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const FileDescriptor lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    struct rlimit limit = before_;
-    limit.rlim_cur = static_cast<rlim_t>(lowest.get());
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-  ~NoMoreDescriptors() { lift(); }
-  void lift() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  struct rlimit before_ = {};
-};
-
 Task<void> accept_into(Listener& listener, int& accepted) {
   const Result<Socket> socket = co_await listener.accept();
   EXPECT_TRUE(socket);
@@ -230,7 +214,7 @@ Task<void> accept_into(Listener& listener, int& accepted) {
 
 Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t& iterations) {
   const FileDescriptor client = connect_blocking(listener.address());
-  NoMoreDescriptors limit;
+  DescriptorLimit limit(0);
   TaskGroup group(ring);
   group.spawn(accept_into(listener, accepted));
   const std::uint64_t before = ring.iterations();
