@@ -121,7 +121,7 @@ void Ring::iterate() noexcept {
 #ifdef SALLYPORT_FAULTS
   const bool delayed = !delayed_.empty();
 #else
-  constexpr bool delayed = false;
+  const bool delayed = false;
 #endif
   enter(ready_.empty() && !delayed);
   ++iterations_;

@@ -148,14 +148,14 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   constexpr unsigned kAlways = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   // Busy polling looks at a flag that says whether there is completion work.
   const unsigned taskrun_flag = options.busy_poll.count() > 0 ? IORING_SETUP_TASKRUN_FLAG : 0U;
-  const std::array kFlags = {
+  const std::array flag_sets = {
       kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
           IORING_SETUP_DEFER_TASKRUN | taskrun_flag,
       kAlways | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | taskrun_flag,
       kAlways,
   };
   int failed = -EINVAL;
-  for (const unsigned flags : kFlags) {
+  for (const unsigned flags : flag_sets) {
     struct io_uring_params params = {};
     params.flags = flags;
     params.cq_entries = options.completion_entries;

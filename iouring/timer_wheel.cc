@@ -21,7 +21,7 @@ Timer::~Timer() {
 TimerWheel::TimerWheel(TimePoint now) noexcept : epoch_(now) {}
 
 TimerWheel::~TimerWheel() {
-  invariant(armed_ == 0, "a timer wheel outlives its timers", armed_);
+  invariant(armed_ == 0, "a timer wheel outlives its timers", static_cast<long long>(armed_));
 }
 
 std::uint64_t TimerWheel::tick_of(TimePoint when) const noexcept {
