@@ -6,7 +6,7 @@ namespace sallyport::ktls {
 namespace {
 
 /// Alerts that end nothing, taken before we stop believing that anything sensible will follow.
-constexpr std::uint8_t kMostWarnings = 4;
+constexpr std::uint8_t kMaxWarnings = 4;
 
 /// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
 constexpr std::byte kHelloRequestType{0};
@@ -14,8 +14,8 @@ constexpr std::byte kClientHelloType{1};
 
 }  // namespace
 
-void RecordJudge::take(ContentType type, std::span<const std::byte> content,
-                       KeyUpdateBudget::Clock::time_point now) {
+void InboundState::process(ContentType type, std::span<const std::byte> content,
+                           KeyUpdateBudget::Clock::time_point now) {
   // No other record may come between the pieces of a handshake message (RFC 8446 5.1).
   if (mid_message() && type != ContentType::kHandshake) {
     return refuse(RecordFailure::kUnexpectedMessage);
@@ -25,9 +25,9 @@ void RecordJudge::take(ContentType type, std::span<const std::byte> content,
       received_bytes_ += content.size();
       return;
     case ContentType::kAlert:
-      return take_alert(content);
+      return process_alert(content);
     case ContentType::kHandshake:
-      return take_handshake(content, now);
+      return process_handshake(content, now);
     case ContentType::kChangeCipherSpec:
     case ContentType::kInvalid:
       break;
@@ -35,7 +35,7 @@ void RecordJudge::take(ContentType type, std::span<const std::byte> content,
   refuse(RecordFailure::kUnexpectedMessage);
 }
 
-void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
+void InboundState::process_alert(std::span<const std::byte> content) noexcept {
   if (content.empty()) return refuse(RecordFailure::kUnexpectedMessage);
   if (content.size() != 2) return refuse(RecordFailure::kDecodeError);
   const auto level = static_cast<AlertLevel>(content[0]);
@@ -51,13 +51,13 @@ void RecordJudge::take_alert(std::span<const std::byte> content) noexcept {
     end_ = End::kCloseNotify;
   } else if (fatal) {
     fail({.failure = RecordFailure::kAlertReceived, .alert = description});
-  } else if (++warnings_ > kMostWarnings) {
+  } else if (++warnings_ > kMaxWarnings) {
     refuse(RecordFailure::kUnexpectedMessage);
   }
 }
 
-void RecordJudge::take_handshake(std::span<const std::byte> content,
-                                 KeyUpdateBudget::Clock::time_point now) {
+void InboundState::process_handshake(std::span<const std::byte> content,
+                                     KeyUpdateBudget::Clock::time_point now) {
   if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
   if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
   const auto fed = post_->messages.feed(content);
@@ -69,28 +69,28 @@ void RecordJudge::take_handshake(std::span<const std::byte> content,
     // A ticket is good for nothing yet: we never resume towards a server.
     if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
     if (!post_->budget.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
-    key_turn_ = true;
+    rekey_due_ = true;
     ++key_updates_;
     if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
   }
 }
 
 /// TLS 1.2 has no messages after the handshake but those that begin another one.
-void RecordJudge::refuse_handshake(std::span<const std::byte> content) noexcept {
+void InboundState::refuse_handshake(std::span<const std::byte> content) noexcept {
   const std::byte wanted = role_ == Role::kServer ? kClientHelloType : kHelloRequestType;
   const bool renegotiates = !content.empty() && content.front() == wanted;
   refuse(renegotiates ? RecordFailure::kRenegotiation : RecordFailure::kUnexpectedMessage);
 }
 
-bool RecordJudge::take_key_turn() noexcept {
-  return std::exchange(key_turn_, false);
+bool InboundState::take_rekey() noexcept {
+  return std::exchange(rekey_due_, false);
 }
 
-bool RecordJudge::take_update_request() noexcept {
+bool InboundState::take_update_request() noexcept {
   return std::exchange(update_requested_, false);
 }
 
-void RecordJudge::fail(RecordError error) noexcept {
+void InboundState::fail(RecordError error) noexcept {
   end_ = End::kFailed;
   error_ = error;
 }

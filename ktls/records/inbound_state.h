@@ -14,7 +14,7 @@ namespace sallyport::ktls {
 
 /// What the peer's records mean after the handshake, once they are opened, whoever opened them.
 /// Pure: no IO, no keys.
-class RecordJudge {
+class InboundState {
  public:
   /// How the peer's data ended.
   enum class End : std::uint8_t {
@@ -24,13 +24,13 @@ class RecordJudge {
   };
 
   /// `role` is ours.
-  RecordJudge(Role role, RecordVersion version) noexcept : role_(role), version_(version) {}
+  InboundState(Role role, RecordVersion version) noexcept : role_(role), version_(version) {}
 
   /// Judges one record by its type, in TLS 1.3 the inner one, and content, whole but for
   /// application data, which may come in pieces of any size. Data may be delivered if end() is
   /// still kOpen afterwards.
-  void take(ContentType type, std::span<const std::byte> content,
-            KeyUpdateBudget::Clock::time_point now);
+  void process(ContentType type, std::span<const std::byte> content,
+               KeyUpdateBudget::Clock::time_point now);
   /// The record could not be opened, or the direction cannot go on.
   void refuse(RecordFailure failure) noexcept { fail(RecordError{.failure = failure}); }
   void refuse(RecordError error) noexcept { fail(error); }
@@ -39,7 +39,7 @@ class RecordJudge {
   const RecordError& error() const noexcept { return error_; }
 
   /// True once after each KeyUpdate: what follows is under the next key.
-  bool take_key_turn() noexcept;
+  bool take_rekey() noexcept;
   /// True once after the peer asked for a KeyUpdate, however often it did.
   bool take_update_request() noexcept;
   /// A handshake message is half received.
@@ -49,8 +49,9 @@ class RecordJudge {
   std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
 
  private:
-  void take_alert(std::span<const std::byte> content) noexcept;
-  void take_handshake(std::span<const std::byte> content, KeyUpdateBudget::Clock::time_point now);
+  void process_alert(std::span<const std::byte> content) noexcept;
+  void process_handshake(std::span<const std::byte> content,
+                         KeyUpdateBudget::Clock::time_point now);
   void refuse_handshake(std::span<const std::byte> content) noexcept;
   void fail(RecordError error) noexcept;
 
@@ -67,7 +68,7 @@ class RecordJudge {
   End end_ = End::kOpen;
   Role role_;
   RecordVersion version_;
-  bool key_turn_ = false;
+  bool rekey_due_ = false;
   bool update_requested_ = false;
   std::uint8_t warnings_ = 0;
 };

@@ -41,8 +41,8 @@ class KernelRecords final : public RecordLayer {
                 RecordPools& pools, const KernelTls& kernel, Role role,
                 std::unique_ptr<LeftoverRecords> leftover) noexcept
       : RecordLayer(std::move(socket), pools),
-        judge_(role, state.version),
-        outlet_(socket_, counters_, state.suite, state.tx, state.version,
+        inbound_(role, state.version),
+        writer_(socket_, counters_, state.suite, state.tx, state.version,
                 kernel.can_rekey() && state.version == RecordVersion::kTls13),
         leftover_(std::move(leftover)),
         rx_secret_(state.rx.secret),
@@ -59,13 +59,13 @@ class KernelRecords final : public RecordLayer {
   int install_tx(const DirectionState& tx, std::uint64_t before) noexcept;
   int install_rx(const DirectionState& rx) noexcept;
   /// The connection is lost: says so to the peer if it can be said at once.
-  void give_up() noexcept;
+  void send_fatal_alert() noexcept;
 
   Task<Received> take(Arrival& arrival) override;
-  Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
-  Task<SendResult> send_close() override { return outlet_.close(); }
+  Task<SendResult> send(Chunk data) override { return writer_.send(std::move(data)); }
+  Task<SendResult> send_close() override { return writer_.close(); }
   Task<SendResult> send_alert(AlertDescription description) override {
-    return outlet_.end(AlertLevel::kFatal, description);
+    return writer_.send_alert(AlertLevel::kFatal, description);
   }
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
@@ -83,7 +83,8 @@ class KernelRecords final : public RecordLayer {
   [[gnu::noinline]] Task<Received> open_leftover();
   [[gnu::noinline]] Task<Received> read_block();
   [[gnu::noinline]] Task<Received> take_control();
-  [[gnu::noinline]] Task<void> judge_control(ContentType type, std::span<const std::byte> content);
+  [[gnu::noinline]] Task<void> process_control(ContentType type,
+                                               std::span<const std::byte> content);
   [[gnu::noinline]] Task<void> set_rx(DirectionState rx);
   Received end_of_input() const noexcept;
   Received stopped(iouring::Errno error) noexcept;
@@ -95,8 +96,8 @@ class KernelRecords final : public RecordLayer {
   int queued_bytes() const noexcept;
   void set_watermark(int bytes) noexcept;
 
-  RecordJudge judge_;
-  KernelOutlet outlet_;
+  InboundState inbound_;
+  KernelWriter writer_;
   std::unique_ptr<LeftoverRecords>
       leftover_;  ///< the kernel has no receive key while this is there
   std::optional<RecordError> socket_error_;
@@ -132,7 +133,7 @@ int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) no
   if (const int error = attach_kernel_tls(descriptor)) return error;
   const CryptoInfo info = crypto_info(version_, suite_, tx);
   if (const int error = set(descriptor, SOL_TLS, TLS_TX, info.bytes())) return error;
-  outlet_.starts_at(before);
+  writer_.set_stream_start(before);
   return 0;
 }
 
@@ -147,7 +148,7 @@ int KernelRecords::install_rx(const DirectionState& rx) noexcept {
   return 0;
 }
 
-void KernelRecords::give_up() noexcept {
+void KernelRecords::send_fatal_alert() noexcept {
   const std::byte alert[] = {static_cast<std::byte>(AlertLevel::kFatal),
                              static_cast<std::byte>(AlertDescription::kInternalError)};
   const TypedRecord record(ContentType::kAlert, alert);
@@ -157,7 +158,7 @@ void KernelRecords::give_up() noexcept {
 // ---- receiving
 
 bool KernelRecords::ended() const noexcept {
-  return judge_.end() != RecordJudge::End::kOpen || socket_error_ || end_of_file_;
+  return inbound_.end() != InboundState::End::kOpen || socket_error_ || end_of_file_;
 }
 
 /// Also where the kernel calls a socket readable for half a record: a receive must not be left to
@@ -168,7 +169,7 @@ bool KernelRecords::wants_block() const noexcept {
 }
 
 bool KernelRecords::may_wait_idle() const noexcept {
-  return !control_waiting_ && !outlet_.offer_due() && !leftover_ && !ended() && !wants_block();
+  return !control_waiting_ && !writer_.flush_due() && !leftover_ && !ended() && !wants_block();
 }
 
 /// The wait for an arrival is a plain receive, which costs less than one that asks for the record's
@@ -182,21 +183,21 @@ Task<Received> KernelRecords::take(Arrival& arrival) {
     received = co_await act();
   }
   const bool delivers = received.kind != Received::Kind::kData || received.size() != 0;
-  if (delivers) outlet_.consider();
+  if (delivers) writer_.reset_flush_due();
   co_return received;
 }
 
 /// One step towards the next data.
 Task<Received> KernelRecords::act() {
-  if (outlet_.offer_due()) co_await outlet_.offer();
+  if (writer_.flush_due()) co_await writer_.try_flush();
   if (ended()) {
     leftover_.reset();
-    outlet_.expect_input_error();
-    if (judge_.end() == RecordJudge::End::kFailed && !std::exchange(alert_offered_, true)) {
-      const auto alert = alert_for(judge_.error().failure);
-      if (alert) outlet_.owe_alert(AlertLevel::kFatal, *alert);
-      outlet_.abandon();
-      co_await outlet_.offer();
+    writer_.expect_input_error();
+    if (inbound_.end() == InboundState::End::kFailed && !std::exchange(alert_offered_, true)) {
+      const auto alert = alert_for(inbound_.error().failure);
+      if (alert) writer_.queue_alert(AlertLevel::kFatal, *alert);
+      writer_.forbid_data();
+      co_await writer_.try_flush();
     }
     co_return end_of_input();
   }
@@ -212,12 +213,12 @@ Task<Received> KernelRecords::act() {
 }
 
 Received KernelRecords::end_of_input() const noexcept {
-  switch (judge_.end()) {
-    case RecordJudge::End::kCloseNotify:
+  switch (inbound_.end()) {
+    case InboundState::End::kCloseNotify:
       return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
-    case RecordJudge::End::kFailed:
-      return {.kind = Received::Kind::kFailed, .error = judge_.error(), .chunk = {}};
-    case RecordJudge::End::kOpen:
+    case InboundState::End::kFailed:
+      return {.kind = Received::Kind::kFailed, .error = inbound_.error(), .chunk = {}};
+    case InboundState::End::kOpen:
       break;
   }
   if (socket_error_) {
@@ -234,13 +235,13 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
       return {};
     case EBADMSG:
     case EINVAL:  // the version in a header, which the AEAD covers, too
-      judge_.refuse(RecordFailure::kBadRecordMac);
+      inbound_.refuse(RecordFailure::kBadRecordMac);
       return {};
     case EMSGSIZE:
-      judge_.refuse(RecordFailure::kRecordOverflow);
+      inbound_.refuse(RecordFailure::kRecordOverflow);
       return {};
     case EKEYEXPIRED:  // it saw a KeyUpdate where we saw none that is whole: one cut over records
-      judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+      inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
       return {};
     default:
       break;
@@ -248,7 +249,7 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
   const RecordError reason = RecordError::from_errno(error.value);
   if (reason.failure != RecordFailure::kCancelled) {
     socket_error_ = reason;
-    outlet_.give_up();
+    writer_.mark_dead();
   }
   return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
 }
@@ -259,8 +260,8 @@ Received KernelRecords::end_of_file() noexcept {
 }
 
 bool KernelRecords::delivers(std::span<const std::byte> content) {
-  judge_.take(ContentType::kApplicationData, content, socket_.ring().now());
-  if (judge_.end() != RecordJudge::End::kOpen) return false;
+  inbound_.process(ContentType::kApplicationData, content, socket_.ring().now());
+  if (inbound_.end() != InboundState::End::kOpen) return false;
   counters_.received_bytes += content.size();
   return true;
 }
@@ -337,7 +338,7 @@ Task<Received> KernelRecords::take_control() {
   if (!size && (size.error().value == EAGAIN || size.error().value == EIO)) {
     // Never again the same: a record without content, which it cannot hand out, or an EIO that was
     // none of TLS's. Both end the connection.
-    judge_.refuse(RecordFailure::kUnexpectedMessage);
+    inbound_.refuse(RecordFailure::kUnexpectedMessage);
     co_return Received{};
   }
   if (!size) co_return stopped(size.error());
@@ -345,7 +346,7 @@ Task<Received> KernelRecords::take_control() {
   if (header == nullptr || header->cmsg_level != SOL_TLS ||
       header->cmsg_type != TLS_GET_RECORD_TYPE) {
     if (*size == 0) co_return end_of_file();
-    judge_.refuse(RecordFailure::kInternal);
+    inbound_.refuse(RecordFailure::kInternal);
     co_return Received{};
   }
   const auto type = static_cast<ContentType>(*CMSG_DATA(header));
@@ -353,30 +354,30 @@ Task<Received> KernelRecords::take_control() {
     if (*size == 0) co_return Received{};
     co_return took(std::move(block), *size);
   }
-  co_await judge_control(type, block.bytes().first(*size));
+  co_await process_control(type, block.bytes().first(*size));
   co_return Received{};
 }
 
 /// All messages of the record are parsed before the kernel is asked for more: it looks at the first
 /// alone, and would go on under the old key.
-Task<void> KernelRecords::judge_control(ContentType type, std::span<const std::byte> content) {
-  judge_.take(type, content, socket_.ring().now());
-  counters_.key_updates_received = judge_.key_updates();
-  const bool answer = judge_.take_update_request();
-  if (!judge_.take_key_turn()) co_return;
+Task<void> KernelRecords::process_control(ContentType type, std::span<const std::byte> content) {
+  inbound_.process(type, content, socket_.ring().now());
+  counters_.key_updates_received = inbound_.key_updates();
+  const bool answer = inbound_.take_update_request();
+  if (!inbound_.take_rekey()) co_return;
   if (!can_rekey_) {
-    judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+    inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
     co_return;
   }
   co_await set_rx({next_secret(suite_, rx_secret_), 0});
-  if (answer) outlet_.owe_key_update();
+  if (answer) writer_.queue_key_update();
 }
 
 Task<void> KernelRecords::set_rx(DirectionState rx) {
   const CryptoInfo info = crypto_info(version_, suite_, rx);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
-    judge_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
+    inbound_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
   }
   rx_secret_ = std::move(rx.secret);
 }
@@ -407,7 +408,7 @@ Task<Received> KernelRecords::open_leftover() {
   }
   const auto opened = left.open();
   if (!opened) {
-    judge_.refuse(opened.error());
+    inbound_.refuse(opened.error());
     co_return Received{};
   }
   if (opened->type == ContentType::kApplicationData) {
@@ -415,14 +416,14 @@ Task<Received> KernelRecords::open_leftover() {
     std::ranges::copy(opened->content, block.data());
     co_return took(std::move(block), opened->content.size());
   }
-  judge_.take(opened->type, opened->content, socket_.ring().now());
-  counters_.key_updates_received = judge_.key_updates();
-  if (judge_.take_key_turn()) left.next_generation();
-  if (!judge_.take_update_request()) co_return Received{};
+  inbound_.process(opened->type, opened->content, socket_.ring().now());
+  counters_.key_updates_received = inbound_.key_updates();
+  if (inbound_.take_rekey()) left.next_generation();
+  if (!inbound_.take_update_request()) co_return Received{};
   if (can_rekey_) {
-    outlet_.owe_key_update();
+    writer_.queue_key_update();
   } else {
-    judge_.refuse(RecordFailure::kKeyUpdateUnsupported);
+    inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
   }
   co_return Received{};
 }
@@ -434,7 +435,7 @@ std::optional<SessionState> KernelRecords::export_state() const {
   if (descriptor < 0) return std::nullopt;
   const auto tx = CryptoInfo::next_record(descriptor, TLS_TX, suite_);
   if (!tx) return std::nullopt;
-  SessionState state{suite_, {}, {outlet_.secret(), *tx}, version_};
+  SessionState state{suite_, {}, {writer_.secret(), *tx}, version_};
   if (leftover_) {
     state.rx = leftover_->export_state();
     return state;
@@ -451,8 +452,8 @@ std::span<const std::byte> KernelRecords::unopened() const noexcept {
 }
 
 bool KernelRecords::at_rest() const noexcept {
-  return socket_.in_flight() == 0 && !ended() && !control_waiting_ && !judge_.mid_message() &&
-         outlet_.at_rest();
+  return socket_.in_flight() == 0 && !ended() && !control_waiting_ && !inbound_.mid_message() &&
+         writer_.at_rest();
 }
 
 std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexcept {
@@ -495,7 +496,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
   }
   userspace.reset();
   if (const int error = whole ? layer->install_rx(state->rx) : 0) {
-    layer->give_up();
+    layer->send_fatal_alert();
     return std::unexpected(KernelRefusal{
         .reason = KtlsFallback::kKeyRefused, .sys_errno = error, .connection_lost = true});
   }

@@ -55,19 +55,19 @@ std::unexpected<RecordError> refused(RecordFailure failure) noexcept {
 }  // namespace
 
 /// One call makes as few records as possible of what it takes.
-void KernelOutlet::count(std::size_t content) noexcept {
+void KernelWriter::count(std::size_t content) noexcept {
   records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
   stream_ += sealed_size(content, record_overhead(version_, suite_));
 }
 
 /// Whether it is an error of input that nobody wants any more: taken off the socket, it is none of
 /// ours.
-bool KernelOutlet::forgive(iouring::Errno error) noexcept {
+bool KernelWriter::ignore_input_error(iouring::Errno error) noexcept {
   const bool of_input = error.value == EBADMSG || error.value == EINVAL || error.value == EMSGSIZE;
   return of_input && std::exchange(input_error_expected_, false);
 }
 
-std::unexpected<RecordError> KernelOutlet::failed(iouring::Errno error) noexcept {
+std::unexpected<RecordError> KernelWriter::failed(iouring::Errno error) noexcept {
   RecordError reason = RecordError::from_errno(error.value);
   if (reason.failure == RecordFailure::kCancelled) {
     state_ = State::kTorn;
@@ -83,34 +83,34 @@ std::unexpected<RecordError> KernelOutlet::failed(iouring::Errno error) noexcept
 
 // ---- control records
 
-void KernelOutlet::owe_key_update() noexcept {
-  if (answer_owed_ || state_ != State::kOpen) return;
-  answer_owed_ = true;
-  offer_due_ = true;
+void KernelWriter::queue_key_update() noexcept {
+  if (key_update_queued_ || state_ != State::kOpen) return;
+  key_update_queued_ = true;
+  flush_due_ = true;
 }
 
-void KernelOutlet::owe_alert(AlertLevel level, AlertDescription description) noexcept {
+void KernelWriter::queue_alert(AlertLevel level, AlertDescription description) noexcept {
   const bool allowed =
       state_ == State::kOpen || (state_ == State::kTorn && level == AlertLevel::kFatal);
-  if (!allowed || alert_owed_) return;
+  if (!allowed || alert_queued_) return;
   alert_level_ = level;
   alert_ = description;
-  alert_owed_ = true;
-  offer_due_ = true;
+  alert_queued_ = true;
+  flush_due_ = true;
   state_ = State::kEnded;
 }
 
-void KernelOutlet::abandon() noexcept {
+void KernelWriter::forbid_data() noexcept {
   if (state_ == State::kOpen) state_ = State::kEnded;
 }
 
 /// All of it or nothing: the kernel does not cut a record that fits.
-Task<KernelOutlet::SendResult> KernelOutlet::send_control(ContentType type,
+Task<KernelWriter::SendResult> KernelWriter::send_control(ContentType type,
                                                           std::span<const std::byte> content,
                                                           int flags) {
   const TypedRecord record(type, content);
   Result<std::size_t> sent = co_await socket_.sendmsg(record.message(), flags);
-  if (!sent && forgive(sent.error())) {
+  if (!sent && ignore_input_error(sent.error())) {
     [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
     sent = co_await socket_.sendmsg(record.message(), flags);
   }
@@ -120,7 +120,7 @@ Task<KernelOutlet::SendResult> KernelOutlet::send_control(ContentType type,
 }
 
 /// KeyUpdate under the old key, everything after it under the next.
-Task<KernelOutlet::SendResult> KernelOutlet::turn_key(int flags) {
+Task<KernelWriter::SendResult> KernelWriter::rekey(int flags) {
   const auto message = key_update_message(KeyUpdateRequest::kUpdateNotRequested);
   const SendResult sent = co_await send_control(ContentType::kHandshake, message, flags);
   if (!sent) co_return sent;
@@ -138,64 +138,64 @@ Task<KernelOutlet::SendResult> KernelOutlet::turn_key(int flags) {
 }
 
 /// Sends what is owed, in the caller's turn. What could not be sent yet stays owed.
-Task<KernelOutlet::SendResult> KernelOutlet::pay(int flags) {
-  SendResult paid;
-  if (answer_owed_) {
-    paid = co_await turn_key(flags);
-    if (paid) answer_owed_ = false;
+Task<KernelWriter::SendResult> KernelWriter::flush(int flags) {
+  SendResult flushed;
+  if (key_update_queued_) {
+    flushed = co_await rekey(flags);
+    if (flushed) key_update_queued_ = false;
   }
-  if (paid && alert_owed_) {
+  if (flushed && alert_queued_) {
     const std::byte alert[] = {static_cast<std::byte>(alert_level_),
                                static_cast<std::byte>(alert_)};
-    paid = co_await send_control(ContentType::kAlert, alert, flags);
-    if (paid) alert_owed_ = false;
+    flushed = co_await send_control(ContentType::kAlert, alert, flags);
+    if (flushed) alert_queued_ = false;
   }
-  if (paid || paid.error().sys_errno == EAGAIN ||
-      paid.error().failure == RecordFailure::kCancelled) {
-    co_return paid;
+  if (flushed || flushed.error().sys_errno == EAGAIN ||
+      flushed.error().failure == RecordFailure::kCancelled) {
+    co_return flushed;
   }
   state_ = State::kDead;
-  co_return paid;
+  co_return flushed;
 }
 
-Task<void> KernelOutlet::offer() {
-  offer_due_ = false;
-  if (!may_pay() || !turn_.try_mine()) co_return;
-  [[maybe_unused]] const SendResult paid = co_await pay(MSG_DONTWAIT);
-  turn_.end();
+Task<void> KernelWriter::try_flush() {
+  flush_due_ = false;
+  if (!may_flush() || !write_lock_.try_acquire()) co_return;
+  [[maybe_unused]] const SendResult flushed = co_await flush(MSG_DONTWAIT);
+  write_lock_.release();
 }
 
 // ---- data
 
 /// Before more data goes out: what is owed, and a new key if ours has done its work.
-Task<KernelOutlet::SendResult> KernelOutlet::make_way() {
+Task<KernelWriter::SendResult> KernelWriter::prepare_for_data() {
   // Behind the last record comes no data that would be worth waiting for.
   const bool open = state_ == State::kOpen;
   SendResult made;
-  if (may_pay()) made = co_await pay(open ? 0 : MSG_DONTWAIT);
+  if (may_flush()) made = co_await flush(open ? 0 : MSG_DONTWAIT);
   if (!made && made.error().sys_errno != EAGAIN) co_return made;
   if (!open) co_return refused(RecordFailure::kPipe);
   if (!key_update_due()) co_return made;
   if (can_rekey_) {
-    made = co_await turn_key(0);
+    made = co_await rekey(0);
     co_return made;
   }
   // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other, or
   // TLS 1.2 has none.
-  owe_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
-  made = co_await pay(0);
+  queue_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
+  made = co_await flush(0);
   co_return refused(RecordFailure::kSequenceExhausted);
 }
 
-Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
+Task<KernelWriter::SendResult> KernelWriter::send(Chunk data) {
   const std::size_t size = data.size();
   if (size == 0) co_return SendResult{};
-  co_await turn_.mine();
+  co_await write_lock_.acquire();
   SendResult result;
   std::span<iovec> rest = advance(data.data(), 0);
   while (!rest.empty()) {
-    if (state_ != State::kOpen || owes() || key_update_due()) {
-      result = co_await make_way();
+    if (state_ != State::kOpen || has_queued() || key_update_due()) {
+      result = co_await prepare_for_data();
       if (!result) break;
     }
     // The common case goes out at once. If it does not, the lease must not wait for this peer.
@@ -215,7 +215,7 @@ Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
     } else if (sent.error().value == EAGAIN && data.holds_lease()) {
       data.give_back_lease();
       rest = data.data();
-    } else if (forgive(sent.error())) {
+    } else if (ignore_input_error(sent.error())) {
       [[maybe_unused]] Result<> cleared = co_await socket_.clear_error();
     } else {
       result = failed(sent.error());
@@ -226,34 +226,35 @@ Task<KernelOutlet::SendResult> KernelOutlet::send(Chunk data) {
   if (!result && state_ == State::kOpen) state_ = State::kTorn;
   if (result) counters_.sent_bytes += size;
   data = {};
-  if (may_pay()) {
+  if (may_flush()) {
     // Behind data that failed nobody waits: the socket may be full for ever.
-    const SendResult paid = co_await pay(result ? 0 : MSG_DONTWAIT);
-    if (result && !paid) result = paid;
+    const SendResult flushed = co_await flush(result ? 0 : MSG_DONTWAIT);
+    if (result && !flushed) result = flushed;
   }
-  turn_.end();
+  write_lock_.release();
   co_return result;
 }
 
 // ---- the end
 
-Task<KernelOutlet::SendResult> KernelOutlet::end(AlertLevel level, AlertDescription description) {
-  co_await turn_.mine();
-  owe_alert(level, description);
+Task<KernelWriter::SendResult> KernelWriter::send_alert(AlertLevel level,
+                                                        AlertDescription description) {
+  co_await write_lock_.acquire();
+  queue_alert(level, description);
   SendResult result;
   if (state_ == State::kTorn || state_ == State::kDead) {
     result = refused(RecordFailure::kPipe);
-  } else if (owes()) {
-    result = co_await pay(0);
+  } else if (has_queued()) {
+    result = co_await flush(0);
   }
-  turn_.end();
+  write_lock_.release();
   co_return result;
 }
 
 /// A send comes back as soon as the kernel has sealed its records. One for which TCP had no room
 /// waits for a work queue, and shutdown(2) and close(2) throw it away, or its second half: measured
 /// on 6.12 and 7.3 with a full socket. So we look how many bytes TCP was given.
-Task<KernelOutlet::SendResult> KernelOutlet::flush(int descriptor) {
+Task<KernelWriter::SendResult> KernelWriter::wait_for_tcp(int descriptor) {
   while (true) {
     const std::optional<std::uint64_t> given = bytes_given_to_tcp(descriptor);
     if (!given || *given >= stream_) co_return SendResult{};  // closed, or all of it
@@ -264,8 +265,8 @@ Task<KernelOutlet::SendResult> KernelOutlet::flush(int descriptor) {
   }
 }
 
-Task<KernelOutlet::SendResult> KernelOutlet::close() {
-  SendResult said = co_await end(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+Task<KernelWriter::SendResult> KernelWriter::close() {
+  SendResult said = co_await send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
   FileDescriptor installed;
   int descriptor = socket_.descriptor();
   if (said && descriptor < 0) {
@@ -274,7 +275,7 @@ Task<KernelOutlet::SendResult> KernelOutlet::close() {
     if (brought) installed = std::move(*brought);
     descriptor = installed.get();
   }
-  if (said && descriptor >= 0) said = co_await flush(descriptor);
+  if (said && descriptor >= 0) said = co_await wait_for_tcp(descriptor);
   Result<> shut;
   if (installed) {
     if (::shutdown(installed.get(), SHUT_WR) != 0) shut = iouring::failure(errno);

@@ -98,7 +98,7 @@ bool KeyUpdateBudget::spend(std::uint64_t received_bytes, Clock::time_point now)
   const std::uint64_t by_bytes = (received_bytes - counted_bytes_) / kBytesEach;
   counted_until_ += by_time * kTimeEach;
   counted_bytes_ += by_bytes * kBytesEach;
-  left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMost, left_ + by_time + by_bytes));
+  left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMax, left_ + by_time + by_bytes));
   if (left_ == 0) return false;
   --left_;
   return true;

@@ -62,12 +62,12 @@ class PostHandshakeParser {
   Role role_;
 };
 
-/// What a peer may spend on KeyUpdates: each makes us derive keys and answer. A purse of kMost;
+/// What a peer may spend on KeyUpdates: each makes us derive keys and answer. A purse of kMax;
 /// data received and time passed fill it again.
 class KeyUpdateBudget {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::uint32_t kMost = 32;
+  static constexpr std::uint32_t kMax = 32;
   static constexpr std::uint64_t kBytesEach = 16384;           ///< data that earns one update
   static constexpr std::chrono::milliseconds kTimeEach{1000};  ///< time that earns one update
 
@@ -78,7 +78,7 @@ class KeyUpdateBudget {
  private:
   std::uint64_t counted_bytes_ = 0;
   Clock::time_point counted_until_{};
-  std::uint32_t left_ = kMost;
+  std::uint32_t left_ = kMax;
 };
 
 }  // namespace sallyport::ktls

@@ -18,18 +18,18 @@ void PlaintextSpans::add(std::span<std::byte> content) noexcept {
   last.iov_len += content.size();
 }
 
-std::size_t RecordIntake::record_size(std::span<const std::byte> bytes) noexcept {
+std::size_t RecordReader::record_size(std::span<const std::byte> bytes) noexcept {
   if (bytes.size() < kRecordHeaderSize) return 0;
   return kRecordHeaderSize + RecordHeader::parse(bytes.first<kRecordHeaderSize>()).length;
 }
 
-std::size_t RecordIntake::take(std::span<std::byte> bytes, PlaintextSpans& plaintext,
+std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
                                KeyUpdateBudget::Clock::time_point now) {
   std::span<std::byte> rest = bytes;
   while (end() == End::kOpen && rest.size() >= kRecordHeaderSize) {
     const auto header = opener_.check_header(rest.first<kRecordHeaderSize>());
     if (!header) {
-      judge_.refuse(header.error());
+      inbound_.refuse(header.error());
       break;
     }
     const std::size_t size = kRecordHeaderSize + header->length;
@@ -37,18 +37,18 @@ std::size_t RecordIntake::take(std::span<std::byte> bytes, PlaintextSpans& plain
     const auto opened = opener_.open(rest.first(size));
     rest = rest.subspan(size);
     if (opened) {
-      take_record(*opened, plaintext, now);
+      read_record(*opened, plaintext, now);
     } else {
-      judge_.refuse(opened.error());
+      inbound_.refuse(opened.error());
     }
   }
   return end() == End::kOpen ? bytes.size() - rest.size() : bytes.size();
 }
 
-void RecordIntake::take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
+void RecordReader::read_record(const OpenedRecord& record, PlaintextSpans& plaintext,
                                KeyUpdateBudget::Clock::time_point now) {
-  judge_.take(record.type, record.content, now);
-  if (judge_.take_key_turn()) opener_.next_generation();
+  inbound_.process(record.type, record.content, now);
+  if (inbound_.take_rekey()) opener_.next_generation();
   if (record.type == ContentType::kApplicationData && end() == End::kOpen) {
     plaintext.add(record.content);
   }

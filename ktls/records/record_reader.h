@@ -40,35 +40,35 @@ class PlaintextSpans {
 
 /// The receiving half of a connection after its handshake, without IO: ciphertext in,
 /// application data and events out. Keys turn inside.
-class RecordIntake {
+class RecordReader {
  public:
-  using End = RecordJudge::End;
+  using End = InboundState::End;
 
   /// `role` is ours. `contexts` must outlive this.
-  RecordIntake(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
+  RecordReader(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
                RecordVersion version) noexcept
-      : opener_(contexts, suite, std::move(rx), version), judge_(role, version) {}
+      : opener_(contexts, suite, std::move(rx), version), inbound_(role, version) {}
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
   /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
   /// offered again with more behind it. Once end() is not kOpen everything is used up unread.
   /// A header that no record can have is refused before the record is whole.
-  std::size_t take(std::span<std::byte> bytes, PlaintextSpans& plaintext,
+  std::size_t read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
                    KeyUpdateBudget::Clock::time_point now);
 
   /// Bytes of the record at the front of `bytes`, header included; 0 while that is unknown.
   static std::size_t record_size(std::span<const std::byte> bytes) noexcept;
 
-  End end() const noexcept { return judge_.end(); }
-  const RecordError& error() const noexcept { return judge_.error(); }
+  End end() const noexcept { return inbound_.end(); }
+  const RecordError& error() const noexcept { return inbound_.error(); }
 
   /// True once after the peer asked for a KeyUpdate, however often it did.
-  bool take_update_request() noexcept { return judge_.take_update_request(); }
+  bool take_update_request() noexcept { return inbound_.take_update_request(); }
   /// A handshake message is half received.
-  bool mid_message() const noexcept { return judge_.mid_message(); }
-  std::uint32_t key_updates() const noexcept { return judge_.key_updates(); }
+  bool mid_message() const noexcept { return inbound_.mid_message(); }
+  std::uint32_t key_updates() const noexcept { return inbound_.key_updates(); }
   /// Of plaintext.
-  std::uint64_t received_bytes() const noexcept { return judge_.received_bytes(); }
+  std::uint64_t received_bytes() const noexcept { return inbound_.received_bytes(); }
 
   /// As of the bytes used up.
   DirectionState export_state() const { return opener_.export_state(); }
@@ -76,11 +76,11 @@ class RecordIntake {
   RecordVersion version() const noexcept { return opener_.version(); }
 
  private:
-  void take_record(const OpenedRecord& record, PlaintextSpans& plaintext,
+  void read_record(const OpenedRecord& record, PlaintextSpans& plaintext,
                    KeyUpdateBudget::Clock::time_point now);
 
   RecordOpener opener_;
-  RecordJudge judge_;
+  InboundState inbound_;
 };
 
 }  // namespace sallyport::ktls

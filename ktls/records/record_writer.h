@@ -21,46 +21,46 @@ namespace sallyport::ktls {
 /// peer (KeyUpdate answers, alerts) is sealed at once, which fixes its place in the sequence:
 /// behind what is being written, before whatever is sealed next; and it never waits behind a sender
 /// or a full socket, for a peer that does not read before we read would then never go on.
-class RecordOutlet {
+class RecordWriter {
  public:
   using SendResult = RecordLayer::SendResult;
 
   /// All references must outlive this.
-  RecordOutlet(iouring::Socket& socket, const RecordPools& pools, RecordCounters& counters,
+  RecordWriter(iouring::Socket& socket, const RecordPools& pools, RecordCounters& counters,
                CipherSuite suite, const DirectionState& tx, RecordVersion version) noexcept
       : socket_(socket),
         blocks_(pools.blocks),
         counters_(counters),
-        turn_(socket.ring()),
+        write_lock_(socket.ring()),
         sealer_(pools.contexts, suite, tx, version) {}
-  RecordOutlet(const RecordOutlet&) = delete;
-  RecordOutlet& operator=(const RecordOutlet&) = delete;
+  RecordWriter(const RecordWriter&) = delete;
+  RecordWriter& operator=(const RecordWriter&) = delete;
 
   /// As RecordLayer::send().
   iouring::Task<SendResult> send(Chunk data);
   /// Seals close_notify or a fatal alert as the last record, and writes it. TCP may keep it until
   /// the FIN: the caller shuts the socket down, or closes it.
-  iouring::Task<SendResult> end(AlertLevel level, AlertDescription description);
+  iouring::Task<SendResult> send_alert(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.
   /// Answers a KeyUpdate, of which TLS 1.2 has none. However many asked: one answer that is not out
   /// yet answers all (RFC 8446 4.6.3).
-  void owe_key_update();
+  void queue_key_update();
   /// The last record, unless there was one already.
-  void owe_alert(AlertLevel level, AlertDescription description);
+  void queue_alert(AlertLevel level, AlertDescription description);
   /// The peer ended the connection: nothing may follow.
-  void abandon() noexcept;
-  /// Something is owed that has not been offered to the socket since the last consider().
-  bool offer_due() const noexcept { return offer_due_; }
-  void consider() noexcept { offer_due_ = !owed_.empty(); }
+  void forbid_data() noexcept;
+  /// Something is owed that has not been offered to the socket since the last reset_flush_due().
+  bool flush_due() const noexcept { return flush_due_; }
+  void reset_flush_due() noexcept { flush_due_ = !queued_.empty(); }
   /// Writes out what is owed if nobody is writing and the socket has room; else it goes out with
   /// the next send, or the next offer.
   /// Not inlined: its frame would become part of that of its caller (clang elides the allocation).
-  [[gnu::noinline]] iouring::Task<void> offer();
+  [[gnu::noinline]] iouring::Task<void> try_flush();
 
   /// Nobody is writing, nothing is owed, data may still follow.
   bool at_rest() const noexcept {
-    return state_ == State::kOpen && !turn_.taken() && owed_.empty();
+    return state_ == State::kOpen && !write_lock_.held() && queued_.empty();
   }
   DirectionState export_state() const { return sealer_.export_state(); }
 
@@ -73,10 +73,10 @@ class RecordOutlet {
 
   std::expected<std::size_t, RecordError> seal_next(PlaintextCursor& content,
                                                     std::span<std::byte> out);
-  void owe(ContentType type, std::span<const std::byte> message);
-  [[gnu::noinline]] iouring::Task<SendResult> write_owed(int flags = 0);
-  void turn_key();
-  bool key_is_spent() const noexcept {
+  void queue(ContentType type, std::span<const std::byte> message);
+  [[gnu::noinline]] iouring::Task<SendResult> flush(int flags = 0);
+  void rekey();
+  bool key_exhausted() const noexcept {
     return sealer_.version() == RecordVersion::kTls12 && sealer_.key_update_due();
   }
   std::unexpected<RecordError> torn(RecordError error) noexcept;
@@ -84,12 +84,12 @@ class RecordOutlet {
   iouring::Socket& socket_;
   iouring::BlockPool& blocks_;
   RecordCounters& counters_;
-  Turn turn_;
+  WriteLock write_lock_;
   RecordSealer sealer_;
-  std::vector<std::byte> owed_;  ///< sealed control records that go out before any other
+  std::vector<std::byte> queued_;  ///< sealed control records that go out before any other
   State state_ = State::kOpen;
-  bool answer_owed_ = false;  ///< owed_ holds a KeyUpdate
-  bool offer_due_ = false;
+  bool key_update_queued_ = false;  ///< queued_ holds a KeyUpdate
+  bool flush_due_ = false;
 };
 
 }  // namespace sallyport::ktls

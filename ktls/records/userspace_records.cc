@@ -35,16 +35,16 @@ class UserspaceRecords final : public RecordLayer {
                    std::span<const std::byte> leftover);
 
   Task<Received> take(Arrival& arrival) override;
-  Task<SendResult> send(Chunk data) override { return outlet_.send(std::move(data)); }
+  Task<SendResult> send(Chunk data) override { return writer_.send(std::move(data)); }
   Task<SendResult> send_close() override;
   Task<SendResult> send_alert(AlertDescription description) override {
-    return outlet_.end(AlertLevel::kFatal, description);
+    return writer_.send_alert(AlertLevel::kFatal, description);
   }
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
   bool at_rest() const noexcept override {
-    return socket_.in_flight() == 0 && !ended() && !held_ && !intake_.mid_message() &&
-           outlet_.at_rest();
+    return socket_.in_flight() == 0 && !ended() && !held_ && !reader_.mid_message() &&
+           writer_.at_rest();
   }
   RecordModel rx_model() const noexcept override { return RecordModel::kUserspace; }
   RecordModel tx_model() const noexcept override { return RecordModel::kUserspace; }
@@ -59,11 +59,11 @@ class UserspaceRecords final : public RecordLayer {
   Received failed(iouring::Errno error) noexcept;
   Received open_lease(Result<Lease> lease);
   Received open_block();
-  void after_intake();
+  void after_read();
   void keep(std::span<const std::byte> ciphertext);
 
-  RecordIntake intake_;
-  RecordOutlet outlet_;
+  RecordReader reader_;
+  RecordWriter writer_;
 
   Block block_;  ///< holds the bytes between begin_ and end_, an unfinished record; else empty
   std::uint32_t begin_ = 0;
@@ -80,8 +80,8 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
                                    RecordPools& pools, Role role,
                                    std::span<const std::byte> leftover)
     : RecordLayer(std::move(socket), pools),
-      intake_(pools.contexts, state.suite, state.rx, role, state.version),
-      outlet_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
+      reader_(pools.contexts, state.suite, state.rx, role, state.version),
+      writer_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
   iouring::invariant(leftover.size() <= kMostLeftover, "leftover of a handshake fits into a block",
                      static_cast<long long>(leftover.size()), kMostLeftover);
   if (leftover.empty()) return;
@@ -90,12 +90,12 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
 }
 
 bool UserspaceRecords::ended() const noexcept {
-  return intake_.end() != RecordIntake::End::kOpen || socket_error_ || end_of_file_;
+  return reader_.end() != RecordReader::End::kOpen || socket_error_ || end_of_file_;
 }
 
 /// Nothing is to be done before a read, and the read needs no block.
 bool UserspaceRecords::may_wait_idle() const noexcept {
-  return !outlet_.offer_due() && !held_ && !unread_ && !block_ && !ended() &&
+  return !writer_.flush_due() && !held_ && !unread_ && !block_ && !ended() &&
          !socket_.more_waiting();
 }
 
@@ -108,7 +108,7 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
     received = co_await act();
   }
   if (hold_back(received)) co_return Received{};
-  outlet_.consider();
+  writer_.reset_flush_due();
   co_return received;
 }
 
@@ -117,25 +117,25 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
 bool UserspaceRecords::hold_back(Received& received) {
   if (received.kind != Received::Kind::kData) return false;
   if (received.size() == 0) return true;
-  if (!outlet_.offer_due()) return false;
+  if (!writer_.flush_due()) return false;
   held_ = std::make_unique<Received>(std::move(received));
   return true;
 }
 
 /// One step towards the next data.
 Task<Received> UserspaceRecords::act() {
-  if (outlet_.offer_due()) co_await outlet_.offer();
+  if (writer_.flush_due()) co_await writer_.try_flush();
   if (held_) {
     const std::unique_ptr<Received> held = std::move(held_);
     co_return std::move(*held);
   }
   if (ended()) {
     block_.release();
-    if (intake_.end() == RecordIntake::End::kFailed && !std::exchange(alert_offered_, true)) {
-      const auto alert = alert_for(intake_.error().failure);
-      if (alert) outlet_.owe_alert(AlertLevel::kFatal, *alert);
-      outlet_.abandon();
-      co_await outlet_.offer();
+    if (reader_.end() == RecordReader::End::kFailed && !std::exchange(alert_offered_, true)) {
+      const auto alert = alert_for(reader_.error().failure);
+      if (alert) writer_.queue_alert(AlertLevel::kFatal, *alert);
+      writer_.forbid_data();
+      co_await writer_.try_flush();
     }
     co_return end_of_input();
   }
@@ -146,12 +146,12 @@ Task<Received> UserspaceRecords::act() {
 }
 
 Received UserspaceRecords::end_of_input() const noexcept {
-  switch (intake_.end()) {
-    case RecordIntake::End::kCloseNotify:
+  switch (reader_.end()) {
+    case RecordReader::End::kCloseNotify:
       return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
-    case RecordIntake::End::kFailed:
-      return {.kind = Received::Kind::kFailed, .error = intake_.error(), .chunk = {}};
-    case RecordIntake::End::kOpen:
+    case RecordReader::End::kFailed:
+      return {.kind = Received::Kind::kFailed, .error = reader_.error(), .chunk = {}};
+    case RecordReader::End::kOpen:
       break;
   }
   if (socket_error_) {
@@ -174,7 +174,7 @@ Task<Received> UserspaceRecords::fill_block() {
     begin_ = end_ = kTableSize;
   }
   const std::size_t held = end_ - begin_;
-  const std::size_t most = read_size(record_overhead(intake_.version(), intake_.suite()));
+  const std::size_t most = read_size(record_overhead(reader_.version(), reader_.suite()));
   Result<std::size_t> size = co_await socket_.recv(block_.bytes().subspan(end_, most - held));
   if (size && *size != 0) {
     expect_as_much_as(*size);
@@ -197,9 +197,9 @@ Received UserspaceRecords::open_lease(Result<Lease> lease) {
   expect_as_much_as(bytes.size());
   iovec only{};
   PlaintextSpans plaintext{std::span(&only, 1)};
-  const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());
+  const std::size_t used = reader_.read(bytes, plaintext, socket_.ring().now());
   if (used < bytes.size()) keep(bytes.subspan(used));
-  after_intake();
+  after_read();
   if (plaintext.size() == 0) return {};
   const std::span content{static_cast<std::byte*>(only.iov_base), only.iov_len};
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
@@ -211,9 +211,9 @@ Received UserspaceRecords::open_block() {
   auto* const table = new (block.data()) iovec[kTableEntries];
   PlaintextSpans plaintext{std::span(table, kTableEntries)};
   const std::span<std::byte> bytes = block.bytes().subspan(begin_, end_ - begin_);
-  const std::size_t used = intake_.take(bytes, plaintext, socket_.ring().now());
+  const std::size_t used = reader_.read(bytes, plaintext, socket_.ring().now());
   const std::span<std::byte> rest = bytes.subspan(used);
-  after_intake();
+  after_read();
   if (plaintext.size() == 0) {
     if (rest.empty()) return {};
     // The block goes on being filled; its front is what take() has done with.
@@ -232,10 +232,10 @@ Received UserspaceRecords::open_block() {
 }
 
 /// Books what the intake did, and answers a KeyUpdate.
-void UserspaceRecords::after_intake() {
-  counters_.received_bytes = intake_.received_bytes();
-  counters_.key_updates_received = intake_.key_updates();
-  if (intake_.take_update_request()) outlet_.owe_key_update();
+void UserspaceRecords::after_read() {
+  counters_.received_bytes = reader_.received_bytes();
+  counters_.key_updates_received = reader_.key_updates();
+  if (reader_.take_update_request()) writer_.queue_key_update();
 }
 
 /// Puts an unfinished record into a block of its own.
@@ -247,15 +247,16 @@ void UserspaceRecords::keep(std::span<const std::byte> ciphertext) {
 }
 
 Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
-  SendResult said = co_await outlet_.end(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  SendResult said =
+      co_await writer_.send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
   Result<> shut = co_await socket_.shutdown_write();
   if (said && !shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
   co_return said;
 }
 
 std::optional<SessionState> UserspaceRecords::export_state() const {
-  return SessionState{intake_.suite(), intake_.export_state(), outlet_.export_state(),
-                      intake_.version()};
+  return SessionState{reader_.suite(), reader_.export_state(), writer_.export_state(),
+                      reader_.version()};
 }
 
 std::span<const std::byte> UserspaceRecords::unopened() const noexcept {

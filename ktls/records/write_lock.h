@@ -11,54 +11,54 @@ namespace sallyport::ktls {
 
 /// Who may write to a socket: one holder at a time, and at most one more who waits for it. The
 /// holder always ends by itself, and soon when cancelled, so that the wait needs no cancelling.
-class Turn {
+class WriteLock {
  public:
-  class Wait;
+  class Acquire;
 
-  explicit Turn(iouring::Ring& ring) noexcept : ring_(ring) {}
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
+  explicit WriteLock(iouring::Ring& ring) noexcept : ring_(ring) {}
+  WriteLock(const WriteLock&) = delete;
+  WriteLock& operator=(const WriteLock&) = delete;
 
-  /// `co_await turn.mine();` until nobody else has it.
-  Wait mine() noexcept;
+  /// `co_await lock.acquire();` until nobody else has it.
+  Acquire acquire() noexcept;
   /// Takes it if nobody has it.
-  bool try_mine() noexcept { return !std::exchange(taken_, true); }
-  bool taken() const noexcept { return taken_; }
-  void end() noexcept;
+  bool try_acquire() noexcept { return !std::exchange(held_, true); }
+  bool held() const noexcept { return held_; }
+  void release() noexcept;
 
  private:
   iouring::Ring& ring_;
-  Wait* waiting_ = nullptr;
-  bool taken_ = false;
+  Acquire* waiting_ = nullptr;
+  bool held_ = false;
 };
 
-class Turn::Wait final : private iouring::Waiter {
+class WriteLock::Acquire final : private iouring::Waiter {
  public:
-  explicit Wait(Turn& turn) noexcept : turn_(turn) {}
-  bool await_ready() const noexcept { return !turn_.taken_; }
+  explicit Acquire(WriteLock& lock) noexcept : lock_(lock) {}
+  bool await_ready() const noexcept { return !lock_.held_; }
   void await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    iouring::invariant(turn_.waiting_ == nullptr, "one send at a time on a record layer");
+    iouring::invariant(lock_.waiting_ == nullptr, "one send at a time on a record layer");
     awaiting_ = awaiting;
-    turn_.waiting_ = this;
+    lock_.waiting_ = this;
   }
-  void await_resume() noexcept { turn_.taken_ = true; }
+  void await_resume() noexcept { lock_.held_ = true; }
 
  private:
-  friend class Turn;
+  friend class WriteLock;
   void on_cancel() noexcept override {}
   void on_ready() noexcept override { awaiting_.resume(); }
 
-  Turn& turn_;
+  WriteLock& lock_;
   std::coroutine_handle<> awaiting_;
 };
 
-inline Turn::Wait Turn::mine() noexcept {
-  return Wait(*this);
+inline WriteLock::Acquire WriteLock::acquire() noexcept {
+  return Acquire(*this);
 }
 
-inline void Turn::end() noexcept {
+inline void WriteLock::release() noexcept {
   if (waiting_ == nullptr) {
-    taken_ = false;
+    held_ = false;
     return;
   }
   ring_.make_ready(*std::exchange(waiting_, nullptr));  // still taken, so that nobody comes between

@@ -59,7 +59,7 @@ class Peer {
       data.insert(data.end(), content.begin(), content.end());
     }
   }
-  void turn() {
+  void rekey() {
     if (!tls12()) sealer_.next_generation();
   }
 
@@ -115,7 +115,7 @@ void run(Peer& peer, Program& program) {
       case 6: {
         const auto request = static_cast<KeyUpdateRequest>(program.byte() % 2);
         peer.seal(ContentType::kHandshake, key_update_message(request));
-        peer.turn();
+        peer.rekey();
         break;
       }
       case 7:
@@ -145,7 +145,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Peer peer(contexts, suite, state, version);
   run(peer, program);
 
-  RecordIntake intake(contexts, suite, state, role, version);
+  RecordReader reader(contexts, suite, state, role, version);
   Bytes held;
   Bytes delivered;
   const auto now = KeyUpdateBudget::Clock::time_point(std::chrono::hours(1));
@@ -158,7 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     at += count;
     iovec table[4];
     PlaintextSpans plaintext{std::span(table, 1 + step % 4)};
-    const std::size_t used = intake.take(held, plaintext, now);
+    const std::size_t used = reader.read(held, plaintext, now);
     REQUIRE(used <= held.size());
     std::size_t total = 0;
     for (const iovec& span : plaintext.spans()) {
@@ -170,16 +170,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     REQUIRE(total == plaintext.size());
     held.erase(held.begin(), held.begin() + static_cast<long>(used));
     REQUIRE(held.size() < kMaxRecordSize);
-    if (intake.end() != RecordIntake::End::kOpen) {
+    if (reader.end() != RecordReader::End::kOpen) {
       REQUIRE(held.empty());
       Bytes more(100, std::byte{23});
       PlaintextSpans nothing{table};
-      REQUIRE(intake.take(more, nothing, now) == more.size() && nothing.size() == 0);
+      REQUIRE(reader.read(more, nothing, now) == more.size() && nothing.size() == 0);
       break;
     }
   }
   REQUIRE(delivered.size() <= peer.data.size());
   REQUIRE(std::equal(delivered.begin(), delivered.end(), peer.data.begin()));
-  REQUIRE(intake.received_bytes() == delivered.size());
+  REQUIRE(reader.received_bytes() == delivered.size());
   return 0;
 }

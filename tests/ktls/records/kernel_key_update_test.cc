@@ -113,7 +113,7 @@ TEST_F(KernelKeyUpdate, TakesATicketAndAKeyUpdateInOneRecord) {
   SALLYPORT_NEEDS_REKEY();
   connect({.role = Role::kClient});
   put(peer_->seal(ContentType::kHandshake, from_hex("04 000002 0102 18 000001 01")));
-  peer_->turn_key();
+  peer_->rekey();
   const Bytes content = random_bytes(100, 13);
   put(peer_->data(content));
   put(peer_->close_notify());
@@ -143,7 +143,7 @@ TEST_F(KernelKeyUpdate, EndsAFloodOfKeyUpdates) {
   const Story story = hear({bytes});
   EXPECT_EQ(story.data, content);
   expect_failure(story, RecordFailure::kKeyUpdateFlood);
-  EXPECT_EQ(layer_->counters().key_updates_received, KeyUpdateBudget::kMost);
+  EXPECT_EQ(layer_->counters().key_updates_received, KeyUpdateBudget::kMax);
   EXPECT_EQ(last_words(), Words{"alert:10"});
 }
 

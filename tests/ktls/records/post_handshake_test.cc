@@ -131,7 +131,7 @@ class Budget : public ::testing::Test {
 };
 
 TEST_F(Budget, EndsWithAFloodOfUpdates) {
-  for (unsigned i = 0; i < KeyUpdateBudget::kMost; ++i) EXPECT_TRUE(budget_.spend(0, now_)) << i;
+  for (unsigned i = 0; i < KeyUpdateBudget::kMax; ++i) EXPECT_TRUE(budget_.spend(0, now_)) << i;
   EXPECT_FALSE(budget_.spend(0, now_));
 }
 
@@ -150,7 +150,7 @@ TEST_F(Budget, DoesNotSaveUpMoreThanItsSize) {
   EXPECT_TRUE(budget_.spend(0, now_));
   const auto later = now_ + std::chrono::hours(100);
   const std::uint64_t much = std::uint64_t{1} << 40;
-  for (unsigned i = 0; i < KeyUpdateBudget::kMost; ++i) EXPECT_TRUE(budget_.spend(much, later));
+  for (unsigned i = 0; i < KeyUpdateBudget::kMax; ++i) EXPECT_TRUE(budget_.spend(much, later));
   EXPECT_FALSE(budget_.spend(much, later));
 }
 

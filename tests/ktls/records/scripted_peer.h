@@ -46,7 +46,7 @@ class ScriptedPeer {
     return record;
   }
   /// What is sealed from now on is under the next key.
-  void turn_key() { sealer_.next_generation(); }
+  void rekey() { sealer_.next_generation(); }
   /// Content, inner type and padding laid out by hand.
   Bytes inner(std::span<const std::byte> content, int type, std::size_t padding) {
     Bytes bytes(content.begin(), content.end());
