@@ -1,9 +1,8 @@
 #include "gateway/connection/live_connection.h"
 
-#include <array>
-#include <cinttypes>
-#include <cstdio>
 #include <utility>
+
+#include "ktls/base/hex.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -12,12 +11,6 @@ using Clock = std::chrono::steady_clock;
 
 // A connection that is younger does not suffer from handshakes: it is one.
 constexpr std::chrono::seconds kEstablished{1};
-
-std::string hexadecimal(std::uint64_t id) {
-  std::array<char, 17> text;
-  std::snprintf(text.data(), text.size(), "%016" PRIx64, id);
-  return text.data();
-}
 
 }  // namespace
 
@@ -119,7 +112,7 @@ ConnectionFacts LiveConnection::facts() const {
   ConnectionFacts facts;
   facts.time = std::chrono::system_clock::now();
   facts.duration = Clock::now() - accepted_at_;
-  facts.id = hexadecimal(id_);
+  facts.id = ktls::encode_hex(id_);
   facts.listener = listener_.text;
   facts.client = client_.expand().to_string();
   if (grant_.peer) {

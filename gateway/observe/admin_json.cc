@@ -1,9 +1,9 @@
 #include "gateway/observe/admin_json.h"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "gateway/observe/timestamp.h"
+#include "ktls/base/hex.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -13,16 +13,6 @@ using Json = nlohmann::ordered_json;
 // Names come from files and peers: what is not UTF-8 is shown replaced, never refused.
 std::string dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string hexadecimal(const ktls::Sha256& hash) {
-  std::string text;
-  for (const std::uint8_t byte : hash) {
-    char digits[3];
-    std::snprintf(digits, sizeof digits, "%02x", byte);
-    text += digits;
-  }
-  return text;
 }
 
 Json endpoint_json(const Endpoint& endpoint) {
@@ -110,7 +100,7 @@ std::string credentials_json(const ktls::Credentials& credentials) {
     json["next_update"] = fact.next_update ? Json(rfc3339(*fact.next_update)) : Json(nullptr);
     crls.push_back(std::move(json));
   }
-  return dump({{"trust_digest", hexadecimal(credentials.trust_digest())},
+  return dump({{"trust_digest", ktls::encode_hex(credentials.trust_digest())},
                {"certificates", std::move(certificates)},
                {"crls", std::move(crls)}});
 }

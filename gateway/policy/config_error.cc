@@ -1,5 +1,7 @@
 #include "gateway/policy/config_error.h"
 
+#include "ktls/base/hex.h"
+
 namespace sallyport::gateway {
 namespace {
 
@@ -28,7 +30,6 @@ std::size_t utf8_sequence(std::string_view text) {
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t limit) {
-  constexpr std::string_view kHex = "0123456789abcdef";
   std::string result;
   std::size_t at = 0;
   while (at < text.size()) {
@@ -39,8 +40,7 @@ std::string printable(std::string_view text, std::size_t limit) {
     const bool c1 = length == 2 && byte == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0;
     if (length == 0 || byte < 0x20 || byte == 0x7F || c1) {
       result += "\\x";
-      result += kHex[byte >> 4];
-      result += kHex[byte & 15];
+      ktls::append_hex(result, std::byte{byte});
       at += 1;
     } else {
       result.append(text, at, length);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "ktls/base/hex.h"
 #include "ktls/base/secret_bytes.h"
 #include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/handshake_error.h"
@@ -30,20 +31,8 @@ std::string not_tls_text(std::span<const std::byte> bytes) {
 
 std::optional<TrafficSecret> parse_secret(std::string_view hex) {
   SecretBytes<kMaxHashSize> secret;
-  if (hex.size() % 2 != 0 || hex.size() / 2 > kMaxHashSize) return std::nullopt;
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-  };
-  const std::span<std::byte> out = secret.resize(hex.size() / 2);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const int high = digit(hex[2 * i]);
-    const int low = digit(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out[i] = static_cast<std::byte>(high << 4 | low);
-  }
+  const std::size_t size = hex.size() / 2;
+  if (size > kMaxHashSize || !decode_hex(hex, secret.resize(size))) return std::nullopt;
   return TrafficSecret(secret.bytes());
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ktls/base/hex.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
@@ -107,7 +108,7 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   fact.issuer = name_text(X509_get_issuer_name(certificate));
   fact.serial = serial_text(X509_get0_serialNumber(certificate));
   fact.key = key_text(certificate);
-  fact.fingerprint = hex(sha256(to_der(certificate)));
+  fact.fingerprint = encode_hex(sha256(to_der(certificate)), HexCase::kUpper);
   fact.not_before = to_time(X509_get0_notBefore(certificate));
   fact.not_after = to_time(X509_get0_notAfter(certificate));
   return fact;

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "ktls/base/hex.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/pem_file.h"
@@ -22,13 +23,6 @@ constexpr std::string_view kLabel = "sallyport ticket keys v1";
 
 using Secret = SecretBytes<TicketSecrets::kMaxSize>;
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 int base64_digit(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
   if (c >= 'a' && c <= 'z') return c - 'a' + 26;
@@ -38,17 +32,9 @@ int base64_digit(char c) {
   return -1;
 }
 
-bool decode_hex(std::string_view text, Secret& secret) {
+bool decode_hex_secret(std::string_view text, Secret& secret) {
   const std::size_t size = text.size() / 2;
-  if (text.size() % 2 != 0 || size > TicketSecrets::kMaxSize) return false;
-  const std::span<std::byte> out = secret.resize(size);
-  for (std::size_t i = 0; i < size; ++i) {
-    const int high = hex_digit(text[2 * i]);
-    const int low = hex_digit(text[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    out[i] = static_cast<std::byte>(high << 4 | low);
-  }
-  return true;
+  return size <= TicketSecrets::kMaxSize && decode_hex(text, secret.resize(size));
 }
 
 bool decode_base64(std::string_view text, Secret& secret) {
@@ -79,7 +65,7 @@ bool decode_base64(std::string_view text, Secret& secret) {
 // 64 hexadecimal digits could be base64 too; whoever writes only such digits means hexadecimal.
 bool decode(std::string_view text, Secret& secret) {
   const bool all_hex = std::ranges::all_of(text, [](char c) { return hex_digit(c) >= 0; });
-  return all_hex ? decode_hex(text, secret) : decode_base64(text, secret);
+  return all_hex ? decode_hex_secret(text, secret) : decode_base64(text, secret);
 }
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // of UTF-8

@@ -35,7 +35,4 @@ std::vector<std::byte> to_der(const X509* certificate);
 
 Sha256 sha256(std::span<const std::byte> bytes);
 
-/// Upper-case hexadecimal.
-std::string hex(std::span<const std::uint8_t> bytes);
-
 }  // namespace sallyport::ktls

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ktls/base/hex.h"
 #include "ktls/keys/traffic_secret.h"
 
 /// Small helpers that the record tests share.
@@ -29,7 +30,7 @@ inline Bytes from_hex(std::string_view text) {
   Bytes bytes;
   int high = -1;
   for (const char c : text) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const int digit = hex_digit(c);
     if (digit < 0) continue;
     if (high < 0) {
       high = digit;
