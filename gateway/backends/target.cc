@@ -38,7 +38,7 @@ std::optional<std::string> canonical_address(int family, std::string_view text) 
 }
 
 bool all_digits(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  return std::ranges::all_of(text, ktls::is_ascii_digit);
 }
 
 std::expected<Target, std::string> parse_unix(std::string_view path) {

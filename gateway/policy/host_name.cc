@@ -19,17 +19,10 @@ bool is_address(int family, std::string_view text) {
 
 }  // namespace
 
-std::string ascii_lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = ascii_lower(c);
-  return result;
-}
-
 bool is_host_label(std::string_view label, Underscore underscore) {
   if (label.empty() || label.size() > 63) return false;
   return std::ranges::all_of(label, [&](char c) {
-    const char lower = ascii_lower(c);
-    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+    return ktls::is_ascii_letter(c) || ktls::is_ascii_digit(c) || c == '-' ||
            (c == '_' && underscore == Underscore::kAllowed);
   });
 }
@@ -56,7 +49,7 @@ bool is_ip_literal(std::string_view text) {
     if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
     return is_address(AF_INET6, text);
   }
-  const bool may_be_ipv4 = text.back() >= '0' && text.back() <= '9';
+  const bool may_be_ipv4 = ktls::is_ascii_digit(text.back());
   return may_be_ipv4 && is_address(AF_INET, text);
 }
 

@@ -1,15 +1,12 @@
 #pragma once
 
-#include <string>
 #include <string_view>
+
+#include "ktls/base/ascii.h"
 
 namespace sallyport::gateway {
 
-// ASCII only, whatever the locale: names on the wire are ASCII (RFC 4343).
-constexpr char ascii_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-std::string ascii_lower(std::string_view text);
+using ktls::ascii_lower;
 
 enum class Underscore { kRefused, kAllowed };
 

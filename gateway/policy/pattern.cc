@@ -4,18 +4,21 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/host_name.h"
+#include "ktls/base/spiffe.h"
 #include "ktls/trust/identity.h"
 
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::string_view kSpiffeScheme = "spiffe://";
+using ktls::is_dot_segment;
+using ktls::is_spiffe_text;
+using ktls::kMaxSpiffeIdBytes;
+using ktls::kMaxTrustDomainBytes;
+using ktls::kSpiffeScheme;
+
 constexpr std::string_view kDnsPrefix = "dns:";
 constexpr std::string_view kAny = "*";
 constexpr std::string_view kRest = "**";
-// SPIFFE-ID, section 2.3.
-constexpr std::size_t kMaxSpiffeBytes = 2048;
-constexpr std::size_t kMaxTrustDomainBytes = 255;
 
 bool equals_ignoring_case(std::string_view text, std::string_view lower) {
   return text.size() == lower.size() &&
@@ -23,21 +26,10 @@ bool equals_ignoring_case(std::string_view text, std::string_view lower) {
                     [](char a, char b) { return ascii_lower(a) == b; });
 }
 
-bool is_alphanumeric(char c) {
-  const char lower = ascii_lower(c);
-  return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
-}
-
-// SPIFFE-ID, sections 2.1 and 2.2: letters, digits, dots, dashes, underscores.
-bool is_spiffe_text(std::string_view text) {
-  return std::ranges::all_of(
-      text, [](char c) { return is_alphanumeric(c) || c == '.' || c == '-' || c == '_'; });
-}
-
 // What `*` stands for. Identities were checked when they were taken from the certificate; that a
 // wildcard admits nothing odd must not depend on it.
 bool is_whole_segment(std::string_view segment) {
-  return !segment.empty() && segment != "." && segment != ".." &&
+  return !segment.empty() && !is_dot_segment(segment) &&
          segment.find('%') == std::string_view::npos;
 }
 
@@ -61,7 +53,7 @@ std::expected<IdentityPattern, std::string> IdentityPattern::parse(std::string_v
 }
 
 std::expected<IdentityPattern, std::string> IdentityPattern::parse_spiffe(std::string_view rest) {
-  if (rest.size() + kSpiffeScheme.size() > kMaxSpiffeBytes) {
+  if (rest.size() + kSpiffeScheme.size() > kMaxSpiffeIdBytes) {
     return std::unexpected("longer than the 2048 bytes that a SPIFFE ID may have");
   }
   const std::size_t slash = rest.find('/');
@@ -89,7 +81,7 @@ std::expected<IdentityPattern, std::string> IdentityPattern::parse_spiffe(std::s
   std::string_view segment;
   for (bool more = true; next_segment(path, more, segment);) {
     if (segment.empty()) return std::unexpected("the path has an empty segment");
-    if (segment == "." || segment == "..") {
+    if (is_dot_segment(segment)) {
       return std::unexpected("the path has the segment '" + std::string(segment) + "'");
     }
     if (segment == kRest && more) return std::unexpected("'**' can only be the last segment");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ktls/base/hex.h"
+#include "ktls/base/spiffe.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
@@ -116,9 +117,9 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
 
 // A scope as the command line gives it, in the form in which identities carry it.
 std::optional<std::string> normalise_domain(const std::string& domain) {
-  const auto id = normalise_spiffe_id("spiffe://" + domain);
+  const auto id = normalise_spiffe_id(std::string(kSpiffeScheme) + domain);
   if (!id || domain.contains('/')) return std::nullopt;
-  return id->substr(std::string_view("spiffe://").size());
+  return id->substr(kSpiffeScheme.size());
 }
 
 }  // namespace

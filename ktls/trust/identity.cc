@@ -4,40 +4,19 @@
 #include <cstddef>
 #include <utility>
 
+#include "ktls/base/ascii.h"
 #include "ktls/base/openssl_handles.h"
+#include "ktls/base/spiffe.h"
 
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::string_view kScheme = "spiffe://";
-constexpr std::size_t kMaxSpiffeId = 2048;    // SPIFFE ID 2.3
-constexpr std::size_t kMaxTrustDomain = 255;  // SPIFFE ID 2.3
-constexpr std::size_t kMaxDnsName = 253;      // RFC 1035 2.3.4, without the root's dot
+constexpr std::size_t kMaxDnsName = 253;  // RFC 1035 2.3.4, without the root's dot
 constexpr std::size_t kMaxDnsLabel = 63;
-
-// By hand: <cctype> asks the locale.
-constexpr bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-constexpr char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-constexpr bool is_letter(char c) {
-  return lower(c) >= 'a' && lower(c) <= 'z';
-}
-constexpr bool is_segment_char(char c) {
-  return is_letter(c) || is_digit(c) || c == '.' || c == '-' || c == '_';
-}
-
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), lower);
-  return result;
-}
 
 // Any URI of the scheme claims to be a SPIFFE ID, in whatever case and however broken the rest.
 bool claims_spiffe(std::string_view uri) {
-  return lower_case(uri.substr(0, 7)) == "spiffe:";
+  return ascii_lower(uri.substr(0, 7)) == "spiffe:";
 }
 
 std::string_view view(const ASN1_STRING* text) {
@@ -49,7 +28,7 @@ std::string_view view(const ASN1_STRING* text) {
 
 std::string_view PeerIdentity::trust_domain() const noexcept {
   if (spiffe.empty()) return {};
-  const std::string_view rest = std::string_view(spiffe).substr(kScheme.size());
+  const std::string_view rest = std::string_view(spiffe).substr(kSpiffeScheme.size());
   return rest.substr(0, rest.find('/'));
 }
 
@@ -60,29 +39,29 @@ std::string_view PeerIdentity::display() const noexcept {
 }
 
 std::expected<std::string, std::string> normalise_spiffe_id(std::string_view uri) {
-  if (uri.size() > kMaxSpiffeId) return std::unexpected("SPIFFE ID longer than 2048 bytes");
-  if (lower_case(uri.substr(0, kScheme.size())) != kScheme)
+  if (uri.size() > kMaxSpiffeIdBytes) return std::unexpected("SPIFFE ID longer than 2048 bytes");
+  if (ascii_lower(uri.substr(0, kSpiffeScheme.size())) != kSpiffeScheme)
     return std::unexpected("SPIFFE ID does not start with spiffe://");
-  const std::string_view rest = uri.substr(kScheme.size());
+  const std::string_view rest = uri.substr(kSpiffeScheme.size());
   const std::string_view domain = rest.substr(0, rest.find('/'));
   std::string_view path = rest.substr(domain.size());
 
   if (domain.empty()) return std::unexpected("SPIFFE ID without a trust domain");
-  if (domain.size() > kMaxTrustDomain) return std::unexpected("trust domain longer than 255 bytes");
-  if (!std::ranges::all_of(domain, is_segment_char))
+  if (domain.size() > kMaxTrustDomainBytes)
+    return std::unexpected("trust domain longer than 255 bytes");
+  if (!is_spiffe_text(domain))
     return std::unexpected("trust domain with a character that is not allowed");
 
-  std::string result(kScheme);
-  result += lower_case(domain);
+  std::string result(kSpiffeScheme);
+  result += ascii_lower(domain);
   result += path;
   while (!path.empty()) {
     path.remove_prefix(1);  // its slash
     const std::string_view segment = path.substr(0, path.find('/'));
     if (segment.empty()) return std::unexpected("SPIFFE ID with an empty path segment");
-    if (segment == "." || segment == "..")
-      return std::unexpected("SPIFFE ID with a . or .. segment");
+    if (is_dot_segment(segment)) return std::unexpected("SPIFFE ID with a . or .. segment");
     if (segment.contains('%')) return std::unexpected("SPIFFE ID with a percent sign");
-    if (!std::ranges::all_of(segment, is_segment_char))
+    if (!is_spiffe_text(segment))
       return std::unexpected("SPIFFE ID with a character that is not allowed");
     path.remove_prefix(segment.size());
   }
@@ -96,14 +75,14 @@ std::string normalise_dns_name(std::string_view name) {
     if (c == '.') {
       if (label == 0) return {};
       label = 0;
-    } else if (is_letter(c) || is_digit(c) || c == '-') {
+    } else if (is_ascii_letter(c) || is_ascii_digit(c) || c == '-') {
       if (++label > kMaxDnsLabel) return {};
     } else {
       return {};
     }
   }
   if (label == 0) return {};
-  return lower_case(name);
+  return ascii_lower(name);
 }
 
 std::expected<PeerIdentity, std::string> identify(const X509* certificate) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "ktls/base/ascii.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/x509_facts.h"
@@ -29,7 +30,7 @@ std::string fold(std::string_view text) {
     }
     if (blank && !result.empty()) result += ' ';
     blank = false;
-    result += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    result += ascii_lower(c);
   }
   return result;
 }
