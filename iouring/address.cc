@@ -31,9 +31,9 @@ SocketAddress from(const T& address, std::size_t length = sizeof(T)) noexcept {
 
 std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   std::uint16_t port = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (text.empty() || error != std::errc() || stop != text.data() + text.size())
-    return std::nullopt;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, port);
+  if (text.empty() || error != std::errc() || stop != end) return std::nullopt;
   return port;
 }
 
@@ -126,6 +126,18 @@ std::string SocketAddress::to_string() const {
     default:
       return "-";
   }
+}
+
+bool SocketAddress::is_loopback() const noexcept {
+  if (family() == AF_INET)
+    return (ntohl(as<sockaddr_in>(storage_).sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+  if (family() == AF_INET6) {
+    const auto address = as<sockaddr_in6>(storage_);
+    if (IN6_IS_ADDR_V4MAPPED(&address.sin6_addr))
+      return address.sin6_addr.s6_addr[12] == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&address.sin6_addr);
+  }
+  return family() == AF_UNIX;
 }
 
 std::uint16_t SocketAddress::port() const noexcept {

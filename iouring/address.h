@@ -12,17 +12,16 @@
 
 namespace sallyport::iouring {
 
-/// Compared and copied by its bytes; 132 bytes, so see PeerAddress where there are many.
+/// Compares and copies by its bytes; 132 bytes, so keep few.
 class SocketAddress {
  public:
   /// No address: family AF_UNSPEC.
   SocketAddress() noexcept = default;
-  /// From a system call or library (getpeername(2), getaddrinfo(3)). Cut to sockaddr_storage's
-  /// size.
+  /// What the kernel gave (getpeername(2), getaddrinfo(3)). Longer than sockaddr_storage is cut.
   SocketAddress(const sockaddr* address, socklen_t length) noexcept;
 
-  /// From "1.2.3.4:5", "[::1]:5", "[fe80::1%eth0]:5", "unix:/path" or "unix:@abstract". Numeric
-  /// addresses only, no names; the port is required, 0 to 65535. Nothing for any other text.
+  /// "1.2.3.4:5", "[::1]:5", "[fe80::1%eth0]:5", "unix:/path" or "unix:@abstract". Numbers only, no
+  /// names are looked up; the port is required, 0 to 65535. Nothing for any other text.
   [[nodiscard]] static std::optional<SocketAddress> parse(std::string_view text);
 
   /// The same forms; "-" for no address, "unix:" for an unnamed unix peer.
@@ -30,6 +29,8 @@ class SocketAddress {
 
   [[nodiscard]] int family() const noexcept { return storage_.ss_family; }
   [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
+  /// 127.0.0.0/8, also mapped into IPv6, ::1, and every unix socket.
+  [[nodiscard]] bool is_loopback() const noexcept;
   /// 0 for unix.
   [[nodiscard]] std::uint16_t port() const noexcept;
   [[nodiscard]] SocketAddress with_port(std::uint16_t port) const noexcept;
@@ -46,12 +47,12 @@ class SocketAddress {
   socklen_t length_ = 0;
 };
 
-/// An IPv4 or IPv6 address and port in 28 bytes, for where there are many.
+/// An IPv4 or IPv6 address and port in the 28 bytes that they need, where there are many.
 class PeerAddress {
  public:
   /// No address.
   PeerAddress() noexcept = default;
-  /// An address of another family becomes no address.
+  /// No address of any other family.
   explicit PeerAddress(const SocketAddress& address) noexcept;
 
   [[nodiscard]] SocketAddress expand() const noexcept;

@@ -6,6 +6,9 @@
 #include <array>
 #include <charconv>
 
+#include "iouring/address.h"
+#include "ktls/base/ascii.h"
+#include "ktls/base/spiffe.h"
 #include "ktls/keys/suite.h"
 
 namespace sallyport::gateway {
@@ -21,17 +24,6 @@ constexpr std::array<Unit, 4> kUnits{{{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"
 
 // What a timer can hold without anyone having to think of overflow: ten years.
 constexpr std::int64_t kLongest = std::int64_t{10} * 365 * 24 * 3'600'000;
-
-bool is_loopback(const std::string& host, bool v6) {
-  if (v6) {
-    in6_addr address{};
-    if (::inet_pton(AF_INET6, host.c_str(), &address) != 1) return false;
-    if (IN6_IS_ADDR_V4MAPPED(&address)) return address.s6_addr[12] == 127;
-    return IN6_IS_ADDR_LOOPBACK(&address);
-  }
-  in_addr address{};
-  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
-}
 
 bool is_address(const std::string& host, bool v6) {
   in6_addr any{};
@@ -93,7 +85,8 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
   if (port.empty() || error != std::errc() || end != port.data() + port.size()) {
     return std::unexpected("has no port from 0 to 65535 after the colon");
   }
-  result.loopback = is_loopback(result.host, result.v6);
+  const auto address = iouring::SocketAddress::parse(text);
+  result.loopback = address && address->is_loopback();
   return result;
 }
 
@@ -102,13 +95,9 @@ std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text
   const std::size_t equals = text.find('=');
   const std::size_t slash = text.find('/');
   if (equals != std::string_view::npos && equals < slash) {
-    std::string domain(text.substr(0, equals));
-    const auto allowed = [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-    };
-    std::ranges::transform(domain, domain.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    if (domain.empty() || domain.size() > 255 || !std::ranges::all_of(domain, allowed)) {
+    std::string domain = ktls::ascii_lower(text.substr(0, equals));
+    if (domain.empty() || domain.size() > ktls::kMaxTrustDomainBytes ||
+        !ktls::is_spiffe_text(domain)) {
       return std::unexpected("has no SPIFFE trust domain before the '=': '" + domain + "'");
     }
     bundle.trust_domain = std::move(domain);
@@ -140,8 +129,7 @@ std::expected<std::vector<std::string>, std::string> parse_ciphersuites(std::str
 
 std::expected<std::string, std::string> parse_groups(std::string_view text) {
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == ':';
+    return ktls::is_ascii_letter(c) || ktls::is_ascii_digit(c) || c == '-' || c == '_' || c == ':';
   };
   const bool gap = text.starts_with(':') || text.ends_with(':') || text.contains("::");
   if (text.empty() || gap || !std::ranges::all_of(text, allowed)) {

@@ -8,7 +8,7 @@
 namespace sallyport::iouring {
 namespace {
 
-TEST(SocketAddress, PrintsTheTextThatItParsed) {
+TEST(SocketAddress, PrintsWhatItParsed) {
   for (const char* text : {"1.2.3.4:5", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:80",
                            "[2001:db8::1]:443", "unix:/run/a.sock", "unix:@abstract"}) {
     const auto address = SocketAddress::parse(text);
@@ -18,7 +18,7 @@ TEST(SocketAddress, PrintsTheTextThatItParsed) {
   }
 }
 
-TEST(SocketAddress, RefusesTextThatIsNoAddress) {
+TEST(SocketAddress, RefusesWhatIsNoAddress) {
   for (const char* text :
        {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:5x", "1.2.3:5",
         "localhost:5", "::1:80", "[::1]", "[::1]80", "[::1:80", "[::g]:1", "[::1%]:80",
@@ -33,11 +33,17 @@ TEST(SocketAddress, TakesUnixPathsUpToTheLimitOfTheKernel) {
   EXPECT_FALSE(SocketAddress::parse("unix:" + std::string(108, 'a')));
 }
 
-TEST(SocketAddress, KnowsPortAndFamily) {
+TEST(SocketAddress, KnowsPortFamilyAndLoopback) {
   const auto v6 = *SocketAddress::parse("[::1]:80");
   EXPECT_EQ(v6.family(), AF_INET6);
   EXPECT_EQ(v6.port(), 80);
   EXPECT_EQ(v6.with_port(81).to_string(), "[::1]:81");
+  EXPECT_TRUE(v6.is_loopback());
+  EXPECT_TRUE(SocketAddress::parse("127.9.9.9:1")->is_loopback());
+  EXPECT_FALSE(SocketAddress::parse("0.0.0.0:1")->is_loopback());
+  EXPECT_FALSE(SocketAddress::parse("[::]:1")->is_loopback());
+  EXPECT_TRUE(SocketAddress::parse("[::ffff:127.0.0.2]:1")->is_loopback());
+  EXPECT_FALSE(SocketAddress::parse("[::ffff:128.0.0.1]:1")->is_loopback());
   EXPECT_TRUE(SocketAddress::parse("unix:/a")->is_unix());
   EXPECT_EQ(SocketAddress().to_string(), "-");
 }
@@ -48,7 +54,7 @@ TEST(SocketAddress, KeepsTheZoneOfALinkLocalAddress) {
   EXPECT_EQ(address->to_string(), "[fe80::1%lo]:9");
 }
 
-TEST(PeerAddress, HoldsIPv4AndIPv6AddressesAndNoOther) {
+TEST(PeerAddress, HoldsWhatIsOfTheInternetAndNothingElse) {
   static_assert(sizeof(PeerAddress) == 28);
   for (const char* text : {"192.0.2.7:443", "[2001:db8::1]:65535"}) {
     const std::optional<SocketAddress> address = SocketAddress::parse(text);
