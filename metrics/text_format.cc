@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "metrics/process.h"
+#include "metrics/utf8.h"
 
 namespace sallyport::metrics {
 namespace {
@@ -34,26 +35,6 @@ prometheus::MetricType prometheus_type(MetricType type) {
       return prometheus::MetricType::Histogram;
   }
   std::abort();
-}
-
-// Length of the valid UTF-8 sequence that `text` starts with, 0 if there is none (RFC 3629).
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                             : lead >= 0xE0 && lead <= 0xEF ? 3
-                             : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                            : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  const bool overlong = (lead == 0xE0 && second < 0xA0) || (lead == 0xF0 && second < 0x90);
-  const bool surrogate = lead == 0xED && second > 0x9F;
-  const bool beyond = lead == 0xF4 && second > 0x8F;
-  return overlong || surrogate || beyond ? 0 : length;
 }
 
 // What counts per route, whichever listener the connections came by.
@@ -91,22 +72,6 @@ void add_to(ListenerSum& sum, const ListenerSample& sample) {
 }
 
 }  // namespace
-
-std::string valid_utf8(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    if (length == 0) {
-      result += "\xEF\xBF\xBD";
-      text.remove_prefix(1);
-    } else {
-      result += text.substr(0, length);
-      text.remove_prefix(length);
-    }
-  }
-  return result;
-}
 
 struct TextFormat::Families {
   std::vector<prometheus::MetricFamily> all;

@@ -36,7 +36,4 @@ class TextFormat {
   std::unique_ptr<Families> families_;
 };
 
-/// `text` with each byte that is not part of valid UTF-8 replaced by U+FFFD.
-[[nodiscard]] std::string valid_utf8(std::string_view text);
-
 }  // namespace sallyport::metrics

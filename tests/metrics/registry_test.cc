@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "metrics/table.h"
-#include "metrics/text_format.h"
 
 namespace sallyport::metrics {
 namespace {
@@ -257,18 +256,6 @@ TEST(Registry, ScrapesWhileShardsCount) {
     EXPECT_EQ(accepted, open_and_closed);
   }
   for (std::thread& writer : writers) writer.join();
-}
-
-TEST(ValidUtf8, KeepsWhatIsValidAndReplacesEachWrongByte) {
-  const std::string bad = "\xEF\xBF\xBD";
-  EXPECT_EQ(valid_utf8("plain"), "plain");
-  EXPECT_EQ(valid_utf8("gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80"),
-            "gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x98\x80");
-  EXPECT_EQ(valid_utf8("\xC3"), bad);                                // cut off
-  EXPECT_EQ(valid_utf8("\xC0\xAF"), bad + bad);                      // overlong
-  EXPECT_EQ(valid_utf8("\xED\xA0\x80"), bad + bad + bad);            // surrogate
-  EXPECT_EQ(valid_utf8("\xF4\x90\x80\x80"), bad + bad + bad + bad);  // beyond U+10FFFF
-  EXPECT_EQ(valid_utf8("a\x80z"), "a" + bad + "z");
 }
 
 }  // namespace
