@@ -6,11 +6,11 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "iouring/clock.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/handshake/server_handshake.h"
@@ -32,9 +32,7 @@ using test::LeafSpec;
 }
 
 double thread_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+  return static_cast<double>(iouring::clock_ns(CLOCK_THREAD_CPUTIME_ID)) / 1e9;
 }
 
 /// The gateway's credentials with a server key of one type, and a client with a key of one type.

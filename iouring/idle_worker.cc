@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <system_error>
 
+#include "iouring/clock.h"
 #include "iouring/invariant.h"
 
 namespace sallyport::iouring {
@@ -252,11 +252,8 @@ void IdleWorker::thread_main() noexcept {
 
 // Called when out of work: one message to the ring for all that was done meanwhile.
 void IdleWorker::report(bool any_passed) noexcept {
-  struct timespec time = {};
-  if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) {
-    cpu_ns_.store(std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec,
-                  std::memory_order_relaxed);
-  }
+  cpu_ns_.store(clock_ns(CLOCK_THREAD_CPUTIME_ID, cpu_ns_.load(std::memory_order_relaxed)),
+                std::memory_order_relaxed);
   if (!any_passed || collect_posted_.exchange(true, std::memory_order_acq_rel)) return;
   inbox_->post([this] { collect(); });
 }

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
+#include "iouring/clock.h"
 #include "iouring/faults.h"
 #include "iouring/inbox.h"
 #include "iouring/operation.h"
@@ -35,12 +35,6 @@ void relax_cpu() noexcept {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-std::int64_t read_clock(clockid_t clock, std::int64_t fallback) noexcept {
-  struct timespec time = {};
-  if (::clock_gettime(clock, &time) != 0) return fallback;
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 }  // namespace
@@ -93,7 +87,7 @@ void Ring::enable() noexcept {
   io_uring_register_ring_fd(uring_.get());
   clockid_t clock = 0;
   if (::pthread_getcpuclockid(::pthread_self(), &clock) == 0) {
-    cpu_start_ns_ = read_clock(clock, 0);
+    cpu_start_ns_ = clock_ns(clock);
     cpu_clock_ = clock;
   }
   now_ = wait_ended_ = std::chrono::steady_clock::now();
@@ -102,7 +96,7 @@ void Ring::enable() noexcept {
 void Ring::disable_thread() noexcept {
   io_uring_unregister_ring_fd(uring_.get());
   const clockid_t clock = cpu_clock_.exchange(0);
-  if (clock != 0) cpu_ns_ += read_clock(clock, cpu_start_ns_) - cpu_start_ns_;
+  if (clock != 0) cpu_ns_ += clock_ns(clock, cpu_start_ns_) - cpu_start_ns_;
 }
 
 void Ring::run(Task<void> main) {
@@ -311,7 +305,7 @@ std::chrono::nanoseconds Ring::busy_time() const noexcept {
   std::int64_t cpu = cpu_ns_;
   if (const clockid_t clock = cpu_clock_; clock != 0) {
     const std::int64_t start = cpu_start_ns_;
-    cpu += read_clock(clock, start) - start;
+    cpu += clock_ns(clock, start) - start;
   }
   cpu -= polled_ns_.load(std::memory_order_relaxed);
   const std::int64_t busy = std::max(cpu, outside_wait_ns_.load(std::memory_order_relaxed));

@@ -6,13 +6,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "iouring/clock.h"
 #include "iouring/idle_worker.h"
 
 namespace sallyport::gateway {
@@ -87,10 +87,7 @@ void notify_ready() {
 }
 
 void notify_reloading() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  const auto micros = static_cast<unsigned long long>(now.tv_sec) * 1'000'000 +
-                      static_cast<unsigned long long>(now.tv_nsec) / 1'000;
+  const auto micros = static_cast<unsigned long long>(iouring::clock_ns(CLOCK_MONOTONIC) / 1'000);
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", micros);
 }
 
