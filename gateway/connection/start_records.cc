@@ -10,7 +10,8 @@
 #include "gateway/connection/record_choice.h"
 #include "iouring/idle_worker.h"
 #include "iouring/result.h"
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
+#include "ktls/records/kernel_tls_options.h"
 #include "ktls/records/userspace_records.h"
 
 namespace sallyport::gateway {

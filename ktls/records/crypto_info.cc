@@ -3,13 +3,9 @@
 #include <openssl/crypto.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <bit>
 #include <cstring>
 
-#ifndef SOL_TLS
-#define SOL_TLS 282  // since glibc 2.40
-#endif
+#include "ktls/records/kernel_tls_options.h"
 
 namespace sallyport::ktls {
 namespace {

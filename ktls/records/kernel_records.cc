@@ -1,11 +1,6 @@
 #include "ktls/records/kernel_records.h"
 
-#include <linux/tls.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,14 +8,10 @@
 
 #include "ktls/records/crypto_info.h"
 #include "ktls/records/inbound_state.h"
+#include "ktls/records/kernel_tls_options.h"
 #include "ktls/records/kernel_writer.h"
-#include "ktls/records/leftover_records.h"
-#include "ktls/records/tcp_stream.h"
+#include "ktls/records/receive_watermark.h"
 #include "ktls/records/typed_record.h"
-
-#ifndef SOL_TLS
-#define SOL_TLS 282  // since glibc 2.40
-#endif
 
 namespace sallyport::ktls {
 namespace {
@@ -36,30 +27,21 @@ constexpr std::size_t kReadSize = 16 * kMaxPlaintextSize;
 
 class KernelRecords final : public RecordLayer {
  public:
-  /// Takes the socket; the kernel knows nothing yet.
-  KernelRecords(iouring::Socket socket, const RecordCounters& counters, const SessionState& state,
-                RecordPools& pools, const KernelTls& kernel, Role role,
-                std::unique_ptr<LeftoverRecords> leftover) noexcept
+  KernelRecords(iouring::Socket socket, const SessionState& state, const KernelTls& kernel,
+                RecordPools& pools, Role role, KernelStart start) noexcept
       : RecordLayer(std::move(socket), pools),
         inbound_(role, state.version),
         writer_(socket_, counters_, state.suite, state.tx, state.version,
-                kernel.can_rekey() && state.version == RecordVersion::kTls13),
-        leftover_(std::move(leftover)),
+                kernel.can_rekey() && state.version == RecordVersion::kTls13, start.stream_start),
+        watermark_(socket_, kernel.polls_partial_records()),
+        leftover_(std::move(start.leftover)),
         rx_secret_(state.rx.secret),
         suite_(state.suite),
         version_(state.version),
         can_rekey_(kernel.can_rekey()),
-        expect_no_pad_(kernel.can_expect_no_pad() && state.version == RecordVersion::kTls13),
-        polls_partial_records_(kernel.polls_partial_records()) {
-    counters_ = counters;
+        expect_no_pad_(kernel.can_expect_no_pad() && state.version == RecordVersion::kTls13) {
+    counters_ = start.counters;
   }
-
-  /// For the hand-off: 0 or an errno. Only the first may fail without harm to the connection.
-  /// `before`: bytes_given_to_tcp(), none of which are the kernel's records.
-  int install_tx(const DirectionState& tx, std::uint64_t before) noexcept;
-  int install_rx(const DirectionState& rx) noexcept;
-  /// The connection is lost: says so to the peer if it can be said at once.
-  void send_fatal_alert() noexcept;
 
   Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override { return writer_.send(std::move(data)); }
@@ -93,11 +75,9 @@ class KernelRecords final : public RecordLayer {
   bool delivers(std::span<const std::byte> content);
   Received end_of_file() noexcept;
 
-  int queued_bytes() const noexcept;
-  void set_watermark(int bytes) noexcept;
-
   InboundState inbound_;
   KernelWriter writer_;
+  ReceiveWatermark watermark_;
   std::unique_ptr<LeftoverRecords>
       leftover_;  ///< the kernel has no receive key while this is there
   std::optional<RecordError> socket_error_;
@@ -108,52 +88,11 @@ class KernelRecords final : public RecordLayer {
   /// handed out: with data in front of it nobody would ever ask for it (7.x; 6.12 does).
   bool can_rekey_;
   bool expect_no_pad_;
-  bool polls_partial_records_;
   bool busy_ = false;             ///< the last receive brought more than any lease holds
   bool control_waiting_ = false;  ///< a record is next that only recvmsg(2) hands out
-  bool watermark_raised_ = false;
   bool end_of_file_ = false;
   bool alert_offered_ = false;
 };
-
-// ---- the hand-off
-
-CryptoInfo crypto_info(RecordVersion version, CipherSuite suite,
-                       const DirectionState& state) noexcept {
-  return {version, suite, derive_key(suite, state.secret, version), state.rec_seq};
-}
-
-int set(int descriptor, int level, int name, std::span<const std::byte> value) noexcept {
-  const auto size = static_cast<socklen_t>(value.size());
-  return ::setsockopt(descriptor, level, name, value.data(), size) == 0 ? 0 : errno;
-}
-
-int KernelRecords::install_tx(const DirectionState& tx, std::uint64_t before) noexcept {
-  const int descriptor = socket_.descriptor();
-  if (const int error = attach_kernel_tls(descriptor)) return error;
-  const CryptoInfo info = crypto_info(version_, suite_, tx);
-  if (const int error = set(descriptor, SOL_TLS, TLS_TX, info.bytes())) return error;
-  writer_.set_stream_start(before);
-  return 0;
-}
-
-int KernelRecords::install_rx(const DirectionState& rx) noexcept {
-  const int descriptor = socket_.descriptor();
-  const CryptoInfo info = crypto_info(version_, suite_, rx);
-  if (const int error = set(descriptor, SOL_TLS, TLS_RX, info.bytes())) return error;
-  if (!expect_no_pad_) return 0;
-  const int on = 1;
-  // It saves a copy and nothing else.
-  set(descriptor, SOL_TLS, TLS_RX_EXPECT_NO_PAD, std::as_bytes(std::span(&on, 1)));
-  return 0;
-}
-
-void KernelRecords::send_fatal_alert() noexcept {
-  const std::byte alert[] = {static_cast<std::byte>(AlertLevel::kFatal),
-                             static_cast<std::byte>(AlertDescription::kInternalError)};
-  const TypedRecord record(ContentType::kAlert, alert);
-  ::sendmsg(socket_.descriptor(), &record.message(), MSG_DONTWAIT | MSG_NOSIGNAL);
-}
 
 // ---- receiving
 
@@ -164,8 +103,7 @@ bool KernelRecords::ended() const noexcept {
 /// Also where the kernel calls a socket readable for half a record: a receive must not be left to
 /// the ring then, which would ask a hundred times and in the end give it a thread.
 bool KernelRecords::wants_block() const noexcept {
-  return busy_ || socket_.more_waiting() || watermark_raised_ ||
-         (polls_partial_records_ && queued_bytes() != 0);
+  return busy_ || socket_.more_waiting() || watermark_.in_doubt();
 }
 
 bool KernelRecords::may_wait_idle() const noexcept {
@@ -289,50 +227,28 @@ Received KernelRecords::took(Block block, std::size_t size) {
 /// For a flow that is busy: waits without a buffer, then reads into a block, so that a record is
 /// decrypted where it is wanted instead of being copied there in pieces.
 Task<Received> KernelRecords::read_block() {
-  bool try_first =
-      can_rekey_ || socket_.more_waiting() || (polls_partial_records_ && queued_bytes() != 0);
+  bool try_first = can_rekey_ || socket_.more_waiting() || watermark_.part_waits();
   while (true) {
     if (std::exchange(try_first, true)) {
       Block block = pools_.blocks.acquire();
       Result<std::size_t> size =
           co_await socket_.recv(block.bytes().first(kReadSize), MSG_DONTWAIT);
-      if (watermark_raised_) set_watermark(1);
+      watermark_.lower();
       if (size && *size != 0) co_return took(std::move(block), *size);
       if (size) co_return end_of_file();
       if (size.error().value != EAGAIN) co_return stopped(size.error());
     }
-    if (polls_partial_records_) set_watermark(queued_bytes() + 1);
+    watermark_.raise();
     Result<> readable = co_await socket_.ready(POLLIN);
     if (!readable) co_return stopped(readable.error());
   }
 }
 
-/// Bytes of ciphertext that wait in the socket, as far as they can be asked for: kernels that need
-/// it have no table.
-int KernelRecords::queued_bytes() const noexcept {
-  int bytes = 0;
-  if (::ioctl(socket_.descriptor(), FIONREAD, &bytes) != 0) return 0;
-  return bytes;
-}
-
-/// Below it poll(2) does not call the socket readable. When a record is whole the kernel wakes us
-/// whatever it says; so what waits already is told from what is to come.
-void KernelRecords::set_watermark(int bytes) noexcept {
-  ::setsockopt(socket_.descriptor(), SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
-  watermark_raised_ = bytes > 1;
-}
-
 /// Takes the record that a plain receive failed on.
 Task<Received> KernelRecords::take_control() {
   Block block = pools_.blocks.acquire();
-  alignas(cmsghdr) std::byte control[CMSG_SPACE(1)] = {};
-  iovec room{block.data(), kReadSize};
-  msghdr message{};
-  message.msg_iov = &room;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  Result<std::size_t> size = co_await socket_.recvmsg(message, MSG_DONTWAIT);
+  TypedRecordRoom room(block.bytes().first(kReadSize));
+  Result<std::size_t> size = co_await socket_.recvmsg(room.message(), MSG_DONTWAIT);
   if (!size && size.error().value == ECANCELED) co_return stopped(size.error());
   control_waiting_ = false;
   if (!size && (size.error().value == EAGAIN || size.error().value == EIO)) {
@@ -342,19 +258,17 @@ Task<Received> KernelRecords::take_control() {
     co_return Received{};
   }
   if (!size) co_return stopped(size.error());
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_level != SOL_TLS ||
-      header->cmsg_type != TLS_GET_RECORD_TYPE) {
+  const std::optional<ContentType> type = room.type();
+  if (!type) {
     if (*size == 0) co_return end_of_file();
     inbound_.refuse(RecordFailure::kInternal);
     co_return Received{};
   }
-  const auto type = static_cast<ContentType>(*CMSG_DATA(header));
-  if (type == ContentType::kApplicationData) {
+  if (*type == ContentType::kApplicationData) {
     if (*size == 0) co_return Received{};
     co_return took(std::move(block), *size);
   }
-  co_await process_control(type, block.bytes().first(*size));
+  co_await process_control(*type, block.bytes().first(*size));
   co_return Received{};
 }
 
@@ -374,7 +288,7 @@ Task<void> KernelRecords::process_control(ContentType type, std::span<const std:
 }
 
 Task<void> KernelRecords::set_rx(DirectionState rx) {
-  const CryptoInfo info = crypto_info(version_, suite_, rx);
+  const CryptoInfo info(version_, suite_, rx.record_key(suite_, version_), rx.rec_seq);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
     inbound_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
@@ -456,51 +370,13 @@ bool KernelRecords::at_rest() const noexcept {
          writer_.at_rest();
 }
 
-std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexcept {
-  return std::unexpected(KernelRefusal{.reason = reason, .sys_errno = error});
-}
-
 }  // namespace
 
-int attach_kernel_tls(int descriptor) noexcept {
-  const int error = set(descriptor, IPPROTO_TCP, TCP_ULP, std::as_bytes(std::span("tls")));
-  return error == EEXIST ? 0 : error;
-}
-
-std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
-    std::unique_ptr<RecordLayer>& userspace, const KernelTls& kernel, RecordPools& pools,
-    Role role) {
-  const std::optional<SessionState> state = userspace->export_state();
-  if (!state || userspace->rx_model() != RecordModel::kUserspace ||
-      userspace->tx_model() != RecordModel::kUserspace || userspace->socket().descriptor() < 0) {
-    return refusal(KtlsFallback::kSocketUnsuitable);
-  }
-  if (const auto reason = kernel.refuses(state->version, state->suite)) {
-    return refusal(*reason);
-  }
-  const std::span<const std::byte> ahead = userspace->unopened();
-  if (!userspace->at_rest() || ahead.size() > pools.blocks.block_bytes()) {
-    return refusal(KtlsFallback::kUnsettled);
-  }
-  const auto before = bytes_given_to_tcp(userspace->socket().descriptor());
-  if (!before) return refusal(KtlsFallback::kSocketUnsuitable, ENOTCONN);
-  auto leftover = ahead.empty() ? nullptr : std::make_unique<LeftoverRecords>(pools, *state, ahead);
-  const bool whole = leftover == nullptr;
-  auto layer =
-      std::make_unique<KernelRecords>(std::move(userspace->socket()), userspace->counters(), *state,
-                                      pools, kernel, role, std::move(leftover));
-  // TX first: as long as the kernel has no key the socket is an ordinary one, with or without ULP.
-  if (const int error = layer->install_tx(state->tx, *before)) {
-    userspace->socket() = std::move(layer->socket());
-    return refusal(KtlsFallback::kKeyRefused, error);
-  }
-  userspace.reset();
-  if (const int error = whole ? layer->install_rx(state->rx) : 0) {
-    layer->send_fatal_alert();
-    return std::unexpected(KernelRefusal{
-        .reason = KtlsFallback::kKeyRefused, .sys_errno = error, .connection_lost = true});
-  }
-  return layer;
+std::unique_ptr<RecordLayer> kernel_records(iouring::Socket socket, const SessionState& state,
+                                            const KernelTls& kernel, RecordPools& pools, Role role,
+                                            KernelStart start) {
+  return std::make_unique<KernelRecords>(std::move(socket), state, kernel, pools, role,
+                                         std::move(start));
 }
 
 }  // namespace sallyport::ktls

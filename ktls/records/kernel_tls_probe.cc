@@ -12,11 +12,8 @@
 
 #include "iouring/file_descriptor.h"
 #include "iouring/result.h"
+#include "ktls/records/kernel_tls_options.h"
 #include "ktls/records/typed_record.h"
-
-#ifndef SOL_TLS
-#define SOL_TLS 282  // since glibc 2.40
-#endif
 
 namespace sallyport::ktls {
 namespace {
@@ -66,21 +63,16 @@ struct Connection {
 };
 
 int set_ulp(const FileDescriptor& socket) {
-  return ::setsockopt(socket.get(), IPPROTO_TCP, TCP_ULP, "tls", 4) == 0 ? 0 : errno;
+  return attach_kernel_tls(socket.get());
 }
 
-/// A key that protects nothing but the probe; `turn` makes it another one.
+/// A key that protects nothing but the probe; another `generation` makes it another one.
 int set_key(const FileDescriptor& socket, int direction, RecordVersion version, CipherSuite suite,
-            unsigned char turn = 1) {
+            unsigned char generation = 1) {
   RecordKey key;
-  key.key.fill(std::byte{turn});
-  key.iv.fill(std::byte{turn});
-  const CryptoInfo info(version, suite, key, 0);
-  const std::span<const std::byte> value = info.bytes();
-  return ::setsockopt(socket.get(), SOL_TLS, direction, value.data(),
-                      static_cast<socklen_t>(value.size())) == 0
-             ? 0
-             : errno;
+  key.key.fill(std::byte{generation});
+  key.iv.fill(std::byte{generation});
+  return set_kernel_key(socket.get(), direction, CryptoInfo(version, suite, key, 0));
 }
 
 /// Waits for bytes on a connection within this machine; they come at once or never.
@@ -133,8 +125,8 @@ bool try_rekey(CipherSuite suite) {
          arrives(connection->left, connection->right);
 }
 
-int set_flag(const FileDescriptor& socket, int level, int name, int value) {
-  return ::setsockopt(socket.get(), level, name, &value, sizeof value) == 0 ? 0 : errno;
+bool set_cork(const FileDescriptor& socket, int value) {
+  return ::setsockopt(socket.get(), IPPROTO_TCP, TCP_CORK, &value, sizeof value) == 0;
 }
 
 /// Not whether the option can be set, but whether records with padding survive it. Such a record is
@@ -144,7 +136,7 @@ int set_flag(const FileDescriptor& socket, int level, int name, int value) {
 bool try_no_pad(CipherSuite suite) {
   const auto connection = sending_only(suite);
   if (!connection || set_key(connection->right, TLS_RX, RecordVersion::kTls13, suite) != 0 ||
-      set_flag(connection->right, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 1) != 0) {
+      expect_no_pad(connection->right.get()) != 0) {
     return false;
   }
   // Inner type 0 is the last byte of the padding. Corked, the two records arrive at once.
@@ -153,11 +145,10 @@ bool try_no_pad(CipherSuite suite) {
   padded[sizeof kWord] = static_cast<std::byte>(ContentType::kApplicationData);
   const TypedRecord record(ContentType::kInvalid, padded);
   const int left = connection->left.get();
-  if (set_flag(connection->left, IPPROTO_TCP, TCP_CORK, 1) != 0 ||
+  if (!set_cork(connection->left, 1) ||
       ::sendmsg(left, &record.message(), MSG_NOSIGNAL) != sizeof padded ||
       ::send(left, kWord, sizeof kWord, MSG_NOSIGNAL) != sizeof kWord ||
-      set_flag(connection->left, IPPROTO_TCP, TCP_CORK, 0) != 0 ||
-      !readable(connection->right, kLongest)) {
+      !set_cork(connection->left, 0) || !readable(connection->right, kLongest)) {
     return false;
   }
   char heard[200] = {};

@@ -1,6 +1,5 @@
 #include "ktls/records/kernel_writer.h"
 
-#include <linux/tls.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -11,13 +10,10 @@
 
 #include "iouring/deadline.h"
 #include "ktls/records/crypto_info.h"
+#include "ktls/records/kernel_tls_options.h"
 #include "ktls/records/post_handshake.h"
 #include "ktls/records/tcp_stream.h"
 #include "ktls/records/typed_record.h"
-
-#ifndef SOL_TLS
-#define SOL_TLS 282  // since glibc 2.40
-#endif
 
 namespace sallyport::ktls {
 
@@ -57,7 +53,7 @@ std::unexpected<RecordError> refused(RecordFailure failure) noexcept {
 /// One call makes as few records as possible of what it takes.
 void KernelWriter::count(std::size_t content) noexcept {
   records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
-  stream_ += sealed_size(content, record_overhead(version_, suite_));
+  stream_end_ += sealed_size(content, record_overhead(version_, suite_));
 }
 
 /// Whether it is an error of input that nobody wants any more: taken off the socket, it is none of
@@ -257,7 +253,7 @@ Task<KernelWriter::SendResult> KernelWriter::send_alert(AlertLevel level,
 Task<KernelWriter::SendResult> KernelWriter::wait_for_tcp(int descriptor) {
   while (true) {
     const std::optional<std::uint64_t> given = bytes_given_to_tcp(descriptor);
-    if (!given || *given >= stream_) co_return SendResult{};  // closed, or all of it
+    if (!given || *given >= stream_end_) co_return SendResult{};  // closed, or all of it
     Result<> writable = co_await socket_.ready(POLLOUT);
     if (!writable) co_return std::unexpected(RecordError::from_errno(writable.error().value));
     Result<> slept = co_await iouring::sleep_for(socket_.ring(), kLookAgain);

@@ -23,23 +23,23 @@ class KernelWriter {
   using SendResult = RecordLayer::SendResult;
 
   /// `tx`: what TLS_TX is set to, by the caller, before anything is sent. `can_rekey`: KernelTls's,
-  /// and false in TLS 1.2.
+  /// and false in TLS 1.2. `stream_start`: the place in TCP's stream (bytes_given_to_tcp()) where
+  /// the kernel's records begin.
   /// All references must outlive this.
   KernelWriter(iouring::Socket& socket, RecordCounters& counters, CipherSuite suite,
-               const DirectionState& tx, RecordVersion version, bool can_rekey) noexcept
+               const DirectionState& tx, RecordVersion version, bool can_rekey,
+               std::uint64_t stream_start) noexcept
       : socket_(socket),
         counters_(counters),
         write_lock_(socket.ring()),
         records_(tx.rec_seq),
+        stream_end_(stream_start),
         secret_(tx.secret),
         suite_(suite),
         version_(version),
         can_rekey_(can_rekey) {}
   KernelWriter(const KernelWriter&) = delete;
   KernelWriter& operator=(const KernelWriter&) = delete;
-
-  /// The place in TCP's stream (bytes_given_to_tcp()) where the kernel's records begin.
-  void set_stream_start(std::uint64_t bytes) noexcept { stream_ = bytes; }
 
   /// As RecordLayer::send().
   iouring::Task<SendResult> send(Chunk data);
@@ -101,7 +101,7 @@ class KernelWriter {
   RecordCounters& counters_;
   WriteLock write_lock_;
   std::uint64_t records_;     ///< sealed under this key: the next sequence number
-  std::uint64_t stream_ = 0;  ///< where in TCP's stream the next record begins
+  std::uint64_t stream_end_;  ///< where in TCP's stream the next record begins
   TrafficSecret secret_;
   CipherSuite suite_;
   RecordVersion version_;

@@ -13,7 +13,8 @@
 
 #include "iouring/both.h"
 #include "ktls/handshake/server_handshake.h"
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
+#include "ktls/records/kernel_tls_options.h"
 #include "tests/iouring/socket_options.h"
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/records/layer_fixture.h"

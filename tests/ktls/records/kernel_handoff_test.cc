@@ -1,5 +1,5 @@
 // How a connection comes to the kernel: nothing lost, doubled or out of order, wherever it is cut.
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
 #include "tests/support/proc.h"
 

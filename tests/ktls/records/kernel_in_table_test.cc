@@ -1,5 +1,5 @@
 // The kernel model on sockets that have moved into the ring's table.
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
 
 namespace sallyport::ktls {

@@ -1,5 +1,5 @@
 // KeyUpdate (RFC 8446 4.6.3) where the kernel makes the records.
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/bulk_key_updates.h"
 #include "tests/ktls/records/kernel_fixture.h"
 

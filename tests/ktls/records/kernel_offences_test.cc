@@ -1,5 +1,5 @@
 // How the peer ends a connection whose records the kernel opens, well or badly (RFC 8446 5, 6).
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
 
 namespace sallyport::ktls {

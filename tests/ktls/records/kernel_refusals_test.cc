@@ -1,5 +1,5 @@
 // What is not handed over: the userspace layer goes on.
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
 
 namespace sallyport::ktls {

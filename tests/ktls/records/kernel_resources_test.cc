@@ -4,7 +4,7 @@
 
 #include "iouring/frame_pool.h"
 #include "iouring/task_group.h"
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
 #include "tests/support/proc.h"
 #include "tests/support/wait.h"

@@ -14,7 +14,7 @@
 #include "iouring/task.h"
 #include "iouring/timer_wheel.h"
 #include "ktls/records/cipher_contexts.h"
-#include "ktls/records/kernel_records.h"
+#include "ktls/records/kernel_hand_off.h"
 #include "ktls/records/plain_records.h"
 #include "ktls/records/record_layer.h"
 #include "ktls/records/userspace_records.h"
