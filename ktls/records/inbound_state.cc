@@ -50,7 +50,7 @@ void InboundState::process_alert(std::span<const std::byte> content) noexcept {
   if (description == AlertDescription::kCloseNotify) {
     end_ = End::kCloseNotify;
   } else if (fatal) {
-    fail({.failure = RecordFailure::kAlertReceived, .alert = description});
+    refuse({.failure = RecordFailure::kAlertReceived, .alert = description});
   } else if (++warnings_ > kMaxWarnings) {
     refuse(RecordFailure::kUnexpectedMessage);
   }
@@ -61,10 +61,10 @@ void InboundState::process_handshake(std::span<const std::byte> content,
   if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
   if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
   const auto fed = post_->messages.feed(content);
-  if (!fed) return fail(fed.error());
+  if (!fed) return refuse(fed.error());
   while (true) {
     const auto message = post_->messages.next();
-    if (!message) return fail(message.error());
+    if (!message) return refuse(message.error());
     if (!*message) return;
     // A ticket is good for nothing yet: we never resume towards a server.
     if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
@@ -90,9 +90,39 @@ bool InboundState::take_update_request() noexcept {
   return std::exchange(update_requested_, false);
 }
 
-void InboundState::fail(RecordError error) noexcept {
+void InboundState::refuse(RecordError error) noexcept {
   end_ = End::kFailed;
   error_ = error;
+  failure_pending_ = true;
+}
+
+Received InboundState::receive_failed(iouring::Errno error) noexcept {
+  const RecordError reason = RecordError::from_errno(error.value);
+  if (reason.failure != RecordFailure::kCancelled) {
+    end_ = End::kSocketFailed;
+    error_ = reason;
+  }
+  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
+}
+
+Received InboundState::end_of_input() const noexcept {
+  switch (end_) {
+    case End::kCloseNotify:
+      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
+    case End::kTruncated:
+      return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
+    case End::kFailed:
+    case End::kSocketFailed:
+      return {.kind = Received::Kind::kFailed, .error = error_, .chunk = {}};
+    case End::kOpen:
+      break;
+  }
+  return {};
+}
+
+std::optional<RecordFailure> InboundState::take_failure() noexcept {
+  if (!std::exchange(failure_pending_, false)) return std::nullopt;
+  return error_.failure;
 }
 
 }  // namespace sallyport::ktls

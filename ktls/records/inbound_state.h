@@ -3,40 +3,54 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "ktls/keys/suite.h"
 #include "ktls/records/post_handshake.h"
+#include "ktls/records/received.h"
 #include "ktls/records/record.h"
 #include "ktls/records/record_error.h"
 
 namespace sallyport::ktls {
 
-/// What the peer's records mean after the handshake, once they are opened, whoever opened them.
-/// Pure: no IO, no keys.
+/// The receiving direction after the handshake, behind decryption, which is done elsewhere: what
+/// the peer's records mean, and how its data ended. Pure: no IO, no keys.
 class InboundState {
  public:
-  /// How the peer's data ended.
+  /// How the peer's data ended. Once it has, nothing more is processed.
   enum class End : std::uint8_t {
-    kOpen,         ///< it has not
-    kCloseNotify,  ///< cleanly; what follows is ignored
-    kFailed,       ///< error() says why
+    kOpen,          ///< it has not
+    kCloseNotify,   ///< cleanly; what follows is ignored
+    kTruncated,     ///< FIN without close_notify
+    kFailed,        ///< a record was refused, or was a fatal alert; error() says which
+    kSocketFailed,  ///< error() has the errno
   };
 
   /// `role` is ours.
   InboundState(Role role, RecordVersion version) noexcept : role_(role), version_(version) {}
 
-  /// Judges one record by its type, in TLS 1.3 the inner one, and content, whole but for
-  /// application data, which may come in pieces of any size. Data may be delivered if end() is
-  /// still kOpen afterwards.
+  /// Processes one record by its type, in TLS 1.3 the inner one, and its content, which is whole
+  /// but for application data; that may come in pieces of any size. Data may be delivered if
+  /// ended() is still false afterwards.
   void process(ContentType type, std::span<const std::byte> content,
                KeyUpdateBudget::Clock::time_point now);
-  /// The record could not be opened, or the direction cannot go on.
-  void refuse(RecordFailure failure) noexcept { fail(RecordError{.failure = failure}); }
-  void refuse(RecordError error) noexcept { fail(error); }
+  /// A record could not be opened, or the direction cannot go on.
+  void refuse(RecordFailure failure) noexcept { refuse(RecordError{.failure = failure}); }
+  void refuse(RecordError error) noexcept;
+  /// The peer's FIN.
+  void end_of_file() noexcept { end_ = End::kTruncated; }
+  /// A receive failed with an errno of the socket. A cancelled one ends nothing: the result says so
+  /// and the next receive goes on.
+  Received receive_failed(iouring::Errno error) noexcept;
 
+  bool ended() const noexcept { return end_ != End::kOpen; }
   End end() const noexcept { return end_; }
   const RecordError& error() const noexcept { return error_; }
+  /// What receive() returns from the end on.
+  Received end_of_input() const noexcept;
+  /// Of kFailed: what the peer is still to be told, once.
+  std::optional<RecordFailure> take_failure() noexcept;
 
   /// True once after each KeyUpdate: what follows is under the next key.
   bool take_rekey() noexcept;
@@ -53,7 +67,6 @@ class InboundState {
   void process_handshake(std::span<const std::byte> content,
                          KeyUpdateBudget::Clock::time_point now);
   void refuse_handshake(std::span<const std::byte> content) noexcept;
-  void fail(RecordError error) noexcept;
 
   /// What only a connection has whose peer sends handshake messages.
   struct PostHandshake {
@@ -68,6 +81,7 @@ class InboundState {
   End end_ = End::kOpen;
   Role role_;
   RecordVersion version_;
+  bool failure_pending_ = false;
   bool rekey_due_ = false;
   bool update_requested_ = false;
   std::uint8_t warnings_ = 0;

@@ -58,7 +58,6 @@ class KernelRecords final : public RecordLayer {
  private:
   // What is not inlined would otherwise be part of the frame of take(), in which a connection waits
   // that was busy lately: the compiler elides the allocation of an inlined coroutine.
-  bool ended() const noexcept;
   bool may_wait_idle() const noexcept override;
   bool wants_block() const noexcept;
   [[gnu::noinline]] Task<Received> act();
@@ -68,19 +67,16 @@ class KernelRecords final : public RecordLayer {
   [[gnu::noinline]] Task<void> process_control(ContentType type,
                                                std::span<const std::byte> content);
   [[gnu::noinline]] Task<void> set_rx(DirectionState rx);
-  Received end_of_input() const noexcept;
   Received stopped(iouring::Errno error) noexcept;
   Received took(Result<Lease> lease);
   Received took(Block block, std::size_t size);
   bool delivers(std::span<const std::byte> content);
-  Received end_of_file() noexcept;
 
   InboundState inbound_;
   KernelWriter writer_;
   ReceiveWatermark watermark_;
   std::unique_ptr<LeftoverRecords>
       leftover_;  ///< the kernel has no receive key while this is there
-  std::optional<RecordError> socket_error_;
   TrafficSecret rx_secret_;
   CipherSuite suite_;
   RecordVersion version_;
@@ -90,15 +86,9 @@ class KernelRecords final : public RecordLayer {
   bool expect_no_pad_;
   bool busy_ = false;             ///< the last receive brought more than any lease holds
   bool control_waiting_ = false;  ///< a record is next that only recvmsg(2) hands out
-  bool end_of_file_ = false;
-  bool alert_offered_ = false;
 };
 
 // ---- receiving
-
-bool KernelRecords::ended() const noexcept {
-  return inbound_.end() != InboundState::End::kOpen || socket_error_ || end_of_file_;
-}
 
 /// Also where the kernel calls a socket readable for half a record: a receive must not be left to
 /// the ring then, which would ask a hundred times and in the end give it a thread.
@@ -107,7 +97,8 @@ bool KernelRecords::wants_block() const noexcept {
 }
 
 bool KernelRecords::may_wait_idle() const noexcept {
-  return !control_waiting_ && !writer_.flush_due() && !leftover_ && !ended() && !wants_block();
+  return !control_waiting_ && !writer_.flush_due() && !leftover_ && !inbound_.ended() &&
+         !wants_block();
 }
 
 /// The wait for an arrival is a plain receive, which costs less than one that asks for the record's
@@ -128,16 +119,14 @@ Task<Received> KernelRecords::take(Arrival& arrival) {
 /// One step towards the next data.
 Task<Received> KernelRecords::act() {
   if (writer_.flush_due()) co_await writer_.try_flush();
-  if (ended()) {
+  if (inbound_.ended()) {
     leftover_.reset();
     writer_.expect_input_error();
-    if (inbound_.end() == InboundState::End::kFailed && !std::exchange(alert_offered_, true)) {
-      const auto alert = alert_for(inbound_.error().failure);
-      if (alert) writer_.queue_alert(AlertLevel::kFatal, *alert);
-      writer_.forbid_data();
+    if (const auto failure = inbound_.take_failure()) {
+      writer_.end_after(*failure);
       co_await writer_.try_flush();
     }
-    co_return end_of_input();
+    co_return inbound_.end_of_input();
   }
   Received received;
   if (leftover_) {
@@ -148,21 +137,6 @@ Task<Received> KernelRecords::act() {
     received = co_await read_block();
   }
   co_return received;
-}
-
-Received KernelRecords::end_of_input() const noexcept {
-  switch (inbound_.end()) {
-    case InboundState::End::kCloseNotify:
-      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
-    case InboundState::End::kFailed:
-      return {.kind = Received::Kind::kFailed, .error = inbound_.error(), .chunk = {}};
-    case InboundState::End::kOpen:
-      break;
-  }
-  if (socket_error_) {
-    return {.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
-  }
-  return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
 }
 
 /// What a receive said instead of bytes.
@@ -184,29 +158,24 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
     default:
       break;
   }
-  const RecordError reason = RecordError::from_errno(error.value);
-  if (reason.failure != RecordFailure::kCancelled) {
-    socket_error_ = reason;
-    writer_.mark_dead();
-  }
-  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
-}
-
-Received KernelRecords::end_of_file() noexcept {
-  end_of_file_ = true;
-  return {};
+  Received failed = inbound_.receive_failed(error);
+  if (inbound_.ended()) writer_.mark_dead();
+  return failed;
 }
 
 bool KernelRecords::delivers(std::span<const std::byte> content) {
   inbound_.process(ContentType::kApplicationData, content, socket_.ring().now());
-  if (inbound_.end() != InboundState::End::kOpen) return false;
+  if (inbound_.ended()) return false;
   counters_.received_bytes += content.size();
   return true;
 }
 
 Received KernelRecords::took(Result<Lease> lease) {
   if (!lease) return stopped(lease.error());
-  if (!*lease) return end_of_file();
+  if (!*lease) {
+    inbound_.end_of_file();
+    return {};
+  }
   const std::span<std::byte> content = lease->bytes();
   if (!delivers(content)) return {};
   busy_ = socket_.more_waiting();
@@ -235,7 +204,10 @@ Task<Received> KernelRecords::read_block() {
           co_await socket_.recv(block.bytes().first(kReadSize), MSG_DONTWAIT);
       watermark_.lower();
       if (size && *size != 0) co_return took(std::move(block), *size);
-      if (size) co_return end_of_file();
+      if (size) {
+        inbound_.end_of_file();
+        co_return Received{};
+      }
       if (size.error().value != EAGAIN) co_return stopped(size.error());
     }
     watermark_.raise();
@@ -260,8 +232,11 @@ Task<Received> KernelRecords::take_control() {
   if (!size) co_return stopped(size.error());
   const std::optional<ContentType> type = room.type();
   if (!type) {
-    if (*size == 0) co_return end_of_file();
-    inbound_.refuse(RecordFailure::kInternal);
+    if (*size == 0) {
+      inbound_.end_of_file();
+    } else {
+      inbound_.refuse(RecordFailure::kInternal);
+    }
     co_return Received{};
   }
   if (*type == ContentType::kApplicationData) {
@@ -316,8 +291,11 @@ Task<Received> KernelRecords::open_leftover() {
   if (room && !room->empty()) {
     Result<std::size_t> size = co_await socket_.recv(*room);
     if (!size) co_return stopped(size.error());
-    if (*size == 0) co_return end_of_file();
-    left.filled(*size);
+    if (*size == 0) {
+      inbound_.end_of_file();
+    } else {
+      left.filled(*size);
+    }
     co_return Received{};
   }
   const auto opened = left.open();
@@ -366,8 +344,8 @@ std::span<const std::byte> KernelRecords::unopened() const noexcept {
 }
 
 bool KernelRecords::at_rest() const noexcept {
-  return socket_.in_flight() == 0 && !ended() && !control_waiting_ && !inbound_.mid_message() &&
-         writer_.at_rest();
+  return socket_.in_flight() == 0 && !inbound_.ended() && !control_waiting_ &&
+         !inbound_.mid_message() && writer_.at_rest();
 }
 
 }  // namespace

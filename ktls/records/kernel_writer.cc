@@ -96,7 +96,9 @@ void KernelWriter::queue_alert(AlertLevel level, AlertDescription description) n
   state_ = State::kEnded;
 }
 
-void KernelWriter::forbid_data() noexcept {
+void KernelWriter::end_after(RecordFailure failure) noexcept {
+  const std::optional<AlertDescription> alert = alert_for(failure);
+  if (alert) queue_alert(AlertLevel::kFatal, *alert);
   if (state_ == State::kOpen) state_ = State::kEnded;
 }
 

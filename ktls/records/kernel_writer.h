@@ -54,8 +54,9 @@ class KernelWriter {
   void queue_key_update() noexcept;
   /// The last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description) noexcept;
-  /// The peer ended the connection: nothing may follow.
-  void forbid_data() noexcept;
+  /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
+  /// if any, is queued as the last record.
+  void end_after(RecordFailure failure) noexcept;
   /// The receiving half found the socket dead. To be told, for a send would succeed once more: the
   /// kernel seals the records and drops them.
   void mark_dead() noexcept { state_ = State::kDead; }

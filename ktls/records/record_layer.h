@@ -16,6 +16,7 @@
 #include "ktls/keys/traffic_secret.h"
 #include "ktls/records/chunk.h"
 #include "ktls/records/cipher_contexts.h"
+#include "ktls/records/received.h"
 #include "ktls/records/record.h"
 #include "ktls/records/record_error.h"
 
@@ -42,25 +43,6 @@ struct RecordPools {
 inline constexpr std::size_t kWholeBytes = 20 * 1024;
 inline constexpr unsigned kWholeCount = 16;
 static_assert(kWholeBytes > kMaxRecordSize);
-
-/// What receive() came back with.
-struct Received {
-  enum class Kind : std::uint8_t {
-    kData,         ///< chunk holds at least one byte
-    kCloseNotify,  ///< TLS: the peer's clean end; what it sends afterwards is ignored
-    kEndOfStream,  ///< plain: FIN
-    kTruncated,    ///< TLS: FIN without close_notify; everything before it was delivered
-    kFailed,       ///< `error` says why
-  };
-  Kind kind = Kind::kData;
-  RecordError error;  ///< of kFailed
-  Chunk chunk;        ///< of kData
-
-  std::span<iovec> data() noexcept { return chunk.data(); }
-  std::size_t size() const noexcept { return chunk.size(); }
-  /// So that the pump reads `to.send(std::move(received))`.
-  operator Chunk() && noexcept { return std::move(chunk); }  // NOLINT(google-explicit-constructor)
-};
 
 class Arrival;
 

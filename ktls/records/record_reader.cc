@@ -18,15 +18,10 @@ void PlaintextSpans::add(std::span<std::byte> content) noexcept {
   last.iov_len += content.size();
 }
 
-std::size_t RecordReader::record_size(std::span<const std::byte> bytes) noexcept {
-  if (bytes.size() < kRecordHeaderSize) return 0;
-  return kRecordHeaderSize + RecordHeader::parse(bytes.first<kRecordHeaderSize>()).length;
-}
-
 std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
                                KeyUpdateBudget::Clock::time_point now) {
   std::span<std::byte> rest = bytes;
-  while (end() == End::kOpen && rest.size() >= kRecordHeaderSize) {
+  while (!inbound_.ended() && rest.size() >= kRecordHeaderSize) {
     const auto header = opener_.check_header(rest.first<kRecordHeaderSize>());
     if (!header) {
       inbound_.refuse(header.error());
@@ -42,14 +37,14 @@ std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plain
       inbound_.refuse(opened.error());
     }
   }
-  return end() == End::kOpen ? bytes.size() - rest.size() : bytes.size();
+  return inbound_.ended() ? bytes.size() : bytes.size() - rest.size();
 }
 
 void RecordReader::read_record(const OpenedRecord& record, PlaintextSpans& plaintext,
                                KeyUpdateBudget::Clock::time_point now) {
   inbound_.process(record.type, record.content, now);
   if (inbound_.take_rekey()) opener_.next_generation();
-  if (record.type == ContentType::kApplicationData && end() == End::kOpen) {
+  if (record.type == ContentType::kApplicationData && !inbound_.ended()) {
     plaintext.add(record.content);
   }
 }

@@ -39,11 +39,9 @@ class PlaintextSpans {
 };
 
 /// The receiving half of a connection after its handshake, without IO: ciphertext in,
-/// application data and events out. Keys turn inside.
+/// application data and events out. It follows the peer's KeyUpdates.
 class RecordReader {
  public:
-  using End = InboundState::End;
-
   /// `role` is ours. `contexts` must outlive this.
   RecordReader(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
                RecordVersion version) noexcept
@@ -51,24 +49,14 @@ class RecordReader {
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
   /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
-  /// offered again with more behind it. Once end() is not kOpen everything is used up unread.
+  /// given again with more behind it. Once inbound().ended() everything is used up unread.
   /// A header that no record can have is refused before the record is whole.
   std::size_t read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
                    KeyUpdateBudget::Clock::time_point now);
 
-  /// Bytes of the record at the front of `bytes`, header included; 0 while that is unknown.
-  static std::size_t record_size(std::span<const std::byte> bytes) noexcept;
-
-  End end() const noexcept { return inbound_.end(); }
-  const RecordError& error() const noexcept { return inbound_.error(); }
-
-  /// True once after the peer asked for a KeyUpdate, however often it did.
-  bool take_update_request() noexcept { return inbound_.take_update_request(); }
-  /// A handshake message is half received.
-  bool mid_message() const noexcept { return inbound_.mid_message(); }
-  std::uint32_t key_updates() const noexcept { return inbound_.key_updates(); }
-  /// Of plaintext.
-  std::uint64_t received_bytes() const noexcept { return inbound_.received_bytes(); }
+  /// What the records meant, and whether that was the end.
+  InboundState& inbound() noexcept { return inbound_; }
+  const InboundState& inbound() const noexcept { return inbound_; }
 
   /// As of the bytes used up.
   DirectionState export_state() const { return opener_.export_state(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "ktls/records/post_handshake.h"
@@ -41,11 +42,13 @@ void RecordWriter::queue_alert(AlertLevel level, AlertDescription description) {
   if (state_ != State::kOpen) return;
   const std::byte alert[] = {static_cast<std::byte>(level), static_cast<std::byte>(description)};
   queue(ContentType::kAlert, alert);
-  forbid_data();
+  if (state_ == State::kOpen) state_ = State::kEnded;
   flush_due_ = true;
 }
 
-void RecordWriter::forbid_data() noexcept {
+void RecordWriter::end_after(RecordFailure failure) {
+  const std::optional<AlertDescription> alert = alert_for(failure);
+  if (alert) queue_alert(AlertLevel::kFatal, *alert);
   if (state_ == State::kOpen) state_ = State::kEnded;
 }
 

@@ -48,8 +48,9 @@ class RecordWriter {
   void queue_key_update();
   /// The last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description);
-  /// The peer ended the connection: nothing may follow.
-  void forbid_data() noexcept;
+  /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
+  /// if any, is queued as the last record.
+  void end_after(RecordFailure failure);
   /// Something is owed that has not been offered to the socket since the last reset_flush_due().
   bool flush_due() const noexcept { return flush_due_; }
   void reset_flush_due() noexcept { flush_due_ = !queued_.empty(); }

@@ -43,20 +43,19 @@ class UserspaceRecords final : public RecordLayer {
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
   bool at_rest() const noexcept override {
-    return socket_.in_flight() == 0 && !ended() && !held_ && !reader_.mid_message() &&
+    return socket_.in_flight() == 0 && !inbound().ended() && !held_ && !inbound().mid_message() &&
            writer_.at_rest();
   }
   RecordModel rx_model() const noexcept override { return RecordModel::kUserspace; }
   RecordModel tx_model() const noexcept override { return RecordModel::kUserspace; }
 
  private:
-  bool ended() const noexcept;
+  InboundState& inbound() noexcept { return reader_.inbound(); }
+  const InboundState& inbound() const noexcept { return reader_.inbound(); }
   bool may_wait_idle() const noexcept override;
   bool hold_back(Received& received);
   Task<Received> act();
   Task<Received> fill_block();
-  Received end_of_input() const noexcept;
-  Received failed(iouring::Errno error) noexcept;
   Received open_lease(Result<Lease> lease);
   Received open_block();
   void after_read();
@@ -70,10 +69,7 @@ class UserspaceRecords final : public RecordLayer {
   std::uint32_t end_ = 0;
 
   std::unique_ptr<Received> held_;  ///< data that is delivered once the answer was offered
-  std::optional<RecordError> socket_error_;
-  bool unread_ = false;  ///< block_ may hold whole records
-  bool end_of_file_ = false;
-  bool alert_offered_ = false;
+  bool unread_ = false;             ///< block_ may hold whole records
 };
 
 UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& state,
@@ -89,13 +85,9 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
   unread_ = true;
 }
 
-bool UserspaceRecords::ended() const noexcept {
-  return reader_.end() != RecordReader::End::kOpen || socket_error_ || end_of_file_;
-}
-
 /// Nothing is to be done before a read, and the read needs no block.
 bool UserspaceRecords::may_wait_idle() const noexcept {
-  return !writer_.flush_due() && !held_ && !unread_ && !block_ && !ended() &&
+  return !writer_.flush_due() && !held_ && !unread_ && !block_ && !inbound().ended() &&
          !socket_.more_waiting();
 }
 
@@ -129,42 +121,18 @@ Task<Received> UserspaceRecords::act() {
     const std::unique_ptr<Received> held = std::move(held_);
     co_return std::move(*held);
   }
-  if (ended()) {
+  if (inbound().ended()) {
     block_.release();
-    if (reader_.end() == RecordReader::End::kFailed && !std::exchange(alert_offered_, true)) {
-      const auto alert = alert_for(reader_.error().failure);
-      if (alert) writer_.queue_alert(AlertLevel::kFatal, *alert);
-      writer_.forbid_data();
+    if (const auto failure = inbound().take_failure()) {
+      writer_.end_after(*failure);
       co_await writer_.try_flush();
     }
-    co_return end_of_input();
+    co_return inbound().end_of_input();
   }
   if (unread_) co_return open_block();
   if (!block_ && !socket_.more_waiting()) co_return Received{};
   Received received = co_await fill_block();
   co_return received;
-}
-
-Received UserspaceRecords::end_of_input() const noexcept {
-  switch (reader_.end()) {
-    case RecordReader::End::kCloseNotify:
-      return {.kind = Received::Kind::kCloseNotify, .error = {}, .chunk = {}};
-    case RecordReader::End::kFailed:
-      return {.kind = Received::Kind::kFailed, .error = reader_.error(), .chunk = {}};
-    case RecordReader::End::kOpen:
-      break;
-  }
-  if (socket_error_) {
-    return {.kind = Received::Kind::kFailed, .error = *socket_error_, .chunk = {}};
-  }
-  return {.kind = Received::Kind::kTruncated, .error = {}, .chunk = {}};
-}
-
-/// A read failed. Cancellation passes; everything else stays.
-Received UserspaceRecords::failed(iouring::Errno error) noexcept {
-  const RecordError reason = RecordError::from_errno(error.value);
-  if (reason.failure != RecordFailure::kCancelled) socket_error_ = reason;
-  return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
 }
 
 /// Reads behind the unfinished record, if there is one.
@@ -182,15 +150,15 @@ Task<Received> UserspaceRecords::fill_block() {
     co_return open_block();
   }
   if (held == 0) block_.release();
-  if (!size) co_return failed(size.error());
-  end_of_file_ = true;
+  if (!size) co_return inbound().receive_failed(size.error());
+  inbound().end_of_file();
   co_return Received{};
 }
 
 Received UserspaceRecords::open_lease(Result<Lease> lease) {
-  if (!lease) return failed(lease.error());
+  if (!lease) return inbound().receive_failed(lease.error());
   if (!*lease) {
-    end_of_file_ = true;
+    inbound().end_of_file();
     return {};
   }
   const std::span<std::byte> bytes = lease->bytes();
@@ -233,9 +201,9 @@ Received UserspaceRecords::open_block() {
 
 /// Books what the intake did, and answers a KeyUpdate.
 void UserspaceRecords::after_read() {
-  counters_.received_bytes = reader_.received_bytes();
-  counters_.key_updates_received = reader_.key_updates();
-  if (reader_.take_update_request()) writer_.queue_key_update();
+  counters_.received_bytes = inbound().received_bytes();
+  counters_.key_updates_received = inbound().key_updates();
+  if (inbound().take_update_request()) writer_.queue_key_update();
 }
 
 /// Puts an unfinished record into a block of its own.

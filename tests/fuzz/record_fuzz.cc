@@ -170,7 +170,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     REQUIRE(total == plaintext.size());
     held.erase(held.begin(), held.begin() + static_cast<long>(used));
     REQUIRE(held.size() < kMaxRecordSize);
-    if (reader.end() != RecordReader::End::kOpen) {
+    if (reader.inbound().ended()) {
       REQUIRE(held.empty());
       Bytes more(100, std::byte{23});
       PlaintextSpans nothing{table};
@@ -180,6 +180,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   REQUIRE(delivered.size() <= peer.data.size());
   REQUIRE(std::equal(delivered.begin(), delivered.end(), peer.data.begin()));
-  REQUIRE(reader.received_bytes() == delivered.size());
+  REQUIRE(reader.inbound().received_bytes() == delivered.size());
   return 0;
 }
