@@ -47,12 +47,6 @@ void Registry::set_ktls_support(KtlsSupport support) {
   ktls_ = std::move(support);
 }
 
-void Registry::set_backend_up(std::string_view route, std::string_view backend, bool up) {
-  const std::lock_guard lock(mutex_);
-  const auto known = backends_.find(std::pair(std::string(route), std::string(backend)));
-  if (known != backends_.end()) known->second = up;
-}
-
 void Registry::config_reloaded(std::string_view source, bool success,
                                std::chrono::system_clock::time_point now) {
   const std::lock_guard lock(mutex_);

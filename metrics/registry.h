@@ -70,8 +70,6 @@ class Registry {
   void set_crls(std::vector<CrlNextUpdate> crls);
   /// Without it, for records that are never the kernel's, its series are not there.
   void set_ktls_support(KtlsSupport support);
-  /// Changes one series of those given by set_backends; one that is not among them is ignored.
-  void set_backend_up(std::string_view route, std::string_view backend, bool up);
 
   /// Counts a reload of `source` ("policy", "discovery", ...) as result success or failure; a
   /// success moves config_last_reload_success_timestamp_seconds to `now`. Counts both results of a

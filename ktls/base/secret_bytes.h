@@ -14,7 +14,6 @@
 namespace sallyport::ktls {
 
 /// A secret of at most `Capacity` bytes, held in place and cleansed when it dies or is moved from.
-/// Copying is possible, but only on purpose: copy().
 template <std::size_t Capacity>
 class SecretBytes {
  public:
@@ -33,8 +32,6 @@ class SecretBytes {
     return *this;
   }
   ~SecretBytes() { clear(); }
-
-  SecretBytes copy() const noexcept { return SecretBytes(bytes()); }
 
   void assign(std::span<const std::byte> bytes) noexcept {
     if (bytes.size() > Capacity) std::abort();

@@ -38,7 +38,6 @@ class ServerContext {
       WallClock clock = wall_clock_now);
 
   const Credentials& credentials() const noexcept { return *credentials_; }
-  std::shared_ptr<const Credentials> shared_credentials() const noexcept { return credentials_; }
   std::chrono::sys_seconds now() const { return clock_(); }
 
  private:

@@ -263,7 +263,7 @@ Task<void> KernelRecords::process_control(ContentType type, std::span<const std:
 }
 
 Task<void> KernelRecords::set_rx(DirectionState rx) {
-  const CryptoInfo info(version_, suite_, rx.record_key(suite_, version_), rx.rec_seq);
+  const CryptoInfo info(version_, suite_, derive_key(suite_, rx.secret, version_), rx.rec_seq);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
     inbound_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});

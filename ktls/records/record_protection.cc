@@ -114,7 +114,6 @@ RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite, Directio
                            RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      limit_(record_limit(suite)),
       key_(derive_key(suite, state.secret, version)),
       secret_(std::move(state.secret)),
       suite_(suite),
@@ -189,7 +188,7 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
 }
 
 void RecordSealer::next_generation() noexcept {
-  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, limit_);
+  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, 0);
   contexts_.release(claim_);
   secret_ = next_secret(suite_, secret_);
   key_ = derive_key(suite_, secret_);

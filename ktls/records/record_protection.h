@@ -53,9 +53,7 @@ class RecordSealer {
 
   /// True once RFC 8446 5.5 wants a KeyUpdate sent before further data. TLS 1.2 has no KeyUpdate:
   /// there the connection must end (RFC 9325 4.4).
-  bool key_update_due() const noexcept { return seq_ >= limit_; }
-  /// Lowers (for tests: to a reachable number) when key_update_due() turns true.
-  void set_record_limit(std::uint64_t records) noexcept { limit_ = records; }
+  bool key_update_due() const noexcept { return seq_ >= record_limit(suite_); }
 
   /// Turns to the next generation of keys: call right after the KeyUpdate was sealed. Aborts in
   /// TLS 1.2.
@@ -63,7 +61,6 @@ class RecordSealer {
 
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
-  std::uint64_t rec_seq() const noexcept { return seq_; }
   /// A copy of secret, next sequence number and key.
   DirectionState export_state() const { return {secret_, seq_}; }
 
@@ -73,7 +70,6 @@ class RecordSealer {
 
   CipherContexts& contexts_;
   std::uint64_t seq_;
-  std::uint64_t limit_;
   CipherContexts::Claim claim_;
   RecordKey key_;
   TrafficSecret secret_;
@@ -117,7 +113,6 @@ class RecordOpener {
 
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
-  std::uint64_t rec_seq() const noexcept { return seq_; }
   DirectionState export_state() const { return {secret_, seq_}; }
 
  private:

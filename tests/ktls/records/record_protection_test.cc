@@ -99,8 +99,8 @@ TEST_P(RecordProtection, OpensWhatItSealed) {
     EXPECT_EQ(opened->type, ContentType::kApplicationData);
     EXPECT_TRUE(std::ranges::equal(opened->content, content)) << size;
   }
-  EXPECT_EQ(sealer.rec_seq(), 10u);
-  EXPECT_EQ(opener.rec_seq(), 10u);
+  EXPECT_EQ(sealer.export_state().rec_seq, 10u);
+  EXPECT_EQ(opener.export_state().rec_seq, 10u);
 }
 
 TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
@@ -118,7 +118,7 @@ TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
   const auto sealed = sealer.seal(ContentType::kApplicationData, cursor, out);
   ASSERT_TRUE(sealed);
   EXPECT_EQ(*sealed, out.size());
-  EXPECT_EQ(sealer.rec_seq(), 7u);
+  EXPECT_EQ(sealer.export_state().rec_seq, 7u);
 
   Bytes plain;
   for (std::span<std::byte> rest = out; !rest.empty();) {
@@ -363,7 +363,7 @@ TEST_P(RecordProtectionOfTls13, TurnsKeysOnBothSides) {
     }
     sealer.next_generation();
     opener.next_generation();
-    EXPECT_EQ(sealer.rec_seq(), 0u);
+    EXPECT_EQ(sealer.export_state().rec_seq, 0u);
   }
   sealer.next_generation();
   Bytes record = seal(sealer, ContentType::kApplicationData, random_bytes(1, 1));
