@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "ktls/base/ascii.h"
+
 namespace sallyport::ktls {
 namespace {
 
@@ -96,7 +98,7 @@ std::optional<Marker> next_marker(std::string_view text, std::size_t at) {
 
 // Where BEGIN or END, in any case, stands beside dashes.
 std::optional<std::size_t> stray_marker(std::string_view text) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  const auto lower = [](char c) { return ascii_lower(c); };
   for (std::size_t at = 0; (at = text.find("--", at)) != std::string_view::npos; ++at) {
     const std::size_t word = text.find_first_not_of("- \t", at);
     if (word == std::string_view::npos) return std::nullopt;
