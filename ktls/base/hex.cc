@@ -1,6 +1,6 @@
 #include "ktls/base/hex.h"
 
-#include <array>
+#include "ktls/base/big_endian.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -25,11 +25,7 @@ std::string encode_hex(std::span<const std::byte> bytes, HexCase digits) {
 }
 
 std::string encode_hex(std::uint64_t value) {
-  std::array<std::byte, sizeof value> bytes;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] = static_cast<std::byte>(value >> (56 - 8 * i));
-  }
-  return encode_hex(bytes);
+  return encode_hex(big_endian(value));
 }
 
 void append_hex(std::string& text, std::byte byte) {

@@ -3,10 +3,12 @@
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -33,12 +35,22 @@ using X509CrlPtr = OpensslPtr<X509_CRL, X509_CRL_free>;
 using X509StorePtr = OpensslPtr<X509_STORE, X509_STORE_free>;
 using EvpPkeyPtr = OpensslPtr<EVP_PKEY, EVP_PKEY_free>;
 using EvpMdCtxPtr = OpensslPtr<EVP_MD_CTX, EVP_MD_CTX_free>;
+using EvpCipherCtxPtr = OpensslPtr<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
+using EvpKdfCtxPtr = OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free>;
 using Asn1IntegerPtr = OpensslPtr<ASN1_INTEGER, ASN1_INTEGER_free>;
 
 inline void free_general_names(GENERAL_NAMES* names) noexcept {
   GENERAL_NAMES_free(names);
 }
 using GeneralNamesPtr = OpensslPtr<GENERAL_NAMES, free_general_names>;
+
+/// Bytes as OpenSSL takes them.
+inline unsigned char* raw(std::byte* bytes) noexcept {
+  return reinterpret_cast<unsigned char*>(bytes);
+}
+inline const unsigned char* raw(const std::byte* bytes) noexcept {
+  return reinterpret_cast<const unsigned char*>(bytes);
+}
 
 /// What OpenSSL had to say about a failure. Making one empties this thread's error queue, so that
 /// nothing of it is blamed on a later call.

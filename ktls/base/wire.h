@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "ktls/base/big_endian.h"
+
 namespace sallyport::ktls {
 
 /// Writes big-endian integers and texts with a length of two bytes: the form in which facts travel
@@ -35,8 +37,9 @@ class WireWriter {
   std::vector<std::byte> take() && { return std::move(out_); }
 
  private:
-  void number(std::uint64_t value, int size) {
-    while (size-- > 0) u8(static_cast<std::uint8_t>(value >> (8 * size)));
+  void number(std::uint64_t value, std::size_t size) {
+    const auto bytes = big_endian(value);
+    raw(std::span(bytes).last(size));
   }
 
   std::vector<std::byte> out_;
@@ -76,12 +79,7 @@ class WireReader {
   bool at_end() const noexcept { return good_ && rest_.empty(); }
 
  private:
-  std::uint64_t number(std::size_t size) noexcept {
-    std::uint64_t value = 0;
-    for (const std::byte byte : take(size))
-      value = value << 8 | std::to_integer<std::uint64_t>(byte);
-    return value;
-  }
+  std::uint64_t number(std::size_t size) noexcept { return from_big_endian(take(size)); }
 
   std::span<const std::byte> rest_;
   bool good_ = true;

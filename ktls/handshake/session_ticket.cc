@@ -14,20 +14,11 @@
 namespace sallyport::ktls {
 namespace {
 
-using CipherContext = OpensslPtr<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
-
 constexpr std::size_t kIv = 16;
 constexpr std::size_t kBlock = 16;
 constexpr std::size_t kMac = 32;
 constexpr std::uint8_t kNewSessionTicket = 4;
 constexpr auto kSha256 = CipherSuite::kAes128GcmSha256;  // for its hash
-
-unsigned char* raw(std::byte* bytes) {
-  return reinterpret_cast<unsigned char*>(bytes);
-}
-const unsigned char* raw(const std::byte* bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes);
-}
 
 }  // namespace
 
@@ -48,7 +39,7 @@ std::optional<std::vector<std::byte>> seal_session(const TicketSecrets::Key& key
 
   const std::size_t start = ticket.size();
   ticket.resize(start + session.size() + kBlock + kMac);
-  const CipherContext context(EVP_CIPHER_CTX_new());
+  const EvpCipherCtxPtr context(EVP_CIPHER_CTX_new());
   int sealed = 0;
   int last = 0;
   if (!context ||

@@ -5,9 +5,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 
+#include "iouring/invariant.h"
 #include "ktls/base/openssl_handles.h"
 
 namespace sallyport::ktls {
@@ -15,19 +14,14 @@ namespace {
 
 constexpr std::size_t kMaxBlock = 128;  // SHA-384; of SHA-256 64 (FIPS 180-4)
 
-[[noreturn]] void die(const char* what, std::size_t value) {
-  std::fprintf(stderr, "sallyport: hmac: %s (%zu)\n", what, value);
-  std::abort();
-}
-
 /// One hash, used again and again: EVP_MD_CTX_new and the initialisation with a digest cost more
 /// than hashing a block, and count references in a line of memory that all threads share.
 class Hash {
  public:
   explicit Hash(const char* digest) : context_(EVP_MD_CTX_new()) {
     EVP_MD* fetched = EVP_MD_fetch(nullptr, digest, nullptr);
-    if (!context_ || EVP_DigestInit_ex2(context_.get(), fetched, nullptr) != 1)
-      die("libcrypto has no such hash", 0);
+    iouring::invariant(context_ && EVP_DigestInit_ex2(context_.get(), fetched, nullptr) == 1,
+                       "libcrypto has the hash");
     block_ = static_cast<std::size_t>(EVP_MD_get_block_size(fetched));
     size_ = static_cast<std::size_t>(EVP_MD_get_size(fetched));
     EVP_MD_free(fetched);
@@ -37,12 +31,11 @@ class Hash {
   std::size_t size() const noexcept { return size_; }
 
   void add(std::span<const std::byte> bytes) noexcept {
-    if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) die("hashing failed", 0);
+    must(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()));
   }
   /// size() bytes at `out`; then it is as new.
   void finish(std::byte* out) noexcept {
-    if (EVP_DigestFinal_ex(context_.get(), reinterpret_cast<unsigned char*>(out), nullptr) != 1)
-      die("hashing failed", 0);
+    must(EVP_DigestFinal_ex(context_.get(), raw(out), nullptr));
     restart();
   }
   /// Overwrites what the last message left in the state: chaining value and block.
@@ -53,9 +46,8 @@ class Hash {
   }
 
  private:
-  void restart() noexcept {
-    if (EVP_DigestInit_ex2(context_.get(), nullptr, nullptr) != 1) die("hashing failed", 0);
-  }
+  static void must(int done) noexcept { iouring::invariant(done == 1, "libcrypto can hash"); }
+  void restart() noexcept { must(EVP_DigestInit_ex2(context_.get(), nullptr, nullptr)); }
 
   EvpMdCtxPtr context_;
   std::size_t block_ = 0;
@@ -78,7 +70,8 @@ void hmac(CipherSuite suite, std::span<const std::byte> key, std::span<const std
   Hash& hash = hash_of(suite);
   constexpr std::byte kInner{0x36};
   constexpr std::byte kOuter{0x5c};
-  if (key.size() > hash.block_size()) die("a key longer than a block", key.size());
+  iouring::invariant(key.size() <= hash.block_size(), "an HMAC key is at most one block long",
+                     static_cast<long long>(key.size()), static_cast<long long>(hash.block_size()));
   std::array<std::byte, kMaxBlock> room{};
   const auto pad = std::span(room).first(hash.block_size());
   std::ranges::copy(key, pad.begin());

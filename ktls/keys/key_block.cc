@@ -5,7 +5,6 @@
 #include <openssl/params.h>
 
 #include <algorithm>
-#include <memory>
 #include <string_view>
 
 #include "ktls/base/openssl_handles.h"
@@ -13,11 +12,6 @@
 
 namespace sallyport::ktls {
 namespace {
-
-struct KdfContextFree {
-  void operator()(EVP_KDF_CTX* context) const noexcept { EVP_KDF_CTX_free(context); }
-};
-using KdfContext = std::unique_ptr<EVP_KDF_CTX, KdfContextFree>;
 
 OSSL_PARAM parameter(const char* key, std::span<const std::byte> bytes) {
   return OSSL_PARAM_construct_octet_string(
@@ -30,7 +24,7 @@ bool prf(CipherSuite suite, std::span<const std::byte> secret, std::string_view 
          std::span<std::byte> out) {
   // Fetched once: it holds no key, never changes, lives as long as the process.
   static EVP_KDF* const kdf = EVP_KDF_fetch(nullptr, OSSL_KDF_NAME_TLS1_PRF, nullptr);
-  const KdfContext context(kdf != nullptr ? EVP_KDF_CTX_new(kdf) : nullptr);
+  const EvpKdfCtxPtr context(kdf != nullptr ? EVP_KDF_CTX_new(kdf) : nullptr);
   if (!context) return false;
   char sha256[] = "SHA256";
   char sha384[] = "SHA384";
@@ -43,8 +37,7 @@ bool prf(CipherSuite suite, std::span<const std::byte> secret, std::string_view 
       parameter(OSSL_KDF_PARAM_SEED, second),
       OSSL_PARAM_construct_end(),
   };
-  return EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()), out.size(),
-                        parameters) == 1;
+  return EVP_KDF_derive(context.get(), raw(out.data()), out.size(), parameters) == 1;
 }
 
 }  // namespace

@@ -4,27 +4,26 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
+#include "iouring/invariant.h"
 #include "ktls/keys/hmac.h"
 
 namespace sallyport::ktls {
 namespace {
 
-[[noreturn]] void die(const char* what, std::size_t value) {
-  std::fprintf(stderr, "sallyport: key schedule: %s (%zu)\n", what, value);
-  std::abort();
+void at_most(std::size_t size, std::size_t limit, const char* rule) noexcept {
+  iouring::invariant(size <= limit, rule, static_cast<long long>(size),
+                     static_cast<long long>(limit));
 }
 
 }  // namespace
 
 void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::string_view label,
                   std::span<const std::byte> context, std::span<std::byte> out) noexcept {
-  if (out.size() > hash_size(suite)) die("more than one hash asked for", out.size());
-  if (label.size() > kMaxLabel) die("label too long", label.size());
-  if (context.size() > kMaxHashSize) die("context too long", context.size());
+  at_most(out.size(), hash_size(suite), "HKDF-Expand-Label gives at most one hash");
+  at_most(label.size(), kMaxLabel, "a label of the key schedule is short");
+  at_most(context.size(), kMaxHashSize, "a context of the key schedule is at most one hash");
 
   // struct HkdfLabel, and behind it the block counter of HKDF-Expand: with at most one hash of
   // output HKDF-Expand is a single HMAC (RFC 5869 2.3).
@@ -52,7 +51,8 @@ void expand_label(CipherSuite suite, std::span<const std::byte> secret, std::str
 
 void extract(CipherSuite suite, std::span<const std::byte> salt, std::span<const std::byte> input,
              std::span<std::byte> out) noexcept {
-  if (out.size() != hash_size(suite)) die("an extracted secret is one hash", out.size());
+  iouring::invariant(out.size() == hash_size(suite), "an extracted secret is one hash",
+                     static_cast<long long>(out.size()), static_cast<long long>(hash_size(suite)));
   hmac(suite, salt, input, out.data());
 }
 

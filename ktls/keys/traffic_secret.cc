@@ -3,24 +3,16 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 
+#include "iouring/invariant.h"
 #include "ktls/keys/key_schedule.h"
 
 namespace sallyport::ktls {
-namespace {
-
-[[noreturn]] void die(const char* what, std::size_t value) {
-  std::fprintf(stderr, "sallyport: traffic secret: %s (%zu)\n", what, value);
-  std::abort();
-}
-
-}  // namespace
 
 TrafficSecret::TrafficSecret(std::span<const std::byte> bytes) noexcept
     : size_(static_cast<std::uint8_t>(bytes.size())) {
-  if (bytes.size() > kMaxHashSize) die("longer than any hash", bytes.size());
+  iouring::invariant(bytes.size() <= kMaxHashSize, "a traffic secret is at most one hash",
+                     static_cast<long long>(bytes.size()), kMaxHashSize);
   std::ranges::copy(bytes, bytes_.begin());
 }
 
@@ -54,9 +46,9 @@ RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
   RecordKey result;
   if (version == RecordVersion::kTls12) {
     const std::span<const std::byte> bytes = secret.bytes();
-    if (bytes.size() != key_size(suite) + fixed_iv_size(suite)) {
-      die("no part of a key block", bytes.size());
-    }
+    const std::size_t size = key_size(suite) + fixed_iv_size(suite);
+    iouring::invariant(bytes.size() == size, "a secret of TLS 1.2 is a part of the key block",
+                       static_cast<long long>(bytes.size()), static_cast<long long>(size));
     std::ranges::copy(bytes.first(key_size(suite)), result.key.begin());
     std::ranges::copy(bytes.subspan(key_size(suite)), result.iv.begin());
     return result;

@@ -130,10 +130,9 @@ bool ask(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view l
       octets(OSSL_KDF_PARAM_LABEL, label),
       OSSL_PARAM_construct_end()};
   EVP_KDF* kdf = EVP_KDF_fetch(library, OSSL_KDF_NAME_TLS1_3_KDF, nullptr);
-  const OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free> context(EVP_KDF_CTX_new(kdf));
+  const EvpKdfCtxPtr context(EVP_KDF_CTX_new(kdf));
   EVP_KDF_free(kdf);
-  return context && EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()),
-                                   out.size(), parameters) == 1;
+  return context && EVP_KDF_derive(context.get(), raw(out.data()), out.size(), parameters) == 1;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "ktls/base/big_endian.h"
 #include "ktls/records/kernel_tls_options.h"
 
 namespace sallyport::ktls {
@@ -13,15 +14,12 @@ namespace {
 using Sequence = unsigned char[8];
 
 void store(std::uint64_t value, Sequence& out) noexcept {
-  for (std::size_t i = 0; i < sizeof out; ++i) {
-    out[i] = static_cast<unsigned char>(value >> (56 - 8 * i));
-  }
+  const auto bytes = big_endian(value);
+  std::memcpy(out, bytes.data(), sizeof out);
 }
 
 std::uint64_t load(const Sequence& in) noexcept {
-  std::uint64_t value = 0;
-  for (const unsigned char byte : in) value = value << 8 | byte;
-  return value;
+  return from_big_endian(std::as_bytes(std::span(in)));
 }
 
 template <class Gcm>

@@ -44,10 +44,6 @@ std::span<iovec> advance(std::span<iovec> spans, std::size_t sent) noexcept {
   return spans;
 }
 
-std::unexpected<RecordError> refused(RecordFailure failure) noexcept {
-  return std::unexpected(RecordError{.failure = failure});
-}
-
 }  // namespace
 
 /// One call makes as few records as possible of what it takes.
@@ -172,7 +168,7 @@ Task<KernelWriter::SendResult> KernelWriter::prepare_for_data() {
   SendResult made;
   if (may_flush()) made = co_await flush(open ? 0 : MSG_DONTWAIT);
   if (!made && made.error().sys_errno != EAGAIN) co_return made;
-  if (!open) co_return refused(RecordFailure::kPipe);
+  if (!open) co_return refuse(RecordFailure::kPipe);
   if (!key_update_due()) co_return made;
   if (can_rekey_) {
     made = co_await rekey(0);
@@ -182,7 +178,7 @@ Task<KernelWriter::SendResult> KernelWriter::prepare_for_data() {
   // TLS 1.2 has none.
   queue_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
   made = co_await flush(0);
-  co_return refused(RecordFailure::kSequenceExhausted);
+  co_return refuse(RecordFailure::kSequenceExhausted);
 }
 
 Task<KernelWriter::SendResult> KernelWriter::send(Chunk data) {
@@ -241,7 +237,7 @@ Task<KernelWriter::SendResult> KernelWriter::send_alert(AlertLevel level,
   queue_alert(level, description);
   SendResult result;
   if (state_ == State::kTorn || state_ == State::kDead) {
-    result = refused(RecordFailure::kPipe);
+    result = refuse(RecordFailure::kPipe);
   } else if (has_queued()) {
     result = co_await flush(0);
   }

@@ -14,10 +14,6 @@ std::size_t body_size(std::span<const std::byte> message) {
          std::to_integer<std::size_t>(message[2]) << 8 | std::to_integer<std::size_t>(message[3]);
 }
 
-std::unexpected<RecordError> refuse(RecordFailure failure) {
-  return std::unexpected(RecordError{.failure = failure});
-}
-
 }  // namespace
 
 std::array<std::byte, 5> key_update_message(KeyUpdateRequest request) noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <string_view>
 
@@ -37,6 +38,11 @@ struct RecordError {
   /// Sorts an errno of a socket operation.
   static RecordError from_errno(int value) noexcept;
 };
+
+/// A failure without an errno, for a function that returns one.
+inline std::unexpected<RecordError> refuse(RecordFailure failure) noexcept {
+  return std::unexpected(RecordError{.failure = failure});
+}
 
 /// The alert that we owe the peer for `failure`, or nothing where none can or must be sent.
 std::optional<AlertDescription> alert_for(RecordFailure failure) noexcept;

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <utility>
+
+#include "iouring/invariant.h"
+#include "ktls/base/big_endian.h"
+#include "ktls/base/openssl_handles.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -17,17 +20,6 @@ using Direction = CipherContexts::Direction;
 /// Content up to this size is copied before it is sealed, so that all its pieces and the inner type
 /// are one EVP call; above it the copy costs more than the calls.
 constexpr std::size_t kCopyBelow = 4096;
-
-unsigned char* raw(std::byte* bytes) {
-  return reinterpret_cast<unsigned char*>(bytes);
-}
-const unsigned char* raw(const std::byte* bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes);
-}
-
-std::unexpected<RecordError> refuse(RecordFailure failure) {
-  return std::unexpected(RecordError{.failure = failure});
-}
 
 /// RFC 8446 5.3, RFC 7905 2: the sequence number, big-endian and padded on the left, xored into the
 /// iv. AES-GCM in TLS 1.2: the sequence number behind the fixed iv (RFC 5288 3 leaves the choice).
@@ -51,8 +43,7 @@ std::span<const std::byte> additional_data(RecordVersion version, std::uint64_t 
                                            std::size_t content,
                                            Tls12AdditionalData& room) noexcept {
   if (version == RecordVersion::kTls13) return header;
-  for (std::size_t i = 0; i < sizeof seq; ++i)
-    room[i] = static_cast<std::byte>(seq >> (56 - 8 * i));
+  std::ranges::copy(big_endian(seq), room.begin());
   const ContentType type = RecordHeader::parse(header).type;
   const auto with_length = RecordHeader{type, static_cast<std::uint16_t>(content)}.serialise();
   std::ranges::copy(with_length, room.begin() + sizeof seq);
@@ -84,11 +75,6 @@ std::size_t without_padding(std::span<const std::byte> inner) {
   return kept;
 }
 
-[[noreturn]] void die(const char* what, std::size_t value, std::size_t bound) {
-  std::fprintf(stderr, "sallyport: records: %s: %zu against %zu\n", what, value, bound);
-  std::abort();
-}
-
 }  // namespace
 
 PlaintextCursor::PlaintextCursor(std::span<const iovec> spans) noexcept : spans_(spans) {
@@ -110,8 +96,8 @@ std::span<const std::byte> PlaintextCursor::take(std::size_t limit) noexcept {
   return run;
 }
 
-RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
-                           RecordVersion version) noexcept
+RecordProtection::RecordProtection(CipherContexts& contexts, CipherSuite suite,
+                                   DirectionState state, RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
       key_(derive_key(suite, state.secret, version)),
@@ -119,8 +105,16 @@ RecordSealer::RecordSealer(CipherContexts& contexts, CipherSuite suite, Directio
       suite_(suite),
       version_(version) {}
 
-RecordSealer::~RecordSealer() {
+RecordProtection::~RecordProtection() {
   contexts_.release(claim_);
+}
+
+void RecordProtection::next_generation() noexcept {
+  iouring::invariant(version_ == RecordVersion::kTls13, "TLS 1.2 has no KeyUpdate");
+  contexts_.release(claim_);
+  secret_ = next_secret(suite_, secret_);
+  key_ = derive_key(suite_, secret_);
+  seq_ = 0;
 }
 
 std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
@@ -128,7 +122,8 @@ std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
                                                            std::span<std::byte> out) noexcept {
   const std::size_t overhead = record_overhead(version_, suite_);
   const std::size_t least = overhead + (content.remaining() != 0 ? 1 : 0);
-  if (out.size() < least) die("no room to seal", out.size(), least);
+  iouring::invariant(out.size() >= least, "there is room to seal",
+                     static_cast<long long>(out.size()), static_cast<long long>(least));
   std::size_t written = 0;
   do {
     const std::size_t room = out.size() - written - overhead;
@@ -187,27 +182,6 @@ std::expected<void, RecordError> RecordSealer::seal_one(ContentType type, Plaint
   return {};
 }
 
-void RecordSealer::next_generation() noexcept {
-  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, 0);
-  contexts_.release(claim_);
-  secret_ = next_secret(suite_, secret_);
-  key_ = derive_key(suite_, secret_);
-  seq_ = 0;
-}
-
-RecordOpener::RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
-                           RecordVersion version) noexcept
-    : contexts_(contexts),
-      seq_(state.rec_seq),
-      key_(derive_key(suite, state.secret, version)),
-      secret_(std::move(state.secret)),
-      suite_(suite),
-      version_(version) {}
-
-RecordOpener::~RecordOpener() {
-  contexts_.release(claim_);
-}
-
 std::expected<RecordHeader, RecordError> RecordOpener::check_header(
     std::span<const std::byte, kRecordHeaderSize> bytes) const noexcept {
   const RecordHeader header = RecordHeader::parse(bytes);
@@ -257,12 +231,13 @@ std::expected<void, RecordError> RecordOpener::decrypt(std::span<std::byte> reco
 }
 
 std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte> record) noexcept {
-  if (record.size() < kRecordHeaderSize) die("a record", record.size(), kRecordHeaderSize);
+  iouring::invariant(record.size() >= kRecordHeaderSize, "a record has a header",
+                     static_cast<long long>(record.size()), kRecordHeaderSize);
   const auto header = check_header(record.first<kRecordHeaderSize>());
   if (!header) return std::unexpected(header.error());
-  if (record.size() != kRecordHeaderSize + header->length) {
-    die("a record", record.size(), kRecordHeaderSize + header->length);
-  }
+  iouring::invariant(record.size() == kRecordHeaderSize + header->length, "a record is whole",
+                     static_cast<long long>(record.size()),
+                     static_cast<long long>(kRecordHeaderSize + header->length));
   if (seq_ == std::numeric_limits<std::uint64_t>::max()) {
     return refuse(RecordFailure::kSequenceExhausted);
   }
@@ -279,14 +254,6 @@ std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte>
   const std::size_t kept = without_padding(inner);
   if (kept == 0) return refuse(RecordFailure::kUnexpectedMessage);
   return OpenedRecord{static_cast<ContentType>(inner[kept - 1]), inner.first(kept - 1)};
-}
-
-void RecordOpener::next_generation() noexcept {
-  if (version_ != RecordVersion::kTls13) die("TLS 1.2 turns no keys", seq_, 0);
-  contexts_.release(claim_);
-  secret_ = next_secret(suite_, secret_);
-  key_ = derive_key(suite_, secret_);
-  seq_ = 0;
 }
 
 }  // namespace sallyport::ktls

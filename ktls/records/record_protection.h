@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <utility>
 
 #include "ktls/keys/suite.h"
 #include "ktls/keys/traffic_secret.h"
@@ -30,18 +31,45 @@ class PlaintextCursor {
   std::size_t remaining_ = 0;
 };
 
+/// What sealing and opening have in common: the secret of one direction, the key and iv derived
+/// from it (deriving costs microseconds), and the number of the next record. No EVP context.
+class RecordProtection {
+ public:
+  RecordProtection(const RecordProtection&) = delete;
+  RecordProtection& operator=(const RecordProtection&) = delete;
+
+  /// Replaces secret and key by the next generation and starts at record 0: call right after the
+  /// KeyUpdate was sealed or opened. Aborts in TLS 1.2.
+  void next_generation() noexcept;
+
+  RecordVersion version() const noexcept { return version_; }
+  CipherSuite suite() const noexcept { return suite_; }
+  /// A copy of secret, next sequence number and key.
+  DirectionState export_state() const { return {secret_, seq_}; }
+
+ protected:
+  RecordProtection(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+                   RecordVersion version) noexcept;
+  ~RecordProtection();
+
+  CipherContexts& contexts_;
+  std::uint64_t seq_;
+  CipherContexts::Claim claim_;
+  RecordKey key_;
+  TrafficSecret secret_;
+  CipherSuite suite_;
+  RecordVersion version_;
+};
+
 /// Seals the records of one direction (RFC 8446 5.2; RFC 5246 6.2.3.3). Sans-IO. Deliberately
 /// another type than RecordOpener: a transmit key never opens.
 ///
-/// Holds the traffic secret and the derived key and iv (deriving costs microseconds), no EVP
-/// context. `contexts` must outlive it. Neither copies nor moves: it owns key material and a claim.
-class RecordSealer {
+/// `contexts` must outlive it. Neither copies nor moves: it owns key material and a claim.
+class RecordSealer final : public RecordProtection {
  public:
   RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
-               RecordVersion version = RecordVersion::kTls13) noexcept;
-  ~RecordSealer();
-  RecordSealer(const RecordSealer&) = delete;
-  RecordSealer& operator=(const RecordSealer&) = delete;
+               RecordVersion version = RecordVersion::kTls13) noexcept
+      : RecordProtection(contexts, suite, std::move(state), version) {}
 
   /// Seals as much of `content` as `out` has room for, as records of at most 2^14 bytes back to
   /// back, and moves the cursor on. With an empty cursor one record without content is sealed.
@@ -55,26 +83,9 @@ class RecordSealer {
   /// there the connection must end (RFC 9325 4.4).
   bool key_update_due() const noexcept { return seq_ >= record_limit(suite_); }
 
-  /// Turns to the next generation of keys: call right after the KeyUpdate was sealed. Aborts in
-  /// TLS 1.2.
-  void next_generation() noexcept;
-
-  RecordVersion version() const noexcept { return version_; }
-  CipherSuite suite() const noexcept { return suite_; }
-  /// A copy of secret, next sequence number and key.
-  DirectionState export_state() const { return {secret_, seq_}; }
-
  private:
   std::expected<void, RecordError> seal_one(ContentType type, PlaintextCursor& content,
                                             std::size_t size, std::byte* out) noexcept;
-
-  CipherContexts& contexts_;
-  std::uint64_t seq_;
-  CipherContexts::Claim claim_;
-  RecordKey key_;
-  TrafficSecret secret_;
-  CipherSuite suite_;
-  RecordVersion version_;
 };
 
 /// One opened record.
@@ -84,13 +95,11 @@ struct OpenedRecord {
 };
 
 /// Opens the records of one direction. Sans-IO; otherwise as RecordSealer.
-class RecordOpener {
+class RecordOpener final : public RecordProtection {
  public:
   RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
-               RecordVersion version = RecordVersion::kTls13) noexcept;
-  ~RecordOpener();
-  RecordOpener(const RecordOpener&) = delete;
-  RecordOpener& operator=(const RecordOpener&) = delete;
+               RecordVersion version = RecordVersion::kTls13) noexcept
+      : RecordProtection(contexts, suite, std::move(state), version) {}
 
   /// Opens one whole record (header to tag) in place; the content lies inside `record`.
   /// Padding is stripped in time that depends only on the record's length.
@@ -107,25 +116,9 @@ class RecordOpener {
   std::expected<RecordHeader, RecordError> check_header(
       std::span<const std::byte, kRecordHeaderSize> bytes) const noexcept;
 
-  /// Turns to the next generation of keys: call right after a KeyUpdate was opened. Aborts in
-  /// TLS 1.2.
-  void next_generation() noexcept;
-
-  RecordVersion version() const noexcept { return version_; }
-  CipherSuite suite() const noexcept { return suite_; }
-  DirectionState export_state() const { return {secret_, seq_}; }
-
  private:
   std::expected<void, RecordError> decrypt(std::span<std::byte> record,
                                            std::span<std::byte> inner) noexcept;
-
-  CipherContexts& contexts_;
-  std::uint64_t seq_;
-  CipherContexts::Claim claim_;
-  RecordKey key_;
-  TrafficSecret secret_;
-  CipherSuite suite_;
-  RecordVersion version_;
 };
 
 }  // namespace sallyport::ktls

@@ -109,12 +109,12 @@ Task<RecordWriter::SendResult> RecordWriter::send(Chunk data) {
   Block block = blocks_.acquire();
   while (result && content.remaining() != 0) {
     if (state_ != State::kOpen) {
-      result = std::unexpected(RecordError{.failure = RecordFailure::kPipe});
+      result = refuse(RecordFailure::kPipe);
       break;
     }
     if (key_exhausted()) {  // and TLS 1.2 has no other: RFC 9325 4.4
       queue_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
-      result = std::unexpected(RecordError{.failure = RecordFailure::kSequenceExhausted});
+      result = refuse(RecordFailure::kSequenceExhausted);
       break;
     }
     const auto sealed = seal_next(content, block.bytes());
@@ -143,7 +143,7 @@ Task<RecordWriter::SendResult> RecordWriter::send_alert(AlertLevel level,
   queue_alert(level, description);
   SendResult result;
   if (state_ == State::kTorn) {
-    result = std::unexpected(RecordError{.failure = RecordFailure::kPipe});
+    result = refuse(RecordFailure::kPipe);
   } else {
     result = co_await flush(MSG_MORE);
   }

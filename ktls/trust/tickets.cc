@@ -70,15 +70,11 @@ bool decode(std::string_view text, Secret& secret) {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // of UTF-8
 
-struct KdfCtxDelete {
-  void operator()(EVP_KDF_CTX* context) const noexcept { EVP_KDF_CTX_free(context); }
-};
-
 // HKDF-SHA256 (RFC 5869) without a salt: the secrets are uniformly random.
 void hkdf(std::span<const std::byte> secret, std::span<const std::byte> info,
           std::span<std::byte> out) {
   EVP_KDF* kdf = EVP_KDF_fetch(nullptr, OSSL_KDF_NAME_HKDF, nullptr);
-  const std::unique_ptr<EVP_KDF_CTX, KdfCtxDelete> context(EVP_KDF_CTX_new(kdf));
+  const EvpKdfCtxPtr context(EVP_KDF_CTX_new(kdf));
   EVP_KDF_free(kdf);
   char digest[] = "SHA256";
   const auto octets = [](std::span<const std::byte> bytes) {
@@ -92,8 +88,7 @@ void hkdf(std::span<const std::byte> secret, std::span<const std::byte> info,
       OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, text, text_size),
       OSSL_PARAM_construct_end(),
   };
-  if (!context || EVP_KDF_derive(context.get(), reinterpret_cast<unsigned char*>(out.data()),
-                                 out.size(), params) != 1)
+  if (!context || EVP_KDF_derive(context.get(), raw(out.data()), out.size(), params) != 1)
     std::abort();  // no memory, or a libcrypto without HKDF
 }
 
@@ -103,8 +98,7 @@ std::shared_ptr<const TicketSecrets> TicketSecrets::random() {
   auto secrets = std::make_shared<TicketSecrets>();
   Secret& secret = secrets->secrets_.emplace_back();
   const std::span<std::byte> out = secret.resize(48);
-  if (RAND_priv_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(out.size())) !=
-      1)
+  if (RAND_priv_bytes(raw(out.data()), static_cast<int>(out.size())) != 1)
     std::abort();  // without random numbers there is no TLS either
   return secrets;
 }

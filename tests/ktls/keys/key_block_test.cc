@@ -64,7 +64,7 @@ TEST(KeyBlock, OfOneSuiteIsNoSecretOfAnother) {
   ASSERT_TRUE(block);
   EXPECT_DEATH(
       (void)derive_key(CipherSuite::kAes256GcmSha384, block->client, RecordVersion::kTls12),
-      "no part of a key block");
+      "a secret of TLS 1.2 is a part of the key block");
 }
 
 }  // namespace

@@ -60,12 +60,12 @@ TEST(KeySchedule, WorksWithBothHashesInTurn) {
 
 TEST(KeyScheduleDeathTest, RefusesWhatTls13NeverAsksFor) {
   constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
-  EXPECT_DEATH(expand(kSuite, kMasterSecret, "key", {}, 33), "more than one hash asked for");
+  EXPECT_DEATH(expand(kSuite, kMasterSecret, "key", {}, 33), "gives at most one hash");
   EXPECT_DEATH(expand(kSuite, kMasterSecret, std::string(kMaxLabel + 1, 'x'), {}, 32),
-               "label too long");
+               "a label of the key schedule is short");
   EXPECT_DEATH(expand(kSuite, kMasterSecret, "key", Bytes(kMaxHashSize + 1), 32),
-               "context too long");
-  EXPECT_DEATH(expand(kSuite, Bytes(65), "key", {}, 32), "a key longer than a block");
+               "a context of the key schedule is at most one hash");
+  EXPECT_DEATH(expand(kSuite, Bytes(65), "key", {}, 32), "an HMAC key is at most one block long");
 }
 
 }  // namespace

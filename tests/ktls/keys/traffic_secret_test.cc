@@ -70,7 +70,8 @@ TEST(TrafficSecret, MovedFromIsEmptyAndCleansed) {
 }
 
 TEST(TrafficSecretDeathTest, RefusesMoreThanAnyHash) {
-  EXPECT_DEATH(TrafficSecret(testing::random_bytes(kMaxHashSize + 1, 1)), "longer than any hash");
+  EXPECT_DEATH(TrafficSecret(testing::random_bytes(kMaxHashSize + 1, 1)),
+               "a traffic secret is at most one hash");
 }
 
 }  // namespace

@@ -258,7 +258,7 @@ TEST_P(RecordProtectionOfTls12, IsDoneWithItsKeyAtTheSameLimit) {
   EXPECT_FALSE(sealer.key_update_due());
   seal(sealer, ContentType::kApplicationData, random_bytes(1, 1));
   EXPECT_TRUE(sealer.key_update_due());
-  EXPECT_DEATH(sealer.next_generation(), "TLS 1.2 turns no keys");
+  EXPECT_DEATH(sealer.next_generation(), "TLS 1.2 has no KeyUpdate");
 }
 
 /// A peer may number its nonces as it likes, as long as it uses none twice (RFC 5288 3).
