@@ -1,10 +1,12 @@
-// sallyport: a mutual-TLS gateway. Flags in, exit code out; the rest is in control.
+// sallyport: a mutual-TLS gateway. Flags in, exit code out; the rest is in Gateway.
 #include <csignal>
 #include <cstdio>
 #include <variant>
 
 #include "gateway/observe/log.h"
-#include "gateway/run/control.h"
+#include "gateway/run/check.h"
+#include "gateway/run/exit_code.h"
+#include "gateway/run/gateway.h"
 #include "gateway/run/options.h"
 #include "iouring/signals.h"
 
@@ -24,8 +26,7 @@ int main(int argc, char** argv) {
   }
   const auto& options = std::get<gateway::Options>(*parsed);
   gateway::configure_log(options.log_format, options.log_level);
-  gateway::Control control(options);
-  if (options.check) return control.check();
+  if (options.check) return gateway::check(options);
   const gateway::LogThread log_thread;
-  return control.run();
+  return gateway::Gateway(options).run();
 }

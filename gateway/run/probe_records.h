@@ -21,6 +21,6 @@ namespace sallyport::gateway {
                                                        const RecordChoice& choice);
 
 /// For the metrics; nothing if the kernel was not asked.
-[[nodiscard]] std::optional<metrics::KtlsSupport> ktls_support(const RecordChoice& choice);
+[[nodiscard]] std::optional<metrics::KtlsSupport> ktls_support_metrics(const RecordChoice& choice);
 
 }  // namespace sallyport::gateway

@@ -1,4 +1,4 @@
-#include "gateway/run/record_support.h"
+#include "gateway/run/probe_records.h"
 
 #include <vector>
 
@@ -45,7 +45,7 @@ std::optional<std::string> records_unmet(const Options& options, const RecordCho
   return std::nullopt;
 }
 
-std::optional<metrics::KtlsSupport> ktls_support(const RecordChoice& choice) {
+std::optional<metrics::KtlsSupport> ktls_support_metrics(const RecordChoice& choice) {
   if (choice.wanted == RecordsWanted::kUserspace) return std::nullopt;
   metrics::KtlsSupport support{.ciphers = {}, .rekey = choice.kernel.can_rekey()};
   for (const RecordVersion version : {RecordVersion::kTls13, RecordVersion::kTls12}) {

@@ -1,0 +1,23 @@
+// What the admin server answers, taken from the running parts.
+#pragma once
+
+#include <chrono>
+
+#include "gateway/connection/snapshot.h"
+#include "gateway/observe/admin.h"
+#include "gateway/run/drain.h"
+#include "gateway/run/publisher.h"
+#include "gateway/run/shard_set.h"
+#include "metrics/registry.h"
+
+namespace sallyport::gateway {
+
+/// Whether new connections can be served now. The reason is one for people.
+[[nodiscard]] Readiness readiness(const Snapshot& snapshot, bool draining,
+                                  std::chrono::system_clock::time_point now);
+
+/// All references outlive the handlers. Something must have been published.
+[[nodiscard]] AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
+                                                metrics::Registry& registry, const Drain& drain);
+
+}  // namespace sallyport::gateway

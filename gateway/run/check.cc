@@ -1,0 +1,51 @@
+#include "gateway/run/check.h"
+
+#include <cstdio>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gateway/run/config.h"
+#include "gateway/run/exit_code.h"
+#include "gateway/run/probe_records.h"
+#include "gateway/run/server_contexts.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// What is wrong with the files, each once: two sources that do not fit together have one error.
+std::vector<std::string> check_files(const Options& options, Config& config) {
+  std::vector<std::string> errors;
+  std::set<std::string> known;
+  for (const SourceOutcome& outcome : config.reload(true).outcomes) {
+    if (outcome.error && known.insert(*outcome.error).second) errors.push_back(*outcome.error);
+  }
+  if (!errors.empty()) return errors;
+  const auto contexts = make_server_contexts(config.credentials(), options.listen, 1);
+  if (!contexts) errors.push_back(contexts.error());
+  return errors;
+}
+
+}  // namespace
+
+int check(const Options& options) {
+  Config config(options);
+  std::vector<std::string> errors = check_files(options, config);
+  const RecordChoice records = probe_records(options);
+  if (const auto unmet = records_unmet(options, records)) errors.push_back(*unmet);
+  if (!errors.empty()) {
+    for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
+    return kExitConfiguration;
+  }
+
+  if (records.wanted != RecordsWanted::kUserspace) {
+    std::printf("%s\n", records.kernel.describe().c_str());
+  }
+  for (const std::string& warning : config.warnings()) {
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  }
+  std::printf("configuration is good\n");
+  return kExitDrained;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,37 @@
+#include "gateway/run/drain.h"
+
+#include "gateway/observe/log.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+
+bool Drain::begin() {
+  if (begun_.exchange(true)) return false;
+  loop_.tasks->spawn(drain_after_delay());
+  return true;
+}
+
+iouring::Task<void> Drain::drain_after_delay() {
+  if (delay_.count() > 0) {
+    iouring::Result<> slept = co_await iouring::sleep_for(*loop_.ring, delay_);
+    if (!slept) co_return;
+  }
+  shards_.drain();
+}
+
+void Drain::end_at_once() {
+  shards_.drain();
+  shards_.end_connections();
+}
+
+void Drain::shard_ended() {
+  if (!begun_.exchange(true)) {
+    // Its listeners are gone: a gateway of fewer shards would refuse its share of clients.
+    log_error("a shard ended by itself: draining the others");
+    failed_ = true;
+    shards_.drain();
+  }
+  if (--shards_alive_ == 0) loop_.tasks->cancel_all();
+}
+
+}  // namespace sallyport::gateway

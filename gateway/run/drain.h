@@ -1,0 +1,46 @@
+// How the process comes to its end.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <string_view>
+
+#include "gateway/run/control_loop.h"
+#include "gateway/run/shard_set.h"
+#include "iouring/task.h"
+
+namespace sallyport::gateway {
+
+/// Stops the shards, and the control loop with the last of them. Control thread only, except for
+/// begun().
+class Drain {
+ public:
+  /// `loop` and `shards` outlive it. `delay` is --drain-delay: not ready, but still accepting.
+  Drain(ControlLoop& loop, ShardSet& shards, std::chrono::milliseconds delay)
+      : loop_(loop), shards_(shards), delay_(delay), shards_alive_(shards.size()) {}
+
+  /// Drains the shards after the delay. False if that had begun before.
+  bool begin();
+  /// Ends all connections now.
+  void end_at_once();
+  /// One more shard has ended. If draining had not begun, it failed, and the others are drained.
+  void shard_ended();
+
+  /// Any thread: the gateway is not ready any more.
+  [[nodiscard]] bool begun() const { return begun_; }
+  /// A shard ended by itself.
+  [[nodiscard]] bool failed() const { return failed_; }
+
+ private:
+  iouring::Task<void> drain_after_delay();
+
+  ControlLoop& loop_;
+  ShardSet& shards_;
+  std::chrono::milliseconds delay_;
+  std::size_t shards_alive_;
+  std::atomic<bool> begun_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,160 @@
+#include "gateway/run/gateway.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "gateway/connection/close_reason.h"
+#include "gateway/observe/log.h"
+#include "gateway/run/admin_handlers.h"
+#include "gateway/run/exit_code.h"
+#include "gateway/run/handle_signals.h"
+#include "gateway/run/probe_records.h"
+#include "gateway/run/process.h"
+#include "gateway/run/versions.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// Names that do not resolve in this time come later; readiness says so.
+constexpr std::chrono::seconds kFirstResolution{5};
+
+metrics::BuildInfo build_info() {
+  Versions all = versions();
+  return {.version = all.sallyport,
+          .openssl = all.openssl,
+          .kernel = all.kernel,
+          .liburing = all.liburing};
+}
+
+}  // namespace
+
+int Gateway::run() {
+  if (!load_first(config_)) return kExitConfiguration;
+  if (!probe_kernel_records()) return kExitConfiguration;
+  forbid_core_dumps();
+  open_log_and_metrics();
+  if (!bind_listeners()) return kExitFailed;
+  resolve_host_names();
+  if (!drop_privileges()) return kExitFailed;
+  if (!start_shards()) return kExitConfiguration;
+  if (!start_admin()) {
+    stop_shards();
+    return kExitFailed;
+  }
+  log_warnings(config_);
+  notify_ready();
+  serve_until_drained();
+  log_info("drained");
+  return drain_->failed() ? kExitFailed : kExitDrained;
+}
+
+// Before privileges are dropped: the kernel loads its modules by itself only for the privileged.
+bool Gateway::probe_kernel_records() {
+  records_ = probe_records(options_);
+  if (const auto unmet = records_unmet(options_, records_)) {
+    log_error("configuration refused", {{"source", "flags"}, {"error", *unmet}});
+    return false;
+  }
+  if (records_.wanted != RecordsWanted::kUserspace) {
+    log_info("records", {{"kernel_tls", records_.kernel.describe()}});
+  }
+  return true;
+}
+
+void Gateway::open_log_and_metrics() {
+  access_log_ = std::make_unique<AccessLog>(
+      AccessLogOptions{.format = options_.log_format, .on_dropped = [](std::uint64_t lines) {
+                         log_warning("access log too slow: lines dropped", {{"lines", lines}});
+                       }});
+  const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
+                                  .handshake_results = kHandshakeResultWords,
+                                  .fallback_reasons = ktls::kKtlsFallbackWords};
+  registry_ = std::make_unique<metrics::Registry>(words, build_info());
+  if (auto support = ktls_support_metrics(records_))
+    registry_->set_ktls_support(*std::move(support));
+  for (std::size_t i = 0; i < kSources; ++i) {
+    registry_->config_loaded(to_string(static_cast<Source>(i)), std::chrono::system_clock::now());
+  }
+}
+
+bool Gateway::bind_listeners() {
+  loop_ = ControlLoop::create();
+  if (!loop_) return false;
+  shards_ = ShardSet::create(
+      {.options = options_,
+       .records = records_,
+       .registry = *registry_,
+       .connection_log = *access_log_,
+       .can_install = loop_->ring->has(iouring::Opcode::kFixedFdInstall),
+       .on_ended = [this] { loop_->inbox->post([this] { drain_->shard_ended(); }); }});
+  if (!shards_) return false;
+  drain_.emplace(*loop_, *shards_, options_.drain_delay);
+  return true;
+}
+
+void Gateway::resolve_host_names() {
+  resolver_ = std::make_unique<Resolver>(Resolver::Options{}, [this] {
+    loop_->inbox->post([this] { reloader_->publish(); });  // runs after start_shards()
+  });
+  resolver_->watch(config_.discovery().host_names());
+  if (!resolver_->wait_for_first(kFirstResolution)) {
+    log_warning("some names are not resolved yet");
+  }
+}
+
+bool Gateway::drop_privileges() {
+  if (options_.user.empty()) return true;
+  const auto became = become_user(options_.user);
+  if (!became) log_error(became.error());
+  return became.has_value();
+}
+
+bool Gateway::start_shards() {
+  publisher_.emplace(options_, config_, *resolver_, *shards_, *registry_);
+  files_.emplace(*loop_->ring, *loop_->watch);
+  reloader_.emplace(options_, config_, *resolver_, *publisher_, *registry_, *files_);
+  const auto published = publisher_->publish();
+  if (!published) {
+    log_error("configuration refused", {{"source", "credentials"}, {"error", published.error()}});
+  }
+  return published.has_value();
+}
+
+bool Gateway::start_admin() {
+  const ListenAddress& address = options_.admin;
+  auto admin = AdminServer::start({.address = address.text,
+                                   .host = address.host,
+                                   .v6 = address.v6,
+                                   .loopback = address.loopback,
+                                   .expose_all = options_.admin_expose_all},
+                                  make_admin_handlers(*publisher_, *shards_, *registry_, *drain_));
+  if (!admin) {
+    log_error("cannot start the admin server", {{"error", admin.error()}});
+    return false;
+  }
+  admin_ = *std::move(admin);
+  const std::string host = address.v6 ? "[" + address.host + "]" : address.host;
+  log_info("admin listening", {{"address", host + ":" + std::to_string(admin_->port())}});
+  return true;
+}
+
+void Gateway::serve_until_drained() {
+  loop_->tasks->spawn(handle_signals(*loop_->signals, *reloader_, *drain_));
+  loop_->tasks->spawn(reloader_->reload_on_change());
+  loop_->tasks->spawn(reloader_->reload_now_and_then(*loop_->ring));
+  loop_->run();  // until Drain has seen the last shard end
+  admin_.reset();
+  resolver_.reset();
+  shards_->join();
+  access_log_.reset();
+}
+
+void Gateway::stop_shards() {
+  shards_->drain();
+  shards_->join();
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,42 @@
+#include "gateway/run/handle_signals.h"
+
+#include <csignal>
+
+#include "gateway/observe/log.h"
+#include "gateway/run/process.h"
+
+namespace sallyport::gateway {
+namespace {
+
+void reload_everything(Reloader& reloader) {
+  log_info("reloading", {{"signal", "SIGHUP"}});
+  notify_reloading();
+  reloader.reload(true);
+  notify_ready();
+}
+
+void drain_or_end(Drain& drain, int signal) {
+  if (drain.begin()) {
+    log_info("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+    notify_stopping();
+  } else {
+    log_warning("ending at once: second signal");
+    drain.end_at_once();
+  }
+}
+
+}  // namespace
+
+iouring::Task<void> handle_signals(iouring::Signals& signals, Reloader& reloader, Drain& drain) {
+  for (;;) {
+    iouring::Result<int> signal = co_await signals.next();
+    if (!signal) co_return;
+    if (*signal == SIGHUP) {
+      reload_everything(reloader);
+    } else {
+      drain_or_end(drain, *signal);
+    }
+  }
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,41 @@
+#include "gateway/run/publisher.h"
+
+#include <utility>
+
+#include "gateway/run/server_contexts.h"
+#include "gateway/run/snapshot_metrics.h"
+
+namespace sallyport::gateway {
+
+std::expected<void, std::string> Publisher::publish() {
+  const auto contexts =
+      make_server_contexts(config_.credentials(), options_.listen, shards_.size());
+  if (!contexts) return std::unexpected(contexts.error());
+  const std::shared_ptr<const Snapshot> next = next_snapshot();
+  set_snapshot(next);
+  set_snapshot_metrics(registry_, *next);
+  shards_.serve(next, *contexts);
+  return {};
+}
+
+std::shared_ptr<const Snapshot> Publisher::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return snapshot_;
+}
+
+std::shared_ptr<const Snapshot> Publisher::next_snapshot() const {
+  const auto previous = snapshot();
+  return std::make_shared<const Snapshot>(
+      Snapshot{.generation = previous ? previous->generation + 1 : 1,
+               .credentials = config_.credentials(),
+               .policy = config_.policy(),
+               .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
+                                               previous ? previous->endpoints.get() : nullptr)});
+}
+
+void Publisher::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  const std::lock_guard lock(mutex_);
+  snapshot_ = std::move(snapshot);
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,51 @@
+// The state of the world on its way to the shards.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "gateway/backends/resolver.h"
+#include "gateway/connection/snapshot.h"
+#include "gateway/run/config.h"
+#include "gateway/run/options.h"
+#include "gateway/run/shard_set.h"
+#include "metrics/registry.h"
+
+namespace sallyport::gateway {
+
+/// Makes a snapshot of the configuration and of the addresses of its host names, and gives it to
+/// the shards and the metrics. Control thread only, but for snapshot().
+class Publisher {
+ public:
+  /// All references outlive it.
+  Publisher(const Options& options, const Config& config, const Resolver& resolver,
+            ShardSet& shards, metrics::Registry& registry)
+      : options_(options),
+        config_(config),
+        resolver_(resolver),
+        shards_(shards),
+        registry_(registry) {}
+
+  /// The configuration must be complete(). The first call starts the shards. The error says why
+  /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
+  [[nodiscard]] std::expected<void, std::string> publish();
+
+  /// Any thread. What was published last; null before the first publish().
+  [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
+
+ private:
+  [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
+  void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
+
+  const Options& options_;
+  const Config& config_;
+  const Resolver& resolver_;
+  ShardSet& shards_;
+  metrics::Registry& registry_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Snapshot> snapshot_;
+};
+
+}  // namespace sallyport::gateway

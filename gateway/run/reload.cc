@@ -1,0 +1,108 @@
+#include "gateway/run/reload.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "gateway/observe/log.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// The files are read again this often, whatever inotify says (network file systems say nothing).
+constexpr std::chrono::seconds kLookEvery{5};
+
+// A group without a route is there for Prometheus; a forgotten label must be seen all the same.
+void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
+  const SourceOutcome& discovery = reloaded.of(Source::kDiscovery);
+  if (!discovery.read || discovery.error || config.discovery().ignored_groups == 0) return;
+  log_info("groups without a route label ignored",
+           {{"file", config.discovery().file}, {"groups", config.discovery().ignored_groups}});
+}
+
+}  // namespace
+
+bool load_first(Config& config) {
+  const Config::Reload loaded = config.reload(true);
+  for (std::size_t i = 0; i < kSources; ++i) {
+    const auto& error = loaded.outcomes[i].error;
+    if (error) {
+      log_error("configuration refused",
+                {{"source", to_string(static_cast<Source>(i))}, {"error", *error}});
+    }
+  }
+  log_ignored_groups(config, loaded);
+  return config.complete();
+}
+
+void log_warnings(const Config& config) {
+  for (const std::string& warning : config.warnings()) {
+    log_warning("configuration", {{"warning", warning}});
+  }
+}
+
+void Reloader::reload(bool force) {
+  const Config::Reload reloaded = config_.reload(force);
+  // Shards first: a success that was counted is in force.
+  if (reloaded.changed) {
+    resolver_.watch(config_.discovery().host_names());
+    publish();
+  }
+  report(reloaded);
+  files_.add(config_.directories());
+  if (reloaded.changed) log_warnings(config_);
+}
+
+void Reloader::publish() {
+  const auto published = publisher_.publish();
+  if (published) return;
+  log_error("reload refused, last good state stays",
+            {{"source", "credentials"}, {"error", published.error()}});
+}
+
+void Reloader::report(const Config::Reload& reloaded) {
+  for (std::size_t i = 0; i < kSources; ++i) {
+    const SourceOutcome& outcome = reloaded.outcomes[i];
+    if (!outcome.read) continue;
+    const std::string_view source = to_string(static_cast<Source>(i));
+    registry_.config_reloaded(source, !outcome.error, std::chrono::system_clock::now());
+    if (outcome.error) {
+      log_error("reload refused, last good state stays",
+                {{"source", source}, {"error", *outcome.error}});
+    } else {
+      log_info("reloaded", {{"source", source}});
+    }
+  }
+  log_ignored_groups(config_, reloaded);
+  if (reloaded.routes_split) {
+    log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
+                {{"file", options_.discovery}});
+  }
+}
+
+iouring::Task<void> Reloader::reload_on_change() {
+  files_.add(config_.directories());
+  for (;;) {
+    iouring::Result<> changed = co_await files_.changed();
+    if (!changed) {
+      if (changed.error().value != ECANCELED) {
+        log_error("cannot watch files any more", {{"error", changed.error().name()}});
+      }
+      co_return;
+    }
+    reload(false);
+  }
+}
+
+iouring::Task<void> Reloader::reload_now_and_then(iouring::Ring& ring) {
+  for (;;) {
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookEvery);
+    if (!slept) co_return;
+    reload(false);
+  }
+}
+
+}  // namespace sallyport::gateway

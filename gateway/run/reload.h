@@ -1,0 +1,55 @@
+// From changed files to a new state of the shards.
+#pragma once
+
+#include "gateway/backends/resolver.h"
+#include "gateway/run/config.h"
+#include "gateway/run/file_watch.h"
+#include "gateway/run/options.h"
+#include "gateway/run/publisher.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+#include "metrics/registry.h"
+
+namespace sallyport::gateway {
+
+/// The first load, before anything runs. False, with each reason logged, if a source is not good.
+[[nodiscard]] bool load_first(Config& config);
+
+/// Logs Config::warnings().
+void log_warnings(const Config& config);
+
+/// Reads what changed, publishes it, and tells log and metrics what became of it. Control thread
+/// only.
+class Reloader {
+ public:
+  /// All references outlive it.
+  Reloader(const Options& options, Config& config, Resolver& resolver, Publisher& publisher,
+           metrics::Registry& registry, FileWatch& files)
+      : options_(options),
+        config_(config),
+        resolver_(resolver),
+        publisher_(publisher),
+        registry_(registry),
+        files_(files) {}
+
+  /// Reads what changed since the last time, or everything if `force`d.
+  void reload(bool force);
+  /// Publishes the configuration that is in force: the addresses of its host names changed.
+  void publish();
+
+  /// Reload after a change of the watched files, and every few seconds besides. Until cancelled.
+  [[nodiscard]] iouring::Task<void> reload_on_change();
+  [[nodiscard]] iouring::Task<void> reload_now_and_then(iouring::Ring& ring);
+
+ private:
+  void report(const Config::Reload& reloaded);
+
+  const Options& options_;
+  Config& config_;
+  Resolver& resolver_;
+  Publisher& publisher_;
+  metrics::Registry& registry_;
+  FileWatch& files_;
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,140 @@
+#include "gateway/run/shard_set.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "gateway/observe/log.h"
+#include "gateway/run/connection_capacity.h"
+#include "gateway/run/process.h"
+
+namespace sallyport::gateway {
+namespace {
+
+Timeouts timeouts_of(const Options& options) {
+  return {.handshake = options.handshake_timeout,
+          .connect = options.connect_timeout,
+          .half_close = options.half_close_timeout,
+          .idle = options.idle_timeout,
+          .lifetime = options.max_lifetime};
+}
+
+}  // namespace
+
+std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
+  const std::vector<int> cpus = usable_cpus();
+  const unsigned count = options.options.shards.value_or(static_cast<unsigned>(cpus.size()));
+  const std::uint64_t descriptors = raise_descriptor_limit();
+  const ConnectionCapacity capacity = connection_capacity(descriptors, count, options.can_install);
+  const std::uint64_t max_connections =
+      options.options.max_connections.value_or(capacity.connections);
+  log_info("limits", {{"descriptors", descriptors},
+                      {"max_connections", max_connections},
+                      {"carried", capacity.connections},
+                      {"registered_descriptors", capacity.registered_descriptors}});
+
+  std::unique_ptr<ShardSet> shards(new ShardSet(std::move(options), max_connections));
+  if (!shards->create_shards(count, cpus, capacity.registered_descriptors)) return nullptr;
+  if (!shards->bind_listeners()) return nullptr;
+  return shards;
+}
+
+ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
+    : options_(std::move(options)),
+      timeouts_(timeouts_of(options_.options)),
+      limit_(max_connections) {}
+
+bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
+                             std::uint64_t registered_descriptors) {
+  const bool pinned = count <= cpus.size();
+  if (!pinned) {
+    log_warning("more shards than CPUs: not pinned", {{"shards", count}, {"cpus", cpus.size()}});
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    metrics::ShardMetrics& metrics = options_.registry.add_shard(i);
+    auto shard =
+        Shard::create({.index = i,
+                       .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
+                       .registered_descriptors = static_cast<unsigned>(registered_descriptors),
+                       .max_handshakes = options_.options.max_handshakes,
+                       .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
+                       .drain_timeout = options_.options.drain_timeout,
+                       .timeouts = timeouts_,
+                       .records = options_.records,
+                       .limit = limit_,
+                       .metrics = metrics,
+                       .connection_log = options_.connection_log,
+                       .on_ended = options_.on_ended});
+    if (!shard) {
+      log_error("no io_uring for a shard", {{"shard", i}, {"error", shard.error()}});
+      return false;
+    }
+    metrics_.push_back(&metrics);
+    shards_.push_back(*std::move(shard));
+  }
+  return true;
+}
+
+bool ShardSet::bind_listeners() {
+  return std::ranges::all_of(options_.options.listen,
+                             [this](const ListenAddress& listen) { return bind_listener(listen); });
+}
+
+bool ShardSet::bind_listener(const ListenAddress& listen) {
+  auto address = iouring::SocketAddress::parse(listen.text);
+  for (const auto& shard : shards_) {
+    const auto bound = address ? shard->listen(listen.text, *address)
+                               : std::unexpected(std::string("not an address"));
+    if (!bound) {
+      log_error("cannot listen", {{"listener", listen.text}, {"error", bound.error()}});
+      return false;
+    }
+    address = *bound;  // port 0: the others take the port that the first shard got
+  }
+  log_info("listening", {{"listener", listen.text}, {"address", address->to_string()}});
+  return true;
+}
+
+void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
+                     const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts) {
+  const bool first = !std::exchange(started_, true);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (first) {
+      shards_[i]->start(snapshot, contexts[i]);
+    } else {
+      shards_[i]->update(snapshot, contexts[i]);
+    }
+  }
+}
+
+void ShardSet::drain() {
+  for (const auto& shard : shards_) shard->drain();
+}
+
+void ShardSet::end_connections() {
+  for (const auto& shard : shards_) shard->end_connections();
+}
+
+void ShardSet::join() {
+  for (const auto& shard : shards_) shard->join();
+}
+
+std::vector<ConnectionFacts> ShardSet::connections(std::size_t limit) {
+  std::vector<ConnectionFacts> all;
+  for (const auto& shard : shards_) {
+    if (all.size() >= limit) break;
+    auto some = shard->connections(limit - all.size());
+    std::ranges::move(some, std::back_inserter(all));
+  }
+  return all;
+}
+
+void ShardSet::count_busy_time() {
+  const std::lock_guard lock(counting_);
+  for (std::size_t i = 0; i < shards_.size(); ++i) metrics_[i]->busy(shards_[i]->busy_time());
+}
+
+}  // namespace sallyport::gateway

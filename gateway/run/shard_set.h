@@ -1,0 +1,72 @@
+// All shards of the process: made, bound to their addresses, started, told what is new, drained.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "gateway/connection/connection_limit.h"
+#include "gateway/run/options.h"
+#include "gateway/run/shard.h"
+#include "metrics/registry.h"
+
+namespace sallyport::gateway {
+
+/// What a ShardSet is made from. References outlive the set.
+struct ShardSetOptions {
+  const Options& options;
+  const RecordChoice& records;
+  metrics::Registry& registry;
+  ConnectionLog& connection_log;
+  bool can_install = false;        ///< see connection_capacity()
+  std::function<void()> on_ended;  ///< called by each shard, on its thread, as its last act
+};
+
+/// Control thread only, where a member does not say otherwise.
+class ShardSet {
+ public:
+  /// Makes the shards and binds all listeners; nothing is accepted yet. Null, with the reason
+  /// logged, where the kernel refuses a ring or an address.
+  [[nodiscard]] static std::unique_ptr<ShardSet> create(ShardSetOptions options);
+  /// The shards must have been joined, or never started.
+  ~ShardSet() = default;
+  ShardSet(const ShardSet&) = delete;
+  ShardSet& operator=(const ShardSet&) = delete;
+
+  [[nodiscard]] std::size_t size() const { return shards_.size(); }
+
+  /// New connections use `snapshot` and the context of their shard (one for each shard, in order)
+  /// from now on. The first call starts the shards.
+  void serve(const std::shared_ptr<const Snapshot>& snapshot,
+             const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts);
+  /// See Shard::drain() and Shard::end_connections().
+  void drain();
+  void end_connections();
+  /// Waits until every shard has ended: drain() first.
+  void join();
+
+  /// Any thread, after serve(). At most `limit` connections, those of the first shard first.
+  [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
+  /// Any thread, after serve(). Writes each shard's busy time into its metrics.
+  void count_busy_time();
+
+ private:
+  explicit ShardSet(ShardSetOptions options, std::uint64_t max_connections);
+  [[nodiscard]] bool create_shards(unsigned count, const std::vector<int>& cpus,
+                                   std::uint64_t registered_descriptors);
+  [[nodiscard]] bool bind_listeners();
+  [[nodiscard]] bool bind_listener(const ListenAddress& listen);
+
+  ShardSetOptions options_;
+  Timeouts timeouts_;
+  ConnectionLimit limit_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<metrics::ShardMetrics*> metrics_;  // of the shard at the same index
+  bool started_ = false;
+  std::mutex counting_;  // two threads scrape; a counter has one writer at a time
+};
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,32 @@
+#include "gateway/run/connection_capacity.h"
+
+#include <gtest/gtest.h>
+
+namespace sallyport::gateway {
+namespace {
+
+TEST(ConnectionCapacity, IsTwoSlotsOfEachShardsTablePerConnection) {
+  const ConnectionCapacity capacity = connection_capacity(1024, 4, true);
+  EXPECT_EQ(capacity.registered_descriptors, 1024u);
+  EXPECT_EQ(capacity.connections, 2048u);
+}
+
+TEST(ConnectionCapacity, ATableHasAtMostAQuarterOfAMillionSlots) {
+  const ConnectionCapacity capacity = connection_capacity(1'000'000'000, 2, true);
+  EXPECT_EQ(capacity.registered_descriptors, 262'144u);
+  EXPECT_EQ(capacity.connections, 262'144u);
+}
+
+TEST(ConnectionCapacity, WithoutATableIsTwoDescriptorsOfTheProcessPerConnection) {
+  const ConnectionCapacity capacity = connection_capacity(1024, 4, false);
+  EXPECT_EQ(capacity.registered_descriptors, 0u);
+  EXPECT_EQ(capacity.connections, (1024u - 128u) / 2) << "128 are for other things";
+}
+
+TEST(ConnectionCapacity, IsOneConnectionWhereDescriptorsAreVeryFew) {
+  EXPECT_EQ(connection_capacity(0, 1, false).connections, 1u);
+  EXPECT_EQ(connection_capacity(128, 8, false).connections, 1u);
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
