@@ -47,6 +47,11 @@ void Registry::set_ktls_support(KtlsSupport support) {
   ktls_ = std::move(support);
 }
 
+void Registry::set_tls_library(std::string_view mode) {
+  const std::lock_guard lock(mutex_);
+  tls_library_ = mode;
+}
+
 void Registry::config_reloaded(std::string_view source, bool success,
                                std::chrono::system_clock::time_point now) {
   const std::lock_guard lock(mutex_);
@@ -96,6 +101,7 @@ std::string Registry::scrape() const {
       }
       text.add(MetricId::kKtlsRekeySupported, {}, ktls_->rekey ? 1 : 0);
     }
+    if (!tls_library_.empty()) text.add(MetricId::kTlsLibrary, {tls_library_}, 1);
     for (const auto& [name, source] : sources_) {
       text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));
       text.add(MetricId::kConfigReloads, {name, "failure"}, static_cast<double>(source.failures));

@@ -70,6 +70,9 @@ class Registry {
   void set_crls(std::vector<CrlNextUpdate> crls);
   /// Without it, for records that are never the kernel's, its series are not there.
   void set_ktls_support(KtlsSupport support);
+  /// The one series of tls_library: `mode` is "tuned" or "stock", of static storage. Without it the
+  /// series is not there.
+  void set_tls_library(std::string_view mode);
 
   /// Counts a reload of `source` ("policy", "discovery", ...) as result success or failure; a
   /// success moves config_last_reload_success_timestamp_seconds to `now`. Counts both results of a
@@ -102,6 +105,7 @@ class Registry {
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
   std::optional<KtlsSupport> ktls_;
+  std::string_view tls_library_;  // empty: not known yet
   std::map<std::string, Source, std::less<>> sources_;
 };
 

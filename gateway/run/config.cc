@@ -187,6 +187,7 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
   settings.ticket_max_age =
       std::chrono::duration_cast<std::chrono::seconds>(options_.ticket_max_age);
   settings.process_tickets = process_tickets_;
+  settings.tuned_openssl = options_.openssl_tuning;
 
   auto loaded = ktls::load_usable_credentials(files, std::move(settings));
   if (!loaded) return std::unexpected(loaded.error().message());

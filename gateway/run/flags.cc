@@ -80,6 +80,9 @@ constexpr std::array kTls{
     Flag{"ticket-max-age", "DURATION", false,
          "Longest time from a full handshake to the last resumption of it (default 8h; 0 = the 7 "
          "days of RFC 8446)"},
+    Flag{"openssl-tuning", "on|off", false,
+         "off: nothing is used beyond OpenSSL's public API, and handshakes cost more (default on; "
+         "the metric tls_library says what is in force)"},
 };
 constexpr std::array kTimeouts{
     Flag{"handshake-timeout", "DURATION", false,

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "gateway/connection/close_reason.h"
@@ -14,6 +15,7 @@
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
 #include "gateway/run/versions.h"
+#include "ktls/handshake/tls_library.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -36,6 +38,7 @@ int Gateway::run() {
   if (!probe_kernel_records()) return kExitConfiguration;
   forbid_core_dumps();
   open_log_and_metrics();
+  report_tls_library();
   if (!bind_listeners()) return kExitFailed;
   resolve_host_names();
   if (!drop_privileges()) return kExitFailed;
@@ -77,6 +80,18 @@ void Gateway::open_log_and_metrics() {
     registry_->set_ktls_support(*std::move(support));
   for (std::size_t i = 0; i < kSources; ++i) {
     registry_->config_loaded(to_string(static_cast<Source>(i)), std::chrono::system_clock::now());
+  }
+}
+
+void Gateway::report_tls_library() {
+  const ktls::TlsLibrary& library = ktls::tls_library(options_.openssl_tuning);
+  const std::string_view mode = ktls::to_string(library.mode);
+  registry_->set_tls_library(mode);
+  const std::string openssl = versions().openssl;
+  if (library.mode == ktls::TlsLibraryMode::kTuned) {
+    log_info("tls library", {{"mode", mode}, {"openssl", openssl}});
+  } else {
+    log_info("tls library", {{"mode", mode}, {"openssl", openssl}, {"reason", library.reason}});
   }
 }
 

@@ -35,6 +35,7 @@ class Gateway {
   // The steps of run(). False, with the reason logged, where it cannot go on.
   bool probe_kernel_records();
   void open_log_and_metrics();
+  void report_tls_library();
   bool bind_listeners();
   void resolve_host_names();
   bool drop_privileges();

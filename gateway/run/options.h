@@ -54,6 +54,7 @@ struct Options {
   std::string ticket_keys;                ///< path; empty: a secret of this process
   std::chrono::milliseconds ticket_max_age{
       std::chrono::hours(8)};  ///< whole seconds, at most 7 days
+  bool openssl_tuning = true;  ///< off: nothing beyond OpenSSL's public API
 
   /// Zero means off.
   std::chrono::milliseconds handshake_timeout{10'000};

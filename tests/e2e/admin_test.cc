@@ -120,6 +120,7 @@ TEST_F(Admin, MetricsNameTheirTypesAndAreThere) {
                            "tls_handshake_duration_seconds histogram",
                            "tls_handshakes_in_flight gauge",
                            "tls_negotiated_total counter",
+                           "tls_library gauge",
                            "records_connections gauge",
                            "received_bytes_total counter",
                            "sent_bytes_total counter",
@@ -144,7 +145,15 @@ TEST_F(Admin, MetricsNameTheirTypesAndAreThere) {
   EXPECT_EQ(metrics.sum("sent_bytes_total", {{"route", "orders"}, {"leg", "client"}}), 4);
   EXPECT_EQ(metrics.sum("tls_handshake_duration_seconds_count"), 2);
   EXPECT_EQ(metrics.sum("tls_handshakes_in_flight"), 0);
+  EXPECT_EQ(metrics.sum("tls_library"), 1);
   EXPECT_TRUE(metrics.has("process_resident_memory_bytes"));
+}
+
+TEST_F(Admin, MetricsSayThatOpensslIsNotTunedWhenTold) {
+  start_for(backend, {"--openssl-tuning", "off"});
+  EXPECT_TRUE(served());
+  EXPECT_EQ(gateway->metrics().sum("tls_library", {{"mode", "stock"}}), 1);
+  EXPECT_EQ(gateway->metrics().sum("tls_library"), 1) << "one series";
 }
 
 TEST_F(Admin, TheConnectionLineHasEveryKeyOfTheContract) {

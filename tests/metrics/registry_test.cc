@@ -149,6 +149,17 @@ TEST(Registry, ShowsWhatTheKernelCanDoOnceItWasAsked) {
   EXPECT_EQ(series.at("sallyport_ktls_rekey_supported"), 1);
 }
 
+TEST(Registry, ShowsTheTlsLibraryOnceItIsKnown) {
+  Registry registry(kWords, build());
+  EXPECT_FALSE(parse(registry.scrape()).series.contains("sallyport_tls_library{mode=\"tuned\"}"));
+  registry.set_tls_library("tuned");
+  EXPECT_EQ(parse(registry.scrape()).series.at("sallyport_tls_library{mode=\"tuned\"}"), 1);
+  registry.set_tls_library("stock");
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_tls_library{mode=\"stock\"}"), 1);
+  EXPECT_FALSE(series.contains("sallyport_tls_library{mode=\"tuned\"}"));
+}
+
 TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
   Registry registry(kWords, build());
   ListenerCells& listener = registry.add_shard(0).listener("l");

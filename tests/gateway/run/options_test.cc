@@ -101,6 +101,7 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_EQ(options.tickets, 1U);
   EXPECT_EQ(options.ticket_keys, "");
   EXPECT_EQ(options.ticket_max_age, 8h);
+  EXPECT_TRUE(options.openssl_tuning);
   EXPECT_EQ(options.handshake_timeout, 10s);
   EXPECT_EQ(options.connect_timeout, 3s);
   EXPECT_EQ(options.half_close_timeout, 60s);
@@ -164,6 +165,8 @@ TEST(Options, TakeEveryFlag) {
                                       "t",
                                       "--ticket-max-age",
                                       "1h",
+                                      "--openssl-tuning",
+                                      "off",
                                       "--handshake-timeout",
                                       "1s",
                                       "--connect-timeout",
@@ -210,6 +213,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.tickets, 0U);
   EXPECT_EQ(options.ticket_keys, "t");
   EXPECT_EQ(options.ticket_max_age, 1h);
+  EXPECT_FALSE(options.openssl_tuning);
   EXPECT_EQ(options.handshake_timeout, 1s);
   EXPECT_EQ(options.connect_timeout, 2s);
   EXPECT_EQ(options.half_close_timeout, 3s);
@@ -269,6 +273,7 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--crl-expired", "maybe"},
                                                              {"--records", "magic"},
                                                              {"--min-tls", "1.1"},
+                                                             {"--openssl-tuning", "true"},
                                                              {"--log-format", "xml"},
                                                              {"--log-level", "loud"},
                                                              {"--ciphersuites", "RC4"},
@@ -321,6 +326,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--tickets",
                            "--ticket-keys",
                            "--ticket-max-age",
+                           "--openssl-tuning",
                            "--handshake-timeout",
                            "--connect-timeout",
                            "--half-close-timeout",
