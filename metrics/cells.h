@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -38,12 +39,18 @@ struct Vocabulary {
   std::span<const std::string_view> fallback_reasons;  ///< ktls_fallback_total{reason}
 };
 
-/// Index of a word of the vocabulary: a number, or an enumeration in the order of the words.
+/// Index of a word of the vocabulary: a number, an enumeration in the order of the words, or a
+/// value that knows its index.
 class WordIndex {
  public:
   template <class T>
     requires(std::is_enum_v<T> || std::is_integral_v<T>)
   constexpr WordIndex(T word) : value_(static_cast<std::size_t>(word)) {}  // NOLINT: implicit
+  template <class T>
+    requires requires(const T& word) {
+      { word.index() } -> std::same_as<std::size_t>;
+    }
+  constexpr WordIndex(const T& word) : value_(word.index()) {}  // NOLINT: implicit
   [[nodiscard]] constexpr std::size_t value() const { return value_; }
 
  private:

@@ -1,95 +1,87 @@
 // Every way in which a connection ends: one enumerator = one log word = one metric label.
-//
-// The refusals come first, because each of them is also a handshake result: the reason of a
-// refused connection is its result word.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
 #include <string_view>
 
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
 
-enum class CloseReason : std::uint8_t {
-  // Refusals, and handshakes that did not come to an end. The peer gets the alert in the comment.
-  kCertificateRequired,          // certificate_required
-  kCertificateExpired,           // certificate_expired
-  kCertificateRevoked,           // certificate_revoked
-  kCrlUnavailable,               // unknown_ca
-  kCrlExpired,                   // unknown_ca
-  kCertificateAuthorityInvalid,  // unknown_ca
-  kCertificateNotYetValid,       // bad_certificate
-  kCertificateMalformed,         // bad_certificate
-  kCertificatePurposeInvalid,    // unsupported_certificate
-  kNoApplicationProtocol,        // no_application_protocol
-  kNoRoute,                      // unrecognized_name
-  kNotAuthorized,                // access_denied, under the application keys
-  kNoEndpoint,                   // internal_error
-  kBackendRefused,               // internal_error
-  kBackendTimeout,               // internal_error
-  kShed,                         // internal_error, in plaintext before any crypto
-  kDrain,                        // close_notify; also the end of an established connection
-  kCertificateVerificationFailed,
-  kCipherSuiteMismatch,
-  kProtocolVersionUnsupported,
-  kSignatureVerificationFailed,
-  kDecryptionFailed,
-  kKeyExchangeFailure,
-  kUnexpectedMessage,
-  kHandshakeTimeout,
-  kPeerConnectionClosed,
-  kUnknownFailure,
-  // Ends of connections that were never a handshake, or whose handshake succeeded.
-  kClosedBeforeHello,
-  kDone,  // both sides closed cleanly
-  kClientClosed,
-  kBackendClosed,
-  kClientTruncated,  // FIN without close_notify
-  kClientReset,
-  kBackendReset,
-  kIdleTimeout,
-  kLifetime,
-  kHalfCloseTimeout,
-  kRecordError,
-  kKeyupdateFlood,
-  kKeyupdateUnsupported,
-  kInternalError,
+/// Either the result of a handshake that did not succeed, whose word and alert are those of
+/// ktls::HandshakeResult, or an end of a connection that never was a handshake or whose handshake
+/// succeeded. A value of one byte.
+class CloseReason {
+ public:
+  /// The numbers go on where those of the results end.
+  enum class End : std::uint8_t {
+    kClosedBeforeHello = ktls::kHandshakeResults,
+    kDone,  // both sides closed cleanly
+    kClientClosed,
+    kBackendClosed,
+    kClientTruncated,  // FIN without close_notify
+    kClientReset,
+    kBackendReset,
+    kIdleTimeout,
+    kLifetime,
+    kHalfCloseTimeout,
+    kRecordError,
+    kKeyupdateFlood,
+    kKeyupdateUnsupported,
+    kInternalError,
+  };
+  // CloseReason::kNoRoute, CloseReason::kDone, ...
+  using enum ktls::HandshakeResult;
+  using enum End;
+
+  /// Aborts for kSuccess, which ends no connection. kDrain is also the reason of an established
+  /// connection that was drained.
+  constexpr CloseReason(ktls::HandshakeResult result)  // NOLINT: implicit
+      : index_(static_cast<std::uint8_t>(result)) {
+    if (result == ktls::HandshakeResult::kSuccess) {
+      std::fputs("close reason: a successful handshake ends no connection\n", stderr);
+      std::abort();
+    }
+  }
+  constexpr CloseReason(End end) : index_(static_cast<std::uint8_t>(end)) {}  // NOLINT: implicit
+
+  /// Into kCloseReasonWords.
+  [[nodiscard]] constexpr std::size_t index() const { return index_; }
+
+  /// What it was made of: exactly one of the two.
+  [[nodiscard]] constexpr std::optional<ktls::HandshakeResult> result() const {
+    if (index_ >= ktls::kHandshakeResults) return std::nullopt;
+    return static_cast<ktls::HandshakeResult>(index_);
+  }
+  [[nodiscard]] constexpr std::optional<End> end() const {
+    if (index_ < ktls::kHandshakeResults) return std::nullopt;
+    return static_cast<End>(index_);
+  }
+
+  bool operator==(const CloseReason&) const = default;
+
+ private:
+  std::uint8_t index_;
 };
 
+/// The words by CloseReason::index(): the label values of connections_closed_total{reason}. Those
+/// of ktls::kHandshakeResultWords come first, also `success`, which is no reason: so a result has
+/// the same index in both.
 inline constexpr std::size_t kCloseReasonCount =
-    static_cast<std::size_t>(CloseReason::kInternalError) + 1;
-
-/// The enumerators below this one are handshake results too.
-inline constexpr std::size_t kRefusalCount =
-    static_cast<std::size_t>(CloseReason::kUnknownFailure) + 1;
-
-/// The words, in the order of the enumeration: the label values of connections_closed_total.
+    CloseReason(CloseReason::kInternalError).index() + 1;
 extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
-
-/// The label values of tls_handshakes_total{result}, in the order of ktls::HandshakeResult.
-extern const std::array<std::string_view, ktls::kHandshakeResults> kHandshakeResultWords;
 
 [[nodiscard]] std::string_view to_string(CloseReason reason);
 
-/// Whether the reason is a handshake result too.
-[[nodiscard]] constexpr bool is_refusal(CloseReason reason) {
-  return reason <= CloseReason::kUnknownFailure;
-}
-
-/// The reason with the same word. Aborts for kSuccess, which ends no connection.
-[[nodiscard]] CloseReason close_reason(ktls::HandshakeResult result);
-
-/// The result of a handshake that ended for this reason: the one with the same word, or
-/// unknown_failure for a reason that is no result (internal_error, ...).
-[[nodiscard]] ktls::HandshakeResult handshake_result(CloseReason reason);
-
-/// The same as indices into kHandshakeResultWords.
-inline constexpr std::size_t kHandshakeSuccess = 0;
-[[nodiscard]] inline std::size_t handshake_result_index(CloseReason reason) {
-  return static_cast<std::size_t>(handshake_result(reason));
+/// The result of a handshake that ended for this reason: unknown_failure where the reason is no
+/// result (internal_error, ...).
+[[nodiscard]] constexpr ktls::HandshakeResult handshake_result(CloseReason reason) {
+  return reason.result().value_or(ktls::HandshakeResult::kUnknownFailure);
 }
 
 }  // namespace sallyport::gateway

@@ -114,7 +114,7 @@ RefusalPtr interrupted(int error) {
 }
 
 RefusalPtr refused_by_tls(const ktls::ServerHandshake& tls) {
-  auto refused = refusal(close_reason(tls.failure().result));
+  auto refused = refusal(tls.failure().result);
   refused->failure = tls.failure();
   return refused;
 }

@@ -284,7 +284,12 @@ CloseReason verdict(const RelayState& state) {
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     backend.socket().reset();
   }
-  switch (reason) {
+  const std::optional<CloseReason::End> end = reason.end();
+  if (!end) {  // a drain
+    co_await close_with_close_notify(connection.shard(), client);
+    co_return;
+  }
+  switch (*end) {
     case CloseReason::kDone:
     case CloseReason::kClientClosed:
     case CloseReason::kClientTruncated:

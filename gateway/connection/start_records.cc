@@ -50,9 +50,9 @@ RefusalPtr refused_by_kernel(const ktls::KernelRefusal& refused) {
   if (refused.sys_errno != 0) {
     detail += std::string(" (") + iouring::errno_name(refused.sys_errno) + ")";
   }
-  return refusal(refused.sys_errno == ENOTCONN ? CloseReason::kPeerConnectionClosed
-                                               : CloseReason::kInternalError,
-                 std::move(detail));
+  CloseReason reason = CloseReason::kInternalError;
+  if (refused.sys_errno == ENOTCONN) reason = CloseReason::kPeerConnectionClosed;
+  return refusal(reason, std::move(detail));
 }
 
 RefusalPtr hand_to_kernel(Client& client) {

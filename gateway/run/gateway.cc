@@ -73,7 +73,7 @@ void Gateway::open_log_and_metrics() {
                          log_warning("access log too slow: lines dropped", {{"lines", lines}});
                        }});
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
-                                  .handshake_results = kHandshakeResultWords,
+                                  .handshake_results = ktls::kHandshakeResultWords,
                                   .fallback_reasons = ktls::kKtlsFallbackWords};
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
   if (auto support = ktls_support_metrics(records_))

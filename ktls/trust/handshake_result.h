@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,7 +52,76 @@ inline constexpr std::size_t kHandshakeResults =
     static_cast<std::size_t>(HandshakeResult::kUnknownFailure) + 1;
 
 /// The word, `certificate_required`.
-std::string_view to_string(HandshakeResult result) noexcept;
+constexpr std::string_view to_string(HandshakeResult result) noexcept {
+  switch (result) {
+    using enum HandshakeResult;
+    case kSuccess:
+      return "success";
+    case kCertificateRequired:
+      return "certificate_required";
+    case kCertificateExpired:
+      return "certificate_expired";
+    case kCertificateRevoked:
+      return "certificate_revoked";
+    case kCrlUnavailable:
+      return "crl_unavailable";
+    case kCrlExpired:
+      return "crl_expired";
+    case kCertificateAuthorityInvalid:
+      return "certificate_authority_invalid";
+    case kCertificateNotYetValid:
+      return "certificate_not_yet_valid";
+    case kCertificateMalformed:
+      return "certificate_malformed";
+    case kCertificatePurposeInvalid:
+      return "certificate_purpose_invalid";
+    case kNoApplicationProtocol:
+      return "no_application_protocol";
+    case kNoRoute:
+      return "no_route";
+    case kNotAuthorized:
+      return "not_authorized";
+    case kNoEndpoint:
+      return "no_endpoint";
+    case kBackendRefused:
+      return "backend_refused";
+    case kBackendTimeout:
+      return "backend_timeout";
+    case kShed:
+      return "shed";
+    case kDrain:
+      return "drain";
+    case kCertificateVerificationFailed:
+      return "certificate_verification_failed";
+    case kCipherSuiteMismatch:
+      return "cipher_suite_mismatch";
+    case kProtocolVersionUnsupported:
+      return "protocol_version_unsupported";
+    case kSignatureVerificationFailed:
+      return "signature_verification_failed";
+    case kDecryptionFailed:
+      return "decryption_failed";
+    case kKeyExchangeFailure:
+      return "key_exchange_failure";
+    case kUnexpectedMessage:
+      return "unexpected_message";
+    case kHandshakeTimeout:
+      return "handshake_timeout";
+    case kPeerConnectionClosed:
+      return "peer_connection_closed";
+    case kUnknownFailure:
+      return "unknown_failure";
+  }
+  std::abort();
+}
+
+/// The words in the order of the enumeration: the label values of tls_handshakes_total{result}.
+inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResultWords = [] {
+  std::array<std::string_view, kHandshakeResults> words;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = to_string(HandshakeResult{static_cast<std::uint8_t>(i)});
+  return words;
+}();
 
 /// The alert that CONTRACT promises the client for this refusal; nothing where none is promised.
 /// In TLS 1.2, which has no certificate_required, OpenSSL says handshake_failure for it.

@@ -15,23 +15,35 @@ TEST(CloseReason, HasAWordOfItsOwnForEachEnumerator) {
   }
 }
 
-TEST(CloseReason, IsTheResultWordOfARefusedHandshake) {
+TEST(CloseReason, OfARefusedHandshakeIsItsResult) {
   for (std::size_t i = 1; i < ktls::kHandshakeResults; ++i) {
     const auto result = static_cast<ktls::HandshakeResult>(i);
-    EXPECT_EQ(to_string(close_reason(result)), ktls::to_string(result));
-    EXPECT_EQ(handshake_result(close_reason(result)), result);
-    EXPECT_TRUE(is_refusal(close_reason(result)));
+    const CloseReason reason = result;
+    EXPECT_EQ(reason.result(), result);
+    EXPECT_EQ(reason.end(), std::nullopt);
+    EXPECT_EQ(to_string(reason), ktls::to_string(result));
+    EXPECT_EQ(handshake_result(reason), result);
   }
 }
 
-TEST(CloseReason, LabelsTheResultsInTheirOrder) {
+TEST(CloseReason, HasTheIndexOfTheResultInBothLists) {
   for (std::size_t i = 0; i < ktls::kHandshakeResults; ++i) {
-    EXPECT_EQ(kHandshakeResultWords.at(i), ktls::to_string(static_cast<ktls::HandshakeResult>(i)));
+    EXPECT_EQ(kCloseReasonWords.at(i), ktls::kHandshakeResultWords.at(i));
   }
+  EXPECT_EQ(CloseReason(CloseReason::kShed).index(),
+            static_cast<std::size_t>(ktls::HandshakeResult::kShed));
+}
+
+TEST(CloseReason, OfAConnectionThatWasServedIsAnEnd) {
+  const CloseReason reason = CloseReason::kIdleTimeout;
+  EXPECT_EQ(reason.end(), CloseReason::End::kIdleTimeout);
+  EXPECT_EQ(reason.result(), std::nullopt);
+  EXPECT_EQ(reason, CloseReason::kIdleTimeout);
+  EXPECT_NE(reason, CloseReason::kLifetime);
+  EXPECT_NE(reason, CloseReason::kNoRoute);
 }
 
 TEST(CloseReason, CountsWhatIsNoResultAsAnUnknownFailure) {
-  EXPECT_FALSE(is_refusal(CloseReason::kInternalError));
   EXPECT_EQ(handshake_result(CloseReason::kInternalError), ktls::HandshakeResult::kUnknownFailure);
   EXPECT_EQ(handshake_result(CloseReason::kDrain), ktls::HandshakeResult::kDrain);
 }
@@ -51,7 +63,7 @@ TEST(CloseReason, HasTheWordsOfTheContract) {
 }
 
 TEST(CloseReasonDeathTest, HasNoneForASuccess) {
-  EXPECT_DEATH(static_cast<void>(close_reason(ktls::HandshakeResult::kSuccess)), "ends no connec");
+  EXPECT_DEATH(CloseReason{ktls::HandshakeResult::kSuccess}, "ends no connec");
 }
 
 }  // namespace

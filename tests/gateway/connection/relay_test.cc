@@ -90,7 +90,7 @@ class RelayTest : public ::testing::Test {
   RecordChoice records_;
   ConnectionLimit limit_{10};
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
-                               .handshake_results = kHandshakeResultWords,
+                               .handshake_results = ktls::kHandshakeResultWords,
                                .fallback_reasons = {}},
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
