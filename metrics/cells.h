@@ -111,8 +111,6 @@ class RouteCells {
  public:
   RouteCells(std::string route, std::size_t close_reasons);
 
-  [[nodiscard]] const std::string& route() const { return route_; }
-
   void received(Leg leg, std::uint64_t bytes) noexcept { received_[index(leg)].add(bytes); }
   void sent(Leg leg, std::uint64_t bytes) noexcept { sent_[index(leg)].add(bytes); }
   void backend_connected(std::chrono::nanoseconds took) noexcept { connect_.observe(took); }

@@ -86,8 +86,6 @@ class Registry {
   /// is replaced by U+FFFD.
   [[nodiscard]] std::string scrape() const;
 
-  static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
-
  private:
   struct Source {
     std::uint64_t successes = 0;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_document.h"
@@ -86,7 +87,6 @@ Outcome DiscoveryReader::read_group(const JsonValue& group, const std::string& k
     auto read = read_label(*group_labels, label, key + ".labels." + printable(label.key));
     if (!read) return read;
   }
-  std::ranges::sort(group_labels->others);
   const std::size_t index = route_of(*route->string(), route->line);
   if (!targets || targets->is_null()) return {};
   return read_targets(index, *targets, key + ".targets", group_labels);
@@ -158,9 +158,7 @@ Outcome DiscoveryReader::read_label(GroupLabels& labels, const JsonMember& label
       return refuse(label.value.line, key, "must be a host name or an IP address");
     }
     labels.tls_name = value;
-    return {};
   }
-  labels.others.emplace_back(label.key, value);
   return {};
 }
 

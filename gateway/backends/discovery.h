@@ -7,7 +7,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "gateway/backends/target.h"
@@ -26,9 +25,8 @@ std::string_view to_string(EndpointState state);
 struct GroupLabels {
   std::uint32_t weight = 100;  // 0-65535; 0 = no new connections
   EndpointState state = EndpointState::kReady;
-  std::string zone;                                         // empty = none
-  std::string tls_name;                                     // empty = none
-  std::vector<std::pair<std::string, std::string>> others;  // sorted by name; for logs
+  std::string zone;      // empty = none
+  std::string tls_name;  // empty = none
 
   bool operator==(const GroupLabels&) const = default;
 };

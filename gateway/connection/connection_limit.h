@@ -41,9 +41,6 @@ class ConnectionLimit {
     return Place(*this);
   }
 
-  [[nodiscard]] std::uint64_t most() const { return most_; }
-  [[nodiscard]] std::uint64_t open() const { return open_.load(std::memory_order_relaxed); }
-
  private:
   const std::uint64_t most_;
   std::atomic<std::uint64_t> open_{0};

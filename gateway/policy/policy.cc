@@ -1,10 +1,6 @@
 #include "gateway/policy/policy.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <set>
 #include <utility>
@@ -13,56 +9,6 @@
 
 namespace sallyport::gateway {
 namespace {
-
-// Fields with their lengths in front, so that no two different policies write the same bytes.
-class Transcript {
- public:
-  void add(std::string_view text) {
-    add(text.size());
-    bytes_ += text;
-  }
-  void add(std::uint64_t number) {
-    for (int shift = 56; shift >= 0; shift -= 8) bytes_ += static_cast<char>(number >> shift);
-  }
-  void add(const std::vector<std::string>& list) {
-    add(list.size());
-    for (const std::string& item : list) add(std::string_view(item));
-  }
-
-  std::array<std::byte, 32> sha256() const {
-    std::array<std::byte, 32> digest;
-    unsigned size = 0;
-    const int done =
-        EVP_Digest(bytes_.data(), bytes_.size(), reinterpret_cast<unsigned char*>(digest.data()),
-                   &size, EVP_sha256(), nullptr);
-    if (done != 1 || size != digest.size()) {
-      std::fprintf(stderr, "SHA-256 failed: result %d, size %u\n", done, size);
-      std::abort();
-    }
-    return digest;
-  }
-
- private:
-  std::string bytes_;
-};
-
-std::array<std::byte, 32> digest_of(const std::vector<Route>& routes) {
-  Transcript transcript;
-  transcript.add(std::string_view("sallyport policy 1"));
-  for (const Route& route : routes) {
-    transcript.add(std::string_view(route.name));
-    transcript.add(route.sni);
-    transcript.add(route.alpn);
-    transcript.add(route.allow.size());
-    for (const IdentityPattern& pattern : route.allow) {
-      transcript.add(std::string_view(pattern.text()));
-    }
-    transcript.add(std::uint64_t{route.allow_any_verified});
-    transcript.add(to_string(route.balance));
-    transcript.add(to_string(route.truncation));
-  }
-  return transcript.sha256();
-}
 
 // Enters the route, or says why it cannot be told from one that is there.
 std::optional<std::string> enter(Policy::Candidates& candidates, const Route& route) {
@@ -138,7 +84,6 @@ std::expected<Policy::Pointer, RouteConflict> Policy::build(std::vector<Route> r
   std::shared_ptr<Policy> policy(new Policy);
   policy->routes_ = std::move(routes);
   if (auto indexed = policy->index(); !indexed) return std::unexpected(std::move(indexed.error()));
-  policy->digest_ = digest_of(policy->routes_);
   return policy;
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <expected>
 #include <functional>
@@ -84,9 +83,6 @@ class Policy {
   // of them are an error that the reader of the flags raises.
   const std::vector<std::string>& trust_domains() const { return trust_domains_; }
 
-  // SHA-256 over the meaning of all routes; independent of the file's layout.
-  const std::array<std::byte, 32>& digest() const { return digest_; }
-
  private:
   struct Hash {
     using is_transparent = void;
@@ -104,7 +100,6 @@ class Policy {
   ByName exact_, wildcard_;
   Candidates without_sni_;
   std::vector<std::string> trust_domains_;
-  std::array<std::byte, 32> digest_{};
 };
 
 // Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file

@@ -75,9 +75,6 @@ class Shard {
     return ring_->busy_time() + idle_worker_->cpu_time();
   }
 
-  /// Slots of the ring's registered table; 0 where the kernel cannot bring a descriptor back.
-  [[nodiscard]] unsigned table_size() const { return ring_->table_size(); }
-
  private:
   struct Bound {
     std::unique_ptr<iouring::Listener> listener;

@@ -189,7 +189,7 @@ TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
   }
 }
 
-TEST(Registry, ReplacesBackends) {
+TEST(Registry, ReplacesTheBackendsThatItHad) {
   Registry registry(kWords, build());
   registry.set_backends({{"orders", "10.0.0.1:80", true}, {"orders", "10.0.0.2:80", false}});
   auto series = parse(registry.scrape()).series;

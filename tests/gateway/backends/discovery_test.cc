@@ -38,7 +38,7 @@ TEST(Discovery, ReadsTheExampleOfTheContract) {
   EXPECT_EQ(discovery.file, "d.json");
 }
 
-TEST(Discovery, ReadsReservedLabelsAndKeepsOthers) {
+TEST(Discovery, ReadsReservedLabelsAndIgnoresOthers) {
   const Discovery discovery = parsed(R"([{"targets": ["a:1"], "labels": {
       "route": "r", "weight": "0", "state": "draining", "zone": "z1", "tls_name": "a.b",
       "team": "x", "__meta_pod": "p"}}])");
@@ -47,8 +47,6 @@ TEST(Discovery, ReadsReservedLabelsAndKeepsOthers) {
   EXPECT_EQ(labels.state, EndpointState::kDraining);
   EXPECT_EQ(labels.zone, "z1");
   EXPECT_EQ(labels.tls_name, "a.b");
-  ASSERT_EQ(labels.others.size(), 2u);
-  EXPECT_EQ(labels.others[0], (std::pair<std::string, std::string>("__meta_pod", "p")));
 }
 
 TEST(Discovery, JoinsGroupsOfOneRoute) {
