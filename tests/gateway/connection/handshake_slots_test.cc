@@ -97,12 +97,12 @@ Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log&
     iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
     EXPECT_TRUE(mine);
     group.spawn(enter_and_stay(ring, slots, 1, log));
-    co_await ring.yield();
+    co_await next_iteration(ring);
     {
       const HandshakeSlots::Slot begun = slots.take();
       EXPECT_EQ(slots.taken(), 2u);
       *mine = {};
-      co_await ring.yield();
+      co_await next_iteration(ring);
       EXPECT_TRUE(log.entered.empty()) << "the one above the limit counts";
     }
   }
