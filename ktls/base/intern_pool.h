@@ -8,24 +8,27 @@
 
 namespace sallyport::ktls {
 
-/// One object for equal values of a shard. Belongs to one thread; what it hands out may outlive it,
-/// and must be dropped on the same thread only if the pool is still alive (it need not be).
+/// One object for equal values of a shard. Belongs to one thread. The objects may outlive the pool;
+/// while it lives they must be dropped on its thread.
 template <class T, class Hash>
 class InternPool {
  public:
   std::shared_ptr<const T> intern(T value) {
     const std::size_t key = Hash{}(value);
     if (std::shared_ptr<const T> known = find(key, value)) return known;
-    // Not make_shared: the object's memory must go with the last user, not with the last weak_ptr.
+    // Not make_shared: the object's memory must be freed with the last user, not with the last
+    // weak_ptr.
     return add(key, std::shared_ptr<const T>(new T(std::move(value))));
   }
-  /// The same for a value that has an object already (better not of make_shared, see above).
+  /// The same for a value that is an object already (better not one of make_shared, see above).
   std::shared_ptr<const T> intern(std::shared_ptr<const T> value) {
     const std::size_t key = Hash{}(*value);
     if (std::shared_ptr<const T> known = find(key, *value)) return known;
     return add(key, std::move(value));
   }
-  std::size_t size() const noexcept { return known_.size(); }  ///< dead ones not yet swept included
+  std::size_t size() const noexcept {
+    return known_.size();
+  }  ///< includes dead ones that are not yet swept
 
  private:
   std::shared_ptr<const T> find(std::size_t key, const T& value) const {

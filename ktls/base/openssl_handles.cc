@@ -28,7 +28,7 @@ OpensslError OpensslError::drain(std::string fallback) {
     std::string text = entry_text(code, data, flags);
     if (!error.text.empty()) text += "; " + error.text;
     error.text = std::move(text);
-    // libssl puts general entries on top of the one that says what was wrong.
+    // libssl puts general entries on top of the specific one.
     if (ERR_GET_LIB(error.code) != ERR_LIB_SSL) error.code = code;
   }
   if (error.code == 0) error.text = std::move(fallback);

@@ -52,10 +52,11 @@ inline const unsigned char* raw(const std::byte* bytes) noexcept {
   return reinterpret_cast<const unsigned char*>(bytes);
 }
 
-/// What OpenSSL had to say about a failure. Making one empties this thread's error queue, so that
-/// nothing of it is blamed on a later call.
+/// OpenSSL's reasons for a failure. Making one empties this thread's error queue, so that no entry
+/// is taken for the reason of a later failure.
 struct OpensslError {
-  /// Of libssl's first entry, which is its most specific one; else of the last entry. 0: none.
+  /// The code of libssl's first entry, which is its most specific one; else of the last entry. 0:
+  /// none.
   unsigned long code = 0;
   std::string text;  ///< all entries, nearest first, "; " between; never secret
 

@@ -8,13 +8,13 @@
 
 namespace sallyport::ktls {
 
-/// A map of at most `capacity` entries: the one used longest ago makes room. Not thread-safe.
+/// A map of at most `capacity` entries, which evicts the one used longest ago. Not thread-safe.
 template <class Key, class Value, class Hash = std::hash<Key>>
 class RecentMap {
  public:
   explicit RecentMap(std::size_t capacity) : capacity_(capacity) {}
 
-  /// Null: not known. What is found counts as used, and stays where it is until remember().
+  /// Null: not known. An entry that is found counts as used; the pointer is good until remember().
   Value* find(const Key& key) {
     const auto found = known_.find(key);
     if (found == known_.end()) return nullptr;

@@ -44,7 +44,7 @@ class SecretBytes {
     size_ = 0;
   }
 
-  /// For filling in place: the secret becomes `size` bytes of whatever is there.
+  /// For filling in place: the secret becomes `size` bytes of unspecified content.
   std::span<std::byte> resize(std::size_t size) noexcept {
     if (size > Capacity) std::abort();
     size_ = size;
@@ -60,7 +60,7 @@ class SecretBytes {
   std::size_t size_ = 0;
 };
 
-/// Text that may hold a secret (a key file): cleansed when it dies. Never grows, because growing
+/// Text that may hold a secret (a key file): cleansed when it dies. It never grows, because growing
 /// would leave copies behind in the heap.
 class SecretText {
  public:

@@ -13,8 +13,8 @@
 
 namespace sallyport::ktls {
 
-/// Writes big-endian integers and texts with a length of two bytes: the form in which facts travel
-/// in tickets and go into digests.
+/// Writes big-endian integers, and texts behind a length of two bytes: the encoding inside tickets
+/// and under digests.
 class WireWriter {
  public:
   void u8(std::uint8_t value) { out_.push_back(std::byte{value}); }
@@ -45,8 +45,8 @@ class WireWriter {
   std::vector<std::byte> out_;
 };
 
-/// Reads what WireWriter wrote, from bytes that may be anything: reading past the end gives zeros
-/// and makes good() false for ever.
+/// Reads what WireWriter wrote, from bytes that may be anything. Reading past the end gives zeros,
+/// and good() stays false from then on.
 class WireReader {
  public:
   explicit WireReader(std::span<const std::byte> bytes) noexcept : rest_(bytes) {}

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::size_t kMaxBlock = 128;  // SHA-384; of SHA-256 64 (FIPS 180-4)
 
-/// One hash, used again and again: EVP_MD_CTX_new and the initialisation with a digest cost more
-/// than hashing a block, and count references in a line of memory that all threads share.
+/// One hash state, reused: EVP_MD_CTX_new and the initialisation with a digest cost more than
+/// hashing a block, and count references in a cache line that all threads share.
 class Hash {
  public:
   explicit Hash(const char* digest) : context_(EVP_MD_CTX_new()) {
@@ -33,13 +33,13 @@ class Hash {
   void add(std::span<const std::byte> bytes) noexcept {
     must(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()));
   }
-  /// size() bytes at `out`; then it is as new.
+  /// Writes size() bytes to `out` and starts over.
   void finish(std::byte* out) noexcept {
     must(EVP_DigestFinal_ex(context_.get(), raw(out), nullptr));
     restart();
   }
-  /// Overwrites what the last message left in the state: chaining value and block.
-  void forget() noexcept {
+  /// Overwrites what the last message left in the state, chaining value and block.
+  void cleanse() noexcept {
     constexpr std::array<std::byte, kMaxBlock> kZeros{};
     add(std::span(kZeros).first(block_ - 1));
     restart();
@@ -83,7 +83,7 @@ void hmac(CipherSuite suite, std::span<const std::byte> key, std::span<const std
   hash.add(pad);
   hash.add({out, hash.size()});
   hash.finish(out);
-  hash.forget();
+  hash.cleanse();
   OPENSSL_cleanse(room.data(), room.size());
 }
 

@@ -9,10 +9,10 @@
 
 namespace sallyport::ktls {
 
-/// What TLS 1.2 derives for both directions at the end of a handshake: RFC 5246 6.3, without the
-/// MAC keys, of which an AEAD has none.
+/// The key block of TLS 1.2 (RFC 5246 6.3), cut into its directions. It holds no MAC keys: an AEAD
+/// has none.
 struct KeyBlock {
-  TrafficSecret client;  ///< what the client writes under
+  TrafficSecret client;  ///< of the records that the client writes
   TrafficSecret server;
 };
 

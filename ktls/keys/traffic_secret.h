@@ -9,10 +9,10 @@
 
 namespace sallyport::ktls {
 
-/// The secret that the record keys of one direction are made of: at most 48 bytes, held in place,
-/// cleansed when it dies. In TLS 1.3 the application traffic secret (RFC 8446 7.1), in TLS 1.2 the
-/// direction's part of the key block, key and then iv (RFC 5246 6.3). Copies are explicit in the
-/// code that makes them (an export); a moved-from secret is empty.
+/// The secret that the record keys of one direction are derived from: at most 48 bytes, held in
+/// place, cleansed when it dies. In TLS 1.3 the application traffic secret (RFC 8446 7.1), in TLS
+/// 1.2 the direction's part of the key block, key and then iv (RFC 5246 6.3). A moved-from secret
+/// is empty.
 class TrafficSecret {
  public:
   TrafficSecret() noexcept = default;
@@ -32,12 +32,12 @@ class TrafficSecret {
   std::uint8_t size_ = 0;
 };
 
-/// What one direction seals or opens records with: RFC 8446 7.3, RFC 5246 6.3. Cleansed when it
-/// dies.
+/// The key and iv that seal or open the records of one direction (RFC 8446 7.3, RFC 5246 6.3).
+/// Cleansed when it dies.
 struct RecordKey {
   std::array<std::byte, kMaxKeySize> key{};  ///< the first key_size(suite) bytes count
-  /// Xored with the sequence number into the nonce. So it is with AES-GCM in TLS 1.2 as well: there
-  /// zeros stand behind the fixed_iv_size() bytes, and the sequence number is the explicit part.
+  /// Xored with the sequence number into the nonce, with AES-GCM in TLS 1.2 as well: there zeros
+  /// follow the fixed_iv_size() bytes, and the sequence number is the explicit part.
   std::array<std::byte, kIvSize> iv{};
 
   RecordKey() noexcept = default;
@@ -46,22 +46,23 @@ struct RecordKey {
   ~RecordKey();
 };
 
-/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 1 to 2 µs; in TLS 1.2 nothing,
-/// where a secret of another size than the suite's aborts.
+/// key and iv of a traffic secret (RFC 8446 7.3). Costs two HMACs, 1 to 2 µs; in TLS 1.2 it only
+/// cuts the secret, which aborts if it is not of the suite's size.
 RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
                      RecordVersion version = RecordVersion::kTls13) noexcept;
 
 /// The secret of the next generation, after a KeyUpdate (RFC 8446 7.2). TLS 1.2 has none.
 TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept;
 
-/// One direction as a value: what a hand-off to the kernel, or to another process, needs.
+/// One direction as a value, for a hand-off to the kernel or to another process.
 struct DirectionState {
   TrafficSecret secret;
   std::uint64_t rec_seq = 0;  ///< sequence number of the *next* record under this secret
 };
 
-/// Both directions of a connection as seen from here: rx opens what the peer sealed, tx seals.
-/// Sequence numbers count what was already sent (tickets) and received under the secrets.
+/// Both directions of a connection as seen from this end: rx opens what the peer sealed, tx seals.
+/// Sequence numbers count the records that were already sent (tickets) and received under the
+/// secrets.
 struct SessionState {
   CipherSuite suite = CipherSuite::kAes128GcmSha256;
   DirectionState rx;

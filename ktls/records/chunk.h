@@ -14,9 +14,9 @@
 
 namespace sallyport::ktls {
 
-/// Plaintext on its way from one record layer to another: a list of spans and the buffer, if any,
-/// that they lie in, which goes back to its pool when the chunk dies. Move-only. Must not outlive
-/// the pools of its shard.
+/// Plaintext between one record layer and another: a list of spans, and the buffer, if any, that
+/// they lie in, which returns to its pool when the chunk dies. Move-only. Must not outlive the
+/// pools of its shard.
 class Chunk {
  public:
   Chunk() noexcept = default;
@@ -25,20 +25,20 @@ class Chunk {
   Chunk(iouring::Block block, std::span<std::byte> bytes) noexcept;
   /// Several spans inside `block`; the table of spans, too, lies inside `block`.
   Chunk(iouring::Block block, std::span<iovec> spans) noexcept;
-  /// Bytes of somebody else, who keeps them alive and unchanged until they are sent.
+  /// Bytes that the caller owns and keeps alive and unchanged until they are sent.
   static Chunk borrowed(std::span<const std::byte> bytes) noexcept;
 
-  /// Moves what a lease holds into memory of the chunk's own, so that the buffer returns to its
-  /// ring: they are few, and a sender that cannot go on must not starve the receivers of the shard.
-  /// Spans that lie elsewhere stay where they are.
+  /// Moves the bytes of a lease into memory of the chunk's own, so that the buffer returns to its
+  /// ring: buffers are few, and a blocked sender must not starve the receivers of the shard. Spans
+  /// that lie elsewhere stay where they are.
   void give_back_lease();
   bool holds_lease() const noexcept {
     const auto* const lease = std::get_if<iouring::Lease>(&owner_);
     return lease != nullptr && *lease;
   }
 
-  // Inline, for a chunk moves half a dozen times on its way. What it was moved from is empty: its
-  // owner has nothing left to give back.
+  // Inline: a chunk is moved half a dozen times between receive and send. A moved-from chunk is
+  // empty and holds no buffer.
   Chunk(Chunk&& other) noexcept
       : owner_(std::move(other.owner_)),
         single_(other.single_),
@@ -56,7 +56,7 @@ class Chunk {
   }
   ~Chunk() = default;
 
-  /// The spans in order. Whoever sends the chunk may advance them as bytes go out.
+  /// The spans in order. A sender may advance them as bytes go out.
   std::span<iovec> data() noexcept { return {table_ != nullptr ? table_ : &single_, count_}; }
   /// Bytes of plaintext, all spans together, as they were when the chunk was made.
   std::size_t size() const noexcept { return size_; }

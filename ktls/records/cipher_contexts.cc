@@ -40,13 +40,13 @@ const EVP_CIPHER* cipher_of(CipherSuite suite) {
 
 }  // namespace
 
-/// Slots form a doubly linked list by index, newest use first.
+/// Slots form a doubly linked list by index, the most recently used first.
 struct CipherContexts::Slot {
   EvpCipherCtxPtr context;
-  std::uint64_t stamp = 0;  ///< of the claim that holds it; 0 = nobody, and no key inside
+  std::uint64_t stamp = 0;  ///< of the claim that holds it; 0 = free, and no key inside
   std::uint32_t newer = kNone;
   std::uint32_t older = kNone;
-  CipherSuite suite{};  ///< whose cipher the context has; none at first
+  CipherSuite suite{};  ///< the one whose cipher the context has; none at first
 };
 
 CipherContexts::CipherContexts(std::size_t capacity)
@@ -82,7 +82,7 @@ void CipherContexts::link_oldest(std::uint32_t index) noexcept {
   oldest_ = index;
 }
 
-/// The slot to key next, unlinked; a free one lies at the old end, for release() puts it there.
+/// The slot to key next, unlinked. Free ones are at the old end, where release() puts them.
 std::uint32_t CipherContexts::take_oldest() noexcept {
   const bool have_free = oldest_ != kNone && slots_[oldest_].stamp == 0;
   if (!have_free && slots_.size() < capacity_) {

@@ -13,28 +13,28 @@
 
 namespace sallyport::ktls {
 
-/// The EVP contexts of one shard, lent to whichever directions are active. An idle connection must
+/// The EVP contexts of one shard, lent to the directions that are active. An idle connection must
 /// not cost one (1.2 KiB a direction), so contexts live in a small LRU: a direction that was active
-/// lately finds its context still keyed; another takes over the least recently used one, whose key
-/// is overwritten. Which directions may keep a context is decided here and nowhere else.
+/// lately finds its context still keyed; another one gets the least recently used context, whose
+/// key is overwritten. This class alone decides which directions keep a context.
 ///
 /// Belongs to one shard's thread. Must outlive every sealer and opener made with it.
 class CipherContexts {
  public:
-  /// A direction's claim on a context: two small numbers, held by the sealer or opener. May go
-  /// stale at any time, which use() notices.
+  /// A direction's claim on a context: two small numbers, held by the sealer or opener. It may
+  /// become stale at any time, which start() notices.
   struct Claim {
-    std::uint64_t stamp =
-        0;  ///< 0 = none. 64 bits: a stamp that came round again would be a wrong key
+    /// 0 = none. 64 bits wide: a stamp that was issued twice would select a wrong key.
+    std::uint64_t stamp = 0;
     std::uint32_t slot = 0;
   };
 
-  /// For eighty connections that are busy both ways: 187 KiB, which with the provided buffers stays
-  /// under the MiB that a shard may pool. A direction beyond them sets its key for each record,
-  /// 0.15 µs on OpenSSL 3.0 beside 0.44 for opening or sealing 1 KiB.
+  /// Enough for eighty connections that are busy both ways: 187 KiB, which with the provided
+  /// buffers stays under the MiB that a shard may pool. Directions beyond these set their key for
+  /// each record, 0.15 µs on OpenSSL 3.0 beside 0.44 for opening or sealing 1 KiB.
   static constexpr std::size_t kDefaultCapacity = 160;
 
-  /// `capacity` contexts at most, created when first needed.
+  /// At most `capacity` contexts, each created when first needed.
   explicit CipherContexts(std::size_t capacity = kDefaultCapacity);
   ~CipherContexts();
   CipherContexts(const CipherContexts&) = delete;
@@ -43,12 +43,12 @@ class CipherContexts {
   enum class Direction : std::uint8_t { kSeal, kOpen };
 
   /// A context that has `key` and `nonce` set for one record in `direction`, valid until the next
-  /// start() of anyone. Re-keys only when the claim went stale. `key` must not change while the
-  /// claim is held: release it before turning to another key. Null if libcrypto fails (no memory).
+  /// start() by any direction. Sets the key only if the claim is stale. `key` must not change while
+  /// the claim is held: release it before using another key. Null if libcrypto fails (no memory).
   EVP_CIPHER_CTX* start(Claim& claim, CipherSuite suite, Direction direction, const RecordKey& key,
                         std::span<const std::byte, kIvSize> nonce) noexcept;
 
-  /// Gives the context up and cleanses its key. A stale or empty claim is fine.
+  /// Returns the context and cleanses its key. Does nothing for a stale or empty claim.
   void release(Claim& claim) noexcept;
 
   std::size_t live_contexts() const noexcept;                  ///< created so far

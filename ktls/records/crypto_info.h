@@ -12,11 +12,11 @@
 
 namespace sallyport::ktls {
 
-/// What setsockopt(2) takes for TLS_TX and TLS_RX (linux/tls.h): cipher, key and the sequence
-/// number of the next record. Cleansed when it dies.
+/// The value of the options TLS_TX and TLS_RX (linux/tls.h): cipher, key and the sequence number of
+/// the next record. Cleansed when it dies.
 class CryptoInfo {
  public:
-  /// `key` as derive_key() gives it. The explicit part of the nonce that TLS 1.2 has with GCM
+  /// `key` as derive_key() returns it. With AES-GCM in TLS 1.2 the explicit part of the nonce
   /// starts at the sequence number.
   CryptoInfo(RecordVersion version, CipherSuite suite, const RecordKey& key,
              std::uint64_t rec_seq) noexcept;
@@ -27,8 +27,8 @@ class CryptoInfo {
   /// The option's value; as long as the kernel expects for this cipher.
   std::span<const std::byte> bytes() const noexcept;
 
-  /// Asks the kernel (getsockopt(2)) which record comes next in `direction`, TLS_TX or TLS_RX, on a
-  /// socket that was given a key of this suite. Nothing if it will not say.
+  /// The number of the next record in `direction`, TLS_TX or TLS_RX, of a socket that has a key of
+  /// this suite, as getsockopt(2) tells it. Nothing if that fails.
   static std::optional<std::uint64_t> next_record(int descriptor, int direction,
                                                   CipherSuite suite) noexcept;
 

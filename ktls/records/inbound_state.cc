@@ -5,7 +5,7 @@
 namespace sallyport::ktls {
 namespace {
 
-/// Alerts that end nothing, taken before we stop believing that anything sensible will follow.
+/// Warning alerts that a peer may send; one more is a refusal.
 constexpr std::uint8_t kMaxWarnings = 4;
 
 /// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
@@ -66,7 +66,7 @@ void InboundState::process_handshake(std::span<const std::byte> content,
     const auto message = post_->messages.next();
     if (!message) return refuse(message.error());
     if (!*message) return;
-    // A ticket is good for nothing yet: we never resume towards a server.
+    // Tickets of a server are dropped: this end never resumes as a client.
     if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
     if (!post_->budget.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
     rekey_due_ = true;

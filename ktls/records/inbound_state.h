@@ -27,7 +27,7 @@ class InboundState {
     kSocketFailed,  ///< error() has the errno
   };
 
-  /// `role` is ours.
+  /// `role`: which end this is.
   InboundState(Role role, RecordVersion version) noexcept : role_(role), version_(version) {}
 
   /// Processes one record by its type, in TLS 1.3 the inner one, and its content, which is whole

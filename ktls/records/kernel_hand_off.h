@@ -30,9 +30,9 @@ struct KernelRefusal {
 ///
 /// attach_kernel_tls() is done here unless it was done before.
 /// The socket must not be in the ring's table yet, but may move there at once. `kernel` is copied
-/// from. `role` is ours. Counters go on from those of `userspace`.
+/// from. `role`: which end this is. Counters go on from those of `userspace`.
 ///
-/// Of the layer returned: a KeyUpdate of the peer fails with kKeyUpdateUnsupported where the kernel
+/// In the layer returned a KeyUpdate of the peer fails with kKeyUpdateUnsupported where the kernel
 /// cannot re-key, after everything before it was delivered. Sending ends with kSequenceExhausted
 /// and a fatal alert before the limit of RFC 8446 5.5 there and in TLS 1.2, which has no KeyUpdate;
 /// elsewhere it re-keys. export_state() is nothing while the socket is in the table.

@@ -60,17 +60,17 @@ class KernelRecords final : public RecordLayer {
   // that was busy lately: the compiler elides the allocation of an inlined coroutine.
   bool may_wait_idle() const noexcept override;
   bool wants_block() const noexcept;
-  [[gnu::noinline]] Task<Received> act();
+  [[gnu::noinline]] Task<Received> step();
   [[gnu::noinline]] Task<Received> open_leftover();
   [[gnu::noinline]] Task<Received> read_block();
-  [[gnu::noinline]] Task<Received> take_control();
-  [[gnu::noinline]] Task<void> process_control(ContentType type,
-                                               std::span<const std::byte> content);
-  [[gnu::noinline]] Task<void> set_rx(DirectionState rx);
-  Received stopped(iouring::Errno error) noexcept;
-  Received took(Result<Lease> lease);
-  Received took(Block block, std::size_t size);
-  bool delivers(std::span<const std::byte> content);
+  [[gnu::noinline]] Task<Received> read_control_record();
+  [[gnu::noinline]] Task<void> process_control_record(ContentType type,
+                                                      std::span<const std::byte> content);
+  [[gnu::noinline]] Task<void> install_rx_key(DirectionState rx);
+  Received receive_failed(iouring::Errno error) noexcept;
+  Received deliver(Result<Lease> lease);
+  Received deliver(Block block, std::size_t size);
+  bool accept_data(std::span<const std::byte> content);
 
   InboundState inbound_;
   KernelWriter writer_;
@@ -80,8 +80,8 @@ class KernelRecords final : public RecordLayer {
   TrafficSecret rx_secret_;
   CipherSuite suite_;
   RecordVersion version_;
-  /// Such kernels do not call a socket readable while they hold a KeyUpdate, not even before it was
-  /// handed out: with data in front of it nobody would ever ask for it (7.x; 6.12 does).
+  /// Kernels that can re-key do not report a socket as readable while they hold a KeyUpdate, not
+  /// even before it was handed out: behind data it would never be asked for (7.x; 6.12 reports it).
   bool can_rekey_;
   bool expect_no_pad_;
   bool busy_ = false;             ///< the last receive brought more than any lease holds
@@ -90,8 +90,9 @@ class KernelRecords final : public RecordLayer {
 
 // ---- receiving
 
-/// Also where the kernel calls a socket readable for half a record: a receive must not be left to
-/// the ring then, which would ask a hundred times and in the end give it a thread.
+/// The next receive goes into a block: the flow is busy, or the kernel may report the socket as
+/// readable for part of a record. A receive must not be left to the ring then, which would retry it
+/// a hundred times and in the end give it a thread.
 bool KernelRecords::wants_block() const noexcept {
   return busy_ || socket_.more_waiting() || watermark_.in_doubt();
 }
@@ -102,22 +103,22 @@ bool KernelRecords::may_wait_idle() const noexcept {
 }
 
 /// The wait for an arrival is a plain receive, which costs less than one that asks for the record's
-/// type, and fails once in a connection's life: at the close_notify. What is owed and could not be
-/// sent is offered again after each delivery, not in a circle.
+/// type, and fails once in a connection's life: at the close_notify. Queued control records that
+/// could not be sent are tried again after each delivery, not in a loop.
 Task<Received> KernelRecords::take(Arrival& arrival) {
   Received received;
   if (arrival.waited()) {
-    received = took(arrival.lease());
+    received = deliver(arrival.lease());
   } else {
-    received = co_await act();
+    received = co_await step();
   }
   const bool delivers = received.kind != Received::Kind::kData || received.size() != 0;
   if (delivers) writer_.reset_flush_due();
   co_return received;
 }
 
-/// One step towards the next data.
-Task<Received> KernelRecords::act() {
+/// One step towards the next data: flush, end, or one read.
+Task<Received> KernelRecords::step() {
   if (writer_.flush_due()) co_await writer_.try_flush();
   if (inbound_.ended()) {
     leftover_.reset();
@@ -132,15 +133,15 @@ Task<Received> KernelRecords::act() {
   if (leftover_) {
     received = co_await open_leftover();
   } else if (control_waiting_) {
-    received = co_await take_control();
+    received = co_await read_control_record();
   } else if (wants_block()) {
     received = co_await read_block();
   }
   co_return received;
 }
 
-/// What a receive said instead of bytes.
-Received KernelRecords::stopped(iouring::Errno error) noexcept {
+/// A receive failed with an errno, some of which stand for a record.
+Received KernelRecords::receive_failed(iouring::Errno error) noexcept {
   switch (error.value) {
     case EIO:
       control_waiting_ = true;
@@ -152,7 +153,7 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
     case EMSGSIZE:
       inbound_.refuse(RecordFailure::kRecordOverflow);
       return {};
-    case EKEYEXPIRED:  // it saw a KeyUpdate where we saw none that is whole: one cut over records
+    case EKEYEXPIRED:  // the kernel saw the beginning of a KeyUpdate that is cut over two records
       inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
       return {};
     default:
@@ -163,38 +164,38 @@ Received KernelRecords::stopped(iouring::Errno error) noexcept {
   return failed;
 }
 
-bool KernelRecords::delivers(std::span<const std::byte> content) {
+bool KernelRecords::accept_data(std::span<const std::byte> content) {
   inbound_.process(ContentType::kApplicationData, content, socket_.ring().now());
   if (inbound_.ended()) return false;
   counters_.received_bytes += content.size();
   return true;
 }
 
-Received KernelRecords::took(Result<Lease> lease) {
-  if (!lease) return stopped(lease.error());
+Received KernelRecords::deliver(Result<Lease> lease) {
+  if (!lease) return receive_failed(lease.error());
   if (!*lease) {
     inbound_.end_of_file();
     return {};
   }
   const std::span<std::byte> content = lease->bytes();
-  if (!delivers(content)) return {};
+  if (!accept_data(content)) return {};
   busy_ = socket_.more_waiting();
   expect_as_much_as(content.size());
   if (can_rekey_) socket_.skip_poll_first();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(*lease), content)};
 }
 
-Received KernelRecords::took(Block block, std::size_t size) {
+Received KernelRecords::deliver(Block block, std::size_t size) {
   const std::span<std::byte> content = block.bytes().first(size);
-  if (!delivers(content)) return {};
+  if (!accept_data(content)) return {};
   busy_ = size > kWholeBytes;
   expect_as_much_as(size);
   if (can_rekey_) socket_.skip_poll_first();
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }
 
-/// For a flow that is busy: waits without a buffer, then reads into a block, so that a record is
-/// decrypted where it is wanted instead of being copied there in pieces.
+/// Reads for a flow that is busy: waits without a buffer, then reads into a block, so that records
+/// are decrypted in place instead of being copied in pieces.
 Task<Received> KernelRecords::read_block() {
   bool try_first = can_rekey_ || socket_.more_waiting() || watermark_.part_waits();
   while (true) {
@@ -203,33 +204,33 @@ Task<Received> KernelRecords::read_block() {
       Result<std::size_t> size =
           co_await socket_.recv(block.bytes().first(kReadSize), MSG_DONTWAIT);
       watermark_.lower();
-      if (size && *size != 0) co_return took(std::move(block), *size);
+      if (size && *size != 0) co_return deliver(std::move(block), *size);
       if (size) {
         inbound_.end_of_file();
         co_return Received{};
       }
-      if (size.error().value != EAGAIN) co_return stopped(size.error());
+      if (size.error().value != EAGAIN) co_return receive_failed(size.error());
     }
     watermark_.raise();
     Result<> readable = co_await socket_.ready(POLLIN);
-    if (!readable) co_return stopped(readable.error());
+    if (!readable) co_return receive_failed(readable.error());
   }
 }
 
-/// Takes the record that a plain receive failed on.
-Task<Received> KernelRecords::take_control() {
+/// Reads the record that a plain receive failed on.
+Task<Received> KernelRecords::read_control_record() {
   Block block = pools_.blocks.acquire();
   TypedRecordRoom room(block.bytes().first(kReadSize));
   Result<std::size_t> size = co_await socket_.recvmsg(room.message(), MSG_DONTWAIT);
-  if (!size && size.error().value == ECANCELED) co_return stopped(size.error());
+  if (!size && size.error().value == ECANCELED) co_return receive_failed(size.error());
   control_waiting_ = false;
   if (!size && (size.error().value == EAGAIN || size.error().value == EIO)) {
-    // Never again the same: a record without content, which it cannot hand out, or an EIO that was
-    // none of TLS's. Both end the connection.
+    // A record without content, which the kernel cannot hand out, or an EIO that was not of TLS.
+    // Both end the connection, for the next receive would fail in the same way.
     inbound_.refuse(RecordFailure::kUnexpectedMessage);
     co_return Received{};
   }
-  if (!size) co_return stopped(size.error());
+  if (!size) co_return receive_failed(size.error());
   const std::optional<ContentType> type = room.type();
   if (!type) {
     if (*size == 0) {
@@ -241,15 +242,16 @@ Task<Received> KernelRecords::take_control() {
   }
   if (*type == ContentType::kApplicationData) {
     if (*size == 0) co_return Received{};
-    co_return took(std::move(block), *size);
+    co_return deliver(std::move(block), *size);
   }
-  co_await process_control(*type, block.bytes().first(*size));
+  co_await process_control_record(*type, block.bytes().first(*size));
   co_return Received{};
 }
 
-/// All messages of the record are parsed before the kernel is asked for more: it looks at the first
-/// alone, and would go on under the old key.
-Task<void> KernelRecords::process_control(ContentType type, std::span<const std::byte> content) {
+/// All messages of the record are parsed before the kernel is asked for more: the kernel looks at
+/// the first message alone, and would go on under the old key.
+Task<void> KernelRecords::process_control_record(ContentType type,
+                                                 std::span<const std::byte> content) {
   inbound_.process(type, content, socket_.ring().now());
   counters_.key_updates_received = inbound_.key_updates();
   const bool answer = inbound_.take_update_request();
@@ -258,11 +260,11 @@ Task<void> KernelRecords::process_control(ContentType type, std::span<const std:
     inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
     co_return;
   }
-  co_await set_rx({next_secret(suite_, rx_secret_), 0});
+  co_await install_rx_key({next_secret(suite_, rx_secret_), 0});
   if (answer) writer_.queue_key_update();
 }
 
-Task<void> KernelRecords::set_rx(DirectionState rx) {
+Task<void> KernelRecords::install_rx_key(DirectionState rx) {
   const CryptoInfo info(version_, suite_, derive_key(suite_, rx.secret, version_), rx.rec_seq);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
@@ -271,14 +273,14 @@ Task<void> KernelRecords::set_rx(DirectionState rx) {
   rx_secret_ = std::move(rx.secret);
 }
 
-// ---- what userspace had read ahead
+// ---- ciphertext that userspace had read ahead
 
-/// Opens the next record of it; reads what is missing of a record that is cut, and not a byte more.
-/// Behind its last record the kernel gets the key.
+/// Opens the next leftover record; reads the missing bytes of a record that is cut, and not a byte
+/// more. Behind the last one the kernel gets the key.
 Task<Received> KernelRecords::open_leftover() {
   LeftoverRecords& left = *leftover_;
   if (left.unopened().empty()) {
-    co_await set_rx(left.export_state());
+    co_await install_rx_key(left.export_state());
     leftover_.reset();
     if (expect_no_pad_) {
       const int on = 1;
@@ -290,7 +292,7 @@ Task<Received> KernelRecords::open_leftover() {
   const auto room = left.room();
   if (room && !room->empty()) {
     Result<std::size_t> size = co_await socket_.recv(*room);
-    if (!size) co_return stopped(size.error());
+    if (!size) co_return receive_failed(size.error());
     if (*size == 0) {
       inbound_.end_of_file();
     } else {
@@ -306,7 +308,7 @@ Task<Received> KernelRecords::open_leftover() {
   if (opened->type == ContentType::kApplicationData) {
     Block block = pools_.blocks.acquire();
     std::ranges::copy(opened->content, block.data());
-    co_return took(std::move(block), opened->content.size());
+    co_return deliver(std::move(block), opened->content.size());
   }
   inbound_.process(opened->type, opened->content, socket_.ring().now());
   counters_.key_updates_received = inbound_.key_updates();

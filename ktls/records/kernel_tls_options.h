@@ -13,11 +13,11 @@ namespace sallyport::ktls {
 // The options of kernel TLS on a TCP socket that has a descriptor. Each returns 0 or an errno.
 
 /// Attaches the kernel's TLS (TCP_ULP "tls") to a connected socket, ahead of hand_to_kernel().
-/// Until there are keys, what is sent and received passes through unchanged, so the handshake, and
-/// userspace records after it, work as on any socket. It has to be early: once the peer has sent
-/// its FIN, and one that says all it has to say behind its Finished may have, the kernel refuses.
+/// Until there are keys, all bytes pass through unchanged, so the handshake, and userspace records
+/// after it, work as on any socket. It has to be early: the kernel refuses once the peer has sent
+/// its FIN, which may follow directly behind the peer's Finished.
 ///
-/// 0 also if it was attached before. It cannot be taken off again.
+/// 0 also if it was attached before. It cannot be removed again.
 int attach_kernel_tls(int descriptor) noexcept;
 
 /// Gives the kernel the key of one direction, TLS_TX or TLS_RX. A second key for the same direction

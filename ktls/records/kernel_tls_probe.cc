@@ -75,19 +75,19 @@ int set_key(const FileDescriptor& socket, int direction, RecordVersion version, 
   return set_kernel_key(socket.get(), direction, CryptoInfo(version, suite, key, 0));
 }
 
-/// Waits for bytes on a connection within this machine; they come at once or never.
+/// Waits for bytes on a connection within this machine, where they arrive at once or never.
 bool readable(const FileDescriptor& socket, int milliseconds) {
   pollfd entry{socket.get(), POLLIN, 0};
   return ::poll(&entry, 1, milliseconds) == 1 && (entry.revents & POLLIN) != 0;
 }
 
 constexpr char kWord[] = "sallyport";
-constexpr int kLongest = 2000;  // milliseconds; a machine that is busy may take its time
+constexpr int kMaxWait = 2000;  // milliseconds, for a machine that is busy
 
 bool arrives(const FileDescriptor& from, const FileDescriptor& to) {
   char heard[sizeof kWord] = {};
   return ::send(from.get(), kWord, sizeof kWord, MSG_NOSIGNAL) == sizeof kWord &&
-         readable(to, kLongest) &&
+         readable(to, kMaxWait) &&
          ::recv(to.get(), heard, sizeof heard, MSG_DONTWAIT) == sizeof heard &&
          std::memcmp(heard, kWord, sizeof kWord) == 0;
 }
@@ -129,10 +129,10 @@ bool set_cork(const FileDescriptor& socket, int value) {
   return ::setsockopt(socket.get(), IPPROTO_TCP, TCP_CORK, &value, sizeof value) == 0;
 }
 
-/// Not whether the option can be set, but whether records with padding survive it. Such a record is
-/// decrypted into the receiver's buffer, and then once more because it has padding; kernels that do
-/// not go back to where they began (6.1.y, 6.12.95; 7.3 does) put the second copy, and every record
-/// behind it, behind the first: what recv(2) returns is then padding and lacks data.
+/// Whether records with padding come out right with TLS_RX_EXPECT_NO_PAD, not only whether it can
+/// be set. Such a record is decrypted into the receiver's buffer, and then once more because it has
+/// padding; kernels that do not go back to the start (6.1.y, 6.12.95; 7.3 does) put the second
+/// copy, and every record behind it, behind the first: recv(2) then returns padding and lacks data.
 bool try_no_pad(CipherSuite suite) {
   const auto connection = sending_only(suite);
   if (!connection || set_key(connection->right, TLS_RX, RecordVersion::kTls13, suite) != 0 ||
@@ -148,7 +148,7 @@ bool try_no_pad(CipherSuite suite) {
   if (!set_cork(connection->left, 1) ||
       ::sendmsg(left, &record.message(), MSG_NOSIGNAL) != sizeof padded ||
       ::send(left, kWord, sizeof kWord, MSG_NOSIGNAL) != sizeof kWord ||
-      !set_cork(connection->left, 0) || !readable(connection->right, kLongest)) {
+      !set_cork(connection->left, 0) || !readable(connection->right, kMaxWait)) {
     return false;
   }
   char heard[200] = {};
@@ -158,18 +158,18 @@ bool try_no_pad(CipherSuite suite) {
          std::memcmp(heard + sizeof kWord, kWord, sizeof kWord) == 0;
 }
 
-/// Sends the first bytes of a record and looks whether poll(2) is taken in.
+/// Sends the first bytes of a record and looks whether poll(2) reports them.
 bool try_partial_record(CipherSuite suite) {
   const auto sealing = sending_only(suite);
   const auto opening = Connection::open();
   if (!sealing || !opening || set_ulp(opening->right) != 0 ||
       set_key(opening->right, TLS_RX, RecordVersion::kTls13, suite) != 0) {
-    return true;  // the cautious answer
+    return true;  // the safe answer
   }
   // The right end of `sealing` has no key: it reads the record as it is on the wire.
   char record[64];
   if (::send(sealing->left.get(), kWord, sizeof kWord, MSG_NOSIGNAL) != sizeof kWord ||
-      !readable(sealing->right, kLongest)) {
+      !readable(sealing->right, kMaxWait)) {
     return true;
   }
   const ssize_t size = ::recv(sealing->right.get(), record, sizeof record, 0);

@@ -23,15 +23,15 @@ using iouring::Task;
 
 namespace {
 
-/// How often to look whether the kernel has handed its last record to TCP, which it does from a
+/// How often to check whether the kernel has handed its last record to TCP, which it does from a
 /// work queue soon after the socket has become writable.
-constexpr std::chrono::milliseconds kLookAgain{1};
+constexpr std::chrono::milliseconds kCheckInterval{1};
 
 std::span<const std::byte> bytes_of(const iovec& span) noexcept {
   return {static_cast<const std::byte*>(span.iov_base), span.iov_len};
 }
 
-/// Takes `sent` bytes off the front, and what is empty there.
+/// Removes `sent` bytes from the front, and empty spans there.
 std::span<iovec> advance(std::span<iovec> spans, std::size_t sent) noexcept {
   while (!spans.empty() && sent >= spans.front().iov_len) {
     sent -= spans.front().iov_len;
@@ -46,14 +46,14 @@ std::span<iovec> advance(std::span<iovec> spans, std::size_t sent) noexcept {
 
 }  // namespace
 
-/// One call makes as few records as possible of what it takes.
+/// Counts the records of one call: the kernel makes as few as possible.
 void KernelWriter::count(std::size_t content) noexcept {
   records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
   stream_end_ += sealed_size(content, record_overhead(version_, suite_));
 }
 
-/// Whether it is an error of input that nobody wants any more: taken off the socket, it is none of
-/// ours.
+/// Whether `error` is of input that is not wanted any more. Once it is cleared, the send can be
+/// repeated.
 bool KernelWriter::ignore_input_error(iouring::Errno error) noexcept {
   const bool of_input = error.value == EBADMSG || error.value == EINVAL || error.value == EMSGSIZE;
   return of_input && std::exchange(input_error_expected_, false);
@@ -64,7 +64,7 @@ std::unexpected<RecordError> KernelWriter::failed(iouring::Errno error) noexcept
   if (reason.failure == RecordFailure::kCancelled) {
     state_ = State::kTorn;
   } else if (error.value == EBADMSG) {
-    // The receiving half met a record that does not authenticate; its alert is still to come.
+    // The receiving half met a record that does not authenticate; its alert will be queued.
     reason.failure = RecordFailure::kBadRecordMac;
     state_ = State::kTorn;
   } else {
@@ -98,7 +98,7 @@ void KernelWriter::end_after(RecordFailure failure) noexcept {
   if (state_ == State::kOpen) state_ = State::kEnded;
 }
 
-/// All of it or nothing: the kernel does not cut a record that fits.
+/// Sends all of `content` or nothing: the kernel does not cut a record that fits.
 Task<KernelWriter::SendResult> KernelWriter::send_control(ContentType type,
                                                           std::span<const std::byte> content,
                                                           int flags) {
@@ -113,7 +113,7 @@ Task<KernelWriter::SendResult> KernelWriter::send_control(ContentType type,
   co_return SendResult{};
 }
 
-/// KeyUpdate under the old key, everything after it under the next.
+/// Sends KeyUpdate under the old key, and gives the kernel the next one.
 Task<KernelWriter::SendResult> KernelWriter::rekey(int flags) {
   const auto message = key_update_message(KeyUpdateRequest::kUpdateNotRequested);
   const SendResult sent = co_await send_control(ContentType::kHandshake, message, flags);
@@ -131,7 +131,7 @@ Task<KernelWriter::SendResult> KernelWriter::rekey(int flags) {
   co_return SendResult{};
 }
 
-/// Sends what is owed, in the caller's turn. What could not be sent yet stays owed.
+/// Sends the queued records; the caller holds the lock. What could not be sent yet stays queued.
 Task<KernelWriter::SendResult> KernelWriter::flush(int flags) {
   SendResult flushed;
   if (key_update_queued_) {
@@ -161,9 +161,9 @@ Task<void> KernelWriter::try_flush() {
 
 // ---- data
 
-/// Before more data goes out: what is owed, and a new key if ours has done its work.
+/// Sends what has to come before more data: queued records, and a KeyUpdate if the key is used up.
 Task<KernelWriter::SendResult> KernelWriter::prepare_for_data() {
-  // Behind the last record comes no data that would be worth waiting for.
+  // Behind the last record no data may come, so the flush is not waited for.
   const bool open = state_ == State::kOpen;
   SendResult made;
   if (may_flush()) made = co_await flush(open ? 0 : MSG_DONTWAIT);
@@ -174,8 +174,8 @@ Task<KernelWriter::SendResult> KernelWriter::prepare_for_data() {
     made = co_await rekey(0);
     co_return made;
   }
-  // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other, or
-  // TLS 1.2 has none.
+  // RFC 8446 5.5 forbids another record of data under this key, and this kernel takes no other key,
+  // or TLS 1.2 has none.
   queue_alert(AlertLevel::kFatal, AlertDescription::kInternalError);
   made = co_await flush(0);
   co_return refuse(RecordFailure::kSequenceExhausted);
@@ -192,7 +192,7 @@ Task<KernelWriter::SendResult> KernelWriter::send(Chunk data) {
       result = co_await prepare_for_data();
       if (!result) break;
     }
-    // The common case goes out at once. If it does not, the lease must not wait for this peer.
+    // A lease is sent at once or given back: it must not wait for this peer.
     const int flags = data.holds_lease() ? MSG_DONTWAIT : 0;
     Result<std::size_t> sent = std::size_t{0};
     if (rest.size() == 1) {
@@ -216,12 +216,12 @@ Task<KernelWriter::SendResult> KernelWriter::send(Chunk data) {
       break;
     }
   }
-  // Something cut the data short: whatever comes next is not its continuation.
+  // The data was cut short: what would come next is not its continuation.
   if (!result && state_ == State::kOpen) state_ = State::kTorn;
   if (result) counters_.sent_bytes += size;
   data = {};
   if (may_flush()) {
-    // Behind data that failed nobody waits: the socket may be full for ever.
+    // Behind data that failed the flush is not waited for: the socket may stay full.
     const SendResult flushed = co_await flush(result ? 0 : MSG_DONTWAIT);
     if (result && !flushed) result = flushed;
   }
@@ -245,16 +245,16 @@ Task<KernelWriter::SendResult> KernelWriter::send_alert(AlertLevel level,
   co_return result;
 }
 
-/// A send comes back as soon as the kernel has sealed its records. One for which TCP had no room
-/// waits for a work queue, and shutdown(2) and close(2) throw it away, or its second half: measured
-/// on 6.12 and 7.3 with a full socket. So we look how many bytes TCP was given.
+/// Waits until TCP was given every byte. A send returns as soon as the kernel has sealed its
+/// records. A record for which TCP had no room waits for a work queue, and shutdown(2) and close(2)
+/// drop it, or its second half: measured on 6.12 and 7.3 with a full socket.
 Task<KernelWriter::SendResult> KernelWriter::wait_for_tcp(int descriptor) {
   while (true) {
     const std::optional<std::uint64_t> given = bytes_given_to_tcp(descriptor);
-    if (!given || *given >= stream_end_) co_return SendResult{};  // closed, or all of it
+    if (!given || *given >= stream_end_) co_return SendResult{};  // closed, or given everything
     Result<> writable = co_await socket_.ready(POLLOUT);
     if (!writable) co_return std::unexpected(RecordError::from_errno(writable.error().value));
-    Result<> slept = co_await iouring::sleep_for(socket_.ring(), kLookAgain);
+    Result<> slept = co_await iouring::sleep_for(socket_.ring(), kCheckInterval);
     if (!slept) co_return std::unexpected(RecordError::from_errno(slept.error().value));
   }
 }
@@ -265,7 +265,7 @@ Task<KernelWriter::SendResult> KernelWriter::close() {
   int descriptor = socket_.descriptor();
   if (said && descriptor < 0) {
     Result<FileDescriptor> brought = co_await socket_.install();
-    // With no descriptor left there is no looking: the rare loss is the lesser evil.
+    // Without a descriptor TCP cannot be asked; then the rare loss is accepted.
     if (brought) installed = std::move(*brought);
     descriptor = installed.get();
   }

@@ -14,10 +14,12 @@
 
 namespace sallyport::ktls {
 
-/// The sending half of a connection whose records the kernel makes (TLS_TX is set). Whoever
-/// writes holds the turn, so that nothing comes between a KeyUpdate and the change of the key. What
-/// the receiving half owes the peer goes out with the next turn, and is offered at once: it never
-/// waits behind a sender or a full socket.
+/// The sending half of a connection whose records the kernel makes (TLS_TX is set). A writer holds
+/// the lock, so that no record comes between a KeyUpdate and the change of the key.
+///
+/// Control records of the receiving half (KeyUpdate answers, alerts) are queued. A flush is tried
+/// at once; if the lock is held or the socket is full, they are sent before or behind the next
+/// data. The receiving half never waits for a sender or a full socket.
 class KernelWriter {
  public:
   using SendResult = RecordLayer::SendResult;
@@ -49,28 +51,28 @@ class KernelWriter {
   iouring::Task<SendResult> close();
 
   // For the receiving half. None of these waits for the peer.
-  /// Answers a KeyUpdate; needs can_rekey. However many asked: one answer that is not out yet
-  /// answers all (RFC 8446 4.6.3).
+  /// Queues the answer to a KeyUpdate; needs can_rekey. One answer that is not sent yet answers any
+  /// number of requests (RFC 8446 4.6.3).
   void queue_key_update() noexcept;
-  /// The last record, unless there was one already.
+  /// Queues the last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description) noexcept;
   /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
   /// if any, is queued as the last record.
   void end_after(RecordFailure failure) noexcept;
-  /// The receiving half found the socket dead. To be told, for a send would succeed once more: the
-  /// kernel seals the records and drops them.
+  /// The receiving half found the socket dead. A send would succeed once more: the kernel would
+  /// seal the records and drop them.
   void mark_dead() noexcept { state_ = State::kDead; }
-  /// Receiving is over, but the kernel goes on looking at what arrives: it may leave an error on
-  /// the socket that fails the next send, once.
+  /// Receiving is over, but the kernel goes on parsing what arrives: it may leave an error on the
+  /// socket that fails the next send, once.
   void expect_input_error() noexcept { input_error_expected_ = true; }
-  /// Something is owed that has not been offered to the socket since the last reset_flush_due().
+  /// Records are queued, and no flush was tried since they were or since reset_flush_due().
   bool flush_due() const noexcept { return flush_due_; }
   void reset_flush_due() noexcept { flush_due_ = has_queued(); }
-  /// Sends what is owed if nobody is sending and the socket has room; else it goes out with the
-  /// next send, or the next offer.
+  /// Sends the queued records if the lock is free and the socket has room; else they are sent with
+  /// the next data, or by the next try_flush().
   [[gnu::noinline]] iouring::Task<void> try_flush();
 
-  /// Nobody is sending, nothing is owed, data may still follow.
+  /// Nothing is being sent or queued, and data may still follow.
   bool at_rest() const noexcept {
     return state_ == State::kOpen && !write_lock_.held() && !has_queued();
   }
@@ -80,7 +82,7 @@ class KernelWriter {
   enum class State : std::uint8_t {
     kOpen,
     kEnded,  ///< close_notify or a fatal alert was sent or received: no data may follow
-    kTorn,   ///< data was cut short: nothing may follow but a fatal alert
+    kTorn,   ///< data was cut short: only a fatal alert may follow
     kDead,   ///< the socket failed
   };
 

@@ -14,7 +14,7 @@ LeftoverRecords::LeftoverRecords(const RecordPools& pools, const SessionState& s
   std::ranges::copy(bytes, block_.data());
 }
 
-/// Bytes of the record at the front, or of its header while that is not there.
+/// Bytes of the record at the front, or of its header while that is cut.
 std::expected<std::size_t, RecordError> LeftoverRecords::wanted() const noexcept {
   const std::span<std::byte> bytes = unopened();
   if (bytes.size() < kRecordHeaderSize) return kRecordHeaderSize;

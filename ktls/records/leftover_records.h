@@ -13,8 +13,8 @@
 
 namespace sallyport::ktls {
 
-/// Ciphertext that userspace had read ahead when the kernel took over: its records, and the rest of
-/// the last one if that is cut, are opened here, one at a time. No IO. Holds a block.
+/// Ciphertext that userspace had read ahead when the kernel took over. Its records, the last one
+/// completed if it is cut, are opened here, one at a time. No IO. Holds a block.
 class LeftoverRecords {
  public:
   /// `bytes` begin with a record and are copied; at most a block. The receive direction of `state`
@@ -22,12 +22,13 @@ class LeftoverRecords {
   LeftoverRecords(const RecordPools& pools, const SessionState& state,
                   std::span<const std::byte> bytes);
 
-  /// What is not opened yet.
+  /// The bytes that are not opened yet.
   std::span<std::byte> unopened() const noexcept {
     return block_.bytes().subspan(begin_, end_ - begin_);
   }
-  /// Room for what the next record lacks and not a byte more, of its header first; none: it is
-  /// whole. The error is that of a header that no record can have. Not if all is opened.
+  /// Room for the missing bytes of the next record and not a byte more, for those of its header
+  /// first; empty if it is whole. The error is of a header that no record can have. Not to be
+  /// called once everything is opened.
   std::expected<std::span<std::byte>, RecordError> room() noexcept;
   /// The first `bytes` of room() were filled.
   void filled(std::size_t bytes) noexcept { end_ += static_cast<std::uint32_t>(bytes); }

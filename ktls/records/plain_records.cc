@@ -14,8 +14,8 @@ using iouring::Task;
 
 /// What one read takes at most: sixteen full records, which fit into a block once they are sealed,
 /// so that they go out in one piece. A read and a send cost some 20 µs beyond their bytes, most of
-/// it for waking whoever waits at the other ends, which is why a busy flow wants few of them. A
-/// client that takes its data slowly makes us hold so much, beside the megabytes of its socket.
+/// it for waking the processes at the other ends, so a busy flow should have few of them. For a
+/// client that reads slowly so much is held, beside the megabytes of its socket.
 constexpr std::size_t kReadSize = 16 * kMaxPlaintextSize;
 static_assert(16 * (kMaxPlaintextSize + kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
 
@@ -40,9 +40,9 @@ class PlainRecords final : public RecordLayer {
   bool may_wait_idle() const noexcept override {
     return end_ == Received::Kind::kData && !socket_.more_waiting();
   }
-  Received took(Result<Lease> lease) noexcept;
+  Received deliver(Result<Lease> lease) noexcept;
   Received ended() const noexcept;
-  Received stopped(iouring::Errno error) noexcept;
+  Received receive_failed(iouring::Errno error) noexcept;
 
   Received::Kind end_ = Received::Kind::kData;  ///< kData: it has not ended
   RecordError error_;
@@ -52,8 +52,8 @@ Received PlainRecords::ended() const noexcept {
   return {.kind = end_, .error = error_, .chunk = {}};
 }
 
-/// A read failed. Cancellation passes; everything else stays.
-Received PlainRecords::stopped(iouring::Errno error) noexcept {
+/// A receive failed. A cancelled one ends nothing; every other failure stays.
+Received PlainRecords::receive_failed(iouring::Errno error) noexcept {
   const RecordError reason = RecordError::from_errno(error.value);
   if (reason.failure != RecordFailure::kCancelled) {
     end_ = Received::Kind::kFailed;
@@ -62,8 +62,8 @@ Received PlainRecords::stopped(iouring::Errno error) noexcept {
   return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};
 }
 
-Received PlainRecords::took(Result<Lease> lease) noexcept {
-  if (!lease) return stopped(lease.error());
+Received PlainRecords::deliver(Result<Lease> lease) noexcept {
+  if (!lease) return receive_failed(lease.error());
   if (!*lease) {
     end_ = Received::Kind::kEndOfStream;
     return ended();
@@ -75,12 +75,12 @@ Received PlainRecords::took(Result<Lease> lease) noexcept {
 }
 
 Task<Received> PlainRecords::take(Arrival& arrival) {
-  if (arrival.waited()) co_return took(arrival.lease());
+  if (arrival.waited()) co_return deliver(arrival.lease());
   if (end_ != Received::Kind::kData) co_return ended();
   Block block = pools_.blocks.acquire();
   const std::size_t room = std::min(kReadSize, block.size());
   Result<std::size_t> size = co_await socket_.recv(block.bytes().first(room));
-  if (!size) co_return stopped(size.error());
+  if (!size) co_return receive_failed(size.error());
   if (*size == 0) {
     end_ = Received::Kind::kEndOfStream;
     co_return ended();
@@ -97,7 +97,7 @@ Task<RecordLayer::SendResult> PlainRecords::send(Chunk data) {
   std::span<iovec> spans = data.data();
   if (size == 0) co_return SendResult{};
   if (data.holds_lease()) {
-    // The common case goes out at once. If it does not, the lease must not wait for this peer.
+    // A lease is sent at once or given back: it must not wait for this peer.
     const std::span bytes{static_cast<const std::byte*>(spans[0].iov_base), spans[0].iov_len};
     Result<std::size_t> sent = co_await socket_.send(bytes, MSG_DONTWAIT);
     if (!sent && sent.error().value != EAGAIN) {

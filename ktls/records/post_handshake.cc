@@ -47,7 +47,7 @@ std::expected<std::optional<PostHandshakeMessage>, RecordError> PostHandshakePar
 
   std::span<const std::byte> message = rest_;
   if (partial_) {
-    // Top up to the header first, for the header says how much is wanted.
+    // The header is completed first: it says how much is wanted.
     const auto take = [&](std::size_t wanted) {
       const std::size_t count = std::min(wanted - std::min(wanted, partial_->size()), rest_.size());
       partial_->insert(partial_->end(), rest_.begin(), rest_.begin() + static_cast<long>(count));

@@ -30,14 +30,14 @@ struct PostHandshakeMessage {
   std::span<const std::byte> body;
 };
 
-/// Cuts handshake messages out of records: several in a record, or one over several records
-/// (RFC 8446 5.1). Pure: no IO, no clock, no keys. Holds nothing while no message is unfinished.
+/// Extracts handshake messages from records: several in a record, or one over several records
+/// (RFC 8446 5.1). Pure: no IO, no clock, no keys. Holds no memory while no message is unfinished.
 class PostHandshakeParser {
  public:
-  /// Longest message taken; a ticket of a sane server is under 4 KiB.
+  /// The longest message accepted; tickets of known servers are under 4 KiB.
   static constexpr std::size_t kMaxMessageSize = 1 << 14;
 
-  /// `role` is ours: only a server's peer is refused NewSessionTicket.
+  /// `role`: which end this is. A server refuses NewSessionTicket.
   explicit PostHandshakeParser(Role role) noexcept : role_(role) {}
 
   /// Takes the content of the next handshake record, which must stay alive and unchanged until
@@ -62,17 +62,17 @@ class PostHandshakeParser {
   Role role_;
 };
 
-/// What a peer may spend on KeyUpdates: each makes us derive keys and answer. A purse of kMax;
-/// data received and time passed fill it again.
+/// Token bucket for the KeyUpdates of a peer, each of which costs deriving keys and an answer. It
+/// holds at most kMax; data received and time passed refill it.
 class KeyUpdateBudget {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::uint32_t kMax = 32;
-  static constexpr std::uint64_t kBytesEach = 16384;           ///< data that earns one update
-  static constexpr std::chrono::milliseconds kTimeEach{1000};  ///< time that earns one update
+  static constexpr std::uint64_t kBytesEach = 16384;           ///< data that refills one update
+  static constexpr std::chrono::milliseconds kTimeEach{1000};  ///< time that refills one update
 
-  /// Takes one update out. `received_bytes` is the connection's count of plaintext so far.
-  /// False: the purse is empty, this is a flood.
+  /// Takes one update. `received_bytes` is the connection's count of plaintext so far. False: the
+  /// bucket is empty, this is a flood.
   bool spend(std::uint64_t received_bytes, Clock::time_point now) noexcept;
 
  private:

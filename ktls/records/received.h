@@ -12,7 +12,7 @@
 
 namespace sallyport::ktls {
 
-/// What receive() came back with.
+/// The result of receive().
 struct Received {
   enum class Kind : std::uint8_t {
     kData,         ///< chunk holds at least one byte
@@ -27,7 +27,7 @@ struct Received {
 
   std::span<iovec> data() noexcept { return chunk.data(); }
   std::size_t size() const noexcept { return chunk.size(); }
-  /// So that the pump reads `to.send(std::move(received))`.
+  /// Lets the pump write `to.send(std::move(received))`.
   operator Chunk() && noexcept { return std::move(chunk); }  // NOLINT(google-explicit-constructor)
 };
 

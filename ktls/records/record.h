@@ -10,7 +10,7 @@
 
 namespace sallyport::ktls {
 
-/// Which end of the connection we are; what a peer may send after the handshake depends on it.
+/// Which end of the connection this is; what the peer may send after the handshake depends on it.
 enum class Role : std::uint8_t { kServer, kClient };
 
 /// RFC 8446 5.1.
@@ -22,8 +22,8 @@ enum class ContentType : std::uint8_t {
   kApplicationData = 23,
 };
 
-/// RFC 8446 6. The level says nothing in TLS 1.3, where the description decides; in TLS 1.2 it
-/// tells what ends the connection (RFC 5246 7.2).
+/// RFC 8446 6. In TLS 1.3 the level means nothing, the description decides; in TLS 1.2 it tells
+/// whether the alert ends the connection (RFC 5246 7.2).
 enum class AlertLevel : std::uint8_t { kWarning = 1, kFatal = 2 };
 
 /// RFC 8446 B.2; other values can arrive and are kept as they are.
@@ -61,8 +61,7 @@ enum class AlertDescription : std::uint8_t {
 /// The RFC's word, `bad_record_mac`; "unknown_alert" for a value without one.
 std::string_view to_string(AlertDescription description) noexcept;
 
-/// close_notify and user_canceled end nothing abruptly; every other alert is fatal whatever its
-/// level says (RFC 8446 6.2).
+/// Every alert but close_notify and user_canceled is fatal, whatever its level says (RFC 8446 6.2).
 constexpr bool is_fatal(AlertDescription description) noexcept {
   return description != AlertDescription::kCloseNotify &&
          description != AlertDescription::kUserCanceled;
@@ -75,13 +74,13 @@ inline constexpr std::size_t kMaxRecordSize = kRecordHeaderSize + kMaxCiphertext
 /// Bytes that a record of TLS 1.3 has beyond its content: header, inner content type, tag.
 inline constexpr std::size_t kRecordOverhead = kRecordHeaderSize + 1 + kTagSize;
 
-/// Bytes between header and content: the part of the nonce that TLS 1.2 sends with each record
-/// under AES-GCM (RFC 5288 3).
+/// Bytes between header and content: the explicit part of the nonce, which TLS 1.2 sends with each
+/// record under AES-GCM (RFC 5288 3).
 constexpr std::size_t explicit_nonce_size(RecordVersion version, CipherSuite suite) noexcept {
   return version == RecordVersion::kTls12 ? kIvSize - fixed_iv_size(suite) : 0;
 }
 
-/// Bytes that a record of ours has beyond its content.
+/// Bytes that a record sent by this end has beyond its content.
 constexpr std::size_t record_overhead(RecordVersion version, CipherSuite suite) noexcept {
   if (version == RecordVersion::kTls13) return kRecordOverhead;
   return kRecordHeaderSize + explicit_nonce_size(version, suite) + kTagSize;
@@ -98,7 +97,7 @@ constexpr std::size_t sealed_size(std::size_t content,
 }
 
 /// The five bytes before a record. legacy_record_version is ignored on receipt, as RFC 8446 5.1
-/// demands; a flipped version is still caught, for the AEAD covers the header.
+/// demands; a changed version is still detected, because the AEAD covers the header.
 struct RecordHeader {
   ContentType type = ContentType::kInvalid;
   std::uint16_t length = 0;  ///< bytes that follow the header

@@ -9,10 +9,10 @@
 
 namespace sallyport::ktls {
 
-/// Every way in which a record layer can fail. Peers, kernels and networks cause these.
+/// Every way in which a record layer can fail; peers, kernels and networks cause these.
 enum class RecordFailure : std::uint8_t {
-  kReset,           ///< ECONNRESET and its kin: the peer or the path is gone
-  kPipe,            ///< EPIPE: sending after the peer or we shut the stream
+  kReset,           ///< ECONNRESET and the like: the peer or the path is gone
+  kPipe,            ///< EPIPE: sending after either end shut the stream
   kSocket,          ///< any other errno of the socket
   kCancelled,       ///< the awaiting scope was cancelled; the layer is still usable for receiving
   kBadRecordMac,    ///< a record did not authenticate
@@ -44,7 +44,7 @@ inline std::unexpected<RecordError> refuse(RecordFailure failure) noexcept {
   return std::unexpected(RecordError{.failure = failure});
 }
 
-/// The alert that we owe the peer for `failure`, or nothing where none can or must be sent.
+/// The alert that tells the peer of `failure`; nothing where none can or must be sent.
 std::optional<AlertDescription> alert_for(RecordFailure failure) noexcept;
 
 }  // namespace sallyport::ktls

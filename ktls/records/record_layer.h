@@ -22,24 +22,25 @@
 
 namespace sallyport::ktls {
 
-/// Who does the records of one direction.
+/// Where the records of one direction are made.
 enum class RecordModel : std::uint8_t { kPlain, kUserspace, kKernel };
 std::string_view to_string(RecordModel model) noexcept;  ///< plain, userspace, kernel
 
-/// What a shard lends its record layers. All must outlive every layer, Chunk and Received.
+/// The pools of a shard that its record layers use. All must outlive every layer, Chunk and
+/// Received.
 struct RecordPools {
-  /// Provided buffers: an idle connection waits without one. `small` is for the many whose messages
-  /// are, `whole` for those whose last one was not: it has room for any record, so that one of
-  /// 16 KiB comes in one piece.
+  /// Provided buffers: an idle connection waits without one. `small` is for connections whose last
+  /// message was small, `whole` for the others: it has room for any record, so that one of 16 KiB
+  /// arrives in one piece.
   iouring::BufferRing& small;
   iouring::BufferRing& whole;
   iouring::BlockPool& blocks;  ///< for flows that are busy
   CipherContexts& contexts;
 };
 
-/// For RecordPools::whole. So much more than a record that none fills it: a full buffer is how some
-/// sockets say that there is more. Few, for what is pooled while idle is to stay small; a receive
-/// that finds none waits for a lease to end.
+/// For RecordPools::whole. Larger than any record, so that none fills it: for some sockets a full
+/// buffer means that there is more. Few, because the memory pooled while idle is to stay small; a
+/// receive that finds none waits for a lease to end.
 inline constexpr std::size_t kWholeBytes = 20 * 1024;
 inline constexpr unsigned kWholeCount = 16;
 static_assert(kWholeBytes > kMaxRecordSize);
@@ -54,12 +55,13 @@ struct RecordCounters {
   std::uint32_t key_updates_sent = 0;
 };
 
-/// The record contract: application data and its end, whatever makes the records. The relay is
-/// written once against it; plain TCP, userspace AEAD and kernel TLS are its models.
+/// The record contract: application data and its end, independent of what makes the records. The
+/// relay is written once against it; plain TCP, userspace AEAD and kernel TLS are its models.
 ///
 /// Concurrency: one receive() and one send() (or send_close(), send_alert()) may run at the same
 /// time, in two coroutines of one shard. Two receives or two sends at once are a broken invariant.
-/// What receive() itself owes the peer (KeyUpdate answers, alerts) never interleaves with a send.
+/// The control records that receive() itself sends (KeyUpdate answers, alerts) never interleave
+/// with a send.
 ///
 /// Cancellation: a receive() that was cancelled (kFailed with kCancelled) lost nothing and may be
 /// called again. A send cancelled under way leaves a torn stream: later sends fail with kPipe.
@@ -73,30 +75,30 @@ class RecordLayer {
   RecordLayer(const RecordLayer&) = delete;
   RecordLayer& operator=(const RecordLayer&) = delete;
 
-  /// Waits for application data or its end. KeyUpdates and tickets are handled inside. Order is the
-  /// peer's: data that came before an end or an error is delivered first, and the end or error by
-  /// the next call; it then stays (each later call returns it again at once).
+  /// Waits for application data or its end. KeyUpdates and tickets are handled inside. The order is
+  /// the peer's: data that came before an end or an error is delivered first, and the end or error
+  /// by the next call; it then stays (each later call returns it again at once).
   ///
-  /// On an error of the peer's doing (bad MAC, overflow, ...) the fatal alert that RFC 8446 names
-  /// has been sealed and offered to the socket before kFailed comes back. It is offered, not waited
-  /// for: behind a send that is still under way it goes out when that send ends.
+  /// If the peer caused the error (bad MAC, overflow, ...), sending the fatal alert that RFC 8446
+  /// names was tried before kFailed is returned. It is not waited for: behind a send that is still
+  /// under way it is sent when that send ends.
   ///
   /// While nothing arrives the connection holds no buffer at all, unless a record is unfinished.
   iouring::Task<Received> receive();
 
-  /// receive() in two steps, for whoever idles: the wait needs no frame but the caller's own.
+  /// receive() in two steps, for a caller that idles: the wait needs no frame but the caller's own.
   ///   Arrival arrival = layer.arrival();
   ///   co_await arrival;
   ///   Received received = co_await layer.take(arrival);
-  /// What arrived has left the socket and must be taken next. take() comes back with kData of no
-  /// size when there is nothing to deliver yet: wait for the next arrival.
+  /// What arrived has left the socket and must be taken next. take() returns kData of no size if
+  /// there is nothing to deliver yet: wait for the next arrival.
   [[nodiscard]] Arrival arrival() noexcept;
   virtual iouring::Task<Received> take(Arrival& arrival) = 0;
 
-  /// Sends all of `data`, which is kept until the socket has taken the last byte. Records that a
-  /// KeyUpdate or the limits of RFC 8446 5.5 call for are put in between. An empty chunk is done at
-  /// once. Errors: kReset, kPipe (also: after send_close(), after an earlier failure), kSocket,
-  /// kCancelled, kSequenceExhausted, kInternal; the sending side is then dead.
+  /// Sends all of `data`, which is kept until the socket has taken the last byte. Answers to
+  /// KeyUpdates, and KeyUpdates that RFC 8446 5.5 requires, are sent in between. An empty chunk is
+  /// done at once. Errors: kReset, kPipe (also: after send_close(), after an earlier failure),
+  /// kSocket, kCancelled, kSequenceExhausted, kInternal; the sending side is then dead.
   virtual iouring::Task<SendResult> send(Chunk data) = 0;
 
   /// Ends the sending side cleanly: close_notify where there is TLS, then SHUT_WR. Receiving goes
@@ -115,8 +117,8 @@ class RecordLayer {
   /// leftover bytes of a plain layer. An export carries them; valid until the next receive().
   virtual std::span<const std::byte> unopened() const noexcept = 0;
 
-  /// Whether another model could take over now: nothing under way, nothing owed to the peer, no
-  /// handshake message half received, and neither direction has ended.
+  /// Whether another model could take over now: no operation under way, no control record queued,
+  /// no handshake message half received, and neither direction has ended.
   virtual bool at_rest() const noexcept = 0;
 
   virtual RecordModel rx_model() const noexcept = 0;
@@ -129,9 +131,10 @@ class RecordLayer {
   RecordLayer(iouring::Socket socket, RecordPools& pools) noexcept
       : socket_(std::move(socket)), pools_(pools) {}
 
-  /// Nothing is to be done before the socket has more to read, and that is not known to be much.
+  /// Nothing is to be done before more arrives, and it is not known that much is waiting.
   virtual bool may_wait_idle() const noexcept = 0;
-  /// The next message is likely to be as large as this one was: bytes taken from the socket.
+  /// Chooses the buffer of the next wait: the next message is likely to be as large as this one,
+  /// which was `bytes` taken from the socket.
   void expect_as_much_as(std::size_t bytes) noexcept {
     expects_whole_ = bytes >= pools_.small.buffer_bytes();
   }
@@ -144,7 +147,7 @@ class RecordLayer {
   bool expects_whole_ = false;
 };
 
-/// Waits in the receive of a provided buffer, if the layer has nothing better to do.
+/// Waits in the receive of a provided buffer, unless the layer has other work to do first.
 class [[nodiscard]] Arrival final {
  public:
   bool await_ready() const noexcept { return !waits_; }
@@ -156,7 +159,7 @@ class [[nodiscard]] Arrival final {
 
   // For the layer.
   [[nodiscard]] bool waited() const noexcept { return waits_; }
-  /// What came, once, of an arrival that waited.
+  /// The result of an arrival that waited; call once.
   [[nodiscard]] iouring::Result<iouring::Lease> lease() noexcept { return receive_.await_resume(); }
 
  private:

@@ -17,7 +17,7 @@ namespace {
 
 using Direction = CipherContexts::Direction;
 
-/// Content up to this size is copied before it is sealed, so that all its pieces and the inner type
+/// Content up to this size is copied before it is sealed, so that all its spans and the inner type
 /// are one EVP call; above it the copy costs more than the calls.
 constexpr std::size_t kCopyBelow = 4096;
 
@@ -36,8 +36,8 @@ std::array<std::byte, kIvSize> nonce_of(const RecordKey& key, std::uint64_t seq)
 /// Sequence number, type, version, length of the content: RFC 5246 6.2.3.3.
 using Tls12AdditionalData = std::array<std::byte, sizeof(std::uint64_t) + kRecordHeaderSize>;
 
-/// What the AEAD covers beside the content: in TLS 1.3 the record's header (RFC 8446 5.2), in
-/// TLS 1.2 what is written to `room`.
+/// The additional data of the AEAD: in TLS 1.3 the record's header (RFC 8446 5.2), in TLS 1.2 what
+/// is written to `room`.
 std::span<const std::byte> additional_data(RecordVersion version, std::uint64_t seq,
                                            std::span<const std::byte, kRecordHeaderSize> header,
                                            std::size_t content,
@@ -50,7 +50,7 @@ std::span<const std::byte> additional_data(RecordVersion version, std::uint64_t 
   return room;
 }
 
-/// Sealing or opening, in place or not, and the context counts the bytes.
+/// One update of sealing or opening, in place or not; a null `out` adds additional data.
 bool update(EVP_CIPHER_CTX* context, std::byte* out, const std::byte* in, std::size_t size) {
   int written = 0;
   return EVP_CipherUpdate(context, raw(out), &written, raw(in), static_cast<int>(size)) == 1 &&
@@ -198,7 +198,7 @@ std::expected<RecordHeader, RecordError> RecordOpener::check_header(
   }
   if (!known_type) return refuse(RecordFailure::kUnexpectedMessage);
   if (header.length > most) return refuse(RecordFailure::kRecordOverflow);
-  // Too short for nonce and tag, or of another version: nothing that could authenticate.
+  // Too short for nonce and tag, or of another version: it cannot authenticate.
   if (header.length < least || !known_version) return refuse(RecordFailure::kBadRecordMac);
   return header;
 }
@@ -224,7 +224,7 @@ std::expected<void, RecordError> RecordOpener::decrypt(std::span<std::byte> reco
       (inner.empty() || update(context, inner.data(), inner.data(), inner.size())) &&
       finish(context);
   if (!opened) {
-    ERR_clear_error();  // a handshake on this thread must not find our leavings
+    ERR_clear_error();  // a handshake on this thread must not find these entries
     return refuse(RecordFailure::kBadRecordMac);
   }
   return {};

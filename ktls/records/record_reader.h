@@ -15,8 +15,8 @@
 
 namespace sallyport::ktls {
 
-/// The plaintext of several records that lie in one buffer, as few spans as is cheap: records whose
-/// content is large stay where they were opened, small ones are moved down to the span before.
+/// The plaintext of several records that lie in one buffer, in as few spans as is cheap: large
+/// contents stay where they were opened, small ones are moved down to the span before.
 class PlaintextSpans {
  public:
   /// Content of at least this size is worth a span of its own.
@@ -25,8 +25,8 @@ class PlaintextSpans {
   /// `table` is room for the spans, at least one; it must outlive this.
   explicit PlaintextSpans(std::span<iovec> table) noexcept : table_(table) {}
 
-  /// Adds content that lies behind, in the same buffer, all that was added before. What lies
-  /// between the two is given up.
+  /// Adds content that lies, in the same buffer, behind all that was added before. The bytes
+  /// between the two may be overwritten.
   void add(std::span<std::byte> content) noexcept;
 
   std::span<iovec> spans() const noexcept { return table_.first(count_); }
@@ -38,18 +38,18 @@ class PlaintextSpans {
   std::size_t size_ = 0;
 };
 
-/// The receiving half of a connection after its handshake, without IO: ciphertext in,
-/// application data and events out. It follows the peer's KeyUpdates.
+/// The receiving half of a connection whose records are opened in userspace, without IO: ciphertext
+/// in, application data and events out. It follows the peer's KeyUpdates.
 class RecordReader {
  public:
-  /// `role` is ours. `contexts` must outlive this.
+  /// `role`: which end this is. `contexts` must outlive this.
   RecordReader(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
                RecordVersion version) noexcept
       : opener_(contexts, suite, std::move(rx), version), inbound_(role, version) {}
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
-  /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be
-  /// given again with more behind it. Once inbound().ended() everything is used up unread.
+  /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be given
+  /// again with more behind it. Once inbound().ended() everything is used up unread.
   /// A header that no record can have is refused before the record is whole.
   std::size_t read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
                    KeyUpdateBudget::Clock::time_point now);

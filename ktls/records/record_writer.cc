@@ -24,7 +24,7 @@ void RecordWriter::queue(ContentType type, std::span<const std::byte> message) {
   state_ = State::kTorn;
 }
 
-/// KeyUpdate under the old key, everything after it under the next.
+/// Queues KeyUpdate under the old key; everything after it is sealed under the next.
 void RecordWriter::rekey() {
   queue(ContentType::kHandshake, key_update_message(KeyUpdateRequest::kUpdateNotRequested));
   sealer_.next_generation();
@@ -68,7 +68,7 @@ Task<void> RecordWriter::try_flush() {
     Result<> rest = co_await socket_.send_all(std::span(records).subspan(*sent));
     if (!rest) torn(RecordError::from_errno(rest.error().value));
   } else if (!sent && (sent.error().value == EAGAIN || sent.error().value == ECANCELED)) {
-    queued_ = records;  // not a byte of it is out
+    queued_ = records;  // not a byte of them was sent
     key_update_queued_ = answer;
   } else if (!sent) {
     torn(RecordError::from_errno(sent.error().value));
@@ -76,7 +76,7 @@ Task<void> RecordWriter::try_flush() {
   write_lock_.release();
 }
 
-/// Writes out what is owed, in the caller's turn. `flags` as of send_all().
+/// Writes the queued records; the caller holds the lock. `flags` as of send_all().
 Task<RecordWriter::SendResult> RecordWriter::flush(int flags) {
   while (!queued_.empty()) {
     const std::vector<std::byte> records = std::exchange(queued_, {});
@@ -87,7 +87,7 @@ Task<RecordWriter::SendResult> RecordWriter::flush(int flags) {
   co_return SendResult{};
 }
 
-/// Fills `out` with what is owed, a KeyUpdate if our key has done its work, and data.
+/// Fills `out` with the queued records, a KeyUpdate if the key is used up, and data.
 std::expected<std::size_t, RecordError> RecordWriter::seal_next(PlaintextCursor& content,
                                                                 std::span<std::byte> out) {
   if (sealer_.key_update_due()) rekey();
@@ -122,7 +122,7 @@ Task<RecordWriter::SendResult> RecordWriter::send(Chunk data) {
       result = torn(sealed.error());
       break;
     }
-    // The plaintext is not needed any more: its buffer must not wait for a slow peer.
+    // The plaintext is not needed any more, and its buffer must not wait for a slow peer.
     if (content.remaining() == 0) data = {};
     Result<> sent = co_await socket_.send_all(block.bytes().first(*sealed));
     if (!sent) result = torn(RecordError::from_errno(sent.error().value));
@@ -136,7 +136,7 @@ Task<RecordWriter::SendResult> RecordWriter::send(Chunk data) {
   co_return result;
 }
 
-/// The last record that we send.
+/// Nothing may be sent behind this record.
 Task<RecordWriter::SendResult> RecordWriter::send_alert(AlertLevel level,
                                                         AlertDescription description) {
   co_await write_lock_.acquire();

@@ -16,11 +16,13 @@
 
 namespace sallyport::ktls {
 
-/// The sending half of a connection whose records are made in userspace. Whoever writes to
-/// the socket holds the turn, so that records never interleave. What the receiving half owes the
-/// peer (KeyUpdate answers, alerts) is sealed at once, which fixes its place in the sequence:
-/// behind what is being written, before whatever is sealed next; and it never waits behind a sender
-/// or a full socket, for a peer that does not read before we read would then never go on.
+/// The sending half of a connection whose records are made in userspace. A writer to the socket
+/// holds the lock, so that records never interleave.
+///
+/// Control records of the receiving half (KeyUpdate answers, alerts) are sealed at once, which
+/// fixes their place in the sequence: behind what is being written, before what is sealed next.
+/// They are queued; the receiving half never waits for a sender or a full socket, because a peer
+/// that does not read before it was read from would then block both ends.
 class RecordWriter {
  public:
   using SendResult = RecordLayer::SendResult;
@@ -43,23 +45,23 @@ class RecordWriter {
   iouring::Task<SendResult> send_alert(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.
-  /// Answers a KeyUpdate, of which TLS 1.2 has none. However many asked: one answer that is not out
-  /// yet answers all (RFC 8446 4.6.3).
+  /// Queues the answer to a KeyUpdate, of which TLS 1.2 has none. One answer that is not sent yet
+  /// answers any number of requests (RFC 8446 4.6.3).
   void queue_key_update();
-  /// The last record, unless there was one already.
+  /// Queues the last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description);
   /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
   /// if any, is queued as the last record.
   void end_after(RecordFailure failure);
-  /// Something is owed that has not been offered to the socket since the last reset_flush_due().
+  /// Records are queued, and no flush was tried since they were or since reset_flush_due().
   bool flush_due() const noexcept { return flush_due_; }
   void reset_flush_due() noexcept { flush_due_ = !queued_.empty(); }
-  /// Writes out what is owed if nobody is writing and the socket has room; else it goes out with
-  /// the next send, or the next offer.
+  /// Writes the queued records if the lock is free and the socket has room; else they are written
+  /// with the next data, or by the next try_flush().
   /// Not inlined: its frame would become part of that of its caller (clang elides the allocation).
   [[gnu::noinline]] iouring::Task<void> try_flush();
 
-  /// Nobody is writing, nothing is owed, data may still follow.
+  /// Nothing is being written or queued, and data may still follow.
   bool at_rest() const noexcept {
     return state_ == State::kOpen && !write_lock_.held() && queued_.empty();
   }
@@ -69,7 +71,7 @@ class RecordWriter {
   enum class State : std::uint8_t {
     kOpen,
     kEnded,  ///< close_notify or a fatal alert was sealed or received: no data may follow
-    kTorn,   ///< a write failed under way: nothing may follow
+    kTorn,   ///< a write was cut short: nothing may follow
   };
 
   std::expected<std::size_t, RecordError> seal_next(PlaintextCursor& content,
@@ -87,7 +89,7 @@ class RecordWriter {
   RecordCounters& counters_;
   WriteLock write_lock_;
   RecordSealer sealer_;
-  std::vector<std::byte> queued_;  ///< sealed control records that go out before any other
+  std::vector<std::byte> queued_;  ///< sealed control records, to be written before any other
   State state_ = State::kOpen;
   bool key_update_queued_ = false;  ///< queued_ holds a KeyUpdate
   bool flush_due_ = false;

@@ -33,7 +33,7 @@ std::optional<std::uint64_t> bytes_given_to_tcp(int descriptor) noexcept {
   int unacknowledged = 0;
   if (::ioctl(descriptor, SIOCOUTQ, &unacknowledged) != 0) return std::nullopt;
   std::optional<std::uint64_t> after = acknowledged(descriptor);
-  // With nothing on its way no acknowledgement can have come in between.
+  // While nothing is unacknowledged, no acknowledgement can have arrived in between.
   while (after && unacknowledged != 0) {
     const std::uint64_t before = *after;
     if (::ioctl(descriptor, SIOCOUTQ, &unacknowledged) != 0) return std::nullopt;

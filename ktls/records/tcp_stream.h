@@ -5,9 +5,9 @@
 
 namespace sallyport::ktls {
 
-/// How many bytes TCP was ever given to send on this connection: the first of the stream is 0 or,
-/// where the SYN counts, 1, so only differences mean something. Nothing once the connection is
-/// closed or if `descriptor` is no TCP socket.
+/// How many bytes TCP was ever given to send on this connection. The count starts at 0 or, where
+/// the SYN counts, at 1, so only differences mean something. Nothing once the connection is closed
+/// or if `descriptor` is no TCP socket.
 std::optional<std::uint64_t> bytes_given_to_tcp(int descriptor) noexcept;
 
 }  // namespace sallyport::ktls

@@ -19,14 +19,15 @@ using iouring::Task;
 /// A block that is read into begins with the table of the spans of plaintext found in it.
 constexpr std::size_t kTableEntries = 32;
 constexpr std::size_t kTableSize = kTableEntries * sizeof(iovec);
-/// Behind it fifteen full records as every stack sends them: a bulk flow that fills this ends at
-/// the end of a record, so that nothing is carried over into the next block. As many as fit, for
-/// each read and each send costs as much as twenty kilobytes and more of AEAD (plain_records.cc).
+/// Behind the table lie fifteen full records as every stack sends them: a bulk flow that fills this
+/// ends at the end of a record, so that nothing is carried over into the next block. As many as
+/// fit, because each read and each send costs as much as twenty kilobytes and more of AEAD
+/// (plain_records.cc).
 constexpr std::size_t read_size(std::size_t overhead) noexcept {
   return 15 * (kMaxPlaintextSize + overhead);
 }
-constexpr std::size_t kMostLeftover = 64 * 1024;
-static_assert(kMostLeftover >= kMaxRecordSize && kMostLeftover <= read_size(0));
+constexpr std::size_t kMaxLeftover = 64 * 1024;
+static_assert(kMaxLeftover >= kMaxRecordSize && kMaxLeftover <= read_size(0));
 static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
 
 class UserspaceRecords final : public RecordLayer {
@@ -54,12 +55,12 @@ class UserspaceRecords final : public RecordLayer {
   const InboundState& inbound() const noexcept { return reader_.inbound(); }
   bool may_wait_idle() const noexcept override;
   bool hold_back(Received& received);
-  Task<Received> act();
+  Task<Received> step();
   Task<Received> fill_block();
   Received open_lease(Result<Lease> lease);
   Received open_block();
   void after_read();
-  void keep(std::span<const std::byte> ciphertext);
+  void keep_unfinished(std::span<const std::byte> ciphertext);
 
   RecordReader reader_;
   RecordWriter writer_;
@@ -68,7 +69,7 @@ class UserspaceRecords final : public RecordLayer {
   std::uint32_t begin_ = 0;
   std::uint32_t end_ = 0;
 
-  std::unique_ptr<Received> held_;  ///< data that is delivered once the answer was offered
+  std::unique_ptr<Received> held_;  ///< data that is delivered once a flush was tried
   bool unread_ = false;             ///< block_ may hold whole records
 };
 
@@ -78,26 +79,27 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
     : RecordLayer(std::move(socket), pools),
       reader_(pools.contexts, state.suite, state.rx, role, state.version),
       writer_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
-  iouring::invariant(leftover.size() <= kMostLeftover, "leftover of a handshake fits into a block",
-                     static_cast<long long>(leftover.size()), kMostLeftover);
+  iouring::invariant(leftover.size() <= kMaxLeftover, "leftover of a handshake fits into a block",
+                     static_cast<long long>(leftover.size()), kMaxLeftover);
   if (leftover.empty()) return;
-  keep(leftover);
+  keep_unfinished(leftover);
   unread_ = true;
 }
 
-/// Nothing is to be done before a read, and the read needs no block.
+/// Nothing is to be done before a receive, and the receive needs no block.
 bool UserspaceRecords::may_wait_idle() const noexcept {
   return !writer_.flush_due() && !held_ && !unread_ && !block_ && !inbound().ended() &&
          !socket_.more_waiting();
 }
 
-/// What is owed and could not be sent is offered again after each delivery, not in a circle.
+/// Queued control records that could not be sent are tried again after each delivery, not in a
+/// loop.
 Task<Received> UserspaceRecords::take(Arrival& arrival) {
   Received received;
   if (arrival.waited()) {
     received = open_lease(arrival.lease());
   } else {
-    received = co_await act();
+    received = co_await step();
   }
   if (hold_back(received)) co_return Received{};
   writer_.reset_flush_due();
@@ -105,7 +107,7 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
 }
 
 /// True if there is nothing to deliver (data of no size), or not yet: a KeyUpdate that came with
-/// the data is answered first, for the pump may be long in coming back.
+/// the data is answered first, because the pump may take long to receive again.
 bool UserspaceRecords::hold_back(Received& received) {
   if (received.kind != Received::Kind::kData) return false;
   if (received.size() == 0) return true;
@@ -114,8 +116,8 @@ bool UserspaceRecords::hold_back(Received& received) {
   return true;
 }
 
-/// One step towards the next data.
-Task<Received> UserspaceRecords::act() {
+/// One step towards the next data: flush, end, or one read.
+Task<Received> UserspaceRecords::step() {
   if (writer_.flush_due()) co_await writer_.try_flush();
   if (held_) {
     const std::unique_ptr<Received> held = std::move(held_);
@@ -135,7 +137,7 @@ Task<Received> UserspaceRecords::act() {
   co_return received;
 }
 
-/// Reads behind the unfinished record, if there is one.
+/// Reads into the block, behind the unfinished record if there is one.
 Task<Received> UserspaceRecords::fill_block() {
   if (!block_) {
     block_ = pools_.blocks.acquire();
@@ -166,7 +168,7 @@ Received UserspaceRecords::open_lease(Result<Lease> lease) {
   iovec only{};
   PlaintextSpans plaintext{std::span(&only, 1)};
   const std::size_t used = reader_.read(bytes, plaintext, socket_.ring().now());
-  if (used < bytes.size()) keep(bytes.subspan(used));
+  if (used < bytes.size()) keep_unfinished(bytes.subspan(used));
   after_read();
   if (plaintext.size() == 0) return {};
   const std::span content{static_cast<std::byte*>(only.iov_base), only.iov_len};
@@ -184,14 +186,14 @@ Received UserspaceRecords::open_block() {
   after_read();
   if (plaintext.size() == 0) {
     if (rest.empty()) return {};
-    // The block goes on being filled; its front is what take() has done with.
+    // The block is filled further; the records at its front are used up.
     block_ = std::move(block);
     std::memmove(block_.data() + kTableSize, rest.data(), rest.size());
     begin_ = kTableSize;
     end_ = begin_ + static_cast<std::uint32_t>(rest.size());
     return {};
   }
-  if (!rest.empty()) keep(rest);
+  if (!rest.empty()) keep_unfinished(rest);
   const std::span<iovec> spans = plaintext.spans();
   if (spans.size() > 1)
     return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), spans)};
@@ -199,7 +201,7 @@ Received UserspaceRecords::open_block() {
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }
 
-/// Books what the intake did, and answers a KeyUpdate.
+/// Takes over the reader's counts, and answers a KeyUpdate.
 void UserspaceRecords::after_read() {
   counters_.received_bytes = inbound().received_bytes();
   counters_.key_updates_received = inbound().key_updates();
@@ -207,7 +209,7 @@ void UserspaceRecords::after_read() {
 }
 
 /// Puts an unfinished record into a block of its own.
-void UserspaceRecords::keep(std::span<const std::byte> ciphertext) {
+void UserspaceRecords::keep_unfinished(std::span<const std::byte> ciphertext) {
   block_ = pools_.blocks.acquire();
   std::memcpy(block_.data() + kTableSize, ciphertext.data(), ciphertext.size());
   begin_ = kTableSize;

@@ -9,8 +9,9 @@
 
 namespace sallyport::ktls {
 
-/// Who may write to a socket: one holder at a time, and at most one more who waits for it. The
-/// holder always ends by itself, and soon when cancelled, so that the wait needs no cancelling.
+/// The right to write to a socket: one holder at a time, and at most one coroutine that waits for
+/// it. The holder always releases it by itself, and soon when cancelled, so that the wait needs no
+/// cancellation.
 class WriteLock {
  public:
   class Acquire;
@@ -19,9 +20,9 @@ class WriteLock {
   WriteLock(const WriteLock&) = delete;
   WriteLock& operator=(const WriteLock&) = delete;
 
-  /// `co_await lock.acquire();` until nobody else has it.
+  /// `co_await lock.acquire();` waits until it is free.
   Acquire acquire() noexcept;
-  /// Takes it if nobody has it.
+  /// Takes it if it is free.
   bool try_acquire() noexcept { return !std::exchange(held_, true); }
   bool held() const noexcept { return held_; }
   void release() noexcept;
@@ -61,7 +62,7 @@ inline void WriteLock::release() noexcept {
     held_ = false;
     return;
   }
-  ring_.make_ready(*std::exchange(waiting_, nullptr));  // still taken, so that nobody comes between
+  ring_.make_ready(*std::exchange(waiting_, nullptr));  // still held: no third one comes between
 }
 
 }  // namespace sallyport::ktls
