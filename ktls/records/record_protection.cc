@@ -235,9 +235,9 @@ std::expected<OpenedRecord, RecordError> RecordOpener::open(std::span<std::byte>
                      static_cast<long long>(record.size()), kRecordHeaderSize);
   const auto header = check_header(record.first<kRecordHeaderSize>());
   if (!header) return std::unexpected(header.error());
-  iouring::invariant(record.size() == kRecordHeaderSize + header->length, "a record is whole",
-                     static_cast<long long>(record.size()),
-                     static_cast<long long>(kRecordHeaderSize + header->length));
+  const std::size_t whole = kRecordHeaderSize + header->length;
+  iouring::invariant(record.size() == whole, "a record is whole",
+                     static_cast<long long>(record.size()), static_cast<long long>(whole));
   if (seq_ == std::numeric_limits<std::uint64_t>::max()) {
     return refuse(RecordFailure::kSequenceExhausted);
   }

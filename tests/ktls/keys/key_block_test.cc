@@ -18,7 +18,7 @@ Bytes bytes_of(const TrafficSecret& secret) {
 /// NIST CAVP, TLS 1.2 key derivation with SHA-256, the first of its vectors: how a key block of 128
 /// bytes begins. Facing OpenSSL (record_openssl_test.cc) tells that the parts are where they
 /// belong.
-TEST(KeyBlock, IsThatOfTheTestVectorCutIntoKeysAndIvs) {
+TEST(KeyBlock, MatchesTheTestVectorCutIntoKeysAndIvs) {
   const Bytes master_secret = from_hex(
       "202c88c00f84a17a20027079604787461176455539e705be730890602c289a50"
       "01e34eeb3a043e5d52a65e66125188bf");
@@ -44,7 +44,7 @@ TEST(KeyBlock, IsThatOfTheTestVectorCutIntoKeysAndIvs) {
                      "add6c38445ad9f8c64bf8068"));
 }
 
-TEST(KeyBlock, IsTheSecretThatRecordKeysAreMadeOf) {
+TEST(KeyBlock, GivesTheRecordKeys) {
   for (const CipherSuite suite : testing::kSuites) {
     const auto block = key_block(suite, Bytes(48), Bytes(32), Bytes(32));
     ASSERT_TRUE(block);
@@ -59,7 +59,7 @@ TEST(KeyBlock, IsTheSecretThatRecordKeysAreMadeOf) {
   }
 }
 
-TEST(KeyBlock, OfOneSuiteIsNoSecretOfAnother) {
+TEST(KeyBlock, IsRefusedAsTheSecretOfAnotherSuite) {
   const auto block = key_block(CipherSuite::kAes128GcmSha256, Bytes(48), Bytes(32), Bytes(32));
   ASSERT_TRUE(block);
   EXPECT_DEATH(

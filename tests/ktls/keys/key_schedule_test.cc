@@ -20,7 +20,7 @@ Bytes expand(CipherSuite suite, const Bytes& secret, std::string_view label, con
   return out;
 }
 
-TEST(KeySchedule, OfRfc8448GoesFromNothingToTheMasterSecret) {
+TEST(KeySchedule, FollowsRfc8448FromNothingToTheMasterSecret) {
   constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
   const Bytes zeros(32);
   Bytes out(32);
@@ -32,15 +32,15 @@ TEST(KeySchedule, OfRfc8448GoesFromNothingToTheMasterSecret) {
   EXPECT_EQ(out, kMasterSecret);
 }
 
-TEST(KeySchedule, OfRfc8448GoesFromTheMasterSecretToTrafficSecrets) {
+TEST(KeySchedule, FollowsRfc8448FromTheMasterSecretToTrafficSecrets) {
   constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
   EXPECT_EQ(expand(kSuite, kMasterSecret, "c ap traffic", kTranscriptHash, 32), kClientSecret);
   EXPECT_EQ(expand(kSuite, kMasterSecret, "s ap traffic", kTranscriptHash, 32), kServerSecret);
 }
 
 // The expected values come from an independent HKDF (Python's hmac and hashlib). Hashes of both
-// sizes in turn: each has a state of its own.
-TEST(KeySchedule, WorksWithBothHashesInTurn) {
+// sizes alternately: each has a state of its own.
+TEST(KeySchedule, WorksWithBothHashesAlternately) {
   constexpr auto kSuite = CipherSuite::kAes256GcmSha384;
   const Bytes zeros(32);
   for (int round = 0; round < 2; ++round) {

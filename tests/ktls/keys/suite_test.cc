@@ -27,7 +27,7 @@ TEST(CipherSuite, HasTheSizesOfItsCipherAndHash) {
   EXPECT_EQ(hash_size(CipherSuite::kChaCha20Poly1305Sha256), 32u);
 }
 
-TEST(CipherSuite, TurnsGcmKeysBeforeTheLimitOfRfc8446) {
+TEST(CipherSuite, ReplacesGcmKeysBeforeTheLimitOfRfc8446) {
   constexpr std::uint64_t two_to_24_5 = 23726566;
   EXPECT_LE(record_limit(CipherSuite::kAes128GcmSha256), two_to_24_5);
   EXPECT_LE(record_limit(CipherSuite::kAes256GcmSha384), two_to_24_5);

@@ -14,7 +14,7 @@ using namespace testing::rfc8448;
 using testing::Bytes;
 using testing::from_hex;
 
-TEST(TrafficSecret, OfRfc8448GivesKeyAndIv) {
+TEST(TrafficSecret, GivesKeyAndIvOfRfc8448) {
   constexpr auto suite = CipherSuite::kAes128GcmSha256;
   const RecordKey client = derive_key(suite, TrafficSecret(kClientSecret));
   EXPECT_EQ(Bytes(client.key.begin(), client.key.begin() + 16),
@@ -29,7 +29,7 @@ TEST(TrafficSecret, OfRfc8448GivesKeyAndIv) {
 }
 
 // The expected values below come from an independent HKDF (Python's hmac and hashlib).
-TEST(TrafficSecret, OfEachSuiteGivesKeyIvAndNextSecret) {
+TEST(TrafficSecret, GivesKeyIvAndNextSecretOfEachSuite) {
   struct Expected {
     CipherSuite suite;
     std::string_view key, iv, next;
@@ -58,7 +58,7 @@ TEST(TrafficSecret, OfEachSuiteGivesKeyIvAndNextSecret) {
   }
 }
 
-TEST(TrafficSecret, MovedFromIsEmptyAndCleansed) {
+TEST(TrafficSecret, IsEmptyAndCleansedOnceMovedFrom) {
   TrafficSecret from = testing::secret_of(CipherSuite::kAes256GcmSha384, 1);
   const Bytes before(from.bytes().begin(), from.bytes().end());
   const std::byte* const storage = from.bytes().data();

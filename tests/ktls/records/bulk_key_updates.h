@@ -30,7 +30,7 @@ inline iouring::Task<void> take_and_ask(Shard& shard, iouring::Socket& wire, Scr
     const Bytes update = peer.key_update(KeyUpdateRequest::kUpdateRequested);
     const auto sent = co_await wire.send_all(update);
     EXPECT_TRUE(sent);
-    co_await turns(*shard.ring, 2);
+    co_await iterate(*shard.ring, 2);
   }
   words = peer.read(std::move(heard));
   const auto shut = co_await wire.shutdown_write();

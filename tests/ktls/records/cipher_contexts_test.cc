@@ -29,7 +29,7 @@ struct Pair {
   RecordOpener opener;
 };
 
-TEST(CipherContexts, IdleDirectionsHoldNone) {
+TEST(CipherContexts, LendsNoneToIdleDirections) {
   CipherContexts ours(8), theirs(8);
   std::list<Pair> pairs;
   for (std::uint64_t i = 0; i < 100; ++i) {
@@ -38,7 +38,7 @@ TEST(CipherContexts, IdleDirectionsHoldNone) {
   EXPECT_EQ(ours.live_contexts(), 0u);
 }
 
-TEST(CipherContexts, ABusyDirectionIsKeyedOnce) {
+TEST(CipherContexts, KeysABusyDirectionOnce) {
   CipherContexts ours(8), theirs(8);
   Pair pair(ours, theirs, CipherSuite::kAes256GcmSha384, 1);
   const Bytes content(100);
@@ -47,7 +47,7 @@ TEST(CipherContexts, ABusyDirectionIsKeyedOnce) {
   EXPECT_EQ(theirs.keyings(), 1u);
 }
 
-TEST(CipherContexts, MoreDirectionsThanContextsStillWorkAndTheirNumberIsBounded) {
+TEST(CipherContexts, ServesMoreDirectionsThanThereAreContexts) {
   CipherContexts ours(4), theirs(4);
   std::list<Pair> pairs;
   for (std::uint64_t i = 0; i < 30; ++i) {
@@ -61,7 +61,7 @@ TEST(CipherContexts, MoreDirectionsThanContextsStillWorkAndTheirNumberIsBounded)
   EXPECT_EQ(ours.keyings(), 150u);
 }
 
-TEST(CipherContexts, TheLeastRecentlyUsedGivesWay) {
+TEST(CipherContexts, ReusesTheLeastRecentlyUsed) {
   CipherContexts ours(2), theirs(8);
   Pair a(ours, theirs, CipherSuite::kAes128GcmSha256, 1);
   Pair b(ours, theirs, CipherSuite::kAes128GcmSha256, 2);
@@ -78,7 +78,7 @@ TEST(CipherContexts, TheLeastRecentlyUsedGivesWay) {
   EXPECT_EQ(ours.keyings(), 4u);
 }
 
-TEST(CipherContexts, AClosedDirectionsContextIsTakenFirst) {
+TEST(CipherContexts, ReusesThatOfAClosedDirectionFirst) {
   CipherContexts ours(2), theirs(8);
   Pair a(ours, theirs, CipherSuite::kAes128GcmSha256, 1);
   const Bytes content(10);
@@ -94,7 +94,7 @@ TEST(CipherContexts, AClosedDirectionsContextIsTakenFirst) {
   EXPECT_EQ(ours.live_contexts(), 2u);
 }
 
-TEST(CipherContexts, KeysTurnedWhileHoldingAContextAreTheNewOnes) {
+TEST(CipherContexts, UsesTheNewKeyAfterARekeyThatHeldAContext) {
   CipherContexts ours(2), theirs(2);
   Pair pair(ours, theirs, CipherSuite::kAes128GcmSha256, 1);
   const Bytes content(10);

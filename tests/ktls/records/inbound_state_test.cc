@@ -66,7 +66,7 @@ TEST_F(InboundStateTest, GoesOnBehindACancelledReceive) {
   EXPECT_FALSE(state_.ended());
 }
 
-TEST_F(InboundStateTest, EndsWithTheErrnoOfADeadSocketOfWhichThePeerIsNotTold) {
+TEST_F(InboundStateTest, EndsWithTheErrnoOfADeadSocket) {
   const Received received = state_.receive_failed(iouring::Errno{ECONNRESET});
   EXPECT_EQ(received.error.failure, RecordFailure::kReset);
   EXPECT_EQ(state_.end(), End::kSocketFailed);

@@ -145,7 +145,7 @@ class KernelFixture : public ::testing::Test {
   /// Everything that the layer said, after which it is gone.
   Words last_words() {
     layer_.reset();
-    shard_.ring->run(turns(*shard_.ring, 3));
+    shard_.ring->run(iterate(*shard_.ring, 3));
     Bytes bytes;
     Bytes chunk(100'000);
     ssize_t size = 0;
@@ -188,7 +188,7 @@ class KernelFixture : public ::testing::Test {
   TlsStat stat_before_;
 };
 
-/// Sends `bytes` in pieces that end at `cuts`, and lets the loop turn in between.
+/// Sends `bytes` in pieces that end at `cuts`, and lets the loop iterate in between.
 inline iouring::Task<void> put_pieces(iouring::Ring& ring, iouring::Socket& wire,
                                       std::span<const std::byte> bytes,
                                       std::span<const std::size_t> cuts) {
@@ -198,7 +198,7 @@ inline iouring::Task<void> put_pieces(iouring::Ring& ring, iouring::Socket& wire
     const auto sent = co_await wire.send_all(bytes.subspan(at, cut - at));
     EXPECT_TRUE(sent);
     at = cut;
-    co_await turns(ring, 2);
+    co_await iterate(ring, 2);
   }
   const auto sent = co_await wire.send_all(bytes.subspan(at));
   EXPECT_TRUE(sent);

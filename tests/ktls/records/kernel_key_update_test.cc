@@ -169,7 +169,7 @@ TEST_F(KernelKeyUpdate, AnswersKeyUpdatesInTheMidstOfABulkTransfer) {
 }
 
 // RFC 8446 5.5.
-TEST_F(KernelKeyUpdate, TurnsItsOwnKeyAtTheLimitOfRecordsOrEndsBeforeIt) {
+TEST_F(KernelKeyUpdate, ReplacesItsOwnKeyAtTheLimitOfRecordsOrEndsBeforeIt) {
   SessionState state = testing::session_of(kSuite);
   state.tx.rec_seq = record_limit(kSuite) - 3;
   connect({.state = state});

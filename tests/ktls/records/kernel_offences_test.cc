@@ -237,7 +237,7 @@ Task<void> end_a_stuck_sender(Shard& shard, Socket& wire, RecordLayer& layer, By
             << to_string(failure);
       }(layer, data),
       [](Shard& s, Socket& w, RecordLayer& l, Bytes bad) -> Task<void> {
-        co_await testing::turns(*s.ring, 10);
+        co_await testing::iterate(*s.ring, 10);
         const auto put = co_await w.send_all(bad);
         EXPECT_TRUE(put);
         const Story story = co_await read_all(l);
@@ -246,7 +246,7 @@ Task<void> end_a_stuck_sender(Shard& shard, Socket& wire, RecordLayer& layer, By
       }(shard, wire, layer, std::move(tampered)));
 }
 
-TEST_F(KernelOffences, ATamperedRecordEndsASenderThatIsStuck) {
+TEST_F(KernelOffences, EndsABlockedSenderAtATamperedRecord) {
   tampered_ = true;
   connect();
   Bytes tampered = peer_->data(Bytes(10));

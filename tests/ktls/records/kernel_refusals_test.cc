@@ -53,13 +53,13 @@ class KernelRefusals : public ::testing::Test {
   Shard shard_;
 };
 
-TEST_F(KernelRefusals, AKernelThatWasNotAsked) {
+TEST_F(KernelRefusals, NameAKernelThatWasNotProbed) {
   Pair pair = over(iouring::tcp_pair(*shard_.ring));
   EXPECT_EQ(refusal(pair.left, KernelTls()), KtlsFallback::kNotProbed);
   expect_alive(*pair.left, *pair.right);
 }
 
-TEST_F(KernelRefusals, AKernelWithoutTls) {
+TEST_F(KernelRefusals, NameAKernelWithoutTls) {
   if (kernel_tls().usable()) GTEST_SKIP() << "this kernel has TLS (tests/vm/run --without tls)";
   if (testing::ktls_required()) FAIL() << kernel_tls().describe();
   Pair pair = over(iouring::tcp_pair(*shard_.ring));
@@ -67,21 +67,21 @@ TEST_F(KernelRefusals, AKernelWithoutTls) {
   expect_alive(*pair.left, *pair.right);
 }
 
-TEST_F(KernelRefusals, ASocketThatIsNoTcp) {
+TEST_F(KernelRefusals, NameASocketThatIsNoTcp) {
   SALLYPORT_NEEDS_KTLS();
   Pair pair = over(iouring::unix_pair(*shard_.ring));
   EXPECT_EQ(refusal(pair.left, kernel_tls()), KtlsFallback::kSocketUnsuitable);
   expect_alive(*pair.left, *pair.right);
 }
 
-TEST_F(KernelRefusals, APlainLayer) {
+TEST_F(KernelRefusals, NameAPlainLayer) {
   SALLYPORT_NEEDS_KTLS();
   iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
   Layer layer = plain_records(std::move(sockets.left), shard_.pools());
   EXPECT_EQ(refusal(layer, kernel_tls()), KtlsFallback::kSocketUnsuitable);
 }
 
-TEST_F(KernelRefusals, ALayerThatHasEnded) {
+TEST_F(KernelRefusals, NameALayerThatHasEnded) {
   SALLYPORT_NEEDS_KTLS();
   Pair pair = over(iouring::tcp_pair(*shard_.ring));
   shard_.ring->run(close_it(*pair.left));
@@ -92,7 +92,7 @@ TEST_F(KernelRefusals, ALayerThatHasEnded) {
   expect_alive(*pair.right, *pair.left);
 }
 
-TEST_F(KernelRefusals, ALayerInTheMiddleOfAMessage) {
+TEST_F(KernelRefusals, NameALayerInTheMiddleOfAMessage) {
   SALLYPORT_NEEDS_KTLS();
   iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
   const SessionState state = testing::session_of(kSuite);
@@ -109,7 +109,7 @@ TEST_F(KernelRefusals, ALayerInTheMiddleOfAMessage) {
   EXPECT_EQ(refusal(layer, kernel_tls()), KtlsFallback::kUnsettled);
 }
 
-TEST_F(KernelRefusals, ASocketThatHasMovedIntoTheTable) {
+TEST_F(KernelRefusals, NameASocketThatHasMovedIntoTheTable) {
   SALLYPORT_NEEDS_KTLS();
   if (!iouring::has_tables()) GTEST_SKIP() << iouring::kNoTables;
   iouring::RingOptions options;

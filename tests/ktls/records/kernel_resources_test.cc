@@ -58,7 +58,7 @@ TEST_F(KernelResources, LosesNothingWhenItClosesOverAFullSocket) {
   }
 }
 
-TEST_F(KernelResources, ACancelledSendLeavesAStreamThatIsNotWrittenOn) {
+TEST_F(KernelResources, SendsNothingAfterACancelledSend) {
   connect({.send_buffer = 20'000});
   shard_.ring->run([](Shard& shard, RecordLayer& layer) -> Task<void> {
     const Bytes data(30'000'000);
@@ -70,7 +70,7 @@ TEST_F(KernelResources, ACancelledSendLeavesAStreamThatIsNotWrittenOn) {
           if (!sent) EXPECT_EQ(sent.error().failure, RecordFailure::kCancelled);
         }(scope, layer, data),
         [](Shard& sh, CancelScope& s) -> Task<void> {
-          co_await testing::turns(*sh.ring, 20);
+          co_await testing::iterate(*sh.ring, 20);
           s.cancel();
         }(shard, scope));
     co_await send_and_expect(layer, RecordFailure::kPipe);
@@ -83,7 +83,7 @@ TEST_F(KernelResources, ACancelledSendLeavesAStreamThatIsNotWrittenOn) {
 
 // ---- no spin, no thread, no memory ----
 
-TEST_F(KernelResources, HalfARecordCostsNeitherTimeNorAThread) {
+TEST_F(KernelResources, SpendsNeitherTimeNorAThreadOnHalfARecord) {
   struct Peer {
     Socket wire;
     Layer layer;
@@ -109,26 +109,26 @@ TEST_F(KernelResources, HalfARecordCostsNeitherTimeNorAThread) {
   std::vector<Story> stories(peers.size());
   rusage used_before{};
   rusage used_after{};
-  std::uint64_t turns = 0;
+  std::uint64_t iterations = 0;
   iouring::TaskGroup group(*shard_.ring);
   shard_.ring->run([](Shard& shard, std::vector<Peer>& all, std::vector<Story>& heard,
-                      iouring::TaskGroup& tasks, rusage& from, rusage& until, std::uint64_t& turned,
-                      std::size_t threads_before) -> Task<void> {
+                      iouring::TaskGroup& tasks, rusage& from, rusage& until,
+                      std::uint64_t& iterations, std::size_t threads_before) -> Task<void> {
     for (std::size_t i = 0; i < all.size(); ++i) {
       tasks.spawn(testing::tell(*all[i].layer, heard[i]));
     }
     co_await iouring::sleep_for(*shard.ring, 20ms);
-    turned = shard.ring->iterations();
+    iterations = shard.ring->iterations();
     ::getrusage(RUSAGE_SELF, &from);
     co_await iouring::sleep_for(*shard.ring, 300ms);
     ::getrusage(RUSAGE_SELF, &until);
-    turned = shard.ring->iterations() - turned;
+    iterations = shard.ring->iterations() - iterations;
     EXPECT_EQ(test::threads_of(), threads_before);
     for (Peer& peer : all) {
       for (const std::byte& byte : std::span(peer.rest).first(100)) {
         EXPECT_EQ(::send(peer.wire.descriptor(), &byte, 1, 0), 1);
       }
-      co_await testing::turns(*shard.ring, 1);
+      co_await testing::iterate(*shard.ring, 1);
     }
     EXPECT_EQ(test::threads_of(), threads_before);
     for (Peer& peer : all) {
@@ -136,12 +136,12 @@ TEST_F(KernelResources, HalfARecordCostsNeitherTimeNorAThread) {
       EXPECT_TRUE(sent);
     }
     co_await tasks.join();
-  }(shard_, peers, stories, group, used_before, used_after, turns, before));
+  }(shard_, peers, stories, group, used_before, used_after, iterations, before));
   for (const Story& story : stories) {
     EXPECT_EQ(story.data.size(), 1000u);
     EXPECT_EQ(story.end, Kind::kCloseNotify);
   }
-  EXPECT_LE(turns, 100u);  // the timer's own
+  EXPECT_LE(iterations, 100u);  // the timer's own
   const auto milliseconds = [](const rusage& used) {
     return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
            (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
@@ -156,7 +156,7 @@ Task<void> measure_idle(Shard& shard, std::vector<Layer>& layers, iouring::TaskG
   for (std::size_t i = 0; i < layers.size(); ++i) {
     group.spawn(testing::tell(*layers[i], stories[i]));
   }
-  co_await testing::turns(*shard.ring, 3);
+  co_await testing::iterate(*shard.ring, 3);
   shard.expect_idle();
   frame_bytes = (iouring::FramePool::live_bytes() - before) / layers.size();
   group.cancel_all();
@@ -182,7 +182,7 @@ TEST_F(KernelResources, WaitsIdleInASmallFrame) {
   EXPECT_EQ(shard_.contexts.live_contexts(), 0u);
 }
 
-TEST_F(KernelResources, AStormOfConnectionsLeavesNothingBehind) {
+TEST_F(KernelResources, KeepsNothingOfAStormOfConnections) {
   const auto storm = [this](int connections) {
     for (int i = 0; i < connections; ++i) {
       connect();

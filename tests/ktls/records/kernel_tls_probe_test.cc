@@ -17,7 +17,7 @@ namespace {
 using testing::kernel_tls;
 using testing::kSuites;
 
-TEST(KernelTlsSupport, HasAWordForEachReason) {
+TEST(KernelTlsProbe, HasAWordForEachReason) {
   std::set<std::string_view> words;
   for (std::size_t i = 0; i < kKtlsFallbacks; ++i) {
     const std::string_view word = to_string(static_cast<KtlsFallback>(i));
@@ -28,7 +28,7 @@ TEST(KernelTlsSupport, HasAWordForEachReason) {
   EXPECT_EQ(words.size(), kKtlsFallbacks);
 }
 
-TEST(KernelTlsSupport, RefusesEverythingBeforeItWasProbed) {
+TEST(KernelTlsProbe, RefusesEverythingBeforeItWasProbed) {
   const KernelTls nothing;
   EXPECT_FALSE(nothing.usable());
   EXPECT_FALSE(nothing.can_rekey());
@@ -36,7 +36,7 @@ TEST(KernelTlsSupport, RefusesEverythingBeforeItWasProbed) {
             KtlsFallback::kNotProbed);
 }
 
-TEST(KernelTlsSupport, SaysInOneLineWhatItFound) {
+TEST(KernelTlsProbe, SaysInOneLineWhatItFound) {
   const std::string line = kernel_tls().describe();
   RecordProperty("found", line);
   EXPECT_TRUE(line.starts_with("kernel TLS: ")) << line;
@@ -44,7 +44,7 @@ TEST(KernelTlsSupport, SaysInOneLineWhatItFound) {
   EXPECT_EQ(line.find("unavailable") == std::string::npos, kernel_tls().usable()) << line;
 }
 
-TEST(KernelTlsSupport, NamesTheReasonWhereThereIsNone) {
+TEST(KernelTlsProbe, NamesTheReasonWhereThereIsNone) {
   if (kernel_tls().usable()) GTEST_SKIP() << "this kernel has TLS (tests/vm/run --without tls)";
   if (testing::ktls_required()) FAIL() << kernel_tls().describe();
   std::ifstream ulps("/proc/sys/net/ipv4/tcp_available_ulp");
@@ -55,7 +55,7 @@ TEST(KernelTlsSupport, NamesTheReasonWhereThereIsNone) {
   }
 }
 
-TEST(KernelTlsSupport, FindsEverySuiteOfBothVersions) {
+TEST(KernelTlsProbe, FindsEverySuiteOfBothVersions) {
   SALLYPORT_NEEDS_KTLS();
   for (const CipherSuite suite : kSuites) {
     EXPECT_EQ(kernel_tls().refuses(RecordVersion::kTls13, suite), std::nullopt) << name(suite);
@@ -65,7 +65,7 @@ TEST(KernelTlsSupport, FindsEverySuiteOfBothVersions) {
 
 /// Re-keying came with 6.14; what we probed must not claim it before. Distributions may have
 /// brought it back, so that the version proves nothing the other way round.
-TEST(KernelTlsSupport, FindsRekeyingWhereTheKernelSurelyHasIt) {
+TEST(KernelTlsProbe, FindsRekeyingWhereTheKernelSurelyHasIt) {
   SALLYPORT_NEEDS_KTLS();
   utsname system{};
   ASSERT_EQ(::uname(&system), 0);

@@ -146,8 +146,8 @@ inline iouring::Task<void> send_in_pieces_and_close(RecordLayer& layer,
   co_await close_it(layer);
 }
 
-/// Lets the loop turn, so that whatever can happen happens.
-inline iouring::Task<void> turns(iouring::Ring& ring, int count) {
+/// Lets the loop iterate, so that everything that can complete completes.
+inline iouring::Task<void> iterate(iouring::Ring& ring, int count) {
   for (int i = 0; i < count; ++i) co_await next_iteration(ring);
 }
 

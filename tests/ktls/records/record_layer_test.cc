@@ -186,7 +186,7 @@ Task<void> ask_again(RecordLayer& left, RecordLayer& right, Kind clean_end) {
   }
 }
 
-TEST_P(RecordContract, TheEndStays) {
+TEST_P(RecordContract, KeepsReturningTheEnd) {
   const LayerPair layers = pair();
   run(ask_again(*layers.left, *layers.right, clean_end()));
 }
@@ -226,7 +226,7 @@ Task<void> receive_into(RecordLayer& layer, Received& received) {
 }
 
 Task<void> cancel_soon(iouring::Ring& ring, CancelScope& scope) {
-  co_await testing::turns(ring, 3);
+  co_await testing::iterate(ring, 3);
   scope.cancel();
 }
 
@@ -265,7 +265,7 @@ Task<void> wait_idle(Shard& shard, RecordLayer& right) {
         co_await iouring::in_scope(s, std::move(task));
       }(scope, receive_into(right, received)),
       [](Shard& sh, CancelScope& s) -> Task<void> {
-        co_await testing::turns(*sh.ring, 3);
+        co_await testing::iterate(*sh.ring, 3);
         sh.expect_idle();
         s.cancel();
       }(shard, scope));
@@ -301,17 +301,17 @@ Task<void> stuck_sender(Shard& shard, RecordLayer& left, const Bytes& data, bool
         f = !sent && sent.error().failure == RecordFailure::kCancelled;
       }(scope, left, data, failed),
       [](Shard& sh, CancelScope& s) -> Task<void> {
-        co_await testing::turns(*sh.ring, 50);
+        co_await testing::iterate(*sh.ring, 50);
         s.cancel();
       }(shard, scope));
 }
 
-TEST_P(RecordContract, ASenderThatIsStuckEndsWhenCancelled) {
+TEST_P(RecordContract, EndsABlockedSenderWhenCancelled) {
   SocketPair sockets = iouring::tcp_pair(*shard_.ring);
   ASSERT_TRUE(set_option(sockets.left, SOL_SOCKET, SO_SNDBUF, 20'000));
   ASSERT_TRUE(set_option(sockets.right, SOL_SOCKET, SO_RCVBUF, 20'000));
   const LayerPair layers = pair_over(std::move(sockets));
-  const Bytes data(4'000'000);  // nobody reads
+  const Bytes data(4'000'000);  // which nothing reads
   bool failed = false;
   run(stuck_sender(shard_, *layers.left, data, failed));
   EXPECT_TRUE(failed);
@@ -374,7 +374,7 @@ Task<void> send_once(RecordLayer& left, const Bytes& data, RecordLayer::SendResu
   result = co_await left.send(Chunk::borrowed(data));
 }
 
-TEST_P(RecordContract, ReportsWhatTheSocketSaysToASend) {
+TEST_P(RecordContract, ReportsTheErrorOfASend) {
   for (const auto& [error, failure] :
        {std::pair{ECONNRESET, RecordFailure::kReset}, std::pair{EPIPE, RecordFailure::kPipe},
         std::pair{ENOBUFS, RecordFailure::kSocket}}) {

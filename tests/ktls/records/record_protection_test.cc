@@ -253,7 +253,7 @@ TEST_P(RecordProtectionOfTls12, NoticesAnotherTypeOfTheSameLength) {
   expect_refused(record, RecordFailure::kBadRecordMac);
 }
 
-TEST_P(RecordProtectionOfTls12, IsDoneWithItsKeyAtTheSameLimit) {
+TEST_P(RecordProtectionOfTls12, EndsAKeyAtTheSameLimit) {
   RecordSealer sealer(contexts_, suite(), state(record_limit(suite()) - 1), version());
   EXPECT_FALSE(sealer.key_update_due());
   seal(sealer, ContentType::kApplicationData, random_bytes(1, 1));
@@ -350,7 +350,7 @@ TEST_P(RecordProtection, GoesOnFromAnExportedState) {
   EXPECT_TRUE(successor.open(second));
 }
 
-TEST_P(RecordProtectionOfTls13, TurnsKeysOnBothSides) {
+TEST_P(RecordProtectionOfTls13, ReplacesKeysOnBothSides) {
   RecordSealer sealer(contexts_, suite(), state(), version());
   RecordOpener opener(contexts_, suite(), state(), version());
   for (int generation = 0; generation < 5; ++generation) {
@@ -399,7 +399,7 @@ INSTANTIATE_TEST_SUITE_P(Each, RecordProtectionOfTls12,
 
 // RFC 8448 section 3: application data of 50 bytes counting up, then close_notify, both ways. The
 // server's ticket has taken its sequence number 0.
-TEST(Rfc8448, ClientRecordsAreSealedAndOpened) {
+TEST(Rfc8448, SealsAndOpensTheClientsRecords) {
   const TrafficSecret secret(
       from_hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
   const Bytes data_record = from_hex(
@@ -429,7 +429,7 @@ TEST(Rfc8448, ClientRecordsAreSealedAndOpened) {
   EXPECT_EQ(alert->type, ContentType::kAlert);
 }
 
-TEST(Rfc8448, ServerRecordsAreSealedAndOpened) {
+TEST(Rfc8448, SealsAndOpensTheServersRecords) {
   const TrafficSecret secret(
       from_hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"));
   const Bytes data_record = from_hex(

@@ -55,7 +55,8 @@ class ScriptedPeer {
     return seal(ContentType::kInvalid, bytes);  // inner type 0: the last byte of the padding
   }
 
-  /// What the layer sent, record by record: "data:5", "alert:20", "update:0" (and turns the key).
+  /// What the layer sent, record by record: "data:5", "alert:20", "update:0" (which replaces the
+  /// key).
   Words read(Bytes bytes) {
     Words words;
     for (std::span<std::byte> rest = bytes; !rest.empty();) {

@@ -209,7 +209,7 @@ TEST_P(Tls12Records, RefusesAHelloRequestWhenItIsTheClient) {
 }
 
 /// RFC 9325 4.4: there is no KeyUpdate that would give it another key.
-TEST_P(Tls12Records, SaysThatItsKeyIsSpentAndSendsNoMore) {
+TEST_P(Tls12Records, EndsWhenItsKeyIsUsedUp) {
   SessionState late = state();
   late.tx.rec_seq = record_limit(late.suite) - 2;
   KernelFixture::connect({.leftover = {}, .state = late});

@@ -6,8 +6,8 @@
 
 namespace sallyport::ktls::testing {
 
-/// The counters of the kernel's TLS (/proc/net/tls_stat), of everybody in this network namespace.
-/// Empty where there is none.
+/// The counters of the kernel's TLS (/proc/net/tls_stat), of all connections in this network
+/// namespace. Empty where there is none.
 using TlsStat = std::map<std::string, long>;
 
 inline TlsStat tls_stat() {

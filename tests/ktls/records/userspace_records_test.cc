@@ -90,7 +90,7 @@ Task<void> put_in_two(iouring::Ring& ring, Socket& wire, std::span<const std::by
     const auto first = co_await wire.send_all(bytes.first(cut));
     EXPECT_TRUE(first);
   }
-  co_await testing::turns(ring, 2);
+  co_await testing::iterate(ring, 2);
   const auto second = co_await wire.send_all(bytes.subspan(cut));
   EXPECT_TRUE(second);
 }
@@ -402,7 +402,7 @@ Task<void> put_and_wait(Shard& shard, Socket& wire, RecordLayer& layer, Bytes by
       [](Shard& sh, Socket& w, iouring::CancelScope& s, Bytes b) -> Task<void> {
         const auto sent = co_await w.send_all(b);
         EXPECT_TRUE(sent);
-        co_await testing::turns(*sh.ring, 10);
+        co_await testing::iterate(*sh.ring, 10);
         s.cancel();
       }(shard, wire, scope, std::move(bytes)));
 }
@@ -454,7 +454,7 @@ TEST_F(UserspaceRecords, EndsAFloodOfKeyUpdates) {
   EXPECT_EQ(answers(), Words{"alert:10"});
 }
 
-TEST_F(UserspaceRecords, TurnsItsOwnKeyAtTheLimitOfRecords) {
+TEST_F(UserspaceRecords, ReplacesItsOwnKeyAtTheLimitOfRecords) {
   SessionState state = testing::session_of(kSuite);
   state.tx.rec_seq = record_limit(kSuite) - 2;
   connect({}, Role::kServer, state);
@@ -551,7 +551,7 @@ TEST_F(UserspaceRecords, FinishesAnAnswerThatWentOutInPart) {
   EXPECT_EQ(words.size(), 6u);
 }
 
-TEST_F(UserspaceRecords, ATornStreamIsNotWrittenOn) {
+TEST_F(UserspaceRecords, SendsNothingAfterAnIncompleteWrite) {
   connect();
   iouring::FaultPlan plan;
   plan.nth(iouring::Opcode::kSend, 1, iouring::Fault::error(ECONNRESET));
