@@ -13,6 +13,7 @@
 
 #include "gateway/backends/endpoints.h"
 #include "gateway/policy/policy.h"
+#include "gateway/policy/string_hash.h"
 
 namespace sallyport::gateway {
 
@@ -77,18 +78,12 @@ class Balancer {
   std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-
   RouteBalance* current(std::string_view route);
 
   EndpointSet::Pointer endpoints_;
   std::mt19937_64 random_;
-  std::unordered_map<std::string, std::unique_ptr<RouteBalance>, Hash, std::equal_to<>> routes_;
+  std::unordered_map<std::string, std::unique_ptr<RouteBalance>, StringHash, std::equal_to<>>
+      routes_;
 };
 
 }  // namespace sallyport::gateway

@@ -1,7 +1,6 @@
 #include "gateway/backends/discovery.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <optional>
 #include <unordered_map>
@@ -10,6 +9,7 @@
 
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_document.h"
+#include "gateway/policy/number.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -122,21 +122,14 @@ Outcome DiscoveryReader::check_labels(const JsonValue* labels, const std::string
   return {};
 }
 
-std::optional<unsigned> parse_weight(std::string_view text) {
-  unsigned weight = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, weight);
-  if (error != std::errc() || stop != end || weight > kMaxWeight) return std::nullopt;
-  return weight;
-}
-
 Outcome DiscoveryReader::read_label(GroupLabels& labels, const JsonMember& label,
                                     const std::string& key) const {
   const std::string& value = *label.value.string();
   if (label.key == "route") return {};
   if (label.key == "weight") {
-    const auto weight = parse_weight(value);
-    if (!weight) return refuse(label.value.line, key, "must be a number from 0 to 65535");
+    const auto weight = parse_number<unsigned>(value);
+    if (!weight || *weight > kMaxWeight)
+      return refuse(label.value.line, key, "must be a number from 0 to 65535");
     labels.weight = *weight;
     return {};
   }

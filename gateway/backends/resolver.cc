@@ -1,7 +1,6 @@
 #include "gateway/backends/resolver.h"
 
 #include <netdb.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+
+#include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -38,22 +39,6 @@ void sort_unique(std::vector<iouring::SocketAddress>& addresses) {
   const auto repeated = std::ranges::unique(addresses);
   addresses.erase(repeated.begin(), repeated.end());
 }
-
-// Signals belong to the control thread: no thread of ours may be the one that gets them.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 
@@ -201,7 +186,7 @@ void Resolver::watch(const std::set<std::string>& names) {
     // The clock's origin: before all that were looked up already.
     if (fresh) state.queue.emplace(name->second.due, host);
   }
-  const AllSignalsBlocked blocked;
+  const iouring::SignalsMasked masked;  // signals belong to the control thread
   while (state.workers.size() < std::min<std::size_t>(state.options.threads, state.names.size())) {
     State::Worker& worker = *state.workers.emplace_back(std::make_unique<State::Worker>());
     worker.thread = std::thread([shared = state_, &worker] { shared->work(worker); });

@@ -4,26 +4,18 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <optional>
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/host_name.h"
+#include "gateway/policy/number.h"
 
 namespace sallyport::gateway {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::size_t kMaxUnixPath = 107;  // sun_path holds 108 bytes, one is the terminator
-
-std::optional<std::uint16_t> parse_port(std::string_view text) {
-  std::uint16_t port = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, port);
-  if (error != std::errc() || stop != end || port == 0) return std::nullopt;
-  return port;
-}
 
 // The address as inet_ntop(3) writes it; nullopt: it is none.
 std::optional<std::string> canonical_address(int family, std::string_view text) {
@@ -63,8 +55,8 @@ std::expected<Target, std::string> Target::parse(std::string_view text) {
   const std::size_t colon = text.rfind(':');
   // A colon inside of brackets, "[::1]", starts no port.
   if (colon == std::string_view::npos || text.ends_with(']')) return refuse("the port is missing");
-  const auto port = parse_port(text.substr(colon + 1));
-  if (!port) return refuse("the port must be a number from 1 to 65535");
+  const auto port = parse_number<std::uint16_t>(text.substr(colon + 1));
+  if (!port || *port == 0) return refuse("the port must be a number from 1 to 65535");
 
   std::string_view host = text.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) {

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-#include "gateway/observe/signals_masked.h"
+#include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -45,7 +45,7 @@ AccessLog::AccessLog(AccessLogOptions options) : options_(std::move(options)), k
     if (S_ISREG(info.st_mode)) kind_ = Kind::kFile;
     if (S_ISSOCK(info.st_mode)) kind_ = Kind::kSocket;
   }
-  const SignalsMasked masked;  // the thread inherits the mask
+  const iouring::SignalsMasked masked;  // the thread inherits the mask
   writer_ = std::thread([this] { run(); });
 }
 

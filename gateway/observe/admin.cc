@@ -8,7 +8,6 @@
 
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -17,7 +16,8 @@
 #include <utility>
 
 #include "gateway/observe/log.h"
-#include "gateway/observe/signals_masked.h"
+#include "gateway/policy/number.h"
+#include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -57,12 +57,8 @@ std::optional<unsigned> limit_of(const char* query) {
   const int length = mg_get_var(query, std::strlen(query), "limit", value.data(), value.size());
   if (length == -1) return AdminServer::kDefaultLimit;  // not in there
   if (length < 0) return std::nullopt;                  // too long
-  unsigned limit = 0;
-  const char* end = value.data() + length;
-  const auto [stop, error] = std::from_chars(value.data(), end, limit);
-  if (error != std::errc() || stop != end || limit < 1 || limit > AdminServer::kMaxLimit) {
-    return std::nullopt;
-  }
+  const auto limit = parse_number<unsigned>({value.data(), static_cast<std::size_t>(length)});
+  if (!limit || *limit < 1 || *limit > AdminServer::kMaxLimit) return std::nullopt;
   return limit;
 }
 
@@ -90,7 +86,7 @@ void stop_at_once(mg_context* context, const std::string& host, std::uint16_t po
   if (to.sin_addr.s_addr == htonl(INADDR_ANY)) to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
   std::atomic<bool> stopped = false;
-  const SignalsMasked masked;
+  const iouring::SignalsMasked masked;
   std::thread knocker([&] {
     while (!stopped) {
       const int knock = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -216,7 +212,7 @@ std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::start(
                                             nullptr};
   mg_init_library(0);
   {
-    const SignalsMasked masked;
+    const iouring::SignalsMasked masked;
     state->context = mg_start(&callbacks, state.get(), const_cast<const char**>(settings.data()));
   }
   if (state->context == nullptr) {

@@ -13,9 +13,9 @@
 #include <memory>
 #include <type_traits>
 
-#include "gateway/observe/signals_masked.h"
 #include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
+#include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -136,7 +136,7 @@ struct LogThread::Pool {
 
 LogThread::LogThread() {
   {
-    const SignalsMasked masked;
+    const iouring::SignalsMasked masked;
     pool_ = std::make_shared<Pool>();
   }
   const std::shared_ptr<spdlog::details::thread_pool> threads(pool_, &pool_->threads);

@@ -13,6 +13,7 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/pattern.h"
+#include "gateway/policy/string_hash.h"
 
 namespace sallyport::gateway {
 
@@ -84,13 +85,7 @@ class Policy {
   const std::vector<std::string>& trust_domains() const { return trust_domains_; }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-  using ByName = std::unordered_map<std::string, Candidates, Hash, std::equal_to<>>;
+  using ByName = std::unordered_map<std::string, Candidates, StringHash, std::equal_to<>>;
 
   Policy() = default;
   std::expected<void, RouteConflict> index();

@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <utility>
+
+#include "gateway/policy/number.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -38,18 +39,10 @@ std::optional<Opcode> opcode_of(std::string_view name) {
   return std::nullopt;
 }
 
-template <class Number>
-std::optional<Number> number_of(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
 std::optional<Fault> fault_of(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos) return std::nullopt;
-  const auto value = number_of<unsigned>(text.substr(colon + 1));
+  const auto value = parse_number<unsigned>(text.substr(colon + 1));
   if (!value) return std::nullopt;
   const std::string_view kind = text.substr(0, colon);
   if (kind == "error") return Fault::error(static_cast<int>(*value));
@@ -70,12 +63,12 @@ bool add_rule(iouring::FaultPlan& plan, std::string_view rule) {
   const std::string_view when = rule.substr(mark + 1, equals - mark - 1);
   if (!opcode || !fault) return false;
   if (rule[mark] == '#') {
-    const auto nth = number_of<std::uint64_t>(when);
+    const auto nth = parse_number<std::uint64_t>(when);
     if (!nth || *nth == 0) return false;
     plan.nth(*opcode, *nth, *fault);
     return true;
   }
-  const auto chance = number_of<double>(when);
+  const auto chance = parse_number<double>(when);
   if (!chance) return false;
   plan.chance(*opcode, *chance, *fault);
   return true;
@@ -90,7 +83,7 @@ std::expected<std::unique_ptr<iouring::FaultPlan>, std::string> parse_fault_plan
     const std::string_view rule = text.substr(0, text.find(';'));
     text.remove_prefix(std::min(text.size(), rule.size() + 1));
     if (rule.starts_with("seed=")) {
-      const auto seed = number_of<std::uint64_t>(rule.substr(5));
+      const auto seed = parse_number<std::uint64_t>(rule.substr(5));
       if (!seed) return std::unexpected("not a seed: " + std::string(rule));
       *plan = iouring::FaultPlan(*seed);
     } else if (!add_rule(*plan, rule)) {

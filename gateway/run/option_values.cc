@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "gateway/policy/number.h"
 #include "iouring/address.h"
 #include "ktls/base/ascii.h"
 #include "ktls/base/spiffe.h"
@@ -76,15 +77,14 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
   if (result.host.empty()) {
     return std::unexpected(std::string("lacks an address: 0.0.0.0 or [::] means all of them"));
   }
-  if (!is_address(result.host, result.v6)) {
+  const bool numeric = is_ip_literal(result.host) && result.host.contains(':') == result.v6;
+  if (!numeric) {
     return std::unexpected("needs a numeric address, '" + result.host + "' is not " +
                            (result.v6 ? "IPv6" : "IPv4"));
   }
-  const std::string_view port = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), result.port);
-  if (port.empty() || error != std::errc() || end != port.data() + port.size()) {
-    return std::unexpected("has no port from 0 to 65535 after the colon");
-  }
+  const auto port = parse_number<std::uint16_t>(text.substr(colon + 1));
+  if (!port) return std::unexpected("has no port from 0 to 65535 after the colon");
+  result.port = *port;
   const auto address = iouring::SocketAddress::parse(text);
   result.loopback = address && address->is_loopback();
   return result;

@@ -1,12 +1,12 @@
 #include "gateway/run/options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <concepts>
 #include <initializer_list>
 #include <limits>
 #include <utility>
 
+#include "gateway/policy/number.h"
 #include "gateway/run/flags.h"
 #include "gateway/run/versions.h"
 
@@ -60,17 +60,16 @@ class Reader {
   template <std::unsigned_integral T>
   void number(std::string_view flag, auto& out, T least, T most) {
     for (const GivenValue& use : uses(flag)) {
-      T value = 0;
-      const char* end = use.value.data() + use.value.size();
-      const auto [stop, error] = std::from_chars(use.value.data(), end, value);
-      if (error != std::errc() || stop != end || value < least || value > most) {
+      const auto value = parse_number<T>(use.value);
+      if (value && *value >= least && *value <= most) {
+        out = *value;
+      } else {
         fail(flag, use,
              most == std::numeric_limits<T>::max()
                  ? "is not a whole number from " + std::to_string(least)
                  : "is not a whole number from " + std::to_string(least) + " to " +
                        std::to_string(most));
       }
-      out = value;
     }
   }
 

@@ -76,9 +76,16 @@ TEST(ListenAddress, IsNothingElse) {
                            "[::1:80",
                            "[]:80",
                            "[127.0.0.1]:80",
-                           "1.2.3.4:5:6"}) {
+                           "1.2.3.4:5:6",
+                           "[[::1]]:80"}) {
     EXPECT_FALSE(parse_listen_address(text)) << text;
   }
+}
+
+TEST(ListenAddress, HasNothingBehindANulByte) {
+  EXPECT_FALSE(parse_listen_address(std::string_view("127.0.0.1\0:80", 13)));
+  EXPECT_FALSE(parse_listen_address(std::string_view("127.0.0.1\0.evil:80", 18)));
+  EXPECT_FALSE(parse_listen_address(std::string_view("[::1\0]:80", 9)));
 }
 
 TEST(TrustBundle, MayBeScopedToATrustDomain) {

@@ -75,7 +75,7 @@ Task<void> send_flight(iouring::Ring& ring, Socket& wire, const std::string& fli
     const auto sent = co_await wire.send_all(testing::bytes_of(flight).subspan(at, cut - at));
     EXPECT_TRUE(sent);
     at = cut;
-    co_await testing::turns(ring, 3);
+    co_await testing::iterate(ring, 3);
   }
 }
 

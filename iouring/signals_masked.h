@@ -1,12 +1,11 @@
-// Threads that must not take the process' signals.
 #pragma once
 
 #include <csignal>
 
-namespace sallyport::gateway {
+namespace sallyport::iouring {
 
-/// Masks all signals of this thread while it lives: threads that are made meanwhile inherit the
-/// mask, so that signals stay with the thread that waits for them.
+/// Masks all signals of this thread while it lives. Threads that are made meanwhile inherit the
+/// mask, so that signals stay with the thread that waits for them (signals.h).
 class SignalsMasked {
  public:
   SignalsMasked() {
@@ -22,4 +21,4 @@ class SignalsMasked {
   sigset_t before_{};
 };
 
-}  // namespace sallyport::gateway
+}  // namespace sallyport::iouring
