@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "gateway/policy/host_name.h"
 #include "gateway/policy/number.h"
 #include "iouring/address.h"
 #include "ktls/base/ascii.h"
@@ -25,11 +26,6 @@ constexpr std::array<Unit, 4> kUnits{{{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"
 
 // What a timer can hold without anyone having to think of overflow: ten years.
 constexpr std::int64_t kLongest = std::int64_t{10} * 365 * 24 * 3'600'000;
-
-bool is_address(const std::string& host, bool v6) {
-  in6_addr any{};
-  return ::inet_pton(v6 ? AF_INET6 : AF_INET, host.c_str(), &any) == 1;
-}
 
 }  // namespace
 

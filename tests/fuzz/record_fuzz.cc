@@ -1,7 +1,7 @@
 // Records of a peer that knows the keys and misuses them, in any segmentation, in TLS 1.3 and 1.2.
 // The input is a program: each step seals something (data, alerts, handshake bytes, odd types, in
-// TLS 1.3 with padding), replaces keys, damages what was sealed, or puts raw bytes in. Whatever comes
-// out must be a prefix of the data that went in before the first offence.
+// TLS 1.3 with padding), replaces keys, damages what was sealed, or puts raw bytes in. Whatever
+// comes out must be a prefix of the data that went in before the first offence.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
