@@ -79,8 +79,9 @@ struct TextFormat::Families {
   prometheus::ClientMetric& series(MetricId id, std::initializer_list<std::string_view> values) {
     const auto names = metric(id).labels();
     if (names.size() != values.size()) {
-      std::fprintf(stderr, "metrics: %s has %zu labels, got %zu\n", metric(id).name.data(),
-                   names.size(), values.size());
+      const std::string name(metric(id).name);
+      std::fprintf(stderr, "metrics: %s has %zu labels, got %zu\n", name.c_str(), names.size(),
+                   values.size());
       std::abort();
     }
     auto& made = all[static_cast<std::size_t>(id)].metric.emplace_back();

@@ -206,6 +206,7 @@ const DiscoveredRoute* Discovery::find(std::string_view route) const {
 
 std::vector<std::string> Discovery::route_labels() const {
   std::vector<std::string> labels;
+  labels.reserve(routes.size());
   for (const DiscoveredRoute& route : routes) labels.push_back(route.name);
   return labels;
 }

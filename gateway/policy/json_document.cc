@@ -256,8 +256,9 @@ std::expected<JsonValue, ConfigError> parse_json(std::string_view text, std::str
         ConfigError{std::string(file), static_cast<unsigned>(lines + 1), "", "has a NUL byte"});
   }
   TreeBuilder builder(text, file, limits);
-  const TracedIterator begin(text.data(), builder.furthest());
-  const TracedIterator end(text.data() + text.size(), builder.furthest());
+  const char* first = text.data();
+  const TracedIterator begin(first, builder.furthest());
+  const TracedIterator end(first + text.size(), builder.furthest());
   const bool whole =
       nlohmann::json::sax_parse(begin, end, &builder, nlohmann::json::input_format_t::json, true);
   if (!whole) return std::unexpected(builder.take_error());

@@ -60,16 +60,16 @@ class Reader {
   template <std::unsigned_integral T>
   void number(std::string_view flag, auto& out, T least, T most) {
     for (const GivenValue& use : uses(flag)) {
-      const auto value = parse_number<T>(use.value);
-      if (value && *value >= least && *value <= most) {
-        out = *value;
-      } else {
+      const std::optional<T> parsed = parse_number<T>(use.value);
+      if (!parsed || *parsed < least || *parsed > most) {
+        const bool unbounded = most == std::numeric_limits<T>::max();
         fail(flag, use,
-             most == std::numeric_limits<T>::max()
-                 ? "is not a whole number from " + std::to_string(least)
-                 : "is not a whole number from " + std::to_string(least) + " to " +
-                       std::to_string(most));
+             "is not a whole number from " + std::to_string(least) +
+                 (unbounded ? "" : " to " + std::to_string(most)));
+        return;
       }
+      const T value = *parsed;
+      out = value;
     }
   }
 

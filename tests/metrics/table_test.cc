@@ -1,6 +1,5 @@
 #include "metrics/table.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,8 +10,6 @@
 
 namespace sallyport::metrics {
 namespace {
-
-using testing::ElementsAreArray;
 
 // The published list. Dashboards and alerts are written against it: change it only on purpose.
 const std::map<std::string, std::vector<std::string>> kContract{

@@ -235,7 +235,7 @@ TEST(Balancer, CountsAConnectionForAsLongAsItLives) {
   EXPECT_EQ(balancer.in_use("r", id), 1u);
   {
     const InUse last = std::move(moved);
-    EXPECT_FALSE(moved);
+    EXPECT_FALSE(moved);  // NOLINT(bugprone-use-after-move): moved from means released
     EXPECT_EQ(balancer.in_use("r", id), 1u);
   }
   EXPECT_EQ(balancer.in_use("r", id), 0u);

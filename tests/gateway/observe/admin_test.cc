@@ -259,7 +259,7 @@ TEST(AdminServer, TakesNoSignalsOnItsThreads) {
 TEST(AdminServer, SendsMegabytes) {
   AdminHandlers large = handlers();
   const std::string body(8'000'000, 'x');
-  large.metrics = [&body] { return body; };
+  large.metrics = [&body] { return std::string(body); };
   const auto server = started(on("127.0.0.1:0"), large);
   const std::string answer = request(*server, "GET /metrics");
   EXPECT_THAT(answer, HasSubstr("\r\nContent-Length: 8000000\r\n"));

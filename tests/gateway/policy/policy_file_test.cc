@@ -196,9 +196,15 @@ TEST(PolicyFile, ReadsManyPatternsAndRoutes) {
   std::string text = "{\"routes\": {";
   for (int i = 0; i < 500; ++i) {
     const std::string name = "r" + std::to_string(i);
-    text += (i ? ",\n\"" : "\"") + name + "\": {\"sni\": [\"" + name + ".x\"], \"allow\": [";
+    text += i ? ",\n\"" : "\"";
+    text += name;
+    text += R"(": {"sni": [")";
+    text += name;
+    text += R"(.x"], "allow": [)";
     for (int j = 0; j < 20; ++j) {
-      text += (j ? ",\"spiffe://td/" : "\"spiffe://td/") + std::to_string(j) + "/*\"";
+      text += j ? R"(,"spiffe://td/)" : R"("spiffe://td/)";
+      text += std::to_string(j);
+      text += R"(/*")";
     }
     text += "]}";
   }

@@ -254,6 +254,11 @@ TEST(Options, RefuseTheSameListenerTwice) {
               HasSubstr("--listen '0.0.0.0:8443' is given twice"));
 }
 
+// As errors name them.
+std::string quoted(const std::string& flag, const std::string& value) {
+  return flag + " '" + value + "'";
+}
+
 TEST(Options, NameFlagAndValueOfABadValue) {
   const std::vector<std::pair<std::string, std::string>> bad{{"--listen", "localhost:1"},
                                                              {"--admin", "9464"},
@@ -280,7 +285,7 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--groups", ":"},
                                                              {"--ca", "x.org="}};
   for (const auto& [flag, value] : bad) {
-    EXPECT_THAT(error_of(with({flag, value})), HasSubstr(flag + " '" + value + "'"));
+    EXPECT_THAT(error_of(with({flag, value})), HasSubstr(quoted(flag, value)));
   }
 }
 
