@@ -67,7 +67,7 @@ class LiveConnection : public iouring::ListNode {
   void count_received(metrics::Leg leg, std::size_t bytes) noexcept;
   void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
 
-  // ---- for everybody
+  // ---- what relay, log and admin read
 
   [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
   /// After set_route().
