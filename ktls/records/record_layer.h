@@ -105,8 +105,9 @@ class RecordLayer {
   /// on. A second call, and a call after a failed send, does nothing but SHUT_WR.
   virtual iouring::Task<SendResult> send_close() = 0;
 
-  /// Sends a fatal alert (no SHUT_WR). A plain layer has none to send and succeeds. Sending data
-  /// afterwards fails with kPipe.
+  /// Sends a fatal alert (no SHUT_WR). TCP may keep it until the FIN, 200 ms at most: the caller
+  /// shuts the socket down, or closes it, at once. A plain layer has none to send and succeeds.
+  /// Sending data afterwards fails with kPipe.
   virtual iouring::Task<SendResult> send_alert(AlertDescription description) = 0;
 
   /// Secrets and sequence numbers, for an export; nothing for a plain layer. Meaningful while no

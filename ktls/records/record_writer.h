@@ -41,7 +41,7 @@ class RecordWriter {
   /// As RecordLayer::send().
   iouring::Task<SendResult> send(Chunk data);
   /// Seals close_notify or a fatal alert as the last record, and writes it. TCP may keep it until
-  /// the FIN: the caller shuts the socket down, or closes it.
+  /// the FIN, 200 ms at most: the caller shuts the socket down, or closes it, at once.
   iouring::Task<SendResult> send_alert(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.

@@ -3,6 +3,9 @@
 #include "ktls/records/userspace_records.h"
 
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 
 #include "iouring/both.h"
 #include "iouring/faults.h"
@@ -510,6 +513,43 @@ TEST_F(UserspaceRecords, SendsAnAlertAndNothingAfterIt) {
   connect();
   shard_.ring->run(alert_then_data(*layer_));
   EXPECT_EQ(answers(), Words{"alert:49"});
+}
+
+Task<void> close_cancelled(RecordLayer& layer, RecordFailure& failure) {
+  const auto closed = co_await layer.send_close();
+  if (!closed) failure = closed.error().failure;
+}
+
+Task<void> cancel(iouring::CancelScope& scope) {
+  scope.cancel();
+  co_return;
+}
+
+/// The send is in the ring when the cancellation comes, and is carried out; the FIN is not.
+Task<void> close_and_cancel(RecordLayer& layer, RecordFailure& failure,
+                            iouring::CancelScope& scope) {
+  co_await both(close_cancelled(layer, failure), cancel(scope));
+}
+
+Task<void> close_in_a_cancelled_scope(RecordLayer& layer, RecordFailure& failure) {
+  iouring::CancelScope scope;
+  co_await iouring::in_scope(scope, close_and_cancel(layer, failure, scope));
+}
+
+TEST_F(UserspaceRecords, KeepsNoCloseNotifyBackForAFinThatWasCancelled) {
+  connect();
+  iouring::SocketPair sockets = iouring::tcp_pair(*shard_.ring);
+  wire_ = std::move(sockets.left);
+  layer_ = userspace_records(std::move(sockets.right), testing::session_of(kSuite), shard_.pools());
+  RecordFailure failure{};
+  shard_.ring->run(close_in_a_cancelled_scope(*layer_, failure));
+  ASSERT_EQ(failure, RecordFailure::kCancelled) << to_string(failure);
+  int unsent = -1;
+  ASSERT_EQ(::ioctl(layer_->socket().descriptor(), SIOCOUTQNSD, &unsent), 0);
+  EXPECT_EQ(unsent, 0);
+  pollfd readable{.fd = wire_.descriptor(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&readable, 1, -1), 1);
+  EXPECT_EQ(answers(), Words{"alert:0"});
 }
 
 #ifdef SALLYPORT_FAULTS
