@@ -152,7 +152,8 @@ struct TlsClient::State {
       piece.append(buffer, static_cast<std::size_t>(size));
     }
     if (piece.empty()) return;
-    if (options.tamper != nullptr) options.tamper(piece, flight++);
+    if (options.tamper != nullptr) options.tamper(piece, flight);
+    ++flight;
     ciphertext += piece;
   }
 
@@ -250,6 +251,7 @@ struct TlsClient::State {
         if (end == TlsEnd::kOpen) end = fin ? TlsEnd::kTruncated : TlsEnd::kReset;
         return;
       }
+      if (flight == options.handshake_flights && ciphertext.empty()) return;
       wait(!ciphertext.empty());
       pull();
     }
@@ -286,6 +288,11 @@ TlsClient::TlsClient(Fd socket, ClientOptions options)
 TlsClient::~TlsClient() = default;
 TlsClient::TlsClient(TlsClient&&) noexcept = default;
 TlsClient& TlsClient::operator=(TlsClient&&) noexcept = default;
+
+void TlsClient::finish_handshake() {
+  state_->options.handshake_flights = 0;
+  state_->handshake();
+}
 
 bool TlsClient::connected() const {
   return state_->done;

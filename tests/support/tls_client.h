@@ -36,6 +36,9 @@ struct ClientOptions {
   /// Given: the secrets, one a line as SSLKEYLOGFILE has them, are added to it; outlives the
   /// client.
   std::string* key_log = nullptr;
+  /// Given: the constructor returns, not yet connected(), once as many flights have left;
+  /// finish_handshake() does the rest. 0: the whole handshake.
+  std::size_t handshake_flights = 0;
   /// Called with each piece of ciphertext before it leaves; may change it.
   void (*tamper)(std::string& ciphertext, std::size_t flight) = nullptr;
 };
@@ -64,6 +67,9 @@ class TlsClient {
   ~TlsClient();
   TlsClient(TlsClient&&) noexcept;
   TlsClient& operator=(TlsClient&&) noexcept;
+
+  /// What ClientOptions::handshake_flights left.
+  void finish_handshake();
 
   bool connected() const;  ///< the client's part of the handshake succeeded
   TlsEnd end() const;
