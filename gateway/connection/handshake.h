@@ -14,6 +14,7 @@
 #include "iouring/list.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
+#include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/server_handshake.h"
 
 namespace sallyport::gateway {
@@ -31,7 +32,7 @@ struct Handshake : iouring::ListNode {
   iouring::Socket socket;
   iouring::CancelScope scope;  ///< cancelled by the timeout, and with the connection
   iouring::Deadline deadline;
-  std::vector<std::byte> received;             ///< until `tls` is made
+  ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   HandshakeSlots::Slot slot;
   Policy::Pointer
@@ -47,10 +48,11 @@ struct Handshake : iouring::ListNode {
 
 // For the phases around it.
 
-/// Sends what OpenSSL wants to say. Errors: of Socket::send_all().
+/// Sends what OpenSSL wants to say, without a slot from here on: a client that does not read is
+/// waited for as well. Errors: of Socket::send_all().
 [[nodiscard]] iouring::Task<iouring::Result<>> send_output(Handshake& handshake);
 /// Feeds what arrives until OpenSSL can go on, without a slot meanwhile. What waits so has
-/// OpenSSL's memory, 25 to 40 KiB: where too many do, the longest waiter is shed. Errors: of
+/// OpenSSL's memory, 30 to 50 KiB: where too many do, the longest waiter is shed. Errors: of
 /// Socket::recv(), or kEndOfFile.
 [[nodiscard]] iouring::Task<iouring::Result<>> receive_more(ShardState& shard,
                                                             Handshake& handshake);

@@ -5,6 +5,7 @@
 
 #include "gateway/connection/client.h"
 #include "gateway/connection/start_records.h"
+#include "iouring/idle_worker.h"
 #include "ktls/handshake/client_hello.h"
 
 namespace sallyport::gateway {
@@ -16,7 +17,8 @@ using Step = ktls::ServerHandshake::Step;
 iouring::Task<RefusalPtr> receive_message(Client& client) {
   LiveConnection& connection = client.connection;
   Handshake& handshake = *client.handshake;
-  do {
+  bool complete = false;
+  while (!complete) {
     iouring::Result<iouring::Lease> received =
         co_await handshake.socket.recv(connection.shard().pools.small);
     if (!connection.handshake_started()) {
@@ -30,29 +32,32 @@ iouring::Task<RefusalPtr> receive_message(Client& client) {
     if (!received) co_return interrupted(received.error().value);
     const std::span<const std::byte> bytes = received->bytes();
     if (bytes.empty()) co_return refusal(CloseReason::kPeerConnectionClosed);
-    handshake.received.insert(handshake.received.end(), bytes.begin(), bytes.end());
-  } while (!ktls::holds_client_hello(handshake.received));
+    complete = handshake.received.add(bytes);
+  }
   co_return nullptr;
 }
 
-// OpenSSL's step up to the ClientHello takes some microseconds, so the loop takes it.
+// OpenSSL's step up to the ClientHello takes some microseconds, so the loop takes it. What goes on
+// after kMaxClientHello may come in thousands of records, and is the idle worker's.
 iouring::Task<RefusalPtr> read_hello(Client& client) {
   ShardState& shard = client.connection.shard();
   Handshake& handshake = *client.handshake;
   handshake.policy = shard.snapshot->policy;
   handshake.tls = std::make_unique<ktls::ServerHandshake>(shard.tls);
-  handshake.tls->feed(handshake.received);
+  ktls::ServerHandshake& tls = *handshake.tls;
+  tls.feed(handshake.received.bytes());
   handshake.received = {};
-  for (;;) {
-    const Step step = handshake.tls->advance();
-    if (step == Step::kHello) co_return nullptr;
-    if (step == Step::kFailed) {
-      [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
-      co_return refused_by_tls(*handshake.tls);
-    }
+  Step step = tls.advance();
+  while (step == Step::kWantRead) {
     iouring::Result<> received = co_await receive_more(shard, handshake);
     if (!received) co_return interrupted(received.error().value);
+    iouring::Result<> ran = co_await shard.idle_worker.run(iouring::Rank::kStarted,
+                                                           [&tls, &step] { step = tls.advance(); });
+    if (!ran) co_return interrupted(ran.error().value);
   }
+  if (step == Step::kHello) co_return nullptr;
+  [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
+  co_return refused_by_tls(tls);
 }
 
 iouring::Task<RefusalPtr> run_hello(Client& client) {

@@ -1,6 +1,6 @@
 #include "ktls/handshake/client_hello.h"
 
-#include <array>
+#include <cstring>
 
 #include "ktls/base/wire.h"
 #include "ktls/records/record.h"
@@ -27,29 +27,52 @@ bool holds_record(std::span<const std::byte> bytes) {
          bytes.size() >= kRecordHeaderSize + RecordHeader::parse(header).length;
 }
 
-bool holds_client_hello(std::span<const std::byte> bytes) {
-  std::size_t needed = kHandshakeHeaderSize;
-  std::array<std::byte, kHandshakeHeaderSize> message_header{};
-  std::size_t have = 0;  // of the message
-  for (auto rest = bytes; have < needed;) {
-    if (!holds_record(rest)) return false;
-    if (rest.size() < kRecordHeaderSize || !announces_record(rest.first<kRecordHeaderSize>()))
-      return true;
-    const auto header = RecordHeader::parse(rest.first<kRecordHeaderSize>());
-    const auto fragment = rest.subspan(kRecordHeaderSize, header.length);
-    if (header.type != ContentType::kHandshake || fragment.empty()) return true;
-    for (std::size_t i = 0; i < fragment.size() && have + i < message_header.size(); ++i)
-      message_header[have + i] = fragment[i];
-    have += fragment.size();
-    rest = rest.subspan(kRecordHeaderSize + header.length);
-    if (have < kHandshakeHeaderSize) continue;
-    WireReader in(message_header);
-    if (in.u8() != kClientHello) return true;
-    const std::size_t high = in.u8();
-    needed = kHandshakeHeaderSize + (high << 16 | in.u16());
-    if (needed > kMaxClientHello) return true;
+bool ClientHelloFragments::add(std::span<const std::byte> received) {
+  bytes_.insert(bytes_.end(), received.begin(), received.end());
+  std::size_t next = joined_;
+  while (joined_ < kRecordHeaderSize + message_size()) {
+    const std::size_t size = fragment_at(next);
+    if (size == 0) break;
+    const auto record = std::span(bytes_).subspan(next, kRecordHeaderSize + size);
+    const auto kept = joined_ == 0 ? record : record.subspan(kRecordHeaderSize);
+    std::memmove(bytes_.data() + joined_, kept.data(), kept.size());
+    joined_ += kept.size();
+    next += record.size();
   }
-  return true;
+  bytes_.erase(bytes_.begin() + static_cast<std::ptrdiff_t>(joined_),
+               bytes_.begin() + static_cast<std::ptrdiff_t>(next));
+  if (joined_ > 0) {
+    const std::size_t length = joined_ - kRecordHeaderSize;
+    bytes_[3] = static_cast<std::byte>(length >> 8);
+    bytes_[4] = static_cast<std::byte>(length & 0xff);
+  }
+  const std::size_t needed = message_size();
+  return needed > kMaxClientHello || joined_ >= kRecordHeaderSize + needed ||
+         holds_record(std::span(bytes_).subspan(joined_));
+}
+
+// The size of the fragment in the whole record at `position`; 0 where there is none that can be
+// joined.
+std::size_t ClientHelloFragments::fragment_at(std::size_t position) const {
+  const auto rest = std::span(bytes_).subspan(position);
+  if (!holds_record(rest) || rest.size() < kRecordHeaderSize) return 0;
+  const auto bytes = rest.first<kRecordHeaderSize>();
+  if (!announces_record(bytes)) return 0;
+  const auto header = RecordHeader::parse(bytes);
+  if (header.type != ContentType::kHandshake) return 0;
+  const bool fits = joined_ == 0 || joined_ - kRecordHeaderSize + header.length <= kMaxClientHello;
+  return fits ? header.length : 0;
+}
+
+// With its header, as far as that is known; 0 for another message, which OpenSSL refuses by its
+// first byte.
+std::size_t ClientHelloFragments::message_size() const {
+  if (joined_ > kRecordHeaderSize && bytes_[kRecordHeaderSize] != std::byte{kClientHello}) return 0;
+  if (joined_ < kRecordHeaderSize + kHandshakeHeaderSize) return kHandshakeHeaderSize;
+  WireReader in(std::span(bytes_).subspan(kRecordHeaderSize, kHandshakeHeaderSize));
+  in.u8();
+  const std::size_t high = in.u8();
+  return kHandshakeHeaderSize + (high << 16 | in.u16());
 }
 
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body) {

@@ -22,11 +22,29 @@ struct ClientHello {
 /// whole, or will never be one.
 bool holds_record(std::span<const std::byte> bytes);
 
-/// Whether `bytes`, the first that a client sent, are a whole ClientHello, in as many records as it
-/// comes in (RFC 8446 5.1), or will never be one of at most kMaxClientHello bytes.
-bool holds_client_hello(std::span<const std::byte> bytes);
-/// Of Go 1.27 with ML-KEM and ML-DSA: 1.5 KiB. Beyond this OpenSSL is left to wait for the rest.
-inline constexpr std::size_t kMaxClientHello = std::size_t{64} << 10;
+/// The first bytes of a client, until OpenSSL can judge them. The fragments of a ClientHello that
+/// comes in many records (RFC 8446 5.1) are joined to one record as they arrive: a record of one
+/// byte costs its receiver six bytes of memory, and OpenSSL a call.
+class ClientHelloFragments {
+ public:
+  /// Adds what was received. True once the ClientHello is whole, or will never be one of at most
+  /// kMaxClientHello bytes.
+  bool add(std::span<const std::byte> received);
+
+  /// What came, the fragments joined. Never more than two records while add() is false.
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  [[nodiscard]] std::size_t fragment_at(std::size_t position) const;
+  [[nodiscard]] std::size_t message_size() const;
+
+  std::vector<std::byte> bytes_;
+  std::size_t joined_ = 0;  ///< bytes of the first record, header included
+};
+
+/// Of Go 1.27 with ML-KEM and ML-DSA: 1.5 KiB. This fits into one record; beyond it OpenSSL is left
+/// to wait for the rest.
+inline constexpr std::size_t kMaxClientHello = std::size_t{16} << 10;
 
 /// Body of the server_name extension (RFC 6066 3) to its host_name, as it came. Nothing if it is
 /// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.

@@ -1,4 +1,5 @@
 // What is read of a client's first bytes, and of a ClientHello's extensions, by our own parsers.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -22,6 +23,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto bytes = std::as_bytes(std::span(data, size));
   // More than the largest record is never waited for.
   if (!holds_record(bytes) && size >= kMaxRecordSize) std::abort();
+
+  // However the bytes are cut, the outcome is the same.
+  ClientHelloFragments at_once;
+  ClientHelloFragments bytewise;
+  const bool all = at_once.add(bytes);
+  bool one = false;
+  std::size_t given = 0;
+  while (!one && given < size) one = bytewise.add(bytes.subspan(given++, 1));
+  if (all != one) std::abort();
+  if (bytewise.bytes().size() > 2 * kMaxRecordSize) std::abort();
+  if (!all && !std::ranges::equal(at_once.bytes(), bytewise.bytes())) std::abort();
 
   if (const auto name = parse_server_name(bytes); name && !inside(*name, bytes)) std::abort();
   if (const auto protocols = parse_alpn(bytes)) {

@@ -78,5 +78,94 @@ TEST(HoldsRecord, DoesNotWaitForWhatCanNeverBeOne) {
   EXPECT_TRUE(holds_record(bytes_of(std::string("\x16\x03\x03\x41\x01", 5)))) << "too long";
 }
 
+class Fragments : public Hello {
+ protected:
+  /// Handshake records of at most `most` bytes each.
+  static std::string in_records(std::string_view message, std::size_t most) {
+    std::string records;
+    for (std::size_t at = 0; at < message.size(); at += most) {
+      const std::string_view part = message.substr(at, most);
+      records += std::string("\x16\x03\x01", 3);
+      records += static_cast<char>(part.size() >> 8);
+      records += static_cast<char>(part.size() & 0xff);
+      records += part;
+    }
+    return records;
+  }
+  /// The beginning of a ClientHello that announces `size` bytes.
+  static std::string announced(std::size_t size) {
+    return {'\x01', static_cast<char>(size >> 16), static_cast<char>(size >> 8),
+            static_cast<char>(size)};
+  }
+  static std::string text(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+};
+
+TEST_F(Fragments, AreJoinedToTheRecordThatTheyCouldHaveBeen) {
+  const std::string whole = hello(true);
+  for (const std::size_t most : {1, 2, 3, 5, 100, 16384}) {
+    const std::string sent = in_records(std::string_view(whole).substr(5), most);
+    for (const std::size_t piece : {1, 7, 4096}) {
+      ClientHelloFragments fragments;
+      for (std::size_t at = 0; at < sent.size(); at += piece) {
+        const bool last = at + piece >= sent.size();
+        ASSERT_EQ(fragments.add(bytes_of(sent.substr(at, piece))), last) << most << " " << at;
+      }
+      EXPECT_EQ(text(fragments.bytes()), whole);
+    }
+  }
+}
+
+TEST_F(Fragments, LeaveWhatFollowsTheClientHelloAsItCame) {
+  const std::string whole = hello(false);
+  const std::string rest = in_records("more of it", 3);
+  ClientHelloFragments fragments;
+  EXPECT_TRUE(fragments.add(bytes_of(in_records(std::string_view(whole).substr(5), 50) + rest)));
+  EXPECT_EQ(text(fragments.bytes()), whole + rest);
+}
+
+TEST_F(Fragments, HoldNoMoreThanTheMessage) {
+  const std::string message =
+      announced(kMaxClientHello - 4) + std::string(kMaxClientHello - 4, 'x');
+  const std::string sent = in_records(message, 1);
+  ClientHelloFragments fragments;
+  for (std::size_t at = 0; at < sent.size(); ++at) {
+    ASSERT_EQ(fragments.add(bytes_of(sent.substr(at, 1))), at + 1 == sent.size());
+    ASSERT_LE(fragments.bytes().size(), at / 6 + 1 + 2 * kRecordHeaderSize);
+  }
+  EXPECT_EQ(fragments.bytes().size(), kRecordHeaderSize + kMaxClientHello);
+}
+
+TEST_F(Fragments, AreGivenToOpensslOnceTheyAnnounceTooMuch) {
+  ClientHelloFragments fragments;
+  EXPECT_FALSE(fragments.add(bytes_of(in_records(announced(kMaxClientHello - 3).substr(0, 3), 1))));
+  EXPECT_TRUE(fragments.add(bytes_of(in_records(announced(kMaxClientHello - 3).substr(3), 1))));
+}
+
+TEST_F(Fragments, DoNotGrowBeyondARecordThatOpensslTakes) {
+  const std::string message = announced(1000) + std::string(900, 'x');
+  const std::string last = in_records(std::string(kMaxPlaintextSize, 'y'), kMaxPlaintextSize);
+  ClientHelloFragments fragments;
+  EXPECT_FALSE(fragments.add(bytes_of(in_records(message, 10))));
+  EXPECT_TRUE(fragments.add(bytes_of(last)));
+  EXPECT_EQ(text(fragments.bytes()), in_records(message, message.size()) + last);
+}
+
+TEST_F(Fragments, AreGivenToOpensslWithWhatIsNoneOfThem) {
+  const std::string half = in_records(announced(100) + "half", 3);
+  const std::string joined = in_records(announced(100) + "half", 8);
+  for (const std::string& other :
+       {std::string("\x15\x03\x01\x00\x02\x01\x00", 7), std::string("\x16\x03\x01\x00\x00", 5),
+        std::string("GET"), std::string("\x16\x02\x00\x00\x10", 5)}) {
+    ClientHelloFragments fragments;
+    EXPECT_FALSE(fragments.add(bytes_of(half)));
+    EXPECT_TRUE(fragments.add(bytes_of(other)));
+    EXPECT_EQ(text(fragments.bytes()), joined + other);
+  }
+  ClientHelloFragments no_client_hello;
+  EXPECT_TRUE(no_client_hello.add(bytes_of(in_records("\x02", 1))));
+}
+
 }  // namespace
 }  // namespace sallyport::ktls::testing
