@@ -22,16 +22,20 @@ class WaitingForPeer {
     shard_.waiting_handshakes.push_back(handshake_);
     if (++shard_.waiting <= shard_.most_waiting) return;
     Handshake& longest = shard_.waiting_handshakes.front();
+    leave(longest);  // at once: the next one that is too many must not find it here again
     longest.connection.end(CloseReason::kShed);
   }
-  ~WaitingForPeer() {
-    handshake_.unlink();
-    --shard_.waiting;
-  }
+  ~WaitingForPeer() { leave(handshake_); }
   WaitingForPeer(const WaitingForPeer&) = delete;
   WaitingForPeer& operator=(const WaitingForPeer&) = delete;
 
  private:
+  void leave(Handshake& handshake) {
+    if (!handshake.linked()) return;
+    handshake.unlink();
+    --shard_.waiting;
+  }
+
   ShardState& shard_;
   Handshake& handshake_;
 };
@@ -86,6 +90,7 @@ Handshake::Handshake(LiveConnection& its_connection, iouring::Socket its_socket)
 }
 
 iouring::Task<iouring::Result<>> send_output(Handshake& handshake) {
+  handshake.slot = {};
   const auto output = handshake.tls->output();
   if (output.empty()) co_return iouring::Result<>{};
   handshake.answered = true;

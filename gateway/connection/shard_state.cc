@@ -7,7 +7,8 @@ namespace sallyport::gateway {
 namespace {
 
 // How many handshakes may wait for their peer for each that may have work: at 512, 2,048 of them,
-// 50 to 80 MiB.
+// 60 to 100 MiB. A ClientHello of 128 KiB, the largest that OpenSSL takes, makes it 360 KiB for
+// one.
 constexpr std::size_t kWaitingPerSlot = 4;
 
 }  // namespace

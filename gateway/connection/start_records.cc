@@ -42,6 +42,7 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
         output = tls.take_output();
       });
   if (!ran) co_return interrupted(ran.error().value);
+  handshake.slot = {};
   if (output.empty()) {
     acknowledge(handshake.socket);
     co_return nullptr;

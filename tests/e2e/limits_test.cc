@@ -2,6 +2,9 @@
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 
+#include <chrono>
+#include <csignal>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
@@ -120,6 +123,38 @@ TEST_F(Limits, OnHandshakesShedTheClientThatWasWaitedForLongest) {
   EXPECT_TRUE(served());
   EXPECT_EQ(gateway->metrics().sum("tls_handshakes_total", {{"result", "shed"}}), 2)
       << "the one that is served waits for its peer as well";
+  silent_.clear();
+}
+
+// One was shed for all that began to wait in the same loop iteration, and the others stayed.
+TEST_F(Limits, OnHandshakesShedEachOneThatIsTooMany) {
+  Backend backend(echo());
+  start_for(backend, {"--shards", "1", "--max-handshakes", "4", "--handshake-timeout", "1h"});
+  for (int i = 0; i < 64; ++i) silent_.push_back(connect_to(gateway->address()));
+  gateway->wait_metric("connections", {}, 64);
+  gateway->signal(SIGSTOP);
+  const std::string hello = client_hello();
+  for (const Fd& each : silent_) send_all(each, hello);
+  gateway->signal(SIGCONT);
+  gateway->wait_metric("tls_handshakes_total", {{"result", "shed"}}, 64 - 4 * 4);
+  EXPECT_EQ(gateway->metrics().sum("tls_handshakes_in_flight"), 4 * 4);
+  silent_.clear();
+}
+
+// A client that was refused kept its slot while the close lingered, for a second.
+TEST_F(Limits, OnHandshakesCountNoClientThatIsRefused) {
+  Backend backend(echo());
+  start_for(backend, {"--shards", "1", "--max-handshakes", "1", "--handshake-timeout", "1h"});
+  const auto before = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) silent_.push_back(begin("GET / HTTP/1.0\r\n\r\n"));
+  for (const Fd& each : silent_) {
+    std::string answer;
+    receive(each, answer, 7);
+    EXPECT_EQ(answer, std::string("\x15\x03\x03\x00\x02\x02\x0a", 7));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(10))
+      << "one after another they take 100 s";
+  EXPECT_TRUE(served());
   silent_.clear();
 }
 
