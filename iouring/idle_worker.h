@@ -81,9 +81,9 @@ class IdleWorker {
   template <std::invocable F>
   [[nodiscard]] Run<F> run(Rank rank, F function) noexcept;
 
-  /// Quiet: the ring's thread has nothing that a delay would harm, so it does the work itself; from
-  /// the next run() on.
-  void set_quiet(bool quiet) noexcept { quiet_ = quiet; }
+  /// Quiet: the ring's thread has nothing that a delay would harm, so it does the work itself,
+  /// except what was already offered to the worker's thread.
+  void set_quiet(bool quiet) noexcept;
 
   /// CPU time of the worker's thread, updated whenever it runs out of work. Any thread.
   [[nodiscard]] std::chrono::nanoseconds cpu_time() const noexcept {
@@ -135,6 +135,7 @@ class IdleWorker {
   [[nodiscard]] bool withdraw(Work& work) noexcept;
   void collect() noexcept;
   void check_progress() noexcept;
+  void arm_progress_timer() noexcept;
   bool set_scheduling_class(int scheduling_class) noexcept;
   void run_on_ring() noexcept;
   void schedule_run_on_ring() noexcept;

@@ -129,6 +129,28 @@ TEST(IdleWorker, RunsWorkOnTheRingsThreadWhileQuiet) {
   EXPECT_NE(where, std::this_thread::get_id());
 }
 
+Task<void> quiet_while_work_is_queued(Ring& ring, IdleWorker& idle_worker, Log& log) {
+  TaskGroup group(ring);
+  Blocker blocker;
+  co_await block_the_thread(ring, group, idle_worker, blocker);
+  for (int i = 0; i < 5; ++i) group.spawn(work(idle_worker, Rank::kNew, i, log));
+  while (idle_worker.size() < 6) co_await next_iteration(ring);
+  idle_worker.set_quiet(true);
+  while (log.completed.size() < 3) co_await next_iteration(ring);
+  EXPECT_EQ(log.completed, (std::vector<int>{2, 3, 4})) << "0 and 1 were offered to the thread";
+  blocker.go_on.release();
+  co_await group.join();
+}
+
+TEST(IdleWorker, RunsQueuedWorkOnTheRingsThreadOnceQuiet) {
+  auto ring = make_ring();
+  const auto idle_worker = make_idle_worker(*ring, kNeverBypassed);
+  if (!starts(*idle_worker)) GTEST_SKIP() << kNoThread;
+  Log log;
+  ring->run(quiet_while_work_is_queued(*ring, *idle_worker, log));
+  EXPECT_EQ(log.completed.size(), 5U);
+}
+
 TEST(IdleWorker, StartsNoThreadThatCouldNotLeaveSchedIdle) {
   struct rlimit limit = {};
   ASSERT_EQ(::getrlimit(RLIMIT_NICE, &limit), 0);
