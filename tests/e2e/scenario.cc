@@ -119,8 +119,13 @@ std::string Scenario::records_model() const {
   return gateway->metrics().sum("ktls_supported") > 0 ? "kernel" : "userspace";
 }
 
+// Guests whose kernel is known to take new keys set SALLYPORT_REQUIRE_REKEY.
 bool Scenario::follows_key_updates() const {
-  return records_model() == "userspace" || gateway->metrics().sum("ktls_rekey_supported") > 0;
+  if (records_model() == "userspace") return true;
+  const bool can_rekey = gateway->metrics().sum("ktls_rekey_supported") > 0;
+  EXPECT_TRUE(can_rekey || std::getenv("SALLYPORT_REQUIRE_REKEY") == nullptr)
+      << "this kernel was to have re-keying";
+  return can_rekey;
 }
 
 double Scenario::reloads(const std::string& result, const std::string& source) const {

@@ -185,7 +185,7 @@ class HandOff : public ::testing::TestWithParam<RecordModel> {
     EXPECT_EQ(after["TlsDecryptError"], stat_before_["TlsDecryptError"]);
   }
   bool in_kernel() const { return GetParam() == RecordModel::kKernel; }
-  bool can_turn_keys() const { return !in_kernel() || testing::kernel_tls().can_rekey(); }
+  bool can_turn_keys() const { return !in_kernel() || testing::can_rekey(); }
   /// Keys and certificates are made once, for all tests.
   static testing::TestServer& pki() {
     static testing::TestServer made;

@@ -9,10 +9,10 @@ namespace {
 using iouring::Task;
 using testing::append;
 using testing::Bytes;
+using testing::can_rekey;
 using testing::close_it;
 using testing::from_hex;
 using testing::hear_pieces;
-using testing::kernel_tls;
 using testing::KernelFixture;
 using testing::Kind;
 using testing::kSuite;
@@ -85,7 +85,7 @@ Stream stream_of(ScriptedPeer& peer, bool key_update) {
 TEST_F(KernelHandOff, DeliversRecordsCutAtEveryByte) {
   for (std::size_t cut = 0, size = 1; cut < size; ++cut) {
     connect({.role = Role::kClient});
-    const Stream stream = stream_of(*peer_, kernel_tls().can_rekey());
+    const Stream stream = stream_of(*peer_, can_rekey());
     size = stream.bytes.size();
     Story story;
     shard_.ring->run(hear_pieces(shard_, wire_, *layer_, stream.bytes, {{cut}}, story));
@@ -101,7 +101,7 @@ TEST_F(KernelHandOff, TakesOverAtEveryByteOfWhatWasReadAhead) {
     // The layer takes the leftover at construction, so the stream is sealed beforehand.
     ScriptedPeer peer(shard_, testing::mirrored(testing::session_of(kSuite)));
     // Read ahead, a KeyUpdate is opened in userspace: every kernel can.
-    const Stream stream = stream_of(peer, kernel_tls().can_rekey() || cut > 160);
+    const Stream stream = stream_of(peer, can_rekey() || cut > 160);
     size = stream.bytes.size();
     const std::span bytes(stream.bytes);
     connect({.leftover = Bytes(bytes.begin(), bytes.begin() + static_cast<long>(cut)),
@@ -161,7 +161,7 @@ TEST_F(KernelHandOff, AnswersAKeyUpdateThatWasReadAhead) {
   append(bytes, peer.close_notify());
   connect({.leftover = bytes});
   const Story story = hear();
-  if (kernel_tls().can_rekey()) {
+  if (can_rekey()) {
     EXPECT_EQ(story.data.size(), 11u);
     EXPECT_EQ(story.end, Kind::kCloseNotify);
     shard_.ring->run(send_one(*layer_, 9));

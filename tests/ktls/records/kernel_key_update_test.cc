@@ -12,9 +12,9 @@ using iouring::Task;
 using testing::answers_amid_bulk;
 using testing::append;
 using testing::Bytes;
+using testing::can_rekey;
 using testing::close_it;
 using testing::from_hex;
-using testing::kernel_tls;
 using testing::KernelFixture;
 using testing::Kind;
 using testing::kSuite;
@@ -28,7 +28,7 @@ using testing::Words;
 class KernelKeyUpdate : public KernelFixture {};
 
 TEST_F(KernelKeyUpdate, EndsCleanlyAtAKeyUpdateWhereTheKernelCannotReKey) {
-  if (kernel_tls().can_rekey()) GTEST_SKIP() << "this kernel can re-key";
+  if (can_rekey()) GTEST_SKIP() << "this kernel can re-key";
   for (const auto request :
        {KeyUpdateRequest::kUpdateNotRequested, KeyUpdateRequest::kUpdateRequested}) {
     connect();
@@ -175,7 +175,7 @@ TEST_F(KernelKeyUpdate, ReplacesItsOwnKeyAtTheLimitOfRecordsOrEndsBeforeIt) {
   connect({.state = state});
   shard_.ring->run(send_one(*layer_, 1));
   shard_.ring->run(send_one(*layer_, 16'385));
-  if (kernel_tls().can_rekey()) {
+  if (can_rekey()) {
     shard_.ring->run(send_one(*layer_, 3));
     shard_.ring->run(close_it(*layer_));
     EXPECT_EQ(last_words(),

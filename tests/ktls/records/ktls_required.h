@@ -16,10 +16,23 @@ inline const KernelTls& kernel_tls() {
   return found;
 }
 
+inline bool is_set(const char* variable) {
+  const char* const value = std::getenv(variable);
+  return value != nullptr && std::string_view(value) == "1";
+}
+
 /// Guests that were booted for the sake of kernel TLS set it: there its absence is a failure.
 inline bool ktls_required() {
-  const char* const value = std::getenv("SALLYPORT_REQUIRE_KTLS");
-  return value != nullptr && std::string_view(value) == "1";
+  return is_set("SALLYPORT_REQUIRE_KTLS");
+}
+
+/// Whether the kernel takes new keys. Guests whose kernel is known to set SALLYPORT_REQUIRE_REKEY:
+/// there a test that would be content with less fails.
+inline bool can_rekey() {
+  const bool found = kernel_tls().can_rekey();
+  EXPECT_TRUE(found || !is_set("SALLYPORT_REQUIRE_REKEY"))
+      << "this kernel was to have re-keying: " << kernel_tls().describe();
+  return found;
 }
 
 /// How much data a test moves: less in those guests, which are emulated.
@@ -43,6 +56,6 @@ inline std::size_t bulk(std::size_t bytes) {
 #define SALLYPORT_NEEDS_REKEY()                                                                \
   do {                                                                                         \
     SALLYPORT_NEEDS_KTLS();                                                                    \
-    if (!::sallyport::ktls::testing::kernel_tls().can_rekey())                                 \
+    if (!::sallyport::ktls::testing::can_rekey())                                              \
       GTEST_SKIP() << "this kernel's TLS cannot re-key (setsockopt TLS_TX twice gives EBUSY)"; \
   } while (false)

@@ -195,9 +195,7 @@ class FacingOpenssl : public ::testing::TestWithParam<Case> {
   }
   bool in_kernel() const { return GetParam().model == RecordModel::kKernel; }
   bool tls12() const { return GetParam().protection.version == RecordVersion::kTls12; }
-  bool can_turn_keys() const {
-    return !tls12() && (!in_kernel() || testing::kernel_tls().can_rekey());
-  }
+  bool can_turn_keys() const { return !tls12() && (!in_kernel() || testing::can_rekey()); }
 
   void connect() {
     const Case chosen = GetParam();
