@@ -31,8 +31,9 @@ SocketAddress from(const T& address, std::size_t length = sizeof(T)) noexcept {
 
 std::optional<std::uint16_t> parse_port(std::string_view text) noexcept {
   std::uint16_t port = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, port);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, port);
   if (text.empty() || error != std::errc() || stop != end) return std::nullopt;
   return port;
 }

@@ -157,10 +157,9 @@ std::expected<void, CredentialsError> ServerContext::set_pairs() {
       return error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
     // Goes to the certificate that was set last.
     for (const X509Ptr& certificate : pair.chain) {
-      X509Ptr copy(X509_dup(certificate.get()));
-      if (!copy || SSL_CTX_add0_chain_cert(ctx_.get(), copy.get()) != 1)
+      const X509Ptr copy(X509_dup(certificate.get()));
+      if (!copy || SSL_CTX_add1_chain_cert(ctx_.get(), copy.get()) != 1)
         return error(pair.cert_file, "chain cannot be used: " + OpensslError::drain().text);
-      (void)copy.release();
     }
   }
   return {};

@@ -58,9 +58,6 @@ enum class AlertDescription : std::uint8_t {
   kNoApplicationProtocol = 120,
 };
 
-/// The RFC's word, `bad_record_mac`; "unknown_alert" for a value without one.
-std::string_view to_string(AlertDescription description) noexcept;
-
 /// Every alert but close_notify and user_canceled is fatal, whatever its level says (RFC 8446 6.2).
 constexpr bool is_fatal(AlertDescription description) noexcept {
   return description != AlertDescription::kCloseNotify &&
