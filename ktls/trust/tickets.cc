@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <utility>
 
+#include "ktls/base/base64.h"
 #include "ktls/base/hex.h"
 #include "ktls/base/openssl_handles.h"
+#include "ktls/base/text_lines.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/pem_file.h"
 
@@ -23,52 +25,21 @@ constexpr std::string_view kLabel = "sallyport ticket keys v1";
 
 using Secret = SecretBytes<TicketSecrets::kMaxSize>;
 
-int base64_digit(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+') return 62;
-  if (c == '/') return 63;
-  return -1;
-}
-
 bool decode_hex_secret(std::string_view text, Secret& secret) {
   const std::size_t size = text.size() / 2;
   return size <= TicketSecrets::kMaxSize && decode_hex(text, secret.resize(size));
 }
 
-bool decode_base64(std::string_view text, Secret& secret) {
-  if (text.size() % 4 != 0) return false;
-  std::size_t padding = 0;
-  while (padding < 2 && text.ends_with('=')) {
-    text.remove_suffix(1);
-    ++padding;
-  }
-  const std::size_t size = text.size() * 3 / 4;
-  if (size > TicketSecrets::kMaxSize) return false;
-  const std::span<std::byte> out = secret.resize(size);
-  std::size_t filled = 0;
-  unsigned bits = 0;
-  unsigned count = 0;
-  for (const char c : text) {
-    const int digit = base64_digit(c);
-    if (digit < 0) return false;
-    bits = bits << 6 | static_cast<unsigned>(digit);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out[filled++] = static_cast<std::byte>(bits >> count);
-  }
-  return filled == size;
+bool decode_base64_secret(std::string_view text, Secret& secret) {
+  const auto size = base64_size(text);
+  return size && *size <= TicketSecrets::kMaxSize && decode_base64(text, secret.resize(*size));
 }
 
 // 64 hexadecimal digits could be base64 too; whoever writes only such digits means hexadecimal.
 bool decode(std::string_view text, Secret& secret) {
   const bool all_hex = std::ranges::all_of(text, [](char c) { return hex_digit(c) >= 0; });
-  return all_hex ? decode_hex_secret(text, secret) : decode_base64(text, secret);
+  return all_hex ? decode_hex_secret(text, secret) : decode_base64_secret(text, secret);
 }
-
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // of UTF-8
 
 // HKDF-SHA256 (RFC 5869) without a salt: the secrets are uniformly random.
 void hkdf(std::span<const std::byte> secret, std::span<const std::byte> info,
@@ -118,15 +89,12 @@ std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> TicketSecr
   auto secrets = std::make_shared<TicketSecrets>();
   secrets->secrets_.reserve(kMaxSecrets);
   unsigned line_number = 0;
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   while (!text.empty()) {
     ++line_number;
-    const std::size_t newline = text.find('\n');
-    std::string_view line = text.substr(0, newline);
-    text = newline == std::string_view::npos ? std::string_view() : text.substr(newline + 1);
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
-      line.remove_suffix(1);
-    while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
+    std::string_view line = first_line(text);
+    text.remove_prefix(line.size());
+    text.remove_prefix(line_end_size(text));
+    line = trim(line);
     if (line.empty() || line.front() == '#') continue;
 
     if (secrets->size() == kMaxSecrets) return error(line_number, "more than 16 ticket secrets");

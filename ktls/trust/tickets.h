@@ -31,9 +31,10 @@ class TicketSecrets {
   static std::shared_ptr<const TicketSecrets> random();
 
   /// Reads FILE of --ticket-keys: one secret a line, 32 to 64 bytes in hexadecimal or base64
-  /// (`openssl rand -base64 48`); blank lines and lines that start with '#' do not count. The first
-  /// secret seals, all of them open: rotate by putting the new secret first, later dropping the
-  /// last. Errors name file and line.
+  /// (`openssl rand -base64 48`); blank lines and lines that start with '#' do not count, nor do
+  /// white space and byte order marks at the ends of a line. The first secret seals, all of them
+  /// open: rotate by putting the new secret first, later dropping the last. Errors name file and
+  /// line.
   static std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> load(
       const std::string& file);
   /// The same for a text in memory; `file` is for errors.

@@ -29,6 +29,17 @@ TEST(TicketSecrets, ReadHexadecimalAndBase64Lines) {
   EXPECT_EQ(name_of(**both, 1), name_of(**hex, 0)) << "one secret, two ways of writing it";
 }
 
+TEST(TicketSecrets, ReadByteOrderMarksWhiteSpaceAndEveryLineEnd) {
+  const std::string bom = "\xef\xbb\xbf";
+  for (const std::string& text :
+       {bom + "# comment\n" + bom + kHex + "\n \t" + kBase64 + " \n", kHex + "\r" + kBase64,
+        "\r\n  # indented\r\n" + kHex + "\t\r\n" + kBase64 + "\r\n\r\n"}) {
+    const auto secrets = TicketSecrets::parse(text, "f");
+    ASSERT_TRUE(secrets) << secrets.error().message();
+    EXPECT_EQ((*secrets)->size(), 2U) << text;
+  }
+}
+
 TEST(TicketSecrets, NameTheLineThatIsWrong) {
   const std::pair<std::string, unsigned> cases[] = {
       {kHex + "\nnot base64!\n", 2},
@@ -37,6 +48,9 @@ TEST(TicketSecrets, NameTheLineThatIsWrong) {
       {std::string(130, 'a'), 1},
       {kBase64.substr(0, 43), 1},
       {kBase64 + kBase64 + kBase64, 1},
+      {kHex + "\n-----BEGIN SECRET-----\n", 2},
+      {kHex + " " + kHex, 1},
+      {"\r\n" + kHex + "\r# comment\r\nnot base64!", 4},
   };
   for (const auto& [text, line] : cases) {
     const auto secrets = TicketSecrets::parse(text, "keys");
