@@ -1,6 +1,5 @@
 #include "ktls/trust/credentials_loader.h"
 
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include "ktls/base/hex.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/base/wire.h"
+#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_objects.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
 
@@ -18,87 +19,6 @@ namespace {
 std::unexpected<CredentialsError> error(std::string file, std::optional<unsigned> line,
                                         std::string what) {
   return std::unexpected(CredentialsError{std::move(file), line, std::move(what)});
-}
-
-// Asked for the passphrase of an encrypted key: there is nobody to ask.
-int no_passphrase(char*, int, int, void*) {
-  return -1;
-}
-
-BioPtr reader(std::string_view text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-bool is_certificate(const PemBlock& block) {
-  return block.label == "CERTIFICATE" || block.label == "X509 CERTIFICATE" ||
-         block.label == "TRUSTED CERTIFICATE";
-}
-
-bool is_key(const PemBlock& block) {
-  return block.label.ends_with("PRIVATE KEY");
-}
-
-// What `openssl ecparam -genkey` writes before a key, and says nothing that the key does not.
-bool is_parameters(const PemBlock& block) {
-  return block.label == "EC PARAMETERS";
-}
-
-std::unexpected<CredentialsError> unexpected_block(const std::string& file, const PemBlock& block,
-                                                   std::string_view beside) {
-  return error(file, block.line,
-               "holds a block \"" + block.label + "\" beside " + std::string(beside));
-}
-
-// TRUSTED CERTIFICATE is OpenSSL's own form, with uses for which its owner trusts the certificate
-// or does not. We have no such distinction, so one that makes it against us is refused.
-bool trusted_for_clients(X509* certificate) {
-  const auto has = [](const STACK_OF(ASN1_OBJECT) * uses, int wanted) {
-    for (int i = 0; i < sk_ASN1_OBJECT_num(uses); ++i) {
-      const int nid = OBJ_obj2nid(sk_ASN1_OBJECT_value(uses, i));
-      if (nid == wanted || nid == NID_anyExtendedKeyUsage) return true;
-    }
-    return false;
-  };
-  const STACK_OF(ASN1_OBJECT)* const accepted = X509_get0_trust_objects(certificate);
-  const STACK_OF(ASN1_OBJECT)* const rejected = X509_get0_reject_objects(certificate);
-  if (sk_ASN1_OBJECT_num(rejected) > 0) return false;
-  return sk_ASN1_OBJECT_num(accepted) <= 0 || has(accepted, NID_client_auth);
-}
-
-std::expected<X509Ptr, CredentialsError> parse_certificate(const PemBlock& block,
-                                                           const std::string& file) {
-  X509Ptr certificate(
-      PEM_read_bio_X509_AUX(reader(block.text->view()).get(), nullptr, no_passphrase, nullptr));
-  if (!certificate)
-    return error(file, block.line, "bad certificate: " + OpensslError::drain().text);
-  if (!trusted_for_clients(certificate.get()))
-    return error(file, block.line,
-                 "TRUSTED CERTIFICATE with uses that leave out or reject clientAuth");
-  if (X509_get0_pubkey(certificate.get()) == nullptr)
-    return error(file, block.line,
-                 "certificate with a key that cannot be used: " + OpensslError::drain().text);
-  return certificate;
-}
-
-std::expected<EvpPkeyPtr, CredentialsError> parse_key(std::string_view text,
-                                                      const std::string& file) {
-  const auto blocks = cut_pem(text, file);
-  if (!blocks) return std::unexpected(blocks.error());
-  const PemBlock* found = nullptr;
-  for (const PemBlock& block : *blocks) {
-    if (is_certificate(block) || is_parameters(block)) continue;  // one file of both is common
-    if (!is_key(block)) return unexpected_block(file, block, "a private key");
-    if (found != nullptr) return error(file, block.line, "a second private key");
-    found = &block;
-  }
-  if (found == nullptr) return error(file, std::nullopt, "holds no private key in PEM");
-  if (found->label.starts_with("ENCRYPTED") ||
-      found->text->view().substr(0, 256).contains("Proc-Type: 4,ENCRYPTED"))
-    return error(file, found->line, "private key is encrypted; store it unencrypted, mode 0600");
-  EvpPkeyPtr key(
-      PEM_read_bio_PrivateKey(reader(found->text->view()).get(), nullptr, no_passphrase, nullptr));
-  if (!key) return error(file, found->line, "bad private key: " + OpensslError::drain().text);
-  return key;
 }
 
 CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std::string name) {
@@ -147,31 +67,28 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
 CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair& files) {
   const auto cert_text = read_file(files.cert, FileRules::kPublic);
   if (!cert_text) return std::unexpected(cert_text.error());
-  const auto blocks = cut_pem((*cert_text)->view(), files.cert);
-  if (!blocks) return std::unexpected(blocks.error());
+  auto certificates =
+      parse_certificates((*cert_text)->view(), files.cert, CertificateUse::kPresented);
+  if (!certificates) return std::unexpected(std::move(certificates.error()));
 
   Credentials::KeyPair pair;
   pair.cert_file = files.cert;
   pair.key_file = files.key;
-  for (const PemBlock& block : *blocks) {
-    if (is_key(block) || is_parameters(block)) continue;  // one file of both is common
-    if (!is_certificate(block)) return unexpected_block(files.cert, block, "certificates");
-    auto certificate = parse_certificate(block, files.cert);
-    if (!certificate) return std::unexpected(std::move(certificate.error()));
-    CertificateFact fact = fact_of(certificate->get(), CertificateFact::Role::kServer, files.cert);
+  for (PemCertificate& each : *certificates) {
+    CertificateFact fact =
+        fact_of(each.certificate.get(), CertificateFact::Role::kServer, files.cert);
     fact.leaf = !pair.leaf;
     made_->certificates_.push_back(std::move(fact));
     if (!pair.leaf) {
-      pair.leaf = std::move(*certificate);
+      pair.leaf = std::move(each.certificate);
     } else {
-      pair.chain.push_back(std::move(*certificate));
+      pair.chain.push_back(std::move(each.certificate));
     }
   }
-  if (!pair.leaf) return error(files.cert, {}, "holds no certificate in PEM");
 
   const auto key_text = read_file(files.key, FileRules::kSecret);
   if (!key_text) return std::unexpected(key_text.error());
-  auto key = parse_key((*key_text)->view(), files.key);
+  auto key = parse_private_key((*key_text)->view(), files.key);
   if (!key) return std::unexpected(std::move(key.error()));
   pair.key = std::move(*key);
   if (X509_check_private_key(pair.leaf.get(), pair.key.get()) != 1) {
@@ -194,19 +111,13 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   }
   const auto text = read_file(bundle.file, FileRules::kPublic);
   if (!text) return std::unexpected(text.error());
-  const auto blocks = cut_pem((*text)->view(), bundle.file);
-  if (!blocks) return std::unexpected(blocks.error());
-  if (std::ranges::none_of(*blocks, is_certificate))
-    return error(bundle.file, {}, "holds no certificate in PEM");
+  auto certificates = parse_certificates((*text)->view(), bundle.file, CertificateUse::kTrusted);
+  if (!certificates) return std::unexpected(std::move(certificates.error()));
 
   const std::size_t before = made_->trusted_.size();
-  for (const PemBlock& block : *blocks) {
-    if (is_parameters(block)) continue;
-    if (!is_certificate(block)) return unexpected_block(bundle.file, block, "certificates");
-    auto certificate = parse_certificate(block, bundle.file);
-    if (!certificate) return std::unexpected(std::move(certificate.error()));
-    if (auto done = add_trusted(std::move(*certificate), block, bundle.file, domain); !done)
-      return done;
+  for (PemCertificate& each : *certificates) {
+    auto done = add_trusted(std::move(each.certificate), bundle.file, each.line, domain);
+    if (!done) return done;
   }
   const bool anchored =
       std::any_of(made_->trusted_.begin() + static_cast<std::ptrdiff_t>(before),
@@ -217,14 +128,14 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   return {};
 }
 
-CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, const PemBlock& block,
-                                                       const std::string& file,
+CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, const std::string& file,
+                                                       unsigned line,
                                                        const std::optional<std::string>& domain) {
   // OpenSSL would anchor at whatever looks self-signed, so the signature is looked at here.
   const bool looks_self_signed = X509_self_signed(certificate.get(), 0) == 1;
   const bool anchor = looks_self_signed && X509_self_signed(certificate.get(), 1) == 1;
   if (looks_self_signed && !anchor)
-    return error(file, block.line,
+    return error(file, line,
                  "self-signed certificate with a bad signature: " + OpensslError::drain().text);
   (void)OpensslError::drain();
 
@@ -253,26 +164,10 @@ void CredentialsLoader::add_anchor(const X509* certificate,
 CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
   const auto text = read_file(file, FileRules::kPublic);
   if (!text) return std::unexpected(text.error());
-  const std::string_view view = (*text)->view();
-  constexpr char kDerSequence = 0x30;
-  if (view.starts_with(kDerSequence)) {  // DER, as CAs publish it
-    const auto* at = reinterpret_cast<const unsigned char*>(view.data());
-    const auto* const end = at + view.size();
-    X509CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(view.size())));
-    if (!crl) return error(file, {}, "bad CRL in DER: " + OpensslError::drain().text);
-    if (at != end) return error(file, {}, "holds more than one CRL in DER");
-    return add_crl(std::move(crl), file, std::nullopt);
-  }
-  const auto blocks = cut_pem(view, file);
-  if (!blocks) return std::unexpected(blocks.error());
-  if (blocks->empty()) return error(file, {}, "holds no CRL, neither in PEM nor in DER");
-  for (const PemBlock& block : *blocks) {
-    if (block.label != "X509 CRL") return unexpected_block(file, block, "CRLs");
-    X509CrlPtr crl(
-        PEM_read_bio_X509_CRL(reader(block.text->view()).get(), nullptr, no_passphrase, nullptr));
-    if (!crl) return error(file, block.line, "bad CRL: " + OpensslError::drain().text);
-    if (auto done = add_crl(std::move(crl), file, block.line); !done) return done;
-  }
+  auto crls = parse_crls((*text)->view(), file);
+  if (!crls) return std::unexpected(std::move(crls.error()));
+  for (ParsedCrl& each : *crls)
+    if (auto done = add_crl(std::move(each.crl), file, each.line); !done) return done;
   return {};
 }
 

@@ -5,8 +5,9 @@
 #include <optional>
 #include <string>
 
+#include "ktls/base/openssl_handles.h"
 #include "ktls/trust/credentials.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/credentials_error.h"
 
 namespace sallyport::ktls {
 
@@ -23,7 +24,7 @@ class CredentialsLoader {
 
   Done add_pair(const CredentialFiles::Pair& files);
   Done add_bundle(const CredentialFiles::Trust& bundle);
-  Done add_trusted(X509Ptr certificate, const PemBlock& block, const std::string& file,
+  Done add_trusted(X509Ptr certificate, const std::string& file, unsigned line,
                    const std::optional<std::string>& domain);
   Done add_crls(const std::string& file);
   Done add_crl(X509CrlPtr crl, const std::string& file, std::optional<unsigned> line);

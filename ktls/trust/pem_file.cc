@@ -9,9 +9,12 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "ktls/base/ascii.h"
+#include "ktls/base/base64.h"
+#include "ktls/base/text_lines.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -56,85 +59,142 @@ std::optional<std::string> broken_rule(const struct stat& status) {
 
 // ---- PEM
 
+constexpr std::string_view kBegin = "-----BEGIN ";
+constexpr std::string_view kEnd = "-----END ";
 constexpr std::string_view kDashes = "-----";
 
-std::unexpected<CredentialsError> bad_line(const std::string& file, unsigned line,
-                                           std::string what) {
-  return std::unexpected(CredentialsError{file, line, std::move(what)});
-}
-
-unsigned line_of(std::string_view text, std::size_t at) {
-  unsigned line = 1;
-  for (std::size_t i = 0; i < at; ++i) {
-    const bool crlf = text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n';
-    if (text[i] == '\n' || (text[i] == '\r' && !crlf)) ++line;
-  }
-  return line;
-}
-
-// -----BEGIN label----- or -----END label-----, on one line.
-struct Marker {
-  std::size_t from = 0, to = 0;
-  bool end = false;
-  std::string_view label;
-};
-
-std::optional<Marker> next_marker(std::string_view text, std::size_t at) {
-  for (; (at = text.find(kDashes, at)) != std::string_view::npos; ++at) {
-    const std::string_view rest = text.substr(at + kDashes.size());
-    const bool end = rest.starts_with("END ");
-    if (!end && !rest.starts_with("BEGIN ")) continue;
-    const std::size_t word = end ? 4 : 6;
-    const std::size_t close = rest.find(kDashes, word);
-    const std::string_view label = rest.substr(word, close - word);
-    if (close == std::string_view::npos || label.empty() ||
-        label.find_first_of("\r\n-") != std::string_view::npos)
-      continue;
-    return Marker{
-        .from = at, .to = at + kDashes.size() + close + kDashes.size(), .end = end, .label = label};
-  }
-  return std::nullopt;
-}
-
-// Where BEGIN or END, in any case, stands beside dashes.
-std::optional<std::size_t> stray_marker(std::string_view text) {
+// What follows BEGIN or END, in any case, at the front of `text`; nothing: neither stands there.
+std::optional<std::string_view> behind_mark_word(std::string_view text) {
   const auto lower = [](char c) { return ascii_lower(c); };
-  for (std::size_t at = 0; (at = text.find("--", at)) != std::string_view::npos; ++at) {
-    const std::size_t word = text.find_first_not_of("- \t", at);
-    if (word == std::string_view::npos) return std::nullopt;
-    for (const std::string_view wanted : {"begin", "end"}) {
-      const std::string_view found = text.substr(word, wanted.size());
-      const char after = word + wanted.size() < text.size() ? text[word + wanted.size()] : ' ';
-      if (std::ranges::equal(found, wanted, {}, lower) && (after == ' ' || after == '\t'))
-        return at;
-    }
+  for (const std::string_view word : {"begin", "end"}) {
+    if (std::ranges::equal(text.substr(0, word.size()), word, {}, lower))
+      return text.substr(word.size());
   }
   return std::nullopt;
 }
 
-std::unique_ptr<SecretText> canonical(std::string_view label, std::string_view body) {
-  // Room for the markers, and for a line end that the last line may lack.
-  auto text = std::make_unique<SecretText>(body.size() + 2 * label.size() + 40);
-  char* out = text->data();
-  const auto write = [&out](std::string_view part) { out = std::ranges::copy(part, out).out; };
-  write("-----BEGIN ");
-  write(label);
-  write("-----\n");
-  while (!body.empty()) {
-    const std::size_t end = std::min(body.find_first_of("\r\n"), body.size());
-    std::string_view line = body.substr(0, end);
-    body.remove_prefix(std::min(end + 1, body.size()));
-    const std::size_t first = line.find_first_not_of(" \t");
-    if (first == std::string_view::npos) continue;
-    write(line.substr(first, line.find_last_not_of(" \t") - first + 1));
-    write("\n");
+// Is there a BEGIN or END beside dashes? With a label behind it two dashes are enough, since prose
+// has "--end" as well; without one it takes three, right before the word.
+bool looks_like_mark(std::string_view text) {
+  std::size_t at = 0;
+  while ((at = text.find("--", at)) != std::string_view::npos) {
+    at = text.find_first_not_of("- \t", at);
+    if (at == std::string_view::npos) return false;
+    const auto rest = behind_mark_word(text.substr(at));
+    if (!rest) continue;
+    if (rest->starts_with(' ') || rest->starts_with('\t')) return true;
+    if (text.substr(0, at).ends_with("---") && (rest->empty() || is_space(rest->front())))
+      return true;
   }
-  write("-----END ");
-  write(label);
-  write("-----\n");
-  text->shrink(static_cast<std::size_t>(out - text->data()));
-  return text;
+  return false;
 }
+
+// The first line of a block whose marks are lost or beyond recognition. DER begins with a SEQUENCE,
+// hence its base64 with M; no hexadecimal fingerprint does. The other is the base64 of a whole PEM
+// file, as a secret in a manifest holds it.
+bool looks_like_body(std::string_view line) {
+  static constexpr std::size_t kShortest = 48;  // the usual is 64, or 76
+  static constexpr std::string_view kBeginInBase64 = "LS0tLS1CRUdJTi";
+  line = trim(line);
+  if (line.size() < kShortest || !(line.starts_with('M') || line.starts_with(kBeginInBase64)))
+    return false;
+  while (line.ends_with('=')) line.remove_suffix(1);
+  return std::ranges::all_of(line, is_base64_digit);
+}
+
+bool is_comment(std::string_view line) {
+  line = trim(line);
+  return line.starts_with('#') || line.starts_with(';') || line.starts_with("//");
+}
+
+// Walks through a text once, counting lines.
+class PemCutter {
+ public:
+  using Error = std::unexpected<CredentialsError>;
+
+  PemCutter(std::string_view text, const std::string& file) : rest_(text), file_(file) {}
+
+  std::expected<std::vector<PemBlock>, CredentialsError> cut() {
+    if (const std::size_t nul = rest_.find('\0'); nul != std::string_view::npos) {
+      advance(nul);
+      return error(line_, "holds a NUL byte: not PEM, or in UTF-16");
+    }
+    std::vector<PemBlock> blocks;
+    while (!rest_.empty()) {
+      const std::string_view line = first_line(rest_);
+      const std::size_t begin = std::min(line.find(kBegin), line.size());
+      const std::string_view before = line.substr(0, begin);
+      if (before.contains(kEnd)) return error(line_, "PEM block without its BEGIN line");
+      if (looks_like_mark(before)) return not_understood(line_);
+      if (looks_like_body(before))
+        return error(line_, "base64 outside of a PEM block: it has no BEGIN line");
+      advance(begin);
+      if (begin == line.size()) {
+        advance(line_end_size(rest_));
+        continue;
+      }
+      if (is_comment(before)) return error(line_, "PEM block that begins in a comment");
+      auto block = take_block();
+      if (!block) return std::unexpected(std::move(block.error()));
+      blocks.push_back(*block);
+    }
+    return blocks;
+  }
+
+ private:
+  // The block at whose BEGIN the rest starts.
+  std::expected<PemBlock, CredentialsError> take_block() {
+    const unsigned begin_line = line_;
+    const auto label = take_label(kBegin);
+    if (!label) return not_understood(begin_line);
+    const std::size_t end = rest_.find(kDashes);
+    if (end == std::string_view::npos) return error(begin_line, "PEM block without its END line");
+    const std::string_view body = rest_.substr(0, end);
+    const bool mark_in_body = looks_like_mark(behind_dashes(body));
+    advance(end);
+    if (!rest_.starts_with(kEnd)) return error(begin_line, "PEM block without its END line");
+    if (mark_in_body) return not_understood(begin_line);
+    const unsigned end_line = line_;
+    if (take_label(kEnd) != label)
+      return error(end_line, "PEM block ends as another kind than it began");
+    if (looks_like_mark(behind_dashes(first_line(rest_)))) return not_understood(end_line);
+    return PemBlock{.label = *label, .body = body, .line = begin_line};
+  }
+
+  // The label of the mark that the rest starts with; the rest then starts behind its dashes.
+  std::optional<std::string_view> take_label(std::string_view mark) {
+    const std::string_view line = first_line(rest_);
+    const std::size_t dashes = line.find(kDashes, mark.size());
+    if (dashes == std::string_view::npos || dashes == mark.size()) return std::nullopt;
+    advance(dashes + kDashes.size());
+    return line.substr(mark.size(), dashes - mark.size());
+  }
+
+  // What follows the closing dashes of a mark, up to the next dashes of a mark, with the former in
+  // front: a mark that has too few dashes of its own shows only so.
+  static std::string_view behind_dashes(std::string_view text) {
+    text = text.substr(0, text.find(kDashes));
+    return {text.data() - kDashes.size(), text.size() + kDashes.size()};
+  }
+
+  void advance(std::size_t size) {
+    for (std::size_t at = 0; at < size; ++at)
+      if (rest_[at] == '\n' || (rest_[at] == '\r' && !rest_.substr(at).starts_with("\r\n")))
+        ++line_;
+    rest_.remove_prefix(size);
+  }
+
+  Error not_understood(unsigned line) const {
+    return error(line, "looks like the beginning or the end of a PEM block and is none");
+  }
+  Error error(unsigned line, std::string what) const {
+    return std::unexpected(CredentialsError{file_, line, std::move(what)});
+  }
+
+  std::string_view rest_;
+  const std::string& file_;
+  unsigned line_ = 1;
+};
 
 }  // namespace
 
@@ -165,33 +225,20 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
 
 std::expected<std::vector<PemBlock>, CredentialsError> cut_pem(std::string_view text,
                                                                const std::string& file) {
-  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
-    return bad_line(file, line_of(text, nul), "holds a NUL byte: not PEM, or in UTF-16");
+  return PemCutter(text, file).cut();
+}
 
-  std::vector<PemBlock> blocks;
-  std::size_t at = 0;
-  for (;;) {
-    const std::optional<Marker> begin = next_marker(text, at);
-    const std::string_view between =
-        text.substr(at, begin ? begin->from - at : std::string_view::npos);
-    if (const auto stray = stray_marker(between))
-      return bad_line(file, line_of(text, at + *stray),
-                      "looks like the beginning or the end of a PEM block and is none");
-    if (!begin) return blocks;
-    const unsigned line = line_of(text, begin->from);
-    if (begin->end) return bad_line(file, line, "PEM block without its BEGIN line");
-
-    const std::optional<Marker> end = next_marker(text, begin->to);
-    if (!end || !end->end) return bad_line(file, line, "PEM block without its END line");
-    if (end->label != begin->label)
-      return bad_line(file, line_of(text, end->from),
-                      "PEM block ends as another kind than it began");
-    blocks.push_back(
-        {.label = std::string(begin->label),
-         .text = canonical(begin->label, text.substr(begin->to, end->from - begin->to)),
-         .line = line});
-    at = end->to;
-  }
+std::unique_ptr<SecretText> decode(const PemBlock& block) {
+  const auto digits = static_cast<std::size_t>(
+      std::ranges::count_if(block.body, [](char c) { return !is_space(c); }));
+  SecretText text(digits);
+  std::ranges::remove_copy_if(block.body, text.data(), is_space);
+  const auto size = base64_size(text.view());
+  if (!size) return nullptr;
+  auto decoded = std::make_unique<SecretText>(*size);
+  if (!decode_base64(text.view(), std::as_writable_bytes(std::span(decoded->data(), *size))))
+    return nullptr;
+  return decoded;
 }
 
 }  // namespace sallyport::ktls

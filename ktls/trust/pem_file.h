@@ -21,21 +21,24 @@ enum class FileRules {
 std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
                                                                        FileRules rules);
 
-/// One `-----BEGIN label-----` block of RFC 7468.
+/// One `-----BEGIN label-----` block of RFC 7468. Both views lie in the text that was cut.
 struct PemBlock {
-  std::string label;  ///< "CERTIFICATE"
-  /// From BEGIN to END in the form that OpenSSL reads: no byte order mark, no blanks at either end
-  /// of a line, lines that end in LF. Cleansed when it dies.
-  std::unique_ptr<SecretText> text;
-  unsigned line = 0;  ///< of BEGIN, 1-based; LF, CR LF and CR end lines
+  std::string_view label;  ///< "CERTIFICATE"
+  std::string_view body;   ///< between the two marks: base64 and white space, not looked at yet
+  unsigned line = 0;       ///< of BEGIN, 1-based; LF, CR LF and CR end lines
 };
 
-/// Cuts a text into its blocks, wherever on a line they begin and end: behind a byte order mark or
-/// blanks, indented, glued to one another. What stands between them is ignored, but nothing that
-/// may have been meant for a block: errors, with their line, are a BEGIN or END without the other,
-/// labels that differ, dashes that make no BEGIN or END, and NUL bytes (UTF-16, DER). A text
-/// without any block gives none.
+/// Cuts a text into its blocks, wherever their marks stand in it: behind a byte order mark, blanks
+/// or text, indented, glued to one another, in one line. Text between blocks is ignored, but
+/// nothing that may have been meant for a block. Errors, with their line: a BEGIN or END without
+/// the other, labels that differ, what looks like a mark and is none, a BEGIN behind the sign of a
+/// comment, base64 outside of a block, and NUL bytes (UTF-16, DER). A text without any block gives
+/// none.
 std::expected<std::vector<PemBlock>, CredentialsError> cut_pem(std::string_view text,
                                                                const std::string& file);
+
+/// The bytes that the block's base64 stands for. Null: it is no base64, or has headers before it
+/// (RFC 1421 4.4).
+std::unique_ptr<SecretText> decode(const PemBlock& block);
 
 }  // namespace sallyport::ktls

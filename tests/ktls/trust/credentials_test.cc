@@ -206,8 +206,9 @@ TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
        {utf16(a + b), a + with(b, "BEGIN", "begin"), a + with(b, "-----BEGIN", "----BEGIN"),
         a + with(b, "-----END CERTIFICATE-----", ""),
         a + with(b, "-----BEGIN CERTIFICATE-----", ""),
-        a + with(b, "BEGIN CERTIFICATE", "BEGIN CERTIFICATE REQUEST"),
-        a + "-- end certificate --"}) {
+        a + with(b, "BEGIN CERTIFICATE", "BEGIN CERTIFICATE REQUEST"), a + "-- end certificate --",
+        a + "# " + b, a + b.substr(b.find('\n') + 1),
+        a + with(b.substr(b.find('\n') + 1), "-----END CERTIFICATE-----", "")}) {
     pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", bundle)}};
     EXPECT_THAT(error(), HasSubstr("ca.pem:")) << bundle;
   }
@@ -275,16 +276,25 @@ TEST_F(CredentialsTest, TakeATrustedCertificateThatTrustsClients) {
   EXPECT_THAT(error_with(NID_email_protect, true), HasSubstr("ca.pem:1: TRUSTED CERTIFICATE"));
 }
 
-TEST_F(CredentialsTest, TakeACrlInDer) {
-  const std::string pem = pki.authority.crl({7});
-  const BioPtr in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const X509CrlPtr crl(PEM_read_bio_X509_CRL(in.get(), nullptr, nullptr, nullptr));
-  unsigned char* der = nullptr;
-  const int size = i2d_X509_CRL(crl.get(), &der);
-  pki.files.crls = {
-      pki.dir.write("der.crl", {reinterpret_cast<char*>(der), static_cast<std::size_t>(size)})};
-  OPENSSL_free(der);
+TEST_F(CredentialsTest, TakeCrlsInDer) {
+  const auto der_of = [](const std::string& pem) {
+    const BioPtr in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    const X509CrlPtr crl(PEM_read_bio_X509_CRL(in.get(), nullptr, nullptr, nullptr));
+    unsigned char* der = nullptr;
+    const int size = i2d_X509_CRL(crl.get(), &der);
+    std::string text(reinterpret_cast<char*>(der), static_cast<std::size_t>(size));
+    OPENSSL_free(der);
+    return text;
+  };
+  const std::string first = der_of(pki.authority.crl({7}));
+  const std::string second = der_of(pki.authority.intermediate().crl({8, 9}));
+  pki.files.crls = {pki.dir.write("der.crl", first)};
   EXPECT_EQ(error(), "");
+  pki.files.crls = {pki.dir.write("der.crl", first + second)};
+  const auto credentials = pki.load();
+  ASSERT_TRUE(credentials) << credentials.error().message();
+  ASSERT_EQ((*credentials)->crls().size(), 2U);
+  EXPECT_EQ((*credentials)->crls()[1].revoked, 2U);
 }
 
 TEST_F(CredentialsTest, HaveATrustDigestOfTrustAlone) {

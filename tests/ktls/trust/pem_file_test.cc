@@ -3,57 +3,155 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace sallyport::ktls {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::string error_of(std::string_view text) {
+// "label:line:bytes" of each block, or the error.
+std::vector<std::string> cut(std::string_view text) {
   const auto blocks = cut_pem(text, "f");
-  return blocks ? "" : blocks.error().message();
+  if (!blocks) return {blocks.error().message()};
+  std::vector<std::string> all;
+  for (const PemBlock& block : *blocks) {
+    const auto bytes = decode(block);
+    all.push_back(std::string(block.label) + ":" + std::to_string(block.line) + ":" +
+                  (bytes ? std::string(bytes->view()) : "no base64"));
+  }
+  return all;
+}
+
+const std::string kA = "-----BEGIN A-----\nYWJj\nZGU=\n-----END A-----\n";
+const std::string kB = "-----BEGIN B B-----\nQg==\n-----END B B-----\n";
+const std::string kBom = "\xef\xbb\xbf";
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
 }
 
 TEST(PemFile, CountsLinesAndIgnoresWhatStandsBetween) {
+  EXPECT_THAT(cut(""), ElementsAre());
+  EXPECT_THAT(cut("only text\n"), ElementsAre());
   for (const std::string_view newline : {"\n", "\r\n", "\r"}) {
-    std::string text;
-    for (const std::string_view line : {"text", "-----BEGIN A-----", "x", "-----END A-----", "",
-                                        "-----BEGIN B-----", "-----END B-----"})
-      text.append(line).append(newline);
-    const auto blocks = cut_pem(text, "f");
-    ASSERT_TRUE(blocks);
-    ASSERT_EQ(blocks->size(), 2U);
-    EXPECT_EQ((*blocks)[0].label, "A");
-    EXPECT_EQ((*blocks)[0].line, 2U);
-    EXPECT_EQ((*blocks)[0].text->view(), "-----BEGIN A-----\nx\n-----END A-----\n");
-    EXPECT_EQ((*blocks)[1].line, 6U);
+    const std::string text = "# Z\xfcrich\n" + kA + "==== -- the end\n\n" + kB;
+    EXPECT_THAT(cut(replaced(text, "\n", newline)), ElementsAre("A:2:abcde", "B B:8:B"));
   }
 }
 
 TEST(PemFile, FindsBlocksThatDoNotBeginTheirLine) {
-  const auto blocks = cut_pem(
-      "\xef\xbb\xbf-----BEGIN A----- \t\n  x \n\n-----END A-----"
-      "-----BEGIN A-----\ny\n -----END A-----",
-      "f");
-  ASSERT_TRUE(blocks) << blocks.error().message();
-  ASSERT_EQ(blocks->size(), 2U);
-  EXPECT_EQ((*blocks)[0].text->view(), "-----BEGIN A-----\nx\n-----END A-----\n");
-  EXPECT_EQ((*blocks)[1].text->view(), "-----BEGIN A-----\ny\n-----END A-----\n");
-  EXPECT_EQ((*blocks)[1].line, 4U);
+  EXPECT_THAT(cut(kBom + "-----BEGIN A----- \t\n  YWJj \n\n-----END A-----"
+                         "-----BEGIN A-----\nQg==\n -----END A-----"),
+              ElementsAre("A:1:abc", "A:4:B"));
+  EXPECT_THAT(cut("text " + kA + "no line end" + kB), ElementsAre("A:1:abcde", "B B:5:B"));
+  EXPECT_THAT(cut("-" + replaced(kA, "-----\n", "------\n")), ElementsAre("A:1:no base64"))
+      << "six dashes are not dropped either";
 }
+
+TEST(PemFile, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
+  const auto both = [](std::string_view second) {
+    return ElementsAre("A:1:abcde", "B B:" + std::string(second) + ":B");
+  };
+  EXPECT_THAT(cut(kBom + kA + kBom + kB), both("5"));
+  EXPECT_THAT(cut(" " + kA + "\t " + kB), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n  ")), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "-----\n", "-----\t \n")), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r\n")), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r")), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n\n")), both("9"));
+}
+
+TEST(PemFile, ReadsBlocksGluedTogetherAndBlocksInOneLine) {
+  EXPECT_THAT(cut(replaced(kA + kB, "-----\n-----", "----------")),
+              ElementsAre("A:1:abcde", "B B:4:B"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", " ")), ElementsAre("A:1:abcde", "B B:1:B"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "")), ElementsAre("A:1:abcde", "B B:1:B"));
+}
+
+struct Case {
+  std::string text, expected;
+};
 
 TEST(PemFile, NamesTheLineOfWhatIsNoBlock) {
-  EXPECT_THAT(error_of("\n-----BEGIN A-----\n-----END B-----\n"), HasSubstr("f:3: PEM block ends"));
-  EXPECT_THAT(error_of("-----BEGIN A-----\n-----BEGIN B-----\n"), HasSubstr("f:1: "));
-  EXPECT_THAT(error_of("\n-----END A-----\n"), HasSubstr("f:2: PEM block without its BEGIN"));
-  EXPECT_THAT(error_of("-----BEGIN A-----\nx\n"), HasSubstr("f:1: PEM block without its END"));
-  EXPECT_THAT(error_of("\n----BEGIN A----\n"), HasSubstr("f:2: looks like"));
-  EXPECT_THAT(error_of("-----begin A-----\nx\n-----end A-----\n"), HasSubstr("f:1: looks like"));
-  EXPECT_THAT(error_of("-----BEGIN A\n-----\n"), HasSubstr("f:1: looks like"));
-  EXPECT_THAT(error_of(std::string_view("a\n\0", 3)), HasSubstr("f:2: holds a NUL"));
+  for (const Case& bad : {
+           Case{"\n-----BEGIN A-----\n-----END B-----\n", "f:3: PEM block ends as another kind"},
+           Case{"-----BEGIN A-----\n-----END A--\n", "f:2: PEM block ends as another kind"},
+           Case{"-----BEGIN A-----\n-----BEGIN B-----\n", "f:1: PEM block without its END"},
+           Case{"-----BEGIN A-----\nx\n", "f:1: PEM block without its END"},
+           Case{kA + "-----BEGIN B-----\nQg==\n" + kB, "f:5: PEM block without its END"},
+           Case{kA + "-----BEGIN B-----\n-----\n", "f:5: PEM block without its END"},
+           Case{"\n-----END A-----\n", "f:2: PEM block without its BEGIN"},
+           Case{kA + "text -----END B-----" + kB, "f:5: PEM block without its BEGIN"},
+           Case{"\n----BEGIN A----\n", "f:2: looks like"},
+           Case{kA + "-- begin B --\n", "f:5: looks like"},
+           Case{"-----begin A-----\nx\n-----end A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A\n-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A----\nYWJj\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN -----\n-----END -----\n", "f:1: looks like"},
+           Case{kA + "---END\n", "f:5: looks like"},
+           Case{kA + "----BEGIN B " + kB, "f:5: looks like"},
+           Case{std::string("a\n\0", 3), "f:2: holds a NUL"},
+           Case{kA + "\xff\xfe-" + std::string(1, '\0') + "-", "f:5: holds a NUL"},
+       }) {
+    EXPECT_THAT(cut(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
+  }
 }
 
-TEST(PemFile, TakesTextWithDashesForText) {
-  EXPECT_EQ(error_of("-- endpoints --\n----- bag attributes -----\n--\n"), "");
+TEST(PemFile, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
+  for (const Case& bad : {
+           Case{"-----BEGIN A-----\n-----END A-----BEGIN B-----\nQg==\n", "f:2: looks like"},
+           Case{"-----BEGIN A-----\n-----END A------BEGIN B\n", "f:2: looks like"},
+           Case{"-----BEGIN A-----END \n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A---------END B\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A-----\nYQ==\n---END A---\n---BEGIN A---\nYg==\n-----END A-----\n",
+                "f:1: looks like"},
+       }) {
+    EXPECT_THAT(cut(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
+  }
+}
+
+// Other readers take it for text; the one who wrote the sign may have meant either.
+TEST(PemFile, RefusesABlockThatBeginsInAComment) {
+  for (const std::string& sign : {"#", "  # ", "; ", "//", "# old root: "})
+    EXPECT_THAT(cut(kB + sign + kA), ElementsAre(HasSubstr("f:4: PEM block that begins in a com")));
+  EXPECT_THAT(cut(replaced(kB, "-----\n", "----- # ") + kA),
+              ElementsAre(HasSubstr("f:2: PEM block that begins in a comment")))
+      << "behind an END in the same line too";
+}
+
+TEST(PemFile, RefusesBase64OutsideOfABlock) {
+  const std::string line = "MIIB" + std::string(60, 'a');
+  for (const std::string& stray :
+       {line + "\n", "  " + line + "\t\r\n", line.substr(0, 62) + "==", line + kB,
+        "\u2014BEGIN B\u2014 \r" + line + "\n\u2014END B\u2014\n",
+        "LS0tLS1CRUdJTi" + std::string(400, 'B') + "\n"}) {
+    EXPECT_THAT(cut(kA + stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));
+    EXPECT_THAT(cut(stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));
+  }
+  EXPECT_THAT(cut(kA + "\n" + line + "\n"), ElementsAre(HasSubstr("f:6: base64 outside")));
+}
+
+TEST(PemFile, TakesTextForText) {
+  EXPECT_THAT(cut("-- endpoints --\n----- bag attributes -----\n--\n--- the end ---\n"
+                  "---ends here\n--end\n# BEGIN of roots\n" +
+                  std::string(64, 'A') + "\n" +  // a fingerprint
+                  std::string(70, '/') + "\nMaintainedByTheTeamThatIsCalledPlatform\n" + kA),
+              ElementsAre("A:11:abcde"));
+}
+
+TEST(PemFile, DecodesNothingButBase64) {
+  for (const char* bad : {"YWJj=", "YWJ", "YW-j", "Y===", "====", "YQ==YQ==", "#YWJ",
+                          "Proc-Type: 4,ENCRYPTED\n\nYWJj", "\xef\xbb\xbfYWJj", "YWJj\\nYWJj"}) {
+    EXPECT_EQ(decode({.label = "A", .body = bad, .line = 1}), nullptr) << bad;
+  }
+  const auto nothing = decode({.label = "A", .body = "\n", .line = 1});
+  ASSERT_TRUE(nothing);
+  EXPECT_EQ(nothing->size(), 0U);
 }
 
 }  // namespace

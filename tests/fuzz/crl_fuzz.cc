@@ -1,0 +1,73 @@
+// Any bytes as a CRL file: a file is refused, or holds a list for each of its blocks. The same
+// bytes are tried as the DER inside of a block, and then both ways of reading them agree.
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "ktls/openssl.h"
+#include "ktls/pem_file.h"
+#include "ktls/pem_objects.h"
+#include "ktls/x509_facts.h"
+
+namespace {
+
+using namespace sallyport::ktls;
+
+#define REQUIRE(condition) \
+  if (!(condition)) __builtin_trap()
+
+// What the loader asks of each list.
+void read(const ParsedCrl& parsed) {
+  X509_CRL* const crl = parsed.crl.get();
+  REQUIRE(crl);
+  (void)name_text(X509_CRL_get_issuer(crl));
+  (void)to_time(X509_CRL_get0_lastUpdate(crl));
+  if (const ASN1_TIME* next = X509_CRL_get0_nextUpdate(crl)) (void)to_time(next);
+  (void)X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1);
+  X509_REVOKED* none = nullptr;
+  const Asn1IntegerPtr zero(ASN1_INTEGER_new());
+  (void)X509_CRL_get0_by_serial(crl, &none, zero.get());
+}
+
+std::string as_pem(std::string_view der) {
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  if (PEM_write_bio(out.get(), "X509 CRL", "", reinterpret_cast<const unsigned char*>(der.data()),
+                    static_cast<long>(der.size())) <= 0)
+    std::abort();
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto crls = parse_crls(text, "f");
+  if (crls) {
+    REQUIRE(!crls->empty());
+    for (const ParsedCrl& each : *crls) read(each);
+    if (crls->front().line) {
+      const auto blocks = cut_pem(text, "f");
+      REQUIRE(blocks && blocks->size() == crls->size());
+    }
+  } else {
+    REQUIRE(crls.error().file == "f" && !crls.error().what.empty());
+  }
+
+  if (text.empty()) return 0;  // PEM_write_bio() says 0 of it, as of a failure
+  const bool one_in_der = crls && crls->size() == 1 && !crls->front().line;
+  const auto in_pem = parse_crls(as_pem(text), "f");
+  if (in_pem) {
+    REQUIRE(one_in_der && in_pem->size() == 1 && in_pem->front().line == 1U);
+    read(in_pem->front());
+    REQUIRE(X509_CRL_cmp(in_pem->front().crl.get(), crls->front().crl.get()) == 0);
+  }
+  ERR_clear_error();
+  return 0;
+}
