@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
-#include "ktls/openssl.h"
-#include "ktls/pem_file.h"
-#include "ktls/pem_objects.h"
-#include "ktls/x509_facts.h"
+#include "ktls/base/openssl_handles.h"
+#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_objects.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace {
 
@@ -49,6 +49,7 @@ std::string as_pem(std::string_view der) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto crls = parse_crls(text, "f");
+  REQUIRE(ERR_peek_error() == 0);
   if (crls) {
     REQUIRE(!crls->empty());
     for (const ParsedCrl& each : *crls) read(each);

@@ -1,6 +1,7 @@
 // Any bytes as a PEM file: no block is dropped, whatever stands around it. What was read of a text
-// is read again when an editor has changed its line ends and put a byte order mark in front; and
-// certificates, keys and ticket secrets made of it hold what they promise.
+// is read again when an editor has changed its line ends and put a byte order mark in front; when a
+// mark is damaged, the text is refused, or still has every block; and certificates, keys and ticket
+// secrets made of it hold what they promise.
 #include <openssl/err.h>
 
 #include <algorithm>
@@ -10,9 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ktls/pem_file.h"
-#include "ktls/pem_objects.h"
-#include "ktls/tickets.h"
+#include "ktls/base/ascii.h"
+#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_objects.h"
+#include "ktls/trust/tickets.h"
 
 namespace {
 
@@ -69,6 +71,41 @@ void check_edited(const Blocks& blocks, std::string_view text) {
   check_same(blocks, cr);
 }
 
+// A text in which one mark is damaged, beginning at `at`.
+void check_damaged(const Blocks& blocks, std::string_view text, std::size_t at,
+                   std::string_view mark) {
+  const std::string before(text.substr(0, at));
+  const std::string_view behind = text.substr(at + mark.size());
+  std::string lower(mark);
+  std::ranges::transform(lower, lower.begin(), [](char c) { return ascii_lower(c); });
+  for (const std::string& damaged : {std::string(mark.substr(1)), lower, std::string("----- ")}) {
+    const auto again = cut_pem(before + damaged + std::string(behind), "f");
+    REQUIRE(!again || again->size() >= blocks.size());
+  }
+}
+
+void check_damaged(const Blocks& blocks, std::string_view text) {
+  static constexpr std::string_view kBegin = "-----BEGIN ";
+  static constexpr std::string_view kEnd = "-----END ";
+  for (const PemBlock& block : {blocks.front(), blocks.back()}) {
+    const auto begin = static_cast<std::size_t>(block.label.data() - text.data()) - kBegin.size();
+    const auto end = static_cast<std::size_t>(block.body.data() - text.data()) + block.body.size();
+    REQUIRE(text.substr(begin).starts_with(kBegin) && text.substr(end).starts_with(kEnd));
+    check_damaged(blocks, text, begin, kBegin);
+    check_damaged(blocks, text, end, kEnd);
+  }
+}
+
+void check_secrets(std::string_view text) {
+  const auto secrets = TicketSecrets::parse(text, "f");
+  if (!secrets) return;
+  REQUIRE((*secrets)->size() >= 1 && (*secrets)->size() <= TicketSecrets::kMaxSecrets);
+  std::string edited = "\xef\xbb\xbf";
+  for (const char c : text) edited += c == '\n' ? std::string("\t\r") : std::string(1, c);
+  const auto again = TicketSecrets::parse(edited, "f");
+  REQUIRE(again && (*again)->size() == (*secrets)->size());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -77,6 +114,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (blocks) {
     check(*blocks, text);
     check_edited(*blocks, text);
+    if (!blocks->empty()) check_damaged(*blocks, text);
   } else {
     REQUIRE(blocks.error().file == "f" && blocks.error().line && *blocks.error().line >= 1);
     REQUIRE(*blocks.error().line <= 1 + count(text, "\n") + count(text, "\r"));
@@ -87,8 +125,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!certificates) continue;
     REQUIRE(blocks && !certificates->empty() && certificates->size() <= blocks->size());
     if (use == CertificateUse::kTrusted)
-      REQUIRE(certificates->size() + count(text, "-----BEGIN EC PARAMETERS-----") +
-                  count(text, "-----BEGIN DH PARAMETERS-----") ==
+      REQUIRE(certificates->size() + count(text, "-----BEGIN EC PARAMETERS-----") ==
               blocks->size());
     for (const PemCertificate& each : *certificates)
       REQUIRE(X509_get0_pubkey(each.certificate.get()));
@@ -96,8 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto key = parse_private_key(text, "f");
   const auto is_key = [](const PemBlock& block) { return block.label.ends_with("PRIVATE KEY"); };
   if (key) REQUIRE(blocks && std::ranges::count_if(*blocks, is_key) == 1);
-  const auto secrets = TicketSecrets::parse(text, "f");
-  if (secrets) REQUIRE((*secrets)->size() >= 1 && (*secrets)->size() <= TicketSecrets::kMaxSecrets);
+  check_secrets(text);
   REQUIRE(ERR_peek_error() == 0);
   return 0;
 }
