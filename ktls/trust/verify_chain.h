@@ -17,8 +17,8 @@ namespace sallyport::ktls {
 /// identity, and what its anchor vouches for. The work of a certificate verification callback
 /// (SSL_CTX_set_cert_verify_callback(3)), which calls it with its `store`.
 ///
-/// A chain that `cache` knows is not verified again: what changes with time is revalidated
-/// (Credentials::revalidate()), and one that does not pass takes the long way, which finds the
+/// A chain that `cache` knows is not verified again: what changes with time is judged
+/// (Credentials::judge()), and one that does not pass takes the long way, which finds the
 /// words and the alert for it.
 ///
 /// `store` has X509_V_OK afterwards, or an error for which OpenSSL sends the alert of the failure.
