@@ -29,12 +29,12 @@ class Peer:
 
 
 class Sallyport(Peer):
-    name = "sallyport"
     idle_connections = 10000
 
-    def __init__(self, binary, more):
+    def __init__(self, binary, more, name="sallyport"):
         self.binary = pathlib.Path(binary).resolve()
         self.more = more
+        self.name = name
 
     def command(self, hop):
         discovery = hop.folder / "discovery.json"
