@@ -1,5 +1,5 @@
-"""An older build of Sallyport as a contender of the same run: whether a figure has become worse. It runs
-twice, as two contenders, since the ratio between these is what equal builds differ by in that run."""
+"""An older build of Sallyport as a contender of the same run: has a figure become worse? It runs twice,
+as two contenders, since the ratio between these is what equal builds differ by in that run."""
 from comparison import peers, summary, table
 from comparison.figures import OURS
 
