@@ -70,8 +70,8 @@ constexpr std::array kTls{
          "TLS 1.3 cipher suites, colons between (default: OpenSSL's order); TLS 1.2 takes the "
          "suites of the same AEADs"},
     Flag{"groups", "LIST", false,
-         "Key exchange groups, colons between (default X25519:P-256, behind X25519MLKEM768 where "
-         "OpenSSL has it)"},
+         "Key exchange groups, colons between (default X25519:P-256, behind X25519MLKEM768, each "
+         "where OpenSSL has it)"},
     Flag{"tickets", "N", false,
          "Session tickets after each full handshake (default 1); 0 turns resumption off"},
     Flag{"ticket-keys", "FILE", false,

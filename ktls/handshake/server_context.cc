@@ -19,8 +19,9 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr const char* kGroupsWithMlKem = "X25519MLKEM768:X25519:P-256";
-constexpr const char* kGroups = "X25519:P-256";
+/// In the order of preference, each where OpenSSL has it: X25519MLKEM768 since 3.5; X25519 not from
+/// a FIPS provider.
+constexpr const char* kGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
 // Issuer names in our CertificateRequest help clients with several certificates to choose. A very
 // large bundle would bloat every handshake; without names a client offers what it has.
 constexpr std::size_t kMaxIssuerNames = std::size_t{8} << 10;
@@ -46,6 +47,25 @@ std::string tls12_cipher_list(std::string_view suites) {
     }
   }
   return list;
+}
+
+/// Those of kGroups that `ctx` has, with colons between. Changes the groups of `ctx`.
+std::string known_groups(SSL_CTX* ctx) {
+  std::string list;
+  for (const char* group : kGroups) {
+    if (SSL_CTX_set1_groups_list(ctx, group) != 1) continue;
+    if (!list.empty()) list += ':';
+    list += group;
+  }
+  (void)OpensslError::drain();
+  return list;
+}
+
+bool has_suite(const SSL_CTX* ctx, std::string_view name) {
+  const STACK_OF(SSL_CIPHER)* suites = SSL_CTX_get_ciphers(ctx);
+  for (int i = 0; i < sk_SSL_CIPHER_num(suites); ++i)
+    if (SSL_CIPHER_get_name(sk_SSL_CIPHER_value(suites, i)) == name) return true;
+  return false;
 }
 
 }  // namespace
@@ -129,6 +149,9 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   if (suites.empty()) suites = OSSL_default_ciphersuites();
   if (SSL_CTX_set_ciphersuites(ctx, suites.c_str()) != 1)
     return error({}, "--ciphersuites: " + OpensslError::drain().text);
+  for (const std::string& suite : settings.ciphersuites)
+    if (!has_suite(ctx, suite))
+      return error({}, "--ciphersuites: this OpenSSL does not have \"" + suite + '"');
   if (tls12 && SSL_CTX_set_cipher_list(ctx, tls12_cipher_list(suites).c_str()) != 1)
     return error({}, "OpenSSL has no suite of TLS 1.2 for these: " + OpensslError::drain().text);
 
@@ -138,10 +161,8 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
       return error({}, "--groups: \"" + settings.groups +
                            "\" holds a group that this OpenSSL does not know");
     }
-  } else if (SSL_CTX_set1_groups_list(ctx, kGroupsWithMlKem) != 1) {
-    (void)OpensslError::drain();
-    if (SSL_CTX_set1_groups_list(ctx, kGroups) != 1)
-      return error({}, "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
+  } else if (SSL_CTX_set1_groups_list(ctx, known_groups(ctx).c_str()) != 1) {
+    return error({}, "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
   }
   return {};
 }
