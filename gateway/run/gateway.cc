@@ -88,10 +88,14 @@ void Gateway::report_tls_library() {
   const std::string_view mode = ktls::to_string(library.mode);
   registry_->set_tls_library(mode);
   const std::string openssl = versions().openssl;
+  const std::string providers = ktls::openssl_providers();
   if (library.mode == ktls::TlsLibraryMode::kTuned) {
-    log_info("tls library", {{"mode", mode}, {"openssl", openssl}});
+    log_info("tls library", {{"mode", mode}, {"openssl", openssl}, {"providers", providers}});
   } else {
-    log_info("tls library", {{"mode", mode}, {"openssl", openssl}, {"reason", library.reason}});
+    log_info("tls library", {{"mode", mode},
+                             {"openssl", openssl},
+                             {"providers", providers},
+                             {"reason", library.reason}});
   }
 }
 

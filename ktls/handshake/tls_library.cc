@@ -1,6 +1,11 @@
 #include "ktls/handshake/tls_library.h"
 
+#include <openssl/provider.h>
+
+#include <algorithm>
 #include <cstdlib>
+#include <utility>
+#include <vector>
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/handshake/tuning_proof.h"
@@ -37,6 +42,22 @@ const TlsLibrary& tls_library(bool tuning) {
     return made;
   }();
   return library;
+}
+
+std::string openssl_providers() {
+  std::vector<std::string> names;
+  const auto add = [](OSSL_PROVIDER* provider, void* list) {
+    static_cast<std::vector<std::string>*>(list)->emplace_back(OSSL_PROVIDER_get0_name(provider));
+    return 1;
+  };
+  OSSL_PROVIDER_do_all(nullptr, add, &names);
+  std::ranges::sort(names);
+  std::string text;
+  for (const std::string& name : names) {
+    if (!text.empty()) text += ' ';
+    text += name;
+  }
+  return text;
 }
 
 }  // namespace sallyport::ktls

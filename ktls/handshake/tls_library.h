@@ -28,4 +28,9 @@ struct TlsLibrary {
 /// some milliseconds then. Any thread.
 const TlsLibrary& tls_library(bool tuning);
 
+/// The providers of OpenSSL's default context, as the system's configuration has them, with blanks
+/// between: "default", "base fips". All cryptography comes from them, in kTuned from "default". Any
+/// thread.
+std::string openssl_providers();
+
 }  // namespace sallyport::ktls
