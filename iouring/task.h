@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "iouring/cancel.h"
-#include "iouring/frame_pool.h"
+#include "iouring/frame_memory.h"
 #include "iouring/invariant.h"
 
 namespace sallyport::iouring {
@@ -56,9 +56,9 @@ class Continuation {
 /// The part common to all promises: 16 bytes.
 class PromiseBase {
  public:
-  static void* operator new(std::size_t bytes) { return FramePool::allocate(bytes); }
+  static void* operator new(std::size_t bytes) { return FrameMemory::allocate(bytes); }
   static void operator delete(void* memory, std::size_t bytes) noexcept {
-    FramePool::deallocate(memory, bytes);
+    FrameMemory::deallocate(memory, bytes);
   }
 
   struct Final {

@@ -7,9 +7,9 @@ namespace sallyport::iouring {
 // A spawned task and its scope. In the ready queue twice: to be started, then to be freed.
 class TaskGroup::Member final : public Waiter, public TaskDone {
  public:
-  static void* operator new(std::size_t bytes) { return FramePool::allocate(bytes); }
+  static void* operator new(std::size_t bytes) { return FrameMemory::allocate(bytes); }
   static void operator delete(void* memory, std::size_t bytes) noexcept {
-    FramePool::deallocate(memory, bytes);
+    FrameMemory::deallocate(memory, bytes);
   }
 
   Member(TaskGroup& group, Task<void> task) noexcept

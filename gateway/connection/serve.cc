@@ -34,7 +34,7 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
   auto backend = co_await establish(client);
   if (!backend) co_return co_await refuse(client, std::move(backend.error()));
 
-  const CountedRecords counted(shard.metrics, *client.records);
+  const CountedRecords counted(client);
   const CloseReason reason = co_await relay(client, **backend);
   connection.set_reason(reason);
 }

@@ -119,22 +119,27 @@ iouring::Task<void> start_records_for_refusal(Client& client) {
   start_userspace_records(client);
 }
 
-CountedRecords::CountedRecords(metrics::ShardMetrics& metrics, const ktls::RecordLayer& layer)
-    : metrics_(metrics), layer_(layer) {
-  metrics_.records_opened(metrics::Direction::kReceive, label(layer_.rx_model()));
-  metrics_.records_opened(metrics::Direction::kSend, label(layer_.tx_model()));
+CountedRecords::CountedRecords(const Client& client) : client_(client) {
+  const ktls::RecordLayer& layer = *client_.records;
+  cells().records_opened(metrics::Direction::kReceive, label(layer.rx_model()));
+  cells().records_opened(metrics::Direction::kSend, label(layer.tx_model()));
 }
 
 CountedRecords::~CountedRecords() {
-  metrics_.records_closed(metrics::Direction::kReceive, label(layer_.rx_model()));
-  metrics_.records_closed(metrics::Direction::kSend, label(layer_.tx_model()));
-  const ktls::RecordCounters& counters = layer_.counters();
+  const ktls::RecordLayer& layer = *client_.records;
+  cells().records_closed(metrics::Direction::kReceive, label(layer.rx_model()));
+  cells().records_closed(metrics::Direction::kSend, label(layer.tx_model()));
+  const ktls::RecordCounters& counters = layer.counters();
   for (auto i = counters.key_updates_received; i > 0; --i) {
-    metrics_.keyupdate(metrics::Direction::kReceive);
+    cells().keyupdate(metrics::Direction::kReceive);
   }
   for (auto i = counters.key_updates_sent; i > 0; --i) {
-    metrics_.keyupdate(metrics::Direction::kSend);
+    cells().keyupdate(metrics::Direction::kSend);
   }
+}
+
+metrics::ShardMetrics& CountedRecords::cells() const {
+  return client_.connection.shard().metrics;
 }
 
 }  // namespace sallyport::gateway

@@ -32,15 +32,16 @@ void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) n
 /// Counts a TLS connection in records_connections while it lives, and its KeyUpdates when it ends.
 class CountedRecords {
  public:
-  /// Both outlive it.
-  CountedRecords(metrics::ShardMetrics& metrics, const ktls::RecordLayer& layer);
+  /// The client outlives it, and so do its records, which are there.
+  explicit CountedRecords(const Client& client);
   ~CountedRecords();
   CountedRecords(const CountedRecords&) = delete;
   CountedRecords& operator=(const CountedRecords&) = delete;
 
  private:
-  metrics::ShardMetrics& metrics_;
-  const ktls::RecordLayer& layer_;
+  [[nodiscard]] metrics::ShardMetrics& cells() const;
+
+  const Client& client_;  // one word: it lies in the frame in which an idle connection waits
 };
 
 }  // namespace sallyport::gateway

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "iouring/deadline.h"
-#include "iouring/frame_pool.h"
+#include "iouring/frame_memory.h"
 #include "tests/iouring/fixture.h"
 
 namespace sallyport::iouring {
@@ -35,7 +35,7 @@ TEST(TaskGroup, JoinsTenThousandTasks) {
   int count = 0;
   ring->run(spawn_and_join(*ring, 10'000, count));
   EXPECT_EQ(count, 10'000);
-  EXPECT_EQ(FramePool::live_frames(), 0U);
+  EXPECT_EQ(FrameMemory::live_frames(), 0U);
 }
 
 Task<void> sleep_long(Ring& ring, int& cancelled) {
@@ -114,17 +114,17 @@ Task<void> idle_ten_thousand(Ring& ring, std::size_t& bytes_each) {
   constexpr std::size_t kTasks = 10'000;
   std::vector<SocketPair> pairs;
   for (int i = 0; i < 100; ++i) pairs.push_back(unix_pair(ring));
-  const std::size_t before = FramePool::live_bytes();
+  const std::size_t before = FrameMemory::live_bytes();
   TaskGroup group(ring);
   for (std::size_t i = 0; i < kTasks; ++i) group.spawn(idle_direction(pairs[i % 100].left));
   co_await next_iteration(ring);
   co_await next_iteration(ring);
   EXPECT_EQ(ring.in_flight(), kTasks);
-  bytes_each = (FramePool::live_bytes() - before) / kTasks;
+  bytes_each = (FrameMemory::live_bytes() - before) / kTasks;
   group.cancel_all();
   co_await group.join();
   EXPECT_EQ(ring.in_flight(), 0U);
-  EXPECT_EQ(FramePool::live_bytes(), before);
+  EXPECT_EQ(FrameMemory::live_bytes(), before);
 }
 
 TEST(TaskGroup, KeepsAnIdleTaskBelowHalfAKilobyte) {

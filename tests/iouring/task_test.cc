@@ -5,9 +5,10 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "iouring/both.h"
-#include "iouring/frame_pool.h"
+#include "iouring/frame_memory.h"
 #include "iouring/ring.h"
 #include "tests/iouring/fixture.h"
 
@@ -40,7 +41,7 @@ TEST(Task, StartsOnlyWhenAwaited) {
     EXPECT_FALSE(never.done());
   }
   EXPECT_FALSE(ran);
-  EXPECT_EQ(FramePool::live_frames(), 0U);
+  EXPECT_EQ(FrameMemory::live_frames(), 0U);
 }
 
 TEST(Task, ReturnsValuesAndOwnershipToTheAwaiter) {
@@ -50,7 +51,7 @@ TEST(Task, ReturnsValuesAndOwnershipToTheAwaiter) {
   ring->run(await_values(number, owned));
   EXPECT_EQ(number, 42);
   EXPECT_EQ(owned, 7);
-  EXPECT_EQ(FramePool::live_frames(), 0U);
+  EXPECT_EQ(FrameMemory::live_frames(), 0U);
 }
 
 Task<int> one() {
@@ -132,16 +133,28 @@ TEST(Both, WaitsForTheSlowerAndPairsTheResults) {
   EXPECT_EQ(right, 7);
 }
 
-TEST(FramePool, TakesBackFramesFreedOnAnotherThread) {
-  const std::size_t before = FramePool::live_frames();
+TEST(FrameMemory, CountsTheFramesThatLive) {
+  const std::size_t frames = FrameMemory::live_frames();
+  const std::size_t bytes = FrameMemory::live_bytes();
+  bool ran = false;
+  {
+    std::vector<Task<void>> tasks;  // on the heap, or the compiler does without frames
+    for (int i = 0; i < 2; ++i) tasks.push_back(note(ran));
+    EXPECT_EQ(FrameMemory::live_frames(), frames + 2);
+    EXPECT_GT(FrameMemory::live_bytes(), bytes + 2 * sizeof(PromiseBase));
+  }
+  EXPECT_EQ(FrameMemory::live_frames(), frames);
+  EXPECT_EQ(FrameMemory::live_bytes(), bytes);
+}
+
+TEST(FrameMemory, MayBeFreedOnAnotherThread) {
   bool ran = false;
   Task<void> main = note(ran);
-  EXPECT_EQ(FramePool::live_frames(), before + 1);
   std::thread([task = std::move(main)]() mutable {
     auto ring = make_ring();
     ring->run(std::move(task));
   }).join();
-  EXPECT_EQ(FramePool::live_frames(), before);
+  EXPECT_TRUE(ran);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "gateway/connection/live_connection.h"
 #include "gateway/policy/route.h"
 #include "iouring/both.h"
-#include "iouring/frame_pool.h"
+#include "iouring/frame_memory.h"
 #include "iouring/idle_worker.h"
 #include "iouring/sanitizers.h"
 #include "metrics/registry.h"
@@ -113,12 +113,12 @@ Task<void> weigh_frames(iouring::Ring& ring, LiveConnection& connection, Layer& 
                         Layer& backend_peer, const Layer& client, std::size_t& idle,
                         std::size_t& ended) {
   for (int turns = 0; turns < 3; ++turns) co_await next_iteration(ring);
-  idle = iouring::FramePool::live_bytes();
+  idle = iouring::FrameMemory::live_bytes();
   connection.end(CloseReason::kDrain);
   client_peer.reset();
   backend_peer.reset();
   while (client) co_await next_iteration(ring);
-  ended = iouring::FramePool::live_bytes();
+  ended = iouring::FrameMemory::live_bytes();
 }
 
 Task<void> hear(ktls::RecordLayer& a, ktls::RecordLayer& b, Story& heard_a, Story& heard_b) {

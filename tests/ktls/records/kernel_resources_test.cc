@@ -2,7 +2,7 @@
 // what a socket that is full does to them.
 #include <sys/resource.h>
 
-#include "iouring/frame_pool.h"
+#include "iouring/frame_memory.h"
 #include "iouring/task_group.h"
 #include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
@@ -151,14 +151,14 @@ TEST_F(KernelResources, SpendsNeitherTimeNorAThreadOnHalfARecord) {
 
 Task<void> measure_idle(Shard& shard, std::vector<Layer>& layers, iouring::TaskGroup& group,
                         std::size_t& frame_bytes) {
-  const std::size_t before = iouring::FramePool::live_bytes();
+  const std::size_t before = iouring::FrameMemory::live_bytes();
   std::vector<Story> stories(layers.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     group.spawn(testing::tell(*layers[i], stories[i]));
   }
   co_await testing::iterate(*shard.ring, 3);
   shard.expect_idle();
-  frame_bytes = (iouring::FramePool::live_bytes() - before) / layers.size();
+  frame_bytes = (iouring::FrameMemory::live_bytes() - before) / layers.size();
   group.cancel_all();
   co_await group.join();
 }
