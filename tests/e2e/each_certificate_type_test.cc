@@ -66,6 +66,47 @@ TEST_F(Certificates, AcceptsAChainThroughASentIntermediate) {
   EXPECT_TRUE(served(as(issuing.issue({.spiffe = {kWeb}}))));
 }
 
+// The usual way of a CA: its root is offline and signs intermediates alone. The client knows that
+// root and nothing else.
+TEST_F(Certificates, ServeAChainThroughIntermediatesInEitherOrder) {
+  const TestAuthority policy = root.intermediate("Policy");
+  const TestAuthority issuing = policy.intermediate("Issuing");
+  server = issuing.issue({.dns = {"orders.example.org"}});
+  Backend backend(echo());
+  for (const std::string& chain : {server.cert_pem + issuing.cert_pem() + policy.cert_pem(),
+                                   server.cert_pem + policy.cert_pem() + issuing.cert_pem()}) {
+    start_for(backend, {"--cert", dir.write("chain.pem", chain), "--key",
+                        dir.write_secret("chain.key", server.key_pem)});
+    EXPECT_TRUE(served()) << chain;
+    finish();
+  }
+}
+
+TEST_F(Certificates, ServeAChainFromTheFileOfItsKeyWhicheverComesFirst) {
+  const TestAuthority issuing = root.intermediate();
+  server = issuing.issue({.dns = {"orders.example.org"}});
+  Backend backend(echo());
+  for (const std::string& text :
+       {server.key_pem + server.chain_pem, server.chain_pem + server.key_pem}) {
+    const std::string both = dir.write_secret("both.pem", text);
+    start_for(backend, {"--cert", both, "--key", both});
+    EXPECT_TRUE(served()) << text;
+    finish();
+  }
+}
+
+TEST_F(Certificates, LeaveAClientWithoutAPathWhereTheChainLacksItsIntermediate) {
+  const TestAuthority issuing = root.intermediate();
+  server = issuing.issue({.dns = {"orders.example.org"}});
+  server.chain_pem = server.cert_pem;
+  Backend backend(echo());
+  start_for(backend);
+  TlsClient tls = connect();
+  EXPECT_FALSE(tls.connected());
+  const LogLine line = gateway->wait_log({{"reason", "peer_connection_closed"}});
+  EXPECT_NE(line.at("detail").find("unknown ca"), std::string::npos) << line.at("detail");
+}
+
 TEST_F(Certificates, BuildsAChainWithAnIntermediateFromTheBundle) {
   const TestAuthority issuing = root.intermediate();
   TestCertificate bare = issuing.issue({.spiffe = {kWeb}});
