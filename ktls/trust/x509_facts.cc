@@ -2,7 +2,9 @@
 
 #include <openssl/asn1.h>
 #include <openssl/bn.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/objects.h>
 
 #include <cstdlib>
 #include <ctime>
@@ -15,6 +17,21 @@ namespace {
 constexpr std::size_t kMaxNameText = 512;
 
 using BignumPtr = OpensslPtr<BIGNUM, BN_free>;
+
+bool continues_utf8(char c) {
+  return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
+}
+
+// The curve as NIST has it, else OpenSSL's name; its bits where it has none (explicit parameters).
+std::string curve_text(const EVP_PKEY* key) {
+  char name[80];
+  if (EVP_PKEY_get_group_name(key, name, sizeof name, nullptr) != 1) {
+    (void)OpensslError::drain();
+    return std::to_string(EVP_PKEY_get_bits(key));
+  }
+  const char* nist = EC_curve_nid2nist(OBJ_sn2nid(name));
+  return nist != nullptr ? nist : name;
+}
 
 }  // namespace
 
@@ -37,7 +54,9 @@ std::string name_text(const X509_NAME* name) {
   const long size = BIO_get_mem_data(out.get(), &data);
   std::string text(data, static_cast<std::size_t>(size));
   if (text.size() > kMaxNameText) {
-    text.resize(kMaxNameText);
+    std::size_t end = kMaxNameText;
+    while (end > 0 && continues_utf8(text[end])) --end;
+    text.resize(end);
     text += "...";
   }
   return text;
@@ -76,7 +95,7 @@ std::string key_text(const X509* certificate) {
     case EVP_PKEY_RSA_PSS:
       return "RSA-PSS " + bits;
     case EVP_PKEY_EC:
-      return "EC P-" + bits;
+      return "EC " + curve_text(key);
     case EVP_PKEY_ED25519:
       return "Ed25519";
     case EVP_PKEY_ED448:

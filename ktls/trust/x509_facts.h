@@ -19,7 +19,8 @@ namespace sallyport::ktls {
 /// Clamped to what sys_seconds and OpenSSL can say; a time that cannot be read is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
-/// RFC 2253 with UTF-8, control characters escaped, cut after 512 bytes.
+/// RFC 2253 with UTF-8, control characters escaped; cut after at most 512 bytes, between
+/// characters.
 std::string name_text(const X509_NAME* name);
 
 /// Hexadecimal, upper case, "-" first if negative; as `openssl x509 -serial` prints it.
@@ -28,7 +29,7 @@ std::string serial_text(const ASN1_INTEGER* serial);
 /// The INTEGER's value as DER content, so with its sign.
 std::string serial_bytes(const ASN1_INTEGER* serial);
 
-/// "EC P-256", "RSA 2048", "Ed25519", ...
+/// "EC P-256", "EC secp256k1", "RSA 2048", "Ed25519", ...
 std::string key_text(const X509* certificate);
 
 std::vector<std::byte> to_der(const X509* certificate);
