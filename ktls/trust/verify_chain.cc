@@ -42,10 +42,10 @@ std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const
   int error = X509_STORE_CTX_get_error(store);
   if (error == X509_V_OK) error = X509_V_ERR_UNSPECIFIED;
   HandshakeResult result = result_of_verify_error(error);
-  // Extensions that cannot be read make OpenSSL complain of whatever it looked for in them.
+  // Extensions that cannot be read make OpenSSL complain of whatever it looked for in them, of an
+  // issuer that it does not find before all.
   const bool unreadable = (X509_get_extension_flags(const_cast<X509*>(leaf)) & EXFLAG_INVALID) != 0;
-  if (unreadable && result != HandshakeResult::kCertificateAuthorityInvalid)
-    result = HandshakeResult::kCertificateMalformed;
+  if (unreadable) result = HandshakeResult::kCertificateMalformed;
   const X509* culprit = X509_STORE_CTX_get_current_cert(store);
   if (culprit == nullptr) culprit = leaf;
   std::string detail = X509_verify_cert_error_string(error);

@@ -1,0 +1,136 @@
+// Certificates of clients that no orderly authority issues: what is refused, and with which words.
+#include "ktls/trust/verify_chain.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/bn.h>
+#include <openssl/x509v3.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/ktls/handshake/loopback.h"
+
+namespace sallyport::ktls::testing {
+namespace {
+
+using test::TestAuthority;
+using test::TestCertificate;
+using Step = ServerHandshake::Step;
+using ::testing::HasSubstr;
+
+class OddCertificate : public ::testing::Test {
+ protected:
+  /// A client's certificate, changed and signed anew.
+  TestCertificate changed(const std::function<void(X509*)>& change) {
+    TestCertificate made = pki.client();
+    change(made.x509.get());
+    EXPECT_GT(X509_sign(made.x509.get(), pki.authority.certificate().key.get(), EVP_sha256()), 0);
+    made.cert_pem = test::to_pem(made.x509.get());
+    made.chain_pem = made.cert_pem;
+    return made;
+  }
+  /// A handshake with it. What refused it; of a success, the result alone.
+  HandshakeFailure refusal_of(const TestCertificate& certificate) {
+    RoutedHandshake server(pki.context(), any_route());
+    MemoryClient client({.certificate = &certificate});
+    const Step step = shuttle(server, client);
+    alert = client.alert();
+    return step == Step::kDone ? HandshakeFailure{.result = HandshakeResult::kSuccess}
+                               : server.failure();
+  }
+
+  TestServer pki;
+  std::optional<int> alert;
+};
+
+void set_serial(X509* certificate, std::size_t bytes) {
+  const std::vector<unsigned char> value(bytes, 0x7f);
+  const OpensslPtr<BIGNUM, BN_free> number(
+      BN_bin2bn(value.data(), static_cast<int>(value.size()), nullptr));
+  ASSERT_NE(BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)), nullptr);
+}
+
+void drop(X509* certificate, int nid) {
+  const int at = X509_get_ext_by_NID(certificate, nid, -1);
+  if (at >= 0) X509_EXTENSION_free(X509_delete_ext(certificate, at));
+}
+
+void add(X509* certificate, int nid, std::string_view value, bool critical = false) {
+  const OpensslPtr<ASN1_OCTET_STRING, ASN1_OCTET_STRING_free> bytes(ASN1_OCTET_STRING_new());
+  ASN1_OCTET_STRING_set(bytes.get(), reinterpret_cast<const unsigned char*>(value.data()),
+                        static_cast<int>(value.size()));
+  const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> extension(
+      X509_EXTENSION_create_by_NID(nullptr, nid, critical ? 1 : 0, bytes.get()));
+  ASSERT_EQ(X509_add_ext(certificate, extension.get(), -1), 1);
+}
+
+// RFC 5280 4.1.2.2 allows 20 bytes, and asks for more to be taken.
+TEST_F(OddCertificate, MayHaveASerialOf64Bytes) {
+  const auto most = changed([](X509* certificate) { set_serial(certificate, 64); });
+  EXPECT_EQ(refusal_of(most).result, HandshakeResult::kSuccess);
+  const auto more = changed([](X509* certificate) { set_serial(certificate, 65); });
+  const HandshakeFailure failure = refusal_of(more);
+  EXPECT_EQ(to_string(failure.result), "certificate_malformed");
+  EXPECT_THAT(failure.detail, HasSubstr("serial number of more than 64 bytes"));
+  EXPECT_EQ(failure.serial.size(), 130U);
+  EXPECT_EQ(alert, 42);
+}
+
+TEST_F(OddCertificate, IsRefusedWithNamesThatCannotBeDecoded) {
+  const auto broken = changed([](X509* certificate) {
+    drop(certificate, NID_subject_alt_name);
+    add(certificate, NID_subject_alt_name, "\x30\x7fnames");
+  });
+  const HandshakeFailure failure = refusal_of(broken);
+  EXPECT_EQ(to_string(failure.result), "certificate_malformed");
+  EXPECT_THAT(failure.detail, HasSubstr("cannot be decoded"));
+  EXPECT_EQ(alert, 42);
+}
+
+TEST_F(OddCertificate, IsRefusedWithNamesTwice) {
+  const auto twice = changed([](X509* certificate) {
+    const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> again(X509_EXTENSION_dup(
+        X509_get_ext(certificate, X509_get_ext_by_NID(certificate, NID_subject_alt_name, -1))));
+    ASSERT_EQ(X509_add_ext(certificate, again.get(), -1), 1);
+  });
+  EXPECT_EQ(to_string(refusal_of(twice).result), "certificate_malformed");
+  EXPECT_EQ(alert, 42);
+}
+
+TEST_F(OddCertificate, IsRefusedWithAnExtensionThatMustBeUnderstood) {
+  const auto critical = changed([](X509* certificate) {
+    add(certificate, OBJ_create("2.999.7", "odd", "an odd extension"), "\x05\x00", true);
+  });
+  const HandshakeFailure failure = refusal_of(critical);
+  EXPECT_EQ(to_string(failure.result), "certificate_verification_failed");
+  EXPECT_THAT(failure.detail, HasSubstr("critical extension"));
+}
+
+// Who issued it cannot be told: libcrypto looks for no issuer of what it cannot read.
+TEST_F(OddCertificate, ThatCannotBeDecodedIsMalformedWhicheverAuthorityIssuedIt) {
+  const TestAuthority stranger("Stranger");
+  TestCertificate broken = stranger.issue({.dns = {"web"}});
+  drop(broken.x509.get(), NID_subject_alt_name);
+  add(broken.x509.get(), NID_subject_alt_name, "\x30\x7fnames");
+  ASSERT_GT(X509_sign(broken.x509.get(), stranger.certificate().key.get(), EVP_sha256()), 0);
+  broken.chain_pem = test::to_pem(broken.x509.get());
+  EXPECT_EQ(to_string(refusal_of(broken).result), "certificate_malformed");
+  EXPECT_EQ(alert, 42);
+}
+
+TEST(OddIdentity, NamesWhatIsWrongWithTheNames) {
+  const TestAuthority authority;
+  const TestCertificate undecodable = authority.issue({});
+  add(undecodable.x509.get(), NID_subject_alt_name, "\x30\x7fnames");
+  EXPECT_EQ(identify(undecodable.x509.get()).error(), "subjectAltName cannot be decoded");
+
+  const TestCertificate twice = authority.issue({.dns = {"web"}});
+  const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> again(X509_EXTENSION_dup(X509_get_ext(
+      twice.x509.get(), X509_get_ext_by_NID(twice.x509.get(), NID_subject_alt_name, -1))));
+  ASSERT_EQ(X509_add_ext(twice.x509.get(), again.get(), -1), 1);
+  EXPECT_EQ(identify(twice.x509.get()).error(), "two subjectAltName extensions");
+}
+
+}  // namespace
+}  // namespace sallyport::ktls::testing
