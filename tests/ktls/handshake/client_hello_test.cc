@@ -78,6 +78,54 @@ TEST(HoldsRecord, DoesNotWaitForWhatCanNeverBeOne) {
   EXPECT_TRUE(holds_record(bytes_of(std::string("\x16\x03\x03\x41\x01", 5)))) << "too long";
 }
 
+// RFC 6066 3: a list's length, then type, length and name of each entry.
+std::string server_name(std::string_view name, char type = 0) {
+  const auto u16 = [](std::size_t value) {
+    return std::string{static_cast<char>(value >> 8), static_cast<char>(value & 0xff)};
+  };
+  return u16(name.size() + 3) + type + u16(name.size()) + std::string(name);
+}
+
+TEST(ServerName, IsOneHostNameAsItCame) {
+  for (const std::string& name :
+       {std::string("Orders.Example.org"), std::string("\xff \n"), std::string(255, 'a')}) {
+    const std::string body = server_name(name);
+    EXPECT_EQ(parse_server_name(bytes_of(body)), name);
+  }
+}
+
+TEST(ServerName, IsNothingWhereItIsMalformed) {
+  const std::string good = server_name("a.test");
+  for (std::size_t size = 0; size < good.size(); ++size)
+    EXPECT_FALSE(parse_server_name(bytes_of(good.substr(0, size)))) << size;
+  std::string two = server_name("a.test") + server_name("b.test").substr(2);
+  two[1] = static_cast<char>(two.size() - 2);
+  std::string short_name = good;
+  short_name[4] = 5;
+  for (const std::string& bad :
+       {good + '\0', two, short_name, server_name(""), server_name("a.test", 1),
+        server_name(std::string(256, 'a')), server_name(std::string_view("a\0b", 3))})
+    EXPECT_FALSE(parse_server_name(bytes_of(bad))) << ::testing::PrintToString(bad);
+}
+
+TEST(Alpn, IsEachProtocolInItsOrder) {
+  const std::string_view body("\x00\x0c\x02h2\x08http/1.1", 14);
+  const auto offer = parse_alpn(bytes_of(body));
+  ASSERT_TRUE(offer);
+  EXPECT_EQ(*offer, (std::vector<std::string_view>{"h2", "http/1.1"}));
+}
+
+TEST(Alpn, IsNothingWhereItIsMalformed) {
+  const std::string good("\x00\x0c\x02h2\x08http/1.1", 14);
+  for (std::size_t size = 0; size < good.size(); ++size)
+    EXPECT_FALSE(parse_alpn(bytes_of(good.substr(0, size)))) << size;
+  for (const std::string_view bad :
+       {std::string_view("\x00\x00", 2), std::string_view("\x00\x01\x00", 3),
+        std::string_view("\x00\x03\x03h2", 5), std::string_view("\x00\x04\x02h2\x00", 6),
+        std::string_view("\x00\x03\x02h2\x00", 6)})
+    EXPECT_FALSE(parse_alpn(bytes_of(bad))) << ::testing::PrintToString(bad);
+}
+
 class Fragments : public Hello {
  protected:
   /// Handshake records of at most `most` bytes each.
