@@ -33,7 +33,6 @@ class HandshakeEngine {
   HandshakeEngine& operator=(const HandshakeEngine&) = delete;
 
   void set_server() noexcept { SSL_set_accept_state(ssl()); }
-  void set_client() noexcept { SSL_set_connect_state(ssl()); }
 
   /// Takes what was received, copying it; any piece of any size.
   void feed(std::span<const std::byte> ciphertext);
