@@ -2,37 +2,34 @@
 
 #include <openssl/tls1.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 
 namespace sallyport::ktls {
 namespace {
 
+struct Group {
+  long id;  ///< as SSL_get_negotiated_group() has it
+  std::string_view name;
+};
+
+// A group without a NID is its code point with OpenSSL's mark (draft-ietf-tls-ecdhe-mlkem).
+constexpr Group kGroups[] = {
+    {NID_X25519, "X25519"},
+    {NID_X448, "X448"},
+    {NID_X9_62_prime256v1, "P-256"},
+    {NID_secp384r1, "P-384"},
+    {NID_secp521r1, "P-521"},
+    {TLSEXT_nid_unknown | 0x11ec, "X25519MLKEM768"},
+    {TLSEXT_nid_unknown | 0x11eb, "SecP256r1MLKEM768"},
+};
+
 std::string_view group_name(SSL* ssl) {
-  const int nid = static_cast<int>(SSL_get_negotiated_group(ssl));
-  switch (nid) {
-    case NID_X25519:
-      return "X25519";
-    case NID_X448:
-      return "X448";
-    case NID_X9_62_prime256v1:
-      return "P-256";
-    case NID_secp384r1:
-      return "P-384";
-    case NID_secp521r1:
-      return "P-521";
-    default:
-      break;
-  }
-  // A group without a NID: OpenSSL marks its code point. RFC draft ecdhe-mlkem: 0x11ec, 0x11eb.
-  switch (nid & 0xffff) {
-    case 0x11ec:
-      return "X25519MLKEM768";
-    case 0x11eb:
-      return "SecP256r1MLKEM768";
-    default:
-      return "other";
-  }
+  const auto* const group =
+      std::ranges::find(kGroups, static_cast<long>(SSL_get_negotiated_group(ssl)), &Group::id);
+  return group == std::end(kGroups) ? "other" : group->name;
 }
 
 }  // namespace
