@@ -1,7 +1,6 @@
 // Tickets: what ServerHandshake seals into them, and which of them it takes.
 #include <openssl/core_names.h>
 #include <openssl/params.h>
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <array>
@@ -165,21 +164,16 @@ void ServerHandshake::take_nonce(std::span<const std::byte> new_session_ticket) 
   if (in.good() && !tickets_.empty()) tickets_.back().nonce.assign(nonce.begin(), nonce.end());
 }
 
-// RFC 5077 4 with our keys. Returns what SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for:
-// sealing 1 good, -1 error; opening 1 good, 0 not ours.
+// RFC 5077 4 with our keys. Returns what SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for: 1 good,
+// 0 not ours, -1 error. OpenSSL has nothing to seal: send_tickets() does that.
 int ServerHandshake::on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv,
                                    EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int sealing) {
+  if (sealing != 0) return -1;
   const std::vector<TicketSecrets::Key>& keys = of(ssl).context_->ticket_keys_;
-  const auto key = sealing != 0
-                       ? keys.begin()
-                       : std::ranges::find_if(keys, [name](const TicketSecrets::Key& candidate) {
-                           return std::equal(candidate.name.begin(), candidate.name.end(), name);
-                         });
+  const auto key = std::ranges::find_if(keys, [name](const TicketSecrets::Key& candidate) {
+    return std::equal(candidate.name.begin(), candidate.name.end(), name);
+  });
   if (key == keys.end()) return 0;
-  if (sealing != 0) {
-    std::ranges::copy(key->name, name);
-    if (RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1) return -1;
-  }
   char digest[] = "SHA256";
   const std::span<const std::byte> mac_key = key->mac.bytes();
   const OSSL_PARAM params[] = {
@@ -190,7 +184,7 @@ int ServerHandshake::on_ticket_key(SSL* ssl, unsigned char* name, unsigned char*
       OSSL_PARAM_construct_end(),
   };
   const auto* cipher_key = reinterpret_cast<const unsigned char*>(key->cipher.bytes().data());
-  if (EVP_CipherInit_ex(cipher, ticket_cipher(), nullptr, cipher_key, iv, sealing) != 1 ||
+  if (EVP_CipherInit_ex(cipher, ticket_cipher(), nullptr, cipher_key, iv, 0) != 1 ||
       EVP_MAC_CTX_set_params(mac, params) != 1)
     return -1;
   return 1;

@@ -2,8 +2,14 @@
 #include <openssl/ssl.h>
 
 #include <chrono>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "ktls/base/openssl_handles.h"
 #include "ktls/handshake/server_handshake.h"
+#include "ktls/handshake/session_ticket.h"
 #include "ktls/records/record_protection.h"
 #include "tests/ktls/handshake/loopback.h"
 
@@ -13,6 +19,49 @@ namespace {
 using Step = ServerHandshake::Step;
 using std::chrono::hours;
 using std::chrono::minutes;
+
+/// A client's `session` whose ticket, sealed under `key`, has other content of the same size.
+SslSessionPtr with_content(const SSL_SESSION& session, const TicketSecrets::Key& key,
+                           const std::function<void(std::span<char>)>& change) {
+  constexpr std::size_t kName = 16;
+  constexpr std::size_t kIv = 16;
+  constexpr std::size_t kMac = 32;
+  const unsigned char* ticket = nullptr;
+  std::size_t size = 0;
+  SSL_SESSION_get0_ticket(&session, &ticket, &size);
+
+  // Open (RFC 5077 4), change, and seal again.
+  std::vector<unsigned char> state(size);
+  int head = 0;
+  int tail = 0;
+  const EvpCipherCtxPtr cipher(EVP_CIPHER_CTX_new());
+  EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_cbc(), nullptr, raw(key.cipher.bytes().data()),
+                     ticket + kName);
+  EVP_DecryptUpdate(cipher.get(), state.data(), &head, ticket + kName + kIv,
+                    static_cast<int>(size - kName - kIv - kMac));
+  EXPECT_EQ(EVP_DecryptFinal_ex(cipher.get(), state.data() + head, &tail), 1);
+  const unsigned char* at = state.data();
+  const SslSessionPtr inner(d2i_SSL_SESSION(nullptr, &at, head + tail));
+  void* content = nullptr;
+  std::size_t content_size = 0;
+  EXPECT_EQ(SSL_SESSION_get0_ticket_appdata(inner.get(), &content, &content_size), 1);
+  change({static_cast<char*>(content), content_size});
+  std::vector<unsigned char> changed(
+      static_cast<std::size_t>(i2d_SSL_SESSION(inner.get(), nullptr)));
+  unsigned char* to = changed.data();
+  i2d_SSL_SESSION(inner.get(), &to);
+  const auto sealed = seal_session(key, std::as_bytes(std::span(changed)));
+  EXPECT_TRUE(sealed && sealed->size() == size);
+
+  // The client's form of the session holds the ticket as it is.
+  std::string outer(static_cast<std::size_t>(i2d_SSL_SESSION(&session, nullptr)), '\0');
+  to = reinterpret_cast<unsigned char*>(outer.data());
+  i2d_SSL_SESSION(&session, &to);
+  const std::string_view old(reinterpret_cast<const char*>(ticket), size);
+  outer.replace(outer.find(old), size, reinterpret_cast<const char*>(sealed->data()), size);
+  at = reinterpret_cast<const unsigned char*>(outer.data());
+  return SslSessionPtr(d2i_SSL_SESSION(nullptr, &at, static_cast<long>(outer.size())));
+}
 
 class Resumption : public ::testing::Test {
  protected:
@@ -206,6 +255,52 @@ TEST_F(Resumption, IsAFullHandshakeOnceTheCertificateExpired) {
   MemoryClient client({.certificate = &certificate, .session = full.sessions.at(0).get()});
   EXPECT_EQ(shuttle(server, client), Step::kFailed);
   EXPECT_EQ(server.failure().result, HandshakeResult::kCertificateExpired);
+}
+
+TEST_F(Resumption, BearsWithAClockOfTheFleetThatIsAMinuteBehind) {
+  const auto context = pki.context();
+  const Visit first = visit(context);
+  const Visit second = visit(context);
+  set_clock_offset(-std::chrono::seconds(50));
+  EXPECT_TRUE(resumes(context, first));
+  set_clock_offset(-minutes(2));
+  EXPECT_FALSE(resumes(context, second));
+}
+
+TEST_F(Resumption, GivesNoTicketToATrustThatIsAboutToEnd) {
+  certificate = pki.authority.issue({.dns = {"web"}, .not_after = hours(2)});
+  const auto context = pki.context();
+  RoutedHandshake server(context, any_route());
+  MemoryClient client({.certificate = &certificate});
+  ASSERT_EQ(shuttle(server, client), Step::kDone);
+  set_clock_offset(hours(2));  // while the backend was being dialled
+  server.issue_tickets();
+  EXPECT_TRUE(server.output().empty());
+}
+
+TEST_F(Resumption, GivesNoTicketToAnIdentityThatIsTooLargeForOne) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; ++i) names.push_back(std::string(50, 'a') + std::to_string(i) + ".test");
+  certificate = pki.authority.issue({.dns = names});
+  const Visit large = visit(pki.context());
+  EXPECT_EQ(large.outcome.trust->identity.dns.size(), 100U);
+  EXPECT_TRUE(large.sessions.empty());
+}
+
+// A gateway of another release, with the same secrets, may put another content into its tickets.
+TEST_F(Resumption, IsAFullHandshakeWhereTheTicketsContentIsOfAnotherVersion) {
+  const auto context = pki.context();
+  const Visit first = visit(context);
+  const Visit second = visit(context);
+  const auto credentials = pki.load();
+  ASSERT_TRUE(credentials);
+  const auto key =
+      pki.settings.process_tickets->bind((*credentials)->trust_digest(), "one listener");
+  const SslSessionPtr same = with_content(*first.sessions.at(0), key.front(), [](auto) {});
+  EXPECT_TRUE(visit(context, same.get()).outcome.resumed);
+  const SslSessionPtr newer = with_content(*second.sessions.at(0), key.front(),
+                                           [](std::span<char> content) { content[0] = 99; });
+  EXPECT_FALSE(visit(context, newer.get()).outcome.resumed);
 }
 
 TEST_F(Resumption, TellsTheClientHowLongATicketIsGood) {
