@@ -18,26 +18,25 @@ TlsLibrary stock(std::string reason) {
   return {.mode = TlsLibraryMode::kStock, .context = nullptr, .reason = std::move(reason)};
 }
 
-TlsLibrary make() {
-  const TunedLibrary& tuned = tuned_library();
-  if (tuned.context == nullptr) return stock(tuned.reason);
-  if (auto wrong = disprove_tuning(tuned.context)) {
-    return stock("the proof of the tuned library failed: " + *wrong);
-  }
-  return {.mode = TlsLibraryMode::kTuned, .context = tuned.context, .reason = {}};
-}
-
 }  // namespace
 
 const char* to_string(TlsLibraryMode mode) noexcept {
   return mode == TlsLibraryMode::kTuned ? "tuned" : "stock";
 }
 
+TlsLibrary proven(const TunedLibrary& tuned,
+                  const std::function<void(ApplicationSecrets&)>& alter) {
+  if (tuned.context == nullptr) return stock(tuned.reason);
+  if (auto wrong = disprove_tuning(tuned.context, alter))
+    return stock("the proof of the tuned library failed: " + *wrong);
+  return {.mode = TlsLibraryMode::kTuned, .context = tuned.context, .reason = {}};
+}
+
 const TlsLibrary& tls_library(bool tuning) {
   static const TlsLibrary off = stock("--openssl-tuning off");
   if (!tuning) return off;
   static const TlsLibrary library = [] {
-    TlsLibrary made = make();
+    TlsLibrary made = proven(tuned_library());
     (void)OpensslError::drain();
     return made;
   }();

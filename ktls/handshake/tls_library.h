@@ -3,9 +3,13 @@
 #include <openssl/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace sallyport::ktls {
+
+struct ApplicationSecrets;
+struct TunedLibrary;
 
 /// Which OpenSSL the handshakes of this process run on.
 enum class TlsLibraryMode : std::uint8_t {
@@ -21,6 +25,11 @@ struct TlsLibrary {
   OSSL_LIB_CTX* context = nullptr;  ///< for SSL_CTX_new_ex(); null in kStock
   std::string reason;               ///< why kStock
 };
+
+/// The library of `tuned` if there is one and disprove_tuning() finds nothing wrong with it, else
+/// kStock and why. `alter` is for tests, see there.
+TlsLibrary proven(const TunedLibrary& tuned,
+                  const std::function<void(ApplicationSecrets&)>& alter = {});
 
 /// `tuning` is --openssl-tuning. The tuned library is made by the first call that wants it, proven
 /// by handshakes in memory (disprove_tuning()), and kept as long as the process; where the system's

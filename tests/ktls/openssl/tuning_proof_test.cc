@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/provider.h>
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
@@ -44,6 +46,27 @@ TEST(TuningProof, SeesSecretsThatAreNotThoseOfTheRecords) {
               HasSubstr("a record of the client does not open"));
   EXPECT_THAT(wrong_with(library, [&](ApplicationSecrets& told) { other_secret(told.server); }),
               HasSubstr("the client does not open a record"));
+}
+
+TEST(TuningProof, NeedsALibraryThatHasWhatAHandshakeNeeds) {
+  const OpensslPtr<OSSL_LIB_CTX, OSSL_LIB_CTX_free> bare(OSSL_LIB_CTX_new());
+  const OpensslPtr<OSSL_PROVIDER, OSSL_PROVIDER_unload> none(
+      OSSL_PROVIDER_load(bare.get(), "null"));
+  EXPECT_THAT(wrong_with(bare.get()), HasSubstr("no context for TLS_AES_"));
+}
+
+TEST(TlsLibrary, IsStockWhereTheProofFails) {
+  const TlsLibrary library = proven(
+      tuned_library(), [](ApplicationSecrets& told) { std::swap(told.client, told.server); });
+  EXPECT_EQ(library.mode, TlsLibraryMode::kStock);
+  EXPECT_EQ(library.context, nullptr);
+  EXPECT_THAT(library.reason, HasSubstr("proof of the tuned library failed: a record"));
+}
+
+TEST(TlsLibrary, IsStockWhereThereIsNoTunedOne) {
+  const TlsLibrary library = proven({.context = nullptr, .reason = "openssl.cnf has a word"});
+  EXPECT_EQ(library.mode, TlsLibraryMode::kStock);
+  EXPECT_EQ(library.reason, "openssl.cnf has a word");
 }
 
 TEST(TlsLibrary, IsStockWhereTuningIsOff) {
