@@ -1,4 +1,5 @@
-// Certificates of clients that no orderly authority issues: what is refused, and with which words.
+// Certificates of clients that no orderly authority issues, and trust that is judged again: what is
+// refused, and with which words.
 #include "ktls/trust/verify_chain.h"
 
 #include <gmock/gmock.h>
@@ -8,6 +9,8 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tests/ktls/handshake/loopback.h"
 
@@ -130,6 +133,83 @@ TEST(OddIdentity, NamesWhatIsWrongWithTheNames) {
       twice.x509.get(), X509_get_ext_by_NID(twice.x509.get(), NID_subject_alt_name, -1))));
   ASSERT_EQ(X509_add_ext(twice.x509.get(), again.get(), -1), 1);
   EXPECT_EQ(identify(twice.x509.get()).error(), "two subjectAltName extensions");
+}
+
+// ---- trust from a ticket or a remembered chain, judged again
+
+class TrustOfEarlier : public ::testing::Test {
+ protected:
+  TrustOfEarlier() {
+    trust.identity = {"spiffe://example.org/web", {"web"}};
+    trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
+    trust.not_after = wall_clock_now() + std::chrono::hours(1);
+    trust.links = {{name_hash(X509_get_subject_name(pki.authority.certificate().x509.get())),
+                    std::string("\x07")}};
+  }
+  std::string_view judged(std::chrono::seconds later = {}) {
+    const auto credentials = pki.load();
+    EXPECT_TRUE(credentials) << credentials.error().message();
+    return to_string((*credentials)->judge(trust, wall_clock_now() + later));
+  }
+
+  TestServer pki;
+  PeerTrust trust;
+};
+
+TEST_F(TrustOfEarlier, HoldsUnderTheSameAuthority) {
+  EXPECT_EQ(judged(), "success");
+  EXPECT_EQ(judged(std::chrono::hours(1)), "certificate_expired") << "in its last second";
+  pki.files.ca = {{std::nullopt, pki.dir.write("other.pem", TestAuthority("Other").cert_pem())}};
+  EXPECT_EQ(judged(), "certificate_authority_invalid");
+}
+
+TEST_F(TrustOfEarlier, IsJudgedByTheScopeThatItsAuthorityHasNow) {
+  pki.files.ca.front().domain = "example.org";
+  EXPECT_EQ(judged(), "certificate_authority_invalid") << "a scoped bundle vouches for no DNS name";
+  trust.identity.dns.clear();
+  EXPECT_EQ(judged(), "success");
+  pki.files.ca.front().domain = "example.com";
+  EXPECT_EQ(judged(), "certificate_authority_invalid");
+  pki.files.ca.push_back({"example.org", pki.files.ca.front().file});
+  EXPECT_EQ(judged(), "success") << "one authority may have two scopes";
+  trust.identity.spiffe.clear();
+  EXPECT_EQ(judged(), "certificate_authority_invalid");
+}
+
+TEST_F(TrustOfEarlier, IsJudgedByTheListsOfNow) {
+  const auto write = [&](const std::string& crl) {
+    pki.files.crls = {pki.dir.write("a.crl", crl)};
+  };
+  write(pki.authority.crl({8}));
+  EXPECT_EQ(judged(), "success");
+  write(pki.authority.crl({7}));
+  EXPECT_EQ(judged(), "certificate_revoked");
+  write(TestAuthority("Other").crl());
+  EXPECT_EQ(judged(), "crl_unavailable");
+  write(pki.authority.crl({8}, -std::chrono::hours(1)));
+  EXPECT_EQ(judged(), "crl_expired");
+  pki.settings.accept_expired_crl = true;
+  EXPECT_EQ(judged(), "success");
+  write(pki.authority.crl({7}, -std::chrono::hours(1)));
+  EXPECT_EQ(judged(), "certificate_revoked") << "what an old list says still holds";
+}
+
+// Lists overlap while they are exchanged: a fresh one is enough, and any of them revokes.
+TEST_F(TrustOfEarlier, NeedsOneFreshListOfSeveral) {
+  const auto fresh = pki.dir.write("fresh.crl", pki.authority.crl({8}));
+  const auto old = pki.dir.write("old.crl", pki.authority.crl({8}, -std::chrono::hours(1)));
+  for (const auto& files : {std::vector<std::string>{fresh, old}, {old, fresh}}) {
+    pki.files.crls = files;
+    EXPECT_EQ(judged(), "success");
+  }
+  pki.files.crls = {fresh,
+                    pki.dir.write("revokes.crl", pki.authority.crl({7}, -std::chrono::hours(1)))};
+  EXPECT_EQ(judged(), "certificate_revoked");
+}
+
+TEST_F(TrustOfEarlier, IsNotCoveredByAListOfTheFuture) {
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({7}))};
+  EXPECT_EQ(judged(-std::chrono::hours(49)), "crl_unavailable") << "issued 48 hours ago";
 }
 
 }  // namespace
