@@ -1,5 +1,5 @@
-// Certificates of ours that are not signed by a root directly, and what else of the files only a
-// few authorities make: a chain is loaded with its leaf and presented as the file has it.
+// Certificates of ours that no root signs directly: a chain is loaded with its leaf and presented
+// as the file has it. And what is refused of the files beside it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/pem.h>
@@ -140,6 +140,10 @@ TEST_F(ServerChain, IsToldOfWithItsLeafAndItsEarliestExpiry) {
       << "what ends first ends the file";
 }
 
+using ServerKey = ServerChain;
+using RevocationList = ServerChain;
+using CredentialFile = ServerChain;
+
 // ---- what is refused
 
 TEST_F(ServerChain, IsRefusedWithALeafOrAnIntermediateThatIsTooWeak) {
@@ -177,15 +181,15 @@ std::string traditional_encrypted_pem(EVP_PKEY* key) {
   return text_of(out.get());
 }
 
-TEST_F(ServerChain, IsRefusedWithAKeyEncryptedInTheTraditionalForm) {
+TEST_F(ServerKey, IsRefusedInTheTraditionalEncryptedForm) {
   serve(leaf.chain_pem);
   pki.files.pairs[0].key =
       pki.dir.write_secret("old.key", traditional_encrypted_pem(leaf.key.get()));
   EXPECT_THAT(error(), AllOf(HasSubstr("old.key:1"), HasSubstr("encrypted")));
 }
 
-// A certificate, of all things, can be encrypted as well; libcrypto would ask the terminal.
-TEST_F(ServerChain, IsNotDecryptedByAskingForAPassphrase) {
+// PEM has encryption for any kind of block; libcrypto would ask the terminal for a passphrase.
+TEST_F(ServerChain, IsRefusedWhereItIsEncrypted) {
   std::string text = traditional_encrypted_pem(leaf.key.get());
   for (std::size_t at = 0; (at = text.find("EC PRIVATE KEY", at)) != std::string::npos;)
     text.replace(at, 14, "CERTIFICATE");
@@ -193,7 +197,7 @@ TEST_F(ServerChain, IsNotDecryptedByAskingForAPassphrase) {
   EXPECT_THAT(error(), HasSubstr("own.pem:1: bad certificate"));
 }
 
-TEST_F(ServerChain, IsRefusedWithTwoKeysOrNone) {
+TEST_F(ServerKey, IsExactlyOneThatCanBeRead) {
   serve(leaf.chain_pem);
   pki.files.pairs[0].key = pki.dir.write_secret("two.key", leaf.key_pem + leaf.key_pem);
   EXPECT_THAT(error(), HasSubstr("a second private key"));
@@ -237,7 +241,7 @@ X509CrlPtr crl_of(const TestAuthority& authority) {
 
 // A delta CRL (RFC 5280 5.2.4) lists changes only: taken for a whole one it would forget who was
 // revoked before.
-TEST_F(ServerChain, IsRefusedBesideADeltaCrl) {
+TEST_F(RevocationList, IsRefusedAsADelta) {
   const X509CrlPtr delta = crl_of(pki.authority);
   const Asn1IntegerPtr base(ASN1_INTEGER_new());
   ASN1_INTEGER_set(base.get(), 1);
@@ -249,7 +253,7 @@ TEST_F(ServerChain, IsRefusedBesideADeltaCrl) {
   EXPECT_THAT(error(), HasSubstr("d.crl: delta CRL"));
 }
 
-TEST_F(ServerChain, IsRefusedBesideACrlInDerWithSomethingBehindIt) {
+TEST_F(RevocationList, IsRefusedInDerWithSomethingBehindIt) {
   serve(leaf.chain_pem);
   const std::string der = signed_crl(crl_of(pki.authority).get(), pki.authority, Form::kDer);
   pki.files.crls = {pki.dir.write("d.crl", der + der)};
@@ -257,7 +261,7 @@ TEST_F(ServerChain, IsRefusedBesideACrlInDerWithSomethingBehindIt) {
 }
 
 // RFC 5280 5.1.2.5 wants nextUpdate, X.509 does not; without it a list does not expire.
-TEST_F(ServerChain, TakesClientsUnderACrlThatNeverExpires) {
+TEST_F(RevocationList, MayNeverExpire) {
   X509* const issuer = pki.authority.certificate().x509.get();
   const X509CrlPtr crl(X509_CRL_new());
   X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2);
@@ -270,6 +274,37 @@ TEST_F(ServerChain, TakesClientsUnderACrlThatNeverExpires) {
   EXPECT_FALSE((*credentials)->crls().at(0).next_update);
   EXPECT_TRUE((*credentials)->crl_next_updates().empty());
   EXPECT_FALSE(presented().empty()) << failure.detail;
+  const PeerTrust earlier{.identity = {},
+                          .anchor_key = public_key_hash(issuer),
+                          .links = {{name_hash(X509_get_subject_name(issuer)), "\x07"}},
+                          .not_after = std::chrono::sys_seconds::max()};
+  const auto later = wall_clock_now() + std::chrono::years(100);
+  EXPECT_EQ((*credentials)->judge(earlier, later), HandshakeResult::kSuccess);
+}
+
+TEST_F(CredentialFile, ThatIsMissingOrCutIsNamed) {
+  serve(leaf.chain_pem);
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl())};
+  pki.files.ticket_keys = pki.dir.write_secret("tickets", std::string(64, 'a'));
+  ASSERT_EQ(error(), "");
+  const CredentialFiles good = pki.files;
+  const std::string absent = pki.dir / "absent";
+  const std::string cut = pki.dir.write_secret("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+  for (auto file : {+[](CredentialFiles& files) { return &files.pairs[0].cert; },
+                    +[](CredentialFiles& files) { return &files.pairs[0].key; },
+                    +[](CredentialFiles& files) { return &files.ca[0].file; },
+                    +[](CredentialFiles& files) { return &files.crls[0]; },
+                    +[](CredentialFiles& files) { return &*files.ticket_keys; }}) {
+    *file(pki.files) = absent;
+    EXPECT_THAT(error(), AllOf(HasSubstr("absent: "), HasSubstr("No such file")))
+        << *file(pki.files);
+    *file(pki.files) = cut;
+    EXPECT_THAT(error(), HasSubstr("cut:1: ")) << *file(pki.files);
+    pki.files = good;
+  }
+  pki.files.crls = {
+      pki.dir.write("bad.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")};
+  EXPECT_THAT(error(), HasSubstr("bad.crl:1: bad CRL"));
 }
 
 }  // namespace
