@@ -239,7 +239,7 @@ X509CrlPtr crl_of(const TestAuthority& authority) {
   return X509CrlPtr(PEM_read_bio_X509_CRL(in.get(), nullptr, nullptr, nullptr));
 }
 
-// A delta CRL (RFC 5280 5.2.4) lists changes only: taken for a whole one it would forget who was
+// A delta CRL (RFC 5280 5.2.4) lists changes only: taken for a whole one it would forget what was
 // revoked before.
 TEST_F(RevocationList, IsRefusedAsADelta) {
   const X509CrlPtr delta = crl_of(pki.authority);

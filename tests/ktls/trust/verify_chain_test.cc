@@ -110,7 +110,7 @@ TEST_F(OddCertificate, IsRefusedWithAnExtensionThatMustBeUnderstood) {
   EXPECT_THAT(failure.detail, HasSubstr("critical extension"));
 }
 
-// Who issued it cannot be told: libcrypto looks for no issuer of what it cannot read.
+// Which one cannot be told: libcrypto looks for no issuer of what it cannot read.
 TEST_F(OddCertificate, ThatCannotBeDecodedIsMalformedWhicheverAuthorityIssuedIt) {
   const TestAuthority stranger("Stranger");
   TestCertificate broken = stranger.issue({.dns = {"web"}});
