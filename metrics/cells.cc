@@ -76,7 +76,7 @@ RouteCells& ListenerCells::route(std::string_view name) {
   if (known != routes_.end()) return *known->second;
   auto cells = std::make_unique<RouteCells>(std::string(name), close_reasons_);
   RouteCells& result = *cells;
-  const std::lock_guard lock(growing_);
+  const std::lock_guard lock(shape_mutex_);
   routes_.emplace(name, std::move(cells));
   return result;
 }
@@ -84,7 +84,7 @@ RouteCells& ListenerCells::route(std::string_view name) {
 ListenerSample ListenerCells::sample() const {
   std::vector<const RouteCells*> cells{&unrouted_};
   {
-    const std::lock_guard lock(growing_);
+    const std::lock_guard lock(shape_mutex_);
     for (const auto& [name, route] : routes_) cells.push_back(route.get());
   }
 
@@ -176,7 +176,7 @@ ListenerCells& ShardMetrics::listener(std::string_view name) {
   }
   auto cells = std::make_unique<ListenerCells>(std::string(name), words_);
   ListenerCells& result = *cells;
-  const std::lock_guard lock(growing_);
+  const std::lock_guard lock(shape_mutex_);
   listeners_.emplace_back(name, std::move(cells));
   return result;
 }
@@ -194,7 +194,7 @@ void ShardMetrics::negotiated(std::string_view version, std::string_view group,
   made->group = group;
   made->cipher = cipher;
   made->count.add();
-  const std::lock_guard lock(growing_);
+  const std::lock_guard lock(shape_mutex_);
   negotiated_.push_back(std::move(made));
 }
 
@@ -202,7 +202,7 @@ ShardSample ShardMetrics::sample() const {
   std::vector<const ListenerCells*> listeners;
   std::vector<const Negotiated*> negotiated;
   {
-    const std::lock_guard lock(growing_);
+    const std::lock_guard lock(shape_mutex_);
     for (const auto& [name, cells] : listeners_) listeners.push_back(cells.get());
     for (const auto& cells : negotiated_) negotiated.push_back(cells.get());
   }

@@ -170,15 +170,15 @@ class ListenerCells {
   std::vector<std::array<Counter, 2>> handshakes_;  // [result][resumed]; sized once
   std::array<Histogram, 2> durations_;
   RouteCells unrouted_;
-  mutable std::mutex growing_;  // guards the shape of routes_, not the cells in it
+  mutable std::mutex shape_mutex_;  // guards the shape of routes_, not the cells in it
   std::map<std::string, std::unique_ptr<RouteCells>, std::less<>> routes_;
 };
 
 /// Counts one connection from accept to close: accepted at construction, closed in the destructor
-/// at the latest, so that no way to leave can forget it. 24 bytes; shard's thread only.
+/// at the latest, so that it is counted on every way out. 24 bytes; shard's thread only.
 class OpenConnection {
  public:
-  /// `fallback` is the reason that is counted if nobody calls ends_with().
+  /// `fallback` is the reason that is counted if ends_with() is not called.
   OpenConnection(ListenerCells& listener, WordIndex fallback);
   ~OpenConnection();
   OpenConnection(const OpenConnection&) = delete;
@@ -201,7 +201,7 @@ class OpenConnection {
 /// Counts one TLS handshake from its first byte to exactly one result.
 class StartedHandshake {
  public:
-  /// `fallback` is the result that is counted if nobody calls ends_with().
+  /// `fallback` is the result that is counted if ends_with() is not called.
   StartedHandshake(ListenerCells& listener, WordIndex fallback);
   ~StartedHandshake();
   StartedHandshake(const StartedHandshake&) = delete;
@@ -275,7 +275,7 @@ class ShardMetrics {
 
   unsigned shard_;
   Vocabulary words_;
-  mutable std::mutex growing_;  // guards the shape of the two vectors of pointers
+  mutable std::mutex shape_mutex_;  // guards the shape of the two vectors of pointers
   std::vector<std::pair<std::string, std::unique_ptr<ListenerCells>>> listeners_;
   std::vector<std::unique_ptr<Negotiated>> negotiated_;
   std::array<Counter, 2> keyupdates_;

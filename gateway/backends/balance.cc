@@ -11,11 +11,12 @@ namespace sallyport::gateway {
 namespace {
 
 constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
-// What a pick costs an endpoint of weight 1 in round-robin's virtual time. Large, so that dividing
-// by 65535 rounds by nothing that shows; small, so that differences of times stay signed.
-constexpr std::uint64_t kOneTurn = std::uint64_t{1} << 56;
-// Turns handed out by picking come after those drawn by chance for new endpoints.
-constexpr std::uint64_t kFirstTurn = std::uint64_t{1} << 32;
+// The stride of an endpoint of weight 1 in round-robin's virtual time (stride scheduling). Large,
+// so that dividing by 65535 rounds by nothing that shows; small, so that differences of times stay
+// signed.
+constexpr std::uint64_t kUnitStride = std::uint64_t{1} << 56;
+// Numbers of picks come after those drawn by chance for endpoints that were never picked.
+constexpr std::uint64_t kFirstPick = std::uint64_t{1} << 32;
 constexpr int kDraws = 16;
 
 bool contains(const Tried& tried, std::uint64_t id) {
@@ -29,9 +30,9 @@ bool before(std::uint64_t a, std::uint64_t b) {
 
 }  // namespace
 
-// Turns and counts of one route. Slots mirror the endpoints of the current generation; those that
-// take new connections are also in `order_`, a heap with the next one to pick on top (power-of-two
-// needs no order and leaves it as it is).
+// Counts and order of the picks of one route. Slots mirror the endpoints of the current generation;
+// those that take new connections are also in `order_`, a heap with the next one to pick on top
+// (power-of-two needs no order and leaves it as it is).
 class RouteBalance {
  public:
   explicit RouteBalance(std::mt19937_64& random) : random_(&random) {}
@@ -51,8 +52,8 @@ class RouteBalance {
  private:
   struct Slot {
     std::uint64_t id = 0;
-    std::uint64_t pass = 0;  // round-robin: virtual time of the next pick
-    std::uint64_t turn = 0;  // of the last pick; the lower one goes first among equals
+    std::uint64_t pass = 0;       // round-robin: virtual time of the next pick
+    std::uint64_t last_pick = 0;  // its number; the lower one goes first among equals
     std::uint32_t weight = 0;
     std::uint32_t in_use = 0;
     std::uint32_t place = kNowhere;  // in order_
@@ -70,8 +71,8 @@ class RouteBalance {
   void put(std::size_t place, std::uint32_t index);
   void sift_up(std::size_t place);
   void sift_down(std::size_t place);
-  void moved(std::size_t place);
-  void take_out(std::size_t place);
+  void restore_order(std::size_t place);
+  void remove(std::size_t place);
 
   Slot* first(const Tried& tried);
   Slot* better_of_two(const Tried& tried);
@@ -82,24 +83,25 @@ class RouteBalance {
   std::vector<std::uint32_t> order_;  // indexes of slots
   Balance method_ = Balance::kRoundRobin;
   std::uint64_t now_ = 0;  // virtual time of the last pick
-  std::uint64_t next_turn_ = kFirstTurn;
+  std::uint64_t next_pick_ = kFirstPick;
   std::size_t outstanding_ = 0;
 };
 
 void RouteBalance::update(const RouteEndpoints* endpoints) {
   endpoints_ = endpoints;
   std::vector<Slot> before_update = std::exchange(slots_, {});
-  if (endpoints) slots_.reserve(endpoints->briefs.size());
+  if (endpoints) slots_.reserve(endpoints->weights.size());
   auto old = before_update.begin();
-  for (std::size_t i = 0; endpoints && i < endpoints->briefs.size(); ++i) {
-    const RouteEndpoints::Brief& brief = endpoints->briefs[i];
-    while (old != before_update.end() && old->id < brief.id) ++old;
-    const bool known = old != before_update.end() && old->id == brief.id;
-    Slot slot = known ? *old : Slot{.id = brief.id, .turn = draw(kFirstTurn)};
-    // Half a stride ahead, so that a newcomer is in the middle of its share and not owed any.
-    if (brief.weight > 0 && slot.weight != brief.weight)
-      slot.pass = now_ + kOneTurn / brief.weight / 2;
-    slot.weight = brief.weight;
+  for (std::size_t i = 0; endpoints && i < endpoints->weights.size(); ++i) {
+    const RouteEndpoints::EndpointWeight& each = endpoints->weights[i];
+    while (old != before_update.end() && old->id < each.id) ++old;
+    const bool known = old != before_update.end() && old->id == each.id;
+    Slot slot = known ? *old : Slot{.id = each.id, .last_pick = draw(kFirstPick)};
+    // Half a stride ahead: a new endpoint starts in the middle of its stride, without a backlog of
+    // picks.
+    if (each.weight > 0 && slot.weight != each.weight)
+      slot.pass = now_ + kUnitStride / each.weight / 2;
+    slot.weight = each.weight;
     slot.place = kNowhere;
     slots_.push_back(slot);
   }
@@ -114,11 +116,11 @@ std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried) {
   Slot* slot = method == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
   if (!slot) return std::nullopt;
   if (before(now_, slot->pass)) now_ = slot->pass;
-  slot->pass += kOneTurn / slot->weight;
-  slot->turn = next_turn_++;
+  slot->pass += kUnitStride / slot->weight;
+  slot->last_pick = next_pick_++;
   slot->in_use += 1;
   outstanding_ += 1;
-  moved(slot->place);
+  restore_order(slot->place);
   const auto index = static_cast<std::size_t>(slot - slots_.data());
   return Pick{endpoints_->endpoints[index], InUse(this, slot->id)};
 }
@@ -130,7 +132,7 @@ void RouteBalance::release(std::uint64_t id) noexcept {
   if (!slot) return;  // its endpoint is gone
   iouring::invariant(slot->in_use > 0, "every connection of an endpoint was counted");
   slot->in_use -= 1;
-  if (slot->place != kNowhere) moved(slot->place);
+  if (slot->place != kNowhere) restore_order(slot->place);
 }
 
 const RouteBalance::Slot* RouteBalance::find(std::uint64_t id) const {
@@ -156,7 +158,7 @@ bool RouteBalance::goes_first(const Slot& a, const Slot& b) const {
   } else if (const int load = compare_load(a, b); load != 0) {
     return load < 0;
   }
-  if (a.turn != b.turn) return a.turn < b.turn;
+  if (a.last_pick != b.last_pick) return a.last_pick < b.last_pick;
   return a.id < b.id;
 }
 
@@ -202,27 +204,27 @@ void RouteBalance::sift_down(std::size_t place) {
   put(place, index);
 }
 
-void RouteBalance::moved(std::size_t place) {
+void RouteBalance::restore_order(std::size_t place) {
   if (method_ == Balance::kPowerOfTwo) return;
   const std::uint32_t index = order_[place];
   sift_up(place);
   sift_down(slots_[index].place);
 }
 
-void RouteBalance::take_out(std::size_t place) {
+void RouteBalance::remove(std::size_t place) {
   slots_[order_[place]].place = kNowhere;
   const std::uint32_t last = order_.back();
   order_.pop_back();
   if (place == order_.size()) return;
   put(place, last);
-  moved(place);
+  restore_order(place);
 }
 
 RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
   std::vector<std::uint32_t> aside;
   while (!order_.empty() && contains(tried, slots_[order_.front()].id)) {
     aside.push_back(order_.front());
-    take_out(0);
+    remove(0);
   }
   Slot* found = order_.empty() ? nullptr : &slots_[order_.front()];
   for (const std::uint32_t index : aside) {

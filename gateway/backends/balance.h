@@ -20,8 +20,8 @@ namespace sallyport::gateway {
 class Balancer;
 class RouteBalance;  // balance.cc
 
-// One connection counted at its endpoint, for as long as this lives. Move-only; must not outlive
-// its Balancer; same thread.
+/// One connection counted at its endpoint, for as long as this lives. Move-only; must not outlive
+/// its Balancer; same thread.
 class InUse {
  public:
   InUse() = default;
@@ -42,19 +42,22 @@ class InUse {
 };
 
 struct Pick {
-  std::shared_ptr<const Endpoint> endpoint;  // never null
+  std::shared_ptr<const Endpoint> endpoint;  ///< never null
   InUse in_use;
 };
 
-// Ids of endpoints that this connection has tried already.
+/// Ids of endpoints that this connection has tried already.
 using Tried = std::vector<std::uint64_t>;
 
-// Chooses endpoints for one shard, by this shard's own counts. Counts and turns survive a new
-// generation of endpoints. Endpoints that are draining, down or of weight 0 get nothing new.
-//   round-robin         by weight, smooth: over (sum of weights) picks each gets its weight exactly
-//   least-connections   smallest (in use + 1) / weight, the longest unpicked among equals
-//   power-of-two        the better, in that sense, of two different ones drawn evenly
-// A pick costs O(log endpoints). The seed decides what chance decides, so that shards differ.
+/// Chooses endpoints for one shard, by this shard's own counts. Counts and the order of picks
+/// survive a new generation of endpoints. Endpoints that are draining, down or of weight 0 get
+/// nothing new.
+///
+///   round-robin        by weight, smooth: over (sum of weights) picks each gets exactly its weight
+///   least-connections  smallest (in use + 1) / weight, the longest unpicked among equals
+///   power-of-two       the better, in that sense, of two different ones drawn evenly
+///
+/// A pick costs O(log endpoints). The seed is that of all random draws, so that shards differ.
 class Balancer {
  public:
   explicit Balancer(std::uint64_t seed);
@@ -62,19 +65,19 @@ class Balancer {
   Balancer(const Balancer&) = delete;
   Balancer& operator=(const Balancer&) = delete;
 
-  // Takes over a new generation: one pass over the endpoints of the routes in use, and the counts
-  // of those that stay are kept.
+  /// Takes over a new generation: one pass over the endpoints of the routes in use, and the counts
+  /// of those that stay are kept.
   void update(EndpointSet::Pointer endpoints);
 
-  // An endpoint of the route that is not in `tried`; nullopt: there is none.
+  /// An endpoint of the route that is not in `tried`; nullopt: there is none.
   std::optional<Pick> pick(std::string_view route, Balance method, const Tried& tried = {});
   std::optional<Pick> pick(const Route& route, const Tried& tried = {}) {
     return pick(route.name, route.balance, tried);
   }
 
-  // How many endpoints of the route take new connections.
+  /// How many endpoints of the route take new connections.
   std::size_t usable(std::string_view route);
-  // Connections of this shard at an endpoint of the current generation.
+  /// Connections of this shard at an endpoint of the current generation.
   std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;
 
  private:

@@ -12,30 +12,30 @@
 namespace sallyport::gateway {
 
 enum class DialError {
-  kNoEndpoint,      // none of the route takes new connections
-  kBackendRefused,  // each was tried, and none was there
-  kBackendTimeout,  // the deadline passed, or the ones that did not refuse were silent
-  kCancelled,       // the caller's scope was cancelled
-  kInternal,        // this process cannot make sockets: descriptors or memory are used up
+  kNoEndpoint,      ///< none of the route takes new connections
+  kBackendRefused,  ///< each was tried, and none was there
+  kBackendTimeout,  ///< the deadline passed, or the ones that did not refuse were silent
+  kCancelled,       ///< the caller's scope was cancelled
+  kInternal,        ///< this process cannot make sockets: descriptors or memory are used up
 };
 
 struct DialFailure {
   DialError error;
-  int last_errno = 0;  // of the last attempt; 0 = none
+  int last_errno = 0;  ///< of the last attempt; 0 = none
   unsigned attempts = 0;
-  std::shared_ptr<const Endpoint> endpoint;  // last tried; null = none
+  std::shared_ptr<const Endpoint> endpoint;  ///< last tried; null = none
 };
 
 struct Dialed {
-  iouring::Socket socket;  // ordinary descriptor; TCP: NODELAY, keepalive 60 s / 10 s x 6
+  iouring::Socket socket;  ///< ordinary descriptor; TCP: NODELAY, keepalive 60 s / 10 s x 6
   std::shared_ptr<const Endpoint> endpoint;
-  InUse in_use;  // keep it as long as the connection
+  InUse in_use;  ///< keep it as long as the connection
   unsigned attempts = 1;
 };
 
-// Connects to an endpoint of `route`, to the next one if it refuses, until `timeout` has passed
-// (0 = no limit). While others are left, one attempt gets half of the remaining time, so one
-// endpoint that stalls does not eat it all. `ring`, `balancer` and `route` outlive the task.
+/// Connects to an endpoint of `route`, to the next one if it refuses, until `timeout` has passed
+/// (0 = no limit). While others are left, one attempt gets half of the remaining time, so one
+/// endpoint that stalls does not eat it all. `ring`, `balancer` and `route` outlive the task.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,
                                                        std::chrono::milliseconds timeout);

@@ -11,9 +11,9 @@ namespace sallyport::gateway {
 namespace {
 
 // The endpoints of a route in the previous generation, by place.
-class Known {
+class PreviousEndpoints {
  public:
-  explicit Known(const RouteEndpoints* previous) {
+  explicit PreviousEndpoints(const RouteEndpoints* previous) {
     if (!previous) return;
     by_place_.reserve(previous->endpoints.size());
     for (const auto& endpoint : previous->endpoints) {
@@ -55,7 +55,7 @@ std::vector<iouring::SocketAddress> addresses_of(const Target& target,
 
 std::size_t RouteEndpoints::usable() const {
   return static_cast<std::size_t>(
-      std::ranges::count_if(briefs, [](const Brief& brief) { return brief.weight > 0; }));
+      std::ranges::count_if(weights, [](const EndpointWeight& each) { return each.weight > 0; }));
 }
 
 EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolutions& resolutions,
@@ -67,7 +67,7 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
     RouteEndpoints& route = set->routes_.emplace_back();
     route.name = discovered.name;
     route.endpoints.reserve(discovered.targets.size());
-    const Known known(previous ? previous->find(discovered.name) : nullptr);
+    const PreviousEndpoints known(previous ? previous->find(discovered.name) : nullptr);
     for (const DiscoveredTarget& target : discovered.targets) {
       const auto addresses = addresses_of(target.target, resolutions);
       if (addresses.empty()) route.unresolved.push_back(target.text);
@@ -83,9 +83,9 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
       }
     }
     std::ranges::sort(route.endpoints, {}, [](const auto& endpoint) { return endpoint->id; });
-    route.briefs.reserve(route.endpoints.size());
+    route.weights.reserve(route.endpoints.size());
     for (const auto& endpoint : route.endpoints) {
-      route.briefs.push_back(
+      route.weights.push_back(
           {endpoint->id, endpoint->takes_new_connections() ? endpoint->weight() : 0});
     }
   }

@@ -15,12 +15,12 @@
 
 namespace sallyport::gateway {
 
-// One address to which connections can be made. Immutable; shared by generations as long as it
-// does not change, so a connection keeps its endpoint alive and not a whole generation.
+/// One address to which connections can be made. Immutable; shared by generations as long as it
+/// does not change, so a connection keeps its endpoint alive and not a whole generation.
 struct Endpoint {
-  std::uint64_t id = 0;  // same place in the same route = same id in the next generation
+  std::uint64_t id = 0;  ///< same place in the same route = same id in the next generation
   iouring::SocketAddress address;
-  std::string target;  // as the discovery file writes it; several addresses of a name share it
+  std::string target;  ///< as the discovery file writes it; several addresses of a name share it
   std::shared_ptr<const GroupLabels> labels;
 
   std::uint32_t weight() const { return labels->weight; }
@@ -31,27 +31,27 @@ struct Endpoint {
 };
 
 struct RouteEndpoints {
-  // What balancing needs of an endpoint, side by side for a quick pass over all of them.
-  struct Brief {
+  /// What balancing needs of an endpoint, side by side for a quick pass over all of them.
+  struct EndpointWeight {
     std::uint64_t id;
-    std::uint32_t weight;  // 0 = takes no new connections, for whatever reason
+    std::uint32_t weight;  ///< 0 = takes no new connections, for whatever reason
   };
 
   std::string name;
-  std::vector<std::shared_ptr<const Endpoint>> endpoints;  // sorted by id
-  std::vector<Brief> briefs;                               // of endpoints, same order
-  std::vector<std::string> unresolved;                     // targets whose name has no address yet
+  std::vector<std::shared_ptr<const Endpoint>> endpoints;  ///< sorted by id
+  std::vector<EndpointWeight> weights;                     ///< of endpoints, same order
+  std::vector<std::string> unresolved;  ///< targets whose name has no address yet
 
-  std::size_t usable() const;  // that take new connections
+  std::size_t usable() const;  ///< that take new connections
 };
 
-// All endpoints of one generation, immutable: built by the control thread, read by every shard.
+/// All endpoints of one generation, immutable: built by the control thread, read by every shard.
 class EndpointSet {
  public:
   using Pointer = std::shared_ptr<const EndpointSet>;
 
-  // `previous` (may be null) gives its ids, and its Endpoint objects where nothing changed. A name
-  // with several addresses becomes several endpoints with the weight of the target each.
+  /// `previous` (may be null) gives its ids, and its Endpoint objects where nothing changed. A name
+  /// with several addresses becomes several endpoints with the weight of the target each.
   static Pointer build(const Discovery& discovery, const Resolutions& resolutions,
                        const EndpointSet* previous);
 
@@ -59,8 +59,8 @@ class EndpointSet {
   EndpointSet& operator=(const EndpointSet&) = delete;
 
   std::span<const RouteEndpoints> routes() const { return routes_; }
-  const RouteEndpoints* find(std::string_view route) const;  // nullptr: unknown
-  std::size_t usable() const;                                // over all routes; 0 = not ready
+  const RouteEndpoints* find(std::string_view route) const;  ///< nullptr: unknown
+  std::size_t usable() const;                                ///< over all routes; 0 = not ready
 
  private:
   EndpointSet() = default;

@@ -20,9 +20,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBatchBytes = 64 * 1024;
 constexpr std::chrono::seconds kReportEvery{1};
-// So long a line may wait for others: to wake the writer for each one costs its shard more than to
+// How long a line may wait for others: to wake the writer for each one costs its shard more than to
 // make the record, and often a change of threads on the shard's own core.
-constexpr std::chrono::milliseconds kGather{5};
+constexpr std::chrono::milliseconds kBatchDelay{5};
 
 // The start of `text` that ends with a whole line and is at most `limit` long; a longer first line
 // is cut. Others may write to the same pipe: lines of at most PIPE_BUF stay in one piece.
@@ -35,7 +35,7 @@ std::string_view whole_lines(std::string_view text, std::size_t limit) {
 }  // namespace
 
 struct AccessLog::Node {
-  std::optional<ConnectionFacts> record;  // without one: the destructor's word that it is over
+  std::optional<ConnectionFacts> record;  // none: the destructor's mark that no more will come
   Node* older = nullptr;
 };
 
@@ -83,7 +83,7 @@ void AccessLog::run() {
   std::string text;
   for (bool over = false; !over;) {
     newest_.wait(nullptr, std::memory_order_acquire);
-    if (give_up_at_.load(std::memory_order_relaxed) == 0) std::this_thread::sleep_for(kGather);
+    if (give_up_at_.load(std::memory_order_relaxed) == 0) std::this_thread::sleep_for(kBatchDelay);
     Node* newest = newest_.exchange(nullptr, std::memory_order_acquire);
     Node* oldest = nullptr;
     while (newest != nullptr) {
@@ -95,7 +95,7 @@ void AccessLog::run() {
       oldest = node->older;
       if (!node->record) {
         over = true;
-        break;  // the newest there is: nobody writes any more
+        break;  // the newest node: no write() comes after the destructor began
       }
       text += format_line(*node->record, options_.format);
       text += '\n';
@@ -137,12 +137,12 @@ void AccessLog::write_batch(std::string& text) {
   text.clear();
 }
 
-// Waits for the reader; false once the destructor's patience is over.
+// Waits for the reader; false once the destructor's flush_timeout has passed.
 bool AccessLog::wait_writable() {
   constexpr int kTickMs = 50;
   for (;;) {
     pollfd ready{options_.descriptor, POLLOUT, 0};
-    // An error or a hang-up counts as ready: the write will say what it is.
+    // An error or a hang-up counts as ready: the write fails with its error.
     if (::poll(&ready, 1, kTickMs) > 0) return true;
     report_dropped(false);
     const std::int64_t give_up_at = give_up_at_.load(std::memory_order_relaxed);

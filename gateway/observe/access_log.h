@@ -1,7 +1,7 @@
 // The access log: one line per connection at its end, one per refusal.
 //
 // Shards hand over records and go on: a lock-free list takes them to one writer thread, which makes
-// the text and writes in batches, of some milliseconds. If whoever reads the log stalls, lines are
+// the text and writes in batches, of some milliseconds. If the reader of the log stalls, lines are
 // dropped and counted; a shard never waits for it.
 #pragma once
 
@@ -30,8 +30,8 @@ struct AccessLogOptions {
   std::size_t capacity = 16'384;  ///< records that may wait; more are dropped
   /// At destruction a reader that stalls is waited for at most so long.
   std::chrono::milliseconds flush_timeout{2'000};
-  /// Told by the writer thread how many lines were dropped since it was told last, at most once a
-  /// second and once at the end. Write an operational line there.
+  /// Called by the writer thread with the number of lines that were dropped since the last call, at
+  /// most once a second and once at the end. Write an operational line there.
   std::function<void(std::uint64_t lines)> on_dropped;
 };
 
@@ -62,7 +62,7 @@ class AccessLog final : public ConnectionLog {
 
   AccessLogOptions options_;
   Kind kind_;
-  std::atomic<Node*> newest_{nullptr};  // a stack; the writer takes it whole and turns it round
+  std::atomic<Node*> newest_{nullptr};  // a stack; the writer takes and reverses it as a whole
   std::atomic<std::size_t> waiting_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::int64_t> give_up_at_{0};  // steady clock, ns; 0 until the destructor runs

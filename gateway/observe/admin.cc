@@ -76,8 +76,8 @@ void send(mg_connection* connection, const Response& response, bool with_body) {
   mg_write(connection, text.data(), text.size());  // a reader that went away is its own loss
 }
 
-// civetweb's accepting thread looks whether to stop every two seconds, or when somebody connects:
-// connects until mg_stop() is through.
+// Connects until mg_stop() has returned: civetweb's accepting thread looks whether to stop every
+// two seconds, or when a client connects.
 void stop_at_once(mg_context* context, const std::string& host, std::uint16_t port) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -87,19 +87,19 @@ void stop_at_once(mg_context* context, const std::string& host, std::uint16_t po
 
   std::atomic<bool> stopped = false;
   const iouring::SignalsMasked masked;
-  std::thread knocker([&] {
+  std::thread waker([&] {
     while (!stopped) {
-      const int knock = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
       // Whether it succeeds makes no difference: the next one comes in 5 ms.
       [[maybe_unused]] const int connected =
-          ::connect(knock, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+          ::connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof to);
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      ::close(knock);
+      ::close(client);
     }
   });
   mg_stop(context);
   stopped = true;
-  knocker.join();
+  waker.join();
 }
 
 }  // namespace

@@ -23,8 +23,8 @@ namespace {
 // Lines that may wait for the reader of stderr; spdlog keeps room for all of them (0.4 MiB).
 constexpr std::size_t kWaitingLines = 1024;
 
-// The log is one of the two globals of the program, together with spdlog's own registry: every
-// part may have something to say, long before and long after main() has objects.
+// The log is a global, together with spdlog's own registry: every part may log, also before and
+// after main() has objects.
 std::atomic<LogFormat> format{LogFormat::kText};
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {

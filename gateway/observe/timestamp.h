@@ -1,4 +1,4 @@
-// Times as people and log stores read them.
+// Times as text.
 #pragma once
 
 #include <chrono>

@@ -12,16 +12,17 @@ struct PeerIdentity;
 
 namespace sallyport::gateway {
 
-// What of a route lets a peer in: the index of a pattern of Route::allow, or kAnyVerified.
+/// The rule of a route that a peer is let in by: the index of a pattern of Route::allow, or
+/// kAnyVerified.
 struct Rule {
   static constexpr std::uint32_t kAnyVerified = std::numeric_limits<std::uint32_t>::max();
   std::uint32_t index = kAnyVerified;
   bool operator==(const Rule&) const = default;
 };
 
-// By which rule a peer whose certificate was verified may use `route`: the first of its patterns
-// that matches, or that the route admits any verified certificate (also one without a usable
-// identity). None: it may not; deny by default.
+/// The rule by which a peer whose certificate was verified may use `route`: the first of its
+/// patterns that matches, or kAnyVerified if the route admits any verified certificate (also one
+/// without a usable identity). None: it may not; deny by default.
 std::optional<Rule> authorize(const Route& route, const ktls::PeerIdentity& peer);
 
 }  // namespace sallyport::gateway

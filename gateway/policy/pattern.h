@@ -11,32 +11,35 @@ struct PeerIdentity;
 
 namespace sallyport::gateway {
 
-// Who may pass: one pattern over identities of verified certificates. Two kinds:
-//   spiffe://trust-domain/a/*/c, spiffe://trust-domain/**   `*` is one whole segment, `**` (last
-//       only) one or more; the trust domain in any case and without wildcard, the path exact.
-//   dns:a.b.c, dns:*.b.c                                    `*` is the one leftmost label; any
-//   case.
-// Nothing else: no regular expressions, no partial wildcards, no CN. A value.
+/// One pattern over identities of verified certificates. Two kinds:
+///
+///   spiffe://trust-domain/a/*/c, spiffe://trust-domain/**
+///       `*` is one whole segment, `**` (last only) one or more; the trust domain in any case and
+///       without wildcard, the path exact.
+///   dns:a.b.c, dns:*.b.c
+///       `*` is the one leftmost label; any case.
+///
+/// Nothing else: no regular expressions, no partial wildcards, no CN. A value.
 class IdentityPattern {
  public:
-  // The error is one sentence that says what is wrong with the pattern.
+  /// The error is one sentence: what is wrong with the pattern.
   static std::expected<IdentityPattern, std::string> parse(std::string_view text);
 
-  // Either kind of the peer's identity may match.
+  /// Either kind of the peer's identity may match.
   bool matches(const ktls::PeerIdentity& peer) const;
   bool matches_spiffe(std::string_view id) const;
   bool matches_dns(std::string_view name) const;
 
-  // Whether everything that `other` matches is matched by this one.
+  /// Whether everything that `other` matches is matched by this one.
   bool covers(const IdentityPattern& other) const;
 
-  // Can cover a pattern other than itself.
+  /// Can cover a pattern other than itself.
   bool has_wildcard() const;
 
-  // In lower case; empty for a DNS pattern.
+  /// In lower case; empty for a DNS pattern.
   std::string_view trust_domain() const;
 
-  // Canonical form: equal for patterns that match the same identities.
+  /// Canonical form: equal for patterns that match the same identities.
   const std::string& text() const { return text_; }
 
  private:

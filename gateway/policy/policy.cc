@@ -10,8 +10,8 @@
 namespace sallyport::gateway {
 namespace {
 
-// Enters the route, or says why it cannot be told from one that is there.
-std::optional<std::string> enter(Policy::Candidates& candidates, const Route& route) {
+// Adds the route, or returns why a hello could not tell it from one that is there.
+std::optional<std::string> add_candidate(Policy::Candidates& candidates, const Route& route) {
   if (route.alpn.empty()) {
     if (candidates.without_alpn) {
       return "route '" + printable(candidates.without_alpn->name) + "' takes it already";
@@ -105,14 +105,14 @@ std::expected<void, RouteConflict> Policy::index() {
             "a second route without \"sni\": '" + printable(without_sni->name) + "' is one"});
       }
       without_sni = &route;
-      enter(without_sni_, route);
+      add_candidate(without_sni_, route);
       continue;
     }
     for (std::size_t j = 0; j < route.sni.size(); ++j) {
       const std::string& name = route.sni[j];
       const bool wildcard = name.starts_with("*.");
       Candidates& candidates = wildcard ? wildcard_[name.substr(2)] : exact_[name];
-      if (auto taken = enter(candidates, route)) {
+      if (auto taken = add_candidate(candidates, route)) {
         return std::unexpected(RouteConflict{i, j, std::move(*taken)});
       }
     }

@@ -18,70 +18,70 @@
 namespace sallyport::gateway {
 
 enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo };
-// What the other side gets when a TLS peer ends without close_notify: a reset, or a clean end.
+/// What the other side gets when a TLS peer ends without close_notify: a reset, or a clean end.
 enum class Truncation { kReset, kClose };
 
-std::string_view to_string(Balance balance);        // the word of the policy file
-std::string_view to_string(Truncation truncation);  // the word of the policy file
+std::string_view to_string(Balance balance);        ///< the word of the policy file
+std::string_view to_string(Truncation truncation);  ///< the word of the policy file
 
 struct Route {
   std::string name;
-  std::vector<std::string> sni;        // lower case, "a.b" or "*.b"; empty = any or none
-  std::vector<std::string> alpn;       // in our order of preference; empty = not looked at
-  std::vector<IdentityPattern> allow;  // empty exactly if allow_any_verified
+  std::vector<std::string> sni;        ///< lower case, "a.b" or "*.b"; empty = any or none
+  std::vector<std::string> alpn;       ///< in our order of preference; empty = not looked at
+  std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
   bool allow_any_verified = false;
   Balance balance = Balance::kRoundRobin;
   Truncation truncation = Truncation::kReset;
 };
 
-// What --allow (repeatable) or --allow-any-verified say.
+/// --allow (repeatable) or --allow-any-verified.
 struct FlagRules {
-  std::vector<IdentityPattern> allow;  // parsed; empty exactly if allow_any_verified
+  std::vector<IdentityPattern> allow;  ///< parsed; empty exactly if allow_any_verified
   bool allow_any_verified = false;
 };
 
-// Why routes cannot stand side by side, with the place for whoever knows the file.
+/// Why two routes conflict, and which: the reader of the file adds the line.
 struct RouteConflict {
-  std::size_t route = 0;           // index of the later of the two
-  std::optional<std::size_t> sni;  // index in its `sni`; none: it has no `sni`
+  std::size_t route = 0;           ///< index of the later of the two
+  std::optional<std::size_t> sni;  ///< index in its `sni`; none: it has no `sni`
   std::string what;
 };
 
-// All routes of one generation, immutable: shared between shards without locks. `Route` pointers
-// are stable as long as the Policy lives, and hold one only beside its Policy.
+/// All routes of one generation, immutable: shared between shards without locks. `Route` pointers
+/// are stable as long as the Policy lives: hold one only beside its Policy.
 class Policy {
  public:
   using Pointer = std::shared_ptr<const Policy>;
-  // The routes under one name.
+  /// The routes under one name.
   struct Candidates {
-    std::vector<const Route*> with_alpn;  // in file order
+    std::vector<const Route*> with_alpn;  ///< in file order
     const Route* without_alpn = nullptr;
   };
 
-  // Without a policy file: one label takes any SNI or none, with several each takes the SNI of
-  // its own name, so that each must then be a host name (an error names `discovery_file`, with line
-  // 0). No label: a policy without routes, which refuses everybody.
+  /// Without a policy file: one label takes any SNI or none, with several each takes the SNI of
+  /// its own name, so that each must then be a host name (an error names `discovery_file`, with
+  /// line 0). No label: a policy without routes, which refuses every client.
   static std::expected<Pointer, ConfigError> from_flags(const FlagRules& rules,
                                                         std::span<const std::string> route_labels,
                                                         std::string_view discovery_file = {});
 
-  // From routes that are valid each by itself. Refuses what they may not be to each other: the same
-  // (sni, alpn) twice, or two without sni.
+  /// From routes that are valid each by itself. Refuses routes that conflict: the same (sni, alpn)
+  /// twice, or two without sni.
   static std::expected<Pointer, RouteConflict> build(std::vector<Route> routes);
 
   Policy(const Policy&) = delete;
   Policy& operator=(const Policy&) = delete;
 
   std::span<const Route> routes() const { return routes_; }
-  const Route* find(std::string_view route_name) const;  // nullptr: unknown
+  const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
 
-  // Lookup for choose(); `name` in lower case. nullptr: no route has it.
+  /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
   const Candidates* exact(std::string_view name) const;
-  const Candidates* wildcard(std::string_view parent) const;  // routes of "*.parent"
+  const Candidates* wildcard(std::string_view parent) const;  ///< routes of "*.parent"
   const Candidates& without_sni() const { return without_sni_; }
 
-  // Trust domains that rules name, sorted, each once. Unscoped --ca bundles beside more than one
-  // of them are an error that the reader of the flags raises.
+  /// Trust domains that rules name, sorted, each once. Unscoped --ca bundles beside more than one
+  /// of them are an error that the reader of the flags raises.
   const std::vector<std::string>& trust_domains() const { return trust_domains_; }
 
  private:
@@ -97,8 +97,8 @@ class Policy {
   std::vector<std::string> trust_domains_;
 };
 
-// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file
-// with an error is used. `file` is only for the errors.
+/// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file
+/// with an error is used. `file` is only for the errors.
 std::expected<Policy::Pointer, ConfigError> parse_policy(std::string_view text,
                                                          std::string_view file);
 

@@ -12,7 +12,7 @@
 
 namespace sallyport::gateway {
 
-/// Whether new connections can be served now. The reason is one for people.
+/// Whether new connections can be served now. The reason is the text of the 503.
 [[nodiscard]] Readiness readiness(const Snapshot& snapshot, bool draining,
                                   std::chrono::system_clock::time_point now);
 

@@ -1,4 +1,4 @@
-// The files that say who may pass where: read, checked together, and kept at their last good state.
+// The sources of configuration: read, checked together, and kept at their last good state.
 #pragma once
 
 #include <array>

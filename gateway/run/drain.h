@@ -1,4 +1,4 @@
-// How the process comes to its end.
+// The end of the process.
 #pragma once
 
 #include <atomic>

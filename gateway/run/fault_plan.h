@@ -1,5 +1,6 @@
 #pragma once
-// Test builds only (SALLYPORT_FAULTS): what the environment asks a shard's ring to suffer.
+// Faults of a shard's ring, as an environment variable gives them. Test builds only
+// (SALLYPORT_FAULTS).
 #ifdef SALLYPORT_FAULTS
 
 #include <expected>
@@ -12,10 +13,9 @@
 namespace sallyport::gateway {
 
 /// Parses `seed=7;send~0.3=short:1;connect#1=error:111;recv~0.1=delay:3`: an operation, `~chance`
-/// or
-/// `#nth` submission, and `error:ERRNO`, `short:BYTES` or `delay:TURNS`. The operations are recv,
-/// send, recvmsg, sendmsg, accept, connect, close, files_update, shutdown, uring_cmd and
-/// fixed_fd_install.
+/// or `#nth` submission, and `error:ERRNO`, `short:BYTES` or `delay:ITERATIONS` (of the loop). The
+/// operations are recv, send, recvmsg, sendmsg, accept, connect, close, files_update, shutdown,
+/// uring_cmd and fixed_fd_install.
 [[nodiscard]] std::expected<std::unique_ptr<iouring::FaultPlan>, std::string> parse_fault_plan(
     std::string_view text);
 

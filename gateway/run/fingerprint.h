@@ -1,4 +1,4 @@
-// What a set of files says, in 32 bytes: equal fingerprints mean that nothing needs to be read
+// The content of a set of files in 32 bytes: equal fingerprints mean that nothing needs to be read
 // again.
 #pragma once
 

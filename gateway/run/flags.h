@@ -1,6 +1,6 @@
-// The flags as names and texts: what is given where, before anyone asks what it means.
+// The flags as names and texts, and where each was given. Their meaning is options.h.
 //
-// Boost.Program_options stays behind the .cc.
+// Boost.Program_options is used in the .cc only.
 #pragma once
 
 #include <expected>
@@ -22,9 +22,9 @@ struct GivenValue {
 /// Uses by flag name (without dashes), in the order given.
 using GivenFlags = std::map<std::string, std::vector<GivenValue>, std::less<>>;
 
-/// The command line and, if it names one, the configuration file, as one: the command line has won
-/// where both speak. Unknown flags, repeated ones that may not be, and missing or misplaced values
-/// are errors.
+/// The command line and, if it names one, the configuration file, as one: the command line wins
+/// where both give a flag. Unknown flags, repeated ones that may not be, and missing or misplaced
+/// values are errors.
 [[nodiscard]] std::expected<GivenFlags, OptionsError> read_flags(int argc, const char* const* argv);
 
 /// What --help prints.

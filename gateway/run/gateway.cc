@@ -20,7 +20,7 @@
 namespace sallyport::gateway {
 namespace {
 
-// Names that do not resolve in this time come later; readiness says so.
+// Host names that do not resolve in this time are added when they do.
 constexpr std::chrono::seconds kFirstResolution{5};
 
 metrics::BuildInfo build_info() {

@@ -7,8 +7,8 @@
 
 namespace sallyport::gateway {
 
-/// SIGHUP reloads every file. SIGTERM and SIGINT drain, the second one ends at once. systemd is
-/// told. Until cancelled; the references outlive the task.
+/// SIGHUP reloads every file. SIGTERM and SIGINT drain, the second one ends at once. systemd gets
+/// the state of each (sd_notify(3)). Until cancelled; the references outlive the task.
 [[nodiscard]] iouring::Task<void> handle_signals(iouring::Signals& signals, Reloader& reloader,
                                                  Drain& drain);
 

@@ -24,7 +24,7 @@ struct Unit {
 };
 constexpr std::array<Unit, 4> kUnits{{{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}}};
 
-// What a timer can hold without anyone having to think of overflow: ten years.
+// Ten years: no sum of such durations overflows a timer.
 constexpr std::int64_t kLongest = std::int64_t{10} * 365 * 24 * 3'600'000;
 
 }  // namespace

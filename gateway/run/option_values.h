@@ -1,4 +1,4 @@
-// Texts of flags to values: pure, each error says what is wrong with the text.
+// Values of flags, parsed from text. Pure; an error is what is wrong with the text.
 #pragma once
 
 #include <chrono>
@@ -37,7 +37,7 @@ struct TrustBundle {
 /// a file whose name has a '=' is written with its directory, "./a=b.pem".
 [[nodiscard]] std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text);
 
-/// "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", only suites that our records speak.
+/// "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", only suites that our records support.
 [[nodiscard]] std::expected<std::vector<std::string>, std::string> parse_ciphersuites(
     std::string_view text);
 

@@ -40,7 +40,7 @@ class Reader {
 
   void on(std::string_view flag, bool& out) { out = has(flag); }
 
-  // `parse` makes a value of the text or says what is wrong with it; `take` has the value.
+  // `parse` makes a value of the text or an error; `take` gets the value.
   template <class Parse, class Take>
   void parsed(std::string_view flag, Parse parse, Take take) {
     for (const GivenValue& use : uses(flag)) {
@@ -155,8 +155,8 @@ void read_trust(Reader& reader, Options& options) {
       {{"refuse", Options::CrlExpired::kRefuse}, {"accept", Options::CrlExpired::kAccept}});
 }
 
-// Deny by default: without one of the three nobody could pass, which nobody can want.
-void read_who_may_pass(Reader& reader, Options& options) {
+// Deny by default: without one of the three no client could pass, which is never meant.
+void read_rules(Reader& reader, Options& options) {
   std::string_view first;
   for (const std::string_view flag : {"allow", "allow-any-verified", "policy"}) {
     if (!reader.has(flag)) continue;
@@ -263,7 +263,7 @@ std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
   read_listeners(reader, options);
   read_pairs(reader, options);
   read_trust(reader, options);
-  read_who_may_pass(reader, options);
+  read_rules(reader, options);
   read_discovery(reader, options);
   read_tls(reader, options);
   read_timeouts(reader, options);

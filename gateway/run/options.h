@@ -82,7 +82,7 @@ struct OptionsError {
   std::string value;  ///< as given, or empty
   std::string what;
 
-  /// One line for people, all of the above.
+  /// All of the above in one line.
   [[nodiscard]] std::string message() const;
 };
 

@@ -16,11 +16,11 @@ namespace sallyport::gateway {
 [[nodiscard]] RecordChoice probe_records(const Options& options);
 
 /// Why --records kernel cannot be honoured: something that the flags let clients negotiate is
-/// beyond this kernel. Nothing if it can, or is not asked for.
+/// beyond this kernel. Nothing if it can, or if the flag is another one.
 [[nodiscard]] std::optional<std::string> records_unmet(const Options& options,
                                                        const RecordChoice& choice);
 
-/// For the metrics; nothing if the kernel was not asked.
+/// For the metrics; nothing if the kernel was not probed.
 [[nodiscard]] std::optional<metrics::KtlsSupport> ktls_support_metrics(const RecordChoice& choice);
 
 }  // namespace sallyport::gateway

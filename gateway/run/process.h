@@ -1,4 +1,4 @@
-// What the process asks of the system: descriptors, CPUs, an unprivileged user, systemd.
+// The process and the system: descriptors, CPUs, an unprivileged user, systemd.
 #pragma once
 
 #include <cstdint>

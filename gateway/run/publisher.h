@@ -1,4 +1,4 @@
-// The state of the world on its way to the shards.
+// From the configuration to the snapshot that the shards serve by.
 #pragma once
 
 #include <expected>
@@ -28,7 +28,7 @@ class Publisher {
         shards_(shards),
         registry_(registry) {}
 
-  /// The configuration must be complete(). The first call starts the shards. The error says why
+  /// The configuration must be complete(). The first call starts the shards. The error is why
   /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
   [[nodiscard]] std::expected<void, std::string> publish();
 

@@ -12,10 +12,11 @@
 namespace sallyport::gateway {
 namespace {
 
-// The files are read again this often, whatever inotify says (network file systems say nothing).
+// The files are read again this often, with or without events of inotify(7): network file systems
+// make none.
 constexpr std::chrono::seconds kLookEvery{5};
 
-// A group without a route is there for Prometheus; a forgotten label must be seen all the same.
+// Groups without a route are for Prometheus. Logged, since the label may also have been forgotten.
 void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
   const SourceOutcome& discovery = reloaded.of(Source::kDiscovery);
   if (!discovery.read || discovery.error || config.discovery().ignored_groups == 0) return;
@@ -46,7 +47,7 @@ void log_warnings(const Config& config) {
 
 void Reloader::reload(bool force) {
   const Config::Reload reloaded = config_.reload(force);
-  // Shards first: a success that was counted is in force.
+  // Shards first: what is counted as a success is in force.
   if (reloaded.changed) {
     resolver_.watch(config_.discovery().host_names());
     publish();

@@ -1,4 +1,4 @@
-// From changed files to a new state of the shards.
+// Reads changed files and publishes what they hold.
 #pragma once
 
 #include "gateway/backends/resolver.h"
@@ -18,7 +18,7 @@ namespace sallyport::gateway {
 /// Logs Config::warnings().
 void log_warnings(const Config& config);
 
-/// Reads what changed, publishes it, and tells log and metrics what became of it. Control thread
+/// Reads what changed, publishes it, and reports the outcome in log and metrics. Control thread
 /// only.
 class Reloader {
  public:

@@ -152,7 +152,7 @@ iouring::Task<void> Shard::end_after_drain_timeout() {
 }
 
 void Shard::end_all() {
-  // end() only cancels: nobody leaves the list before the run loop resumes him.
+  // end() only cancels: a connection leaves the list when the run loop resumes it.
   iouring::List<LiveConnection> ended;
   while (!state_.live.empty()) {
     LiveConnection& connection = state_.live.pop_front();

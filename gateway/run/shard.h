@@ -60,7 +60,7 @@ class Shard {
   void start(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
   void join();
 
-  // From any thread, after start(). What is asked of a shard that has ended is forgotten.
+  // From any thread, after start(). A shard that has ended ignores these.
 
   /// New connections use these from now on.
   void update(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);

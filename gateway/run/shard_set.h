@@ -1,4 +1,4 @@
-// All shards of the process: made, bound to their addresses, started, told what is new, drained.
+// All shards of the process: created, bound to their addresses, started, updated, drained.
 #pragma once
 
 #include <chrono>
@@ -25,7 +25,7 @@ struct ShardSetOptions {
   std::function<void()> on_ended;  ///< called by each shard, on its thread, as its last act
 };
 
-/// Control thread only, where a member does not say otherwise.
+/// Control thread only, except where a member is documented otherwise.
 class ShardSet {
  public:
   /// Makes the shards and binds all listeners; nothing is accepted yet. Null, with the reason

@@ -9,7 +9,7 @@ Versions versions() {
   Versions result;
   result.sallyport = SALLYPORT_VERSION;
   result.openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
-  result.liburing = SALLYPORT_LIBURING_VERSION;  // of the build: 2.3 cannot be asked at run time
+  result.liburing = SALLYPORT_LIBURING_VERSION;  // of the build: 2.3 has no version at run time
   utsname machine{};
   if (::uname(&machine) == 0) result.kernel = machine.release;
   return result;

@@ -53,7 +53,7 @@ TEST(OpenConnection, IsUnroutedUntilRoutedAndThenClosedWithItsReason) {
   EXPECT_EQ(closed.routes.at(1).closed, (std::vector<std::uint64_t>{1, 0, 0}));
 }
 
-TEST(OpenConnection, CountsTheFallbackReasonWhenNobodyGaveOne) {
+TEST(OpenConnection, CountsTheFallbackReasonWhenNoneWasGiven) {
   ListenerCells listener("a:1", kWords);
   {
     OpenConnection connection(listener, Reason::kReset);

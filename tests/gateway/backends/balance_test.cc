@@ -129,7 +129,7 @@ TEST(RoundRobin, GoesOnAcrossGenerations) {
   EXPECT_EQ(counts.size(), 4u);
 }
 
-TEST(RoundRobin, OwesNothingToANewcomer) {
+TEST(RoundRobin, GivesANewEndpointItsShareFromThenOn) {
   Balancer balancer(5);
   const auto first = set_of({1});
   balancer.update(first);
@@ -162,7 +162,7 @@ TEST(LeastConnections, PicksWhereConnectionsEnded) {
   EXPECT_EQ(balancer.pick("r", Balance::kLeastConnections)->endpoint->target, target);
 }
 
-TEST(LeastConnections, TakesTurnsAmongEquals) {
+TEST(LeastConnections, PicksEqualOnesEquallyOften) {
   Balancer balancer(9);
   balancer.update(set_of({1, 1, 1, 1}));
   for (const auto& [target, picked] : count(balancer, Balance::kLeastConnections, 400)) {

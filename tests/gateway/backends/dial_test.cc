@@ -33,7 +33,7 @@ class Backend {
  public:
   enum Kind {
     kListens,
-    kRefuses,  // bound, so nobody else gets the port, but not listening
+    kRefuses,  // bound, so that the port is not given away, but not listening
     kSilent,   // its backlog is full: a connect waits until it gives up
   };
 
@@ -232,7 +232,7 @@ TEST_F(Dial, EndsWithTheScopeOfItsCaller) {
   }
 }
 
-TEST_F(Dial, WithoutALimitStillGoesOnAfterARefusal) {
+TEST_F(Dial, TriesTheNextEndpointWithoutATimeLimitToo) {
   const Backend refuses(Backend::kRefuses), good(Backend::kListens);
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(dial_to({refuses.target, good.target}, 0ms));
 }

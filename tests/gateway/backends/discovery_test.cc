@@ -200,7 +200,7 @@ TEST(DiscoveryUpdate, RefusesToRemoveMoreThanThePercentage) {
             "no error");
 }
 
-TEST(DiscoveryUpdate, OneWritingOfATargetIsAsGoodAsAnother) {
+TEST(DiscoveryUpdate, TakesTwoFormsOfATargetForTheSame) {
   const Discovery before = parsed(R"([{"targets": ["[::1]:1"], "labels": {"route": "r"}}])");
   const Discovery after = parsed(R"([{"targets": ["[0::1]:1"], "labels": {"route": "r"}}])");
   EXPECT_EQ(update_error(before, after, {.max_removal_percent = 0}), "no error");

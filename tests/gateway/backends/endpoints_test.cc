@@ -91,16 +91,16 @@ TEST(EndpointSet, ChangedLabelsMakeANewObjectWithTheSameId) {
   EXPECT_EQ(first->find("r")->endpoints[0]->state(), EndpointState::kReady);
 }
 
-TEST(EndpointSet, BriefsSayTheSameAsEndpoints) {
+TEST(EndpointSet, WeightsAreThoseOfTheEndpoints) {
   const auto set = EndpointSet::build(
       parsed(R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r", "weight": "9"}},
                  {"targets": ["10.0.0.2:1"], "labels": {"route": "r", "state": "down"}}])"),
       {}, nullptr);
   const RouteEndpoints& route = *set->find("r");
-  ASSERT_EQ(route.briefs.size(), 2u);
-  EXPECT_EQ(route.briefs[0].id, route.endpoints[0]->id);
-  EXPECT_EQ(route.briefs[0].weight, 9u);
-  EXPECT_EQ(route.briefs[1].weight, 0u);
+  ASSERT_EQ(route.weights.size(), 2u);
+  EXPECT_EQ(route.weights[0].id, route.endpoints[0]->id);
+  EXPECT_EQ(route.weights[0].weight, 9u);
+  EXPECT_EQ(route.weights[1].weight, 0u);
 }
 
 }  // namespace

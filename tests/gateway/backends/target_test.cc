@@ -20,7 +20,7 @@ TEST(Target, ReadsEveryKind) {
   EXPECT_EQ(Target::parse("unix:/run/x.sock"), (Target{Target::Kind::kUnix, "/run/x.sock", 0}));
 }
 
-TEST(Target, TheSamePlaceHasOneCanonicalForm) {
+TEST(Target, OneAddressHasOneCanonicalForm) {
   EXPECT_EQ(canonical("[0:0::0001]:80"), "[::1]:80");
   EXPECT_EQ(canonical("[FE80::A]:080"), "[fe80::a]:80");
   EXPECT_EQ(canonical("Orders.Local.:65535"), "orders.local:65535");
@@ -28,7 +28,7 @@ TEST(Target, TheSamePlaceHasOneCanonicalForm) {
   EXPECT_EQ(canonical("unix:/Run/x:1"), "unix:/Run/x:1");
 }
 
-TEST(Target, RefusesWhatIsNoPlace) {
+TEST(Target, RefusesOtherTexts) {
   for (const char* text : {"",
                            ":",
                            ":80",

@@ -113,7 +113,7 @@ TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
   EXPECT_EQ(line["detail"], "line\nbreak \xEF\xBF\xBD");
 }
 
-TEST(AccessLogLine, AsTextQuotesWhatCouldPassForAnotherKeyOrLine) {
+TEST(AccessLogLine, AsTextQuotesValuesThatLookLikeAnotherKeyOrLine) {
   const std::string line = format_line(refused(), LogFormat::kText);
   EXPECT_EQ(line.find('\n'), std::string::npos);
   EXPECT_THAT(line, HasSubstr("client=10.0.0.1:1234 "));
@@ -209,25 +209,25 @@ TEST(AccessLog, WritesEveryLineOfEachThreadInItsOrder) {
 TEST(AccessLog, DropsAndCountsWhatAStalledReaderHasNoRoomFor) {
   constexpr std::uint64_t kLines = 2'000;
   Pipe pipe;
-  std::atomic<std::uint64_t> told = 0;
+  std::atomic<std::uint64_t> reported = 0;
   std::uint64_t dropped = 0;
   {
     AccessLog log({.descriptor = pipe.writer(),
                    .capacity = 10,
                    .flush_timeout = 0ms,
-                   .on_dropped = [&](std::uint64_t lines) { told += lines; }});
+                   .on_dropped = [&](std::uint64_t lines) { reported += lines; }});
     for (std::uint64_t i = 0; i < kLines; ++i) log.write(served());
     dropped = log.dropped();
     EXPECT_GT(dropped, 0U);
   }
-  EXPECT_GE(told, dropped);
+  EXPECT_GE(reported, dropped);
   pipe.close_writer();
   const auto lines = lines_of(pipe.read_all());
-  EXPECT_EQ(lines.size() + told, kLines);
+  EXPECT_EQ(lines.size() + reported, kLines);
   for (const std::string& line : lines) EXPECT_TRUE(ordered_json::accept(line)) << line;
 }
 
-TEST(AccessLog, GoesOnAfterTheReaderCameBack) {
+TEST(AccessLog, GoesOnWhenTheReaderReadsAgain) {
   Pipe pipe;
   AccessLog log({.descriptor = pipe.writer(), .capacity = 100'000, .on_dropped = {}});
   constexpr std::size_t kLines = 1'000;  // more than a pipe holds
@@ -245,14 +245,14 @@ TEST(AccessLog, GoesOnAfterTheReaderCameBack) {
 TEST(AccessLog, SurvivesAReaderThatHasGone) {
   Pipe pipe;
   pipe.close_reader();
-  std::uint64_t told = 0;
+  std::uint64_t reported = 0;
   {
-    AccessLog log(
-        {.descriptor = pipe.writer(), .on_dropped = [&](std::uint64_t lines) { told += lines; }});
+    AccessLog log({.descriptor = pipe.writer(),
+                   .on_dropped = [&](std::uint64_t lines) { reported += lines; }});
     log.write(served());
     log.write(served());
   }
-  EXPECT_EQ(told, 2U);
+  EXPECT_EQ(reported, 2U);
 }
 
 TEST(AccessLog, WritesToASocketAsJournaldGivesOne) {

@@ -91,7 +91,7 @@ std::string request(const AdminServer& server, const std::string& line) {
   return client.receive_all();
 }
 
-TEST(AdminServer, ServesWhatItsHandlersSay) {
+TEST(AdminServer, ServesTheTextsOfItsHandlers) {
   const auto server = started(on("127.0.0.1:0"));
   ASSERT_NE(server->port(), 0);
   const std::string metrics = request(*server, "GET /metrics");
@@ -175,7 +175,7 @@ TEST(AdminServer, ShowsEverythingToOtherMachinesWhenToldTo) {
   EXPECT_THAT(request(*server, "GET /routes"), HasSubstr(" 200 OK"));
 }
 
-TEST(AdminServer, ListensOnIpv6OrSaysThatItsLibraryCannot) {
+TEST(AdminServer, ListensOnIpv6OrReportsThatItsLibraryCannot) {
   const auto server = AdminServer::start(on("[::1]:0"), handlers());
   if (server) {
     EXPECT_NE((*server)->port(), 0);
@@ -193,7 +193,7 @@ TEST(AdminServer, SaysThatItsAddressIsInUse) {
   EXPECT_THAT(second.error(), HasSubstr("Address already in use"));
 }
 
-TEST(AdminServer, DropsAClientThatSaysNothing) {
+TEST(AdminServer, DropsASilentClient) {
   AdminOptions options = on("127.0.0.1:0");
   options.request_timeout = 50ms;
   const auto server = started(options);
@@ -206,7 +206,7 @@ TEST(AdminServer, DropsAClientThatSaysNothing) {
   EXPECT_THAT(request(*server, "GET /healthz"), HasSubstr(" 200 OK"));
 }
 
-TEST(AdminServer, AnswersWhatIsNoHttpAndGoesOn) {
+TEST(AdminServer, AnswersARequestThatIsNotHttpAndGoesOn) {
   const auto server = started(on("127.0.0.1:0"));
   for (const std::string& garbage :
        {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03garbage\r\n\r\n", 20),

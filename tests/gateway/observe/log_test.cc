@@ -54,7 +54,7 @@ TEST(Log, WritesTextLines) {
   EXPECT_THAT(text, EndsWith("Z error: cannot bind reason=\"in use\"\n"));
 }
 
-TEST(Log, LeavesOutWhatIsBelowItsLevel) {
+TEST(Log, LeavesOutLinesBelowItsLevel) {
   configure_log(LogFormat::kText, LogLevel::kWarning);
   EXPECT_EQ(stderr_of([] {
               log_debug("d");

@@ -49,7 +49,7 @@ TEST(JsonDocument, NamesTheFirstOfSeveralDuplicates) {
             "f:2: z: duplicate key, already given on line 1");
 }
 
-TEST(JsonDocument, RefusesWhatIsNoText) {
+TEST(JsonDocument, RefusesBytesThatAreNotText) {
   EXPECT_EQ(error_of(""), "f:1: the file is empty");
   EXPECT_EQ(error_of(" \r\n\t\n"), "f:1: the file is empty");
   EXPECT_EQ(error_of(std::string_view("[]\n\0garbage", 11)), "f:2: has a NUL byte");

@@ -91,7 +91,7 @@ TEST(IdentityPattern, EitherKindOfIdentityMayMatch) {
   EXPECT_FALSE(pattern("dns:td").matches(ktls::PeerIdentity{.spiffe = "spiffe://td/a", .dns = {}}));
 }
 
-TEST(IdentityPattern, RefusesWhatIsNoPattern) {
+TEST(IdentityPattern, RefusesOtherTexts) {
   for (const char* text : {"",
                            "*",
                            "example.org",

@@ -70,18 +70,18 @@ TEST(Policy, NamesTheTrustDomainsOfItsRules) {
   EXPECT_EQ(policy->trust_domains(), (std::vector<std::string>{"one", "two"}));
 }
 
-TEST(Authorize, AdmitsOnlyWhomAPatternMatches) {
+TEST(Authorize, AdmitsOnlyPeersThatAPatternMatches) {
   const auto policy = parsed(R"({"routes": {
       "a": {"sni": ["a"], "allow": ["spiffe://td/a", "dns:*.b.c"]},
       "any": {"allow-any-verified": true}}})");
   const Route& some = *policy->find("a");
   const Route& any = *policy->find("any");
-  const ktls::PeerIdentity nobody;
+  const ktls::PeerIdentity unnamed;
   EXPECT_TRUE(authorize(some, {.spiffe = "spiffe://td/a", .dns = {}}));
   EXPECT_TRUE(authorize(some, {.spiffe = "spiffe://td/x", .dns = {"a.b.c"}}));
   EXPECT_FALSE(authorize(some, {.spiffe = "spiffe://td/x", .dns = {"b.c"}}));
-  EXPECT_FALSE(authorize(some, nobody));
-  EXPECT_TRUE(authorize(any, nobody)) << "a verified certificate without a usable SAN";
+  EXPECT_FALSE(authorize(some, unnamed));
+  EXPECT_TRUE(authorize(any, unnamed)) << "a verified certificate without a usable SAN";
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ TEST_F(ConfigTest, KeepsTheLastGoodStateWhenAFileIsDeleted) {
   EXPECT_TRUE(config.complete());
 }
 
-TEST_F(ConfigTest, ReplacesOneSourceThoughAnotherIsBad) {
+TEST_F(ConfigTest, ReplacesAGoodSourceBesideABadOne) {
   Config config(options_);
   config.reload(false);
   files_.write("ca.crt", "not a certificate");
@@ -125,7 +125,7 @@ TEST_F(ConfigTest, SaysWhenASecondRouteAppearsWithoutAPolicyFile) {
   EXPECT_FALSE(config.reload(true).routes_split);
 }
 
-TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileKnows) {
+TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileNames) {
   use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
   Config config(options_);
   config.reload(false);

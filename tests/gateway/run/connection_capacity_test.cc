@@ -11,7 +11,7 @@ TEST(ConnectionCapacity, IsTwoSlotsOfEachShardsTablePerConnection) {
   EXPECT_EQ(capacity.connections, 2048u);
 }
 
-TEST(ConnectionCapacity, ATableHasAtMostAQuarterOfAMillionSlots) {
+TEST(ConnectionCapacity, ATableHasAtMost262144Slots) {
   const ConnectionCapacity capacity = connection_capacity(1'000'000'000, 2, true);
   EXPECT_EQ(capacity.registered_descriptors, 262'144u);
   EXPECT_EQ(capacity.connections, 262'144u);

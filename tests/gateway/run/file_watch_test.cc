@@ -38,7 +38,7 @@ TEST_F(FileWatchTest, SaysThatAFileWasWritten) {
   EXPECT_EQ(errno_, 0);
 }
 
-TEST_F(FileWatchTest, TakesAllWritesOfOneMomentForOneChange) {
+TEST_F(FileWatchTest, ReportsWritesInQuickSuccessionAsOneChange) {
   files_.add({directory_.path()});
   for (int i = 0; i < 20; ++i) directory_.write("targets.json", std::to_string(i));
   loop_->tasks->spawn(wait());

@@ -20,7 +20,7 @@ TEST(Duration, HasAUnitOrIsZero) {
   EXPECT_EQ(parse_duration("00010s"), 10s);
 }
 
-TEST(Duration, IsNothingElse) {
+TEST(Duration, RefusesOtherTexts) {
   for (const char* text : {"", "s", "10", "-1s", "+1s", " 1s", "1s ", "1.5s", "1 s", "1S", "1d",
                            "1us", "1h30m", "1e3s", "0x1s", "1000000000000000000000s", "87601h"}) {
     EXPECT_FALSE(parse_duration(text)) << text;
@@ -55,7 +55,7 @@ TEST(ListenAddress, KnowsLoopbackInEveryForm) {
   }
 }
 
-TEST(ListenAddress, IsNothingElse) {
+TEST(ListenAddress, RefusesOtherTexts) {
   for (const char* text : {"",
                            ":",
                            ":80",
@@ -82,7 +82,7 @@ TEST(ListenAddress, IsNothingElse) {
   }
 }
 
-TEST(ListenAddress, HasNothingBehindANulByte) {
+TEST(ListenAddress, RefusesANulByte) {
   EXPECT_FALSE(parse_listen_address(std::string_view("127.0.0.1\0:80", 13)));
   EXPECT_FALSE(parse_listen_address(std::string_view("127.0.0.1\0.evil:80", 18)));
   EXPECT_FALSE(parse_listen_address(std::string_view("[::1\0]:80", 9)));
@@ -104,7 +104,7 @@ TEST(TrustBundle, NeedsAFileAndAProperDomain) {
   }
 }
 
-TEST(Ciphersuites, AreThoseThatRecordsSpeak) {
+TEST(Ciphersuites, AreThoseThatRecordsSupport) {
   EXPECT_THAT(parse_ciphersuites("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256").value(),
               ElementsAre("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"));
   for (const char* text :

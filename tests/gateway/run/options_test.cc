@@ -238,7 +238,7 @@ TEST(Options, RefuseToStartWithoutWhatIsRequired) {
               HasSubstr("one of --allow, --allow-any-verified and --policy is required"));
 }
 
-TEST(Options, RefuseTwoKindsOfWhoMayPass) {
+TEST(Options, RefuseTwoKindsOfRules) {
   EXPECT_THAT(error_of(with({"--allow-any-verified"})),
               HasSubstr("--allow-any-verified 'true' excludes --allow"));
   EXPECT_THAT(error_of(with({"--policy", "p.json"})), HasSubstr("--policy 'p.json' excludes"));
@@ -301,7 +301,7 @@ TEST(Options, RefuseWhatTheyDoNotKnow) {
   EXPECT_THAT(error_of(with({"--user", ""})), HasSubstr("is empty"));
 }
 
-TEST(Options, TakeZeroAsNoTicketAgeOfOurs) {
+TEST(Options, TakeATicketAgeOfZeroAsTheLongest) {
   EXPECT_EQ(options_of(with({"--ticket-max-age", "0"})).ticket_max_age, 7 * 24h);
 }
 
