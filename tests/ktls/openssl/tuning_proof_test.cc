@@ -69,6 +69,11 @@ TEST(TlsLibrary, IsStockWhereThereIsNoTunedOne) {
   EXPECT_EQ(library.reason, "openssl.cnf has a word");
 }
 
+TEST(TlsLibrary, NamesTheProvidersOfTheSystemsOpenssl) {
+  EVP_MD_free(EVP_MD_fetch(nullptr, "SHA256", nullptr));  // loads what openssl.cnf wants
+  EXPECT_THAT(openssl_providers(), ::testing::AnyOf(HasSubstr("default"), HasSubstr("fips")));
+}
+
 TEST(TlsLibrary, IsStockWhereTuningIsOff) {
   EXPECT_EQ(tls_library(false).mode, TlsLibraryMode::kStock);
   EXPECT_EQ(tls_library(false).context, nullptr);
