@@ -114,7 +114,7 @@ inline constexpr std::array<Metric, static_cast<std::size_t>(MetricId::kCount)> 
      MetricType::kGauge,
      "connections",
      {"direction", "records"},
-     "Open TLS connections, by who protects the records of the direction."},
+     "Open TLS connections, by what protects the records of the direction."},
     {"sallyport_ktls_fallback_total",
      MetricType::kCounter,
      "connections",

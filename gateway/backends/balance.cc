@@ -15,7 +15,7 @@ constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
 // so that dividing by 65535 rounds by nothing that shows; small, so that differences of times stay
 // signed.
 constexpr std::uint64_t kUnitStride = std::uint64_t{1} << 56;
-// Numbers of picks come after those drawn by chance for endpoints that were never picked.
+// The number of the first pick. Endpoints that were never picked have a random number below it.
 constexpr std::uint64_t kFirstPick = std::uint64_t{1} << 32;
 constexpr int kDraws = 16;
 
@@ -140,7 +140,7 @@ const RouteBalance::Slot* RouteBalance::find(std::uint64_t id) const {
   return found == slots_.end() || found->id != id ? nullptr : &*found;
 }
 
-// Evenly from [0, count), the same with every standard library.
+// A number drawn evenly from [0, count), the same with every standard library.
 std::uint32_t RouteBalance::draw(std::size_t count) {
   const auto wide = static_cast<unsigned __int128>((*random_)()) * count;
   return static_cast<std::uint32_t>(wide >> 64);
@@ -243,7 +243,7 @@ RouteBalance::Slot* RouteBalance::better_of_two(const Tried& tried) {
   };
   for (int i = 0; i < kDraws && count < 2 && !order_.empty(); ++i)
     take(order_[draw(order_.size())]);
-  // Chance found no two: there may be none, or all but a few were tried.
+  // The draws found no two: there may be none, or all but a few were tried.
   if (count < 2 && !order_.empty()) {
     const std::size_t start = draw(order_.size());
     for (std::size_t i = 0; i < order_.size() && count < 2; ++i) {

@@ -35,7 +35,7 @@ struct Dialed {
 
 /// Connects to an endpoint of `route`, to the next one if it refuses, until `timeout` has passed
 /// (0 = no limit). While others are left, one attempt gets half of the remaining time, so one
-/// endpoint that stalls does not eat it all. `ring`, `balancer` and `route` outlive the task.
+/// endpoint that stalls does not use it all. `ring`, `balancer` and `route` outlive the task.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,
                                                        std::chrono::milliseconds timeout);

@@ -36,7 +36,7 @@ class PreviousEndpoints {
   std::unordered_map<std::string, std::shared_ptr<const Endpoint>> by_place_;
 };
 
-// What the target stands for now; empty: a name that has no address.
+// The addresses of the target now; empty: a name that has none.
 std::vector<iouring::SocketAddress> addresses_of(const Target& target,
                                                  const Resolutions& resolutions) {
   if (target.kind != Target::Kind::kName) {

@@ -14,7 +14,7 @@
 
 namespace sallyport::gateway {
 
-/// What one host name stands for.
+/// The addresses of one host name.
 struct Resolution {
   std::vector<iouring::SocketAddress> addresses;  ///< port 0; sorted, each once; the last good ones
   std::string error;  ///< why the latest attempt failed; empty if it did not

@@ -20,8 +20,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBatchBytes = 64 * 1024;
 constexpr std::chrono::seconds kReportEvery{1};
-// How long a line may wait for others: to wake the writer for each one costs its shard more than to
-// make the record, and often a change of threads on the shard's own core.
+// How long a line may wait for others. Waking the writer for each line would cost its shard more
+// than making the record does, and often a change of threads on the shard's own core.
 constexpr std::chrono::milliseconds kBatchDelay{5};
 
 // The start of `text` that ends with a whole line and is at most `limit` long; a longer first line

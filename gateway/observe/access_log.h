@@ -28,7 +28,7 @@ struct AccessLogOptions {
   int descriptor = 1;  ///< not owned; a file, pipe, socket or terminal, blocking or not
   LogFormat format = LogFormat::kJson;
   std::size_t capacity = 16'384;  ///< records that may wait; more are dropped
-  /// At destruction a reader that stalls is waited for at most so long.
+  /// The destructor waits for a reader that stalls at most this long.
   std::chrono::milliseconds flush_timeout{2'000};
   /// Called by the writer thread with the number of lines that were dropped since the last call, at
   /// most once a second and once at the end. Write an operational line there.

@@ -1,4 +1,4 @@
-// One record, one line. Apart from the writer because of what nlohmann costs to compile.
+// One record as one line. A file of its own because of what nlohmann costs to compile.
 #include <cmath>
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,4 @@
-// The read-only admin HTTP server: metrics, health, and what the gateway is doing.
+// The read-only admin HTTP server: metrics, health, and the state of the gateway.
 //
 // Two worker threads of its own, with all signals masked. GET and HEAD only, exact paths, no files.
 #pragma once

@@ -6,8 +6,8 @@
 
 namespace sallyport::gateway {
 
-/// `value` as it is if it can stand for itself after `key=`, else as a JSON string, so that what a
-/// peer put into it cannot look like another key or another line.
+/// `value` unchanged if it is unambiguous after `key=`, else as a JSON string, so that what a peer
+/// put into it cannot look like another key or another line.
 [[nodiscard]] std::string text_value(std::string_view value);
 
 /// `value` as a JSON string with its quotes; invalid UTF-8 is replaced by U+FFFD.

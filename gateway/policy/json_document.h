@@ -12,7 +12,7 @@
 namespace sallyport::gateway {
 
 struct JsonMember;
-/// A number, whichever: no file of ours has any, and an error needs no more.
+/// A number, without its value: none of our files has one, and an error only names its kind.
 struct JsonNumber {};
 
 /// One value of a parsed file, with the line on which it starts. A tree of plain values.

@@ -207,8 +207,8 @@ Outcome PolicyReader::read_allow(Route& route, const JsonValue& value, const std
   return check_coverage(route, value, key);
 }
 
-// A pattern that another one covers is refused: to remove it would lock no client out, although the
-// file reads as if it did.
+// A pattern that another one covers is refused: its removal would lock no client out, although the
+// file reads as if it would.
 Outcome PolicyReader::check_coverage(const Route& route, const JsonValue& value,
                                      const std::string& key) {
   const std::vector<IdentityPattern>& allow = route.allow;

@@ -107,7 +107,7 @@ Config::Reload Config::reload(bool force) {
     }
   }
 
-  // Each is right in itself: are credentials and policy right beside each other?
+  // Each is valid by itself; credentials and policy must also fit together.
   if (next.credentials && next.policy) {
     if (auto why = conflict(*next.credentials, *next.policy)) {
       if (next.policy != policy_) {

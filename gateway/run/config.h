@@ -30,7 +30,8 @@ struct SourceOutcome {
 };
 
 /// The credentials, policy and discovery of the process: last good state of each, read again when
-/// content changes. A state takes over only if it is right in itself *and* beside the other two.
+/// content changes. A state takes over only if it is valid by itself *and* together with the other
+/// two.
 ///
 /// Control thread only; blocks on the disk.
 class Config {

@@ -26,7 +26,7 @@ void Drain::end_at_once() {
 
 void Drain::shard_ended() {
   if (!begun_.exchange(true)) {
-    // Its listeners are gone: with fewer shards its share of the clients would be refused.
+    // Its listeners are gone, and its share of the clients would be refused from now on.
     log_error("a shard ended by itself: draining the others");
     failed_ = true;
     shards_.drain();

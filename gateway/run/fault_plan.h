@@ -20,7 +20,7 @@ namespace sallyport::gateway {
     std::string_view text);
 
 /// The plan in the variable SALLYPORT_FAULT_PLAN; null without one. A plan that cannot be read ends
-/// the process: a test would else pass for nothing.
+/// the process: the test would else run, and pass, without its faults.
 [[nodiscard]] std::unique_ptr<iouring::FaultPlan> fault_plan_from_environment();
 
 }  // namespace sallyport::gateway

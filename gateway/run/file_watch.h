@@ -15,7 +15,7 @@ namespace sallyport::gateway {
 /// Directories that are watched through inotify(7). Control thread only.
 class FileWatch {
  public:
-  /// Both outlive it.
+  /// `ring` and `watch` outlive it.
   FileWatch(iouring::Ring& ring, iouring::Watch& watch) : ring_(ring), watch_(watch) {}
 
   /// Watches these too, and again those that were replaced meanwhile: a directory of the same name

@@ -56,7 +56,7 @@ constexpr std::array kWhoMayPass{
     Flag{"allow", "PATTERN", true,
          "Identities that may pass: spiffe://domain/path with * for a segment and ** at the end, "
          "or dns:name. Repeatable"},
-    Flag{"allow-any-verified", "", false, "Whoever has a verified certificate may pass"},
+    Flag{"allow-any-verified", "", false, "Any client with a verified certificate may pass"},
     Flag{"policy", "FILE", false, "Routes, and who may pass on each, in JSON"},
 };
 constexpr std::array kTls{
@@ -131,8 +131,8 @@ constexpr std::array kGroups{
     Group{"Command line only", kCommandLineOnly},
 };
 
-// Flags that only make sense as a whole: giving any of them on the command line silences all of
-// them in the file.
+// Flags that only make sense as a whole: one of them on the command line overrides all of them in
+// the file.
 constexpr std::array<std::array<std::string_view, 3>, 2> kDecidedTogether{{
     {"cert", "key", ""},
     {"allow", "allow-any-verified", "policy"},
@@ -261,7 +261,7 @@ std::expected<GivenFlags, OptionsError> read_file(const std::string& path) {
   return given;
 }
 
-// Whether the command line silences `name` in the file.
+// Whether the command line overrides `name` of the file.
 bool decided(const GivenFlags& command_line, std::string_view name) {
   if (command_line.contains(name)) return true;
   for (const auto& together : kDecidedTogether) {

@@ -1,4 +1,4 @@
-// Accepting: every client becomes a task of its own.
+// Accepts connections; each becomes a task of its own.
 #pragma once
 
 #include "gateway/connection/shard_state.h"

@@ -18,7 +18,8 @@
 namespace sallyport::gateway {
 namespace {
 
-// As far as we may: what needs it does without.
+// Raises RLIMIT_NICE so that an idle worker may leave SCHED_IDLE without root. A failure is
+// ignored: without the right, its thread is not started (iouring/idle_worker.h).
 void allow_nice_zero() {
   constexpr rlim_t kEnough = iouring::kNiceLimit;
   rlimit limit{};

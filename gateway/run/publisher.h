@@ -1,4 +1,4 @@
-// From the configuration to the snapshot that the shards serve by.
+// Publishes the configuration to the shards, as snapshots.
 #pragma once
 
 #include <expected>

@@ -100,7 +100,7 @@ void Shard::thread_main() {
   start_idle_worker();
   ring_->run(run());
   idle_worker_->stop();
-  // Of this thread: nothing of it may be dropped by another.
+  // Released here, so that no other thread drops what only this one may touch.
   state_.tls.reset();
   state_.snapshot.reset();
   if (options_.on_ended) options_.on_ended();

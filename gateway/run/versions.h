@@ -1,4 +1,5 @@
-// What is running on what: for --version, build_info and the first log line.
+// Versions of the program, its libraries and the kernel: for --version, build_info and the first
+// log line.
 #pragma once
 
 #include <string>

@@ -393,7 +393,7 @@ TEST(ConfigFile, IsBeatenByTheCommandLine) {
   EXPECT_EQ(options.listen.at(0).text, "0.0.0.0:8443");
   ASSERT_EQ(options.pairs.size(), 1U);  // pairs are decided as a whole
   EXPECT_EQ(options.pairs.at(0).cert, "c.pem");
-  EXPECT_EQ(options.policy, "");  // and so is who may pass
+  EXPECT_EQ(options.policy, "");  // and so is the choice of rules
   EXPECT_EQ(options.user, "b");
   EXPECT_EQ(options.idle_timeout, 5min);
 }
