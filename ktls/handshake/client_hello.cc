@@ -64,8 +64,8 @@ std::size_t ClientHelloFragments::fragment_at(std::size_t position) const {
   return fits ? header.length : 0;
 }
 
-// With its header, as far as that is known; 0 for another message, which OpenSSL refuses by its
-// first byte.
+// The size of the ClientHello with its header, as far as that is known; 0 for another message,
+// which OpenSSL refuses by its first byte.
 std::size_t ClientHelloFragments::message_size() const {
   if (joined_ > kRecordHeaderSize && bytes_[kRecordHeaderSize] != std::byte{kClientHello}) return 0;
   if (joined_ < kRecordHeaderSize + kHandshakeHeaderSize) return kHandshakeHeaderSize;
@@ -81,7 +81,7 @@ std::optional<std::string_view> parse_server_name(std::span<const std::byte> bod
   const bool whole = list + 2 == body.size();
   const std::uint8_t type = in.u8();
   const std::string_view name = in.text();
-  // A list of several names has had no meaning since RFC 6066; nobody sends one.
+  // A list of several names has had no meaning since RFC 6066, and no client sends one.
   if (!whole || !in.at_end() || type != kHostName) return std::nullopt;
   if (name.empty() || name.size() > kMaxHostName || name.contains('\0')) return std::nullopt;
   return name;

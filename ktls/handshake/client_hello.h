@@ -10,28 +10,28 @@
 
 namespace sallyport::ktls {
 
-/// What a ClientHello says that is decided on before it is answered.
+/// The parts of a ClientHello that the route is chosen by, before it is answered.
 struct ClientHello {
-  std::string_view sni;  ///< host_name as it came: any case, any bytes; empty: none
+  std::string_view sni;  ///< host_name as received: any case, any bytes; empty: none
   std::span<const std::string_view> alpn;  ///< the client's offer in its order; empty: none
-  /// A ticket is offered (RFC 8446 4.2.11); whether it is good is not known yet.
+  /// A ticket is offered (RFC 8446 4.2.11); it is not validated yet.
   bool offers_resumption = false;
 };
 
-/// Whether a handshake has something to do for `bytes`, from the first of a record on: a record is
-/// whole, or will never be one.
+/// Whether a handshake can go on with `bytes`, which begin with a record: the record is whole, or
+/// it can never be one.
 bool holds_record(std::span<const std::byte> bytes);
 
-/// The first bytes of a client, until OpenSSL can judge them. The fragments of a ClientHello that
-/// comes in many records (RFC 8446 5.1) are joined to one record as they arrive: a record of one
-/// byte costs its receiver six bytes of memory, and OpenSSL a call.
+/// The first bytes of a client, until they can be given to OpenSSL. The fragments of a ClientHello
+/// that comes in many records (RFC 8446 5.1) are joined to one record as they arrive: kept apart, a
+/// record of one byte would take six bytes of memory, and a call of OpenSSL.
 class ClientHelloFragments {
  public:
   /// Adds what was received. True once the ClientHello is whole, or will never be one of at most
   /// kMaxClientHello bytes.
   bool add(std::span<const std::byte> received);
 
-  /// What came, the fragments joined. Never more than two records while add() is false.
+  /// The received bytes, fragments joined. Never more than two records while add() is false.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
  private:
@@ -42,16 +42,16 @@ class ClientHelloFragments {
   std::size_t joined_ = 0;  ///< bytes of the first record, header included
 };
 
-/// Of Go 1.27 with ML-KEM and ML-DSA: 1.5 KiB. This fits into one record; beyond it OpenSSL is left
-/// to wait for the rest.
+/// The largest ClientHello that is received whole before OpenSSL gets it; beyond this size OpenSSL
+/// waits for the rest. It fits into one record. That of Go 1.27 with ML-KEM and ML-DSA has 1.5 KiB.
 inline constexpr std::size_t kMaxClientHello = std::size_t{16} << 10;
 
-/// Body of the server_name extension (RFC 6066 3) to its host_name, as it came. Nothing if it is
+/// The host_name in the body of a server_name extension (RFC 6066 3), as received. Nothing if it is
 /// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body);
 
-/// Body of the ALPN extension (RFC 7301 3.1) to its protocols, which lie in `body`. Nothing if it
-/// is malformed: an empty list, an empty name, a rest.
+/// The protocols in the body of an ALPN extension (RFC 7301 3.1); views into `body`. Nothing if it
+/// is malformed: an empty list, an empty name, bytes behind the list.
 std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byte> body);
 
 /// Whether the body of a ClientHello's supported_versions (RFC 8446 4.2.1) names `version`, such as

@@ -20,7 +20,7 @@
 namespace sallyport::ktls {
 namespace {
 
-// What came instead of TLS, for the log.
+// A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
                               std::min<std::size_t>(bytes.size(), 8));
@@ -43,7 +43,7 @@ HandshakeEngine::HandshakeEngine(SSL_CTX* context, void* owner)
   BioPtr in(BIO_new(BIO_s_mem()));
   BioPtr out(BIO_new(BIO_s_mem()));
   if (!ssl_ || !in || !out) throw std::bad_alloc();
-  BIO_set_mem_eof_return(in.get(), -1);  // empty means "more to come"
+  BIO_set_mem_eof_return(in.get(), -1);  // an empty BIO is no end of file
   BIO_set_mem_eof_return(out.get(), -1);
   in_ = in.release();
   out_ = out.release();
@@ -95,8 +95,8 @@ HandshakeEngine::Step HandshakeEngine::advance() {
   return state_ == State::kFailed ? Step::kFailed : Step::kDone;
 }
 
-// A header that announces no record of ours. OpenSSL knows best which alert that deserves, and
-// under which key; if it would wait for the rest of the record, the refusal is ours.
+// Refuses a header that announces no record of ours. OpenSSL gets it first, to choose the alert and
+// seal it if keys are in use; if OpenSSL would wait for the rest of the record, it is refused here.
 HandshakeEngine::Step HandshakeEngine::reject(std::span<const std::byte> header) {
   if (const Step next = run(header); next != Step::kWantRead) return next;
   return fail({.result = HandshakeResult::kUnexpectedMessage,
@@ -235,8 +235,8 @@ void HandshakeEngine::install(SSL_CTX* context, bool log_keys) {
   if (log_keys) SSL_CTX_set_keylog_callback(context, on_keylog);
 }
 
-// NSS key log format: label, client random, secret; the last two in hexadecimal. OpenSSL cleanses
-// its line.
+// Reads a line of the NSS key log format: label, client random, secret; the last two in
+// hexadecimal. OpenSSL cleanses the line.
 void HandshakeEngine::on_keylog(const SSL* ssl, const char* line) {
   const std::string_view text(line);
   ApplicationSecrets& secrets = of(ssl).secrets_;
@@ -247,9 +247,9 @@ void HandshakeEngine::on_keylog(const SSL* ssl, const char* line) {
   if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1))) *target = std::move(*secret);
 }
 
-// Our write keys change right behind our Finished (in TLS 1.2 right before it), so that is where
-// the sequence numbers start; what is sealed after it in here (tickets) the record layer must not
-// number again.
+// Counts records sent. Our write keys change right behind our Finished (in TLS 1.2 right before
+// it), so the sequence numbers start there; the record layer goes on behind the records that are
+// sealed here after it (tickets).
 void HandshakeEngine::on_message(int write, int, int type, const void* data, std::size_t size,
                                  SSL* ssl, void*) {
   if (write == 0) return;

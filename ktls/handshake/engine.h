@@ -34,12 +34,12 @@ class HandshakeEngine {
 
   void set_server() noexcept { SSL_set_accept_state(ssl()); }
 
-  /// Takes what was received, copying it; any piece of any size.
+  /// Copies received bytes, in pieces of any size.
   void feed(std::span<const std::byte> ciphertext);
-  /// Whether advance() would do anything: a whole record was fed, or what can never be one, or the
-  /// handshake is suspended.
+  /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one,
+  /// or the handshake is suspended.
   [[nodiscard]] bool can_advance() const noexcept;
-  /// Goes on with what was fed.
+  /// Goes on with the bytes that were fed.
   Step advance();
 
   /// Bytes to send, in order; valid until the next call that is not const.
@@ -57,13 +57,13 @@ class HandshakeEngine {
   /// For a callback that is about to fail the handshake: the failure that advance() ends with. The
   /// first one counts; the alert is the one that the callback chose.
   void refuse(HandshakeFailure failure);
-  /// Ends a handshake that OpenSSL takes for good. `alert` goes out in plaintext, and only if
-  /// nothing was written so far, by OpenSSL or for this failure: no key is in use then.
+  /// Fails a handshake that OpenSSL has not failed itself. `alert` is sent in plaintext, and only
+  /// if nothing was written so far, by OpenSSL or for this failure: no key is in use then.
   Step fail(HandshakeFailure failure, std::optional<AlertDescription> alert);
   /// After kFailed.
   [[nodiscard]] const HandshakeFailure& failure() const noexcept { return failure_; }
 
-  /// After kDone: completes secrets(). False if OpenSSL did not tell them, or they do not fit
+  /// After kDone: completes secrets(). False if OpenSSL did not report them, or they do not fit
   /// `suite`.
   [[nodiscard]] bool collect_secrets(RecordVersion version, CipherSuite suite);
   /// The application traffic secrets of both sides, without sequence numbers.
@@ -76,21 +76,23 @@ class HandshakeEngine {
 
   /// After kDone: puts a record that the owner sealed behind output(). False if memory is short.
   [[nodiscard]] bool append_output(std::span<const std::byte> record);
-  /// After kDone: drops output(), which was empty before the owner asked OpenSSL for messages that
-  /// it could not finish, and counts as sent what was sent then.
+  /// After kDone: drops output(), which was empty before OpenSSL wrote messages for the owner that
+  /// are not to be sent, and sets sent_records() to the value from before.
   void drop_output(std::uint64_t sent_records);
 
-  /// After kDone: frees OpenSSL's part and hands over what output() held; there is none any more.
+  /// After kDone: frees OpenSSL's part and returns the bytes of output(), which is empty from then
+  /// on.
   [[nodiscard]] std::vector<std::byte> free_openssl();
   /// After kDone, once: ciphertext behind the peer's Finished, from the first byte of a record on.
   [[nodiscard]] std::vector<std::byte> take_leftover();
 
-  /// What OpenSSL writes as a NewSessionTicket, in plaintext, header and all. Its role's.
+  /// Called with each NewSessionTicket that OpenSSL writes: in plaintext, with its header. For the
+  /// server's role.
   using OnTicket = void (*)(void* owner, std::span<const std::byte> message);
   void on_ticket(OnTicket call) noexcept { on_ticket_ = call; }
 
-  /// Makes `context` count records and, where `log_keys`, tell of secrets by OpenSSL's key log: for
-  /// contexts outside of our own library, in which SecretTap hears of them.
+  /// Makes `context` count records and, with `log_keys`, report secrets by OpenSSL's key log: for
+  /// contexts outside of our own library. In that one SecretTap takes the secrets.
   static void install(SSL_CTX* context, bool log_keys);
 
  private:

@@ -59,7 +59,7 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_BINDER_DOES_NOT_VERIFY:
       return kDecryptionFailed;
 
-    // Bytes that are not TLS, messages out of turn, fields that cannot be parsed.
+    // Bytes that are not TLS, messages out of order, fields that cannot be parsed.
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
     case SSL_R_WRONG_VERSION_NUMBER:

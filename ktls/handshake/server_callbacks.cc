@@ -1,5 +1,5 @@
-// What OpenSSL calls in the middle of a server's handshake. No exception may cross its C frames, so
-// each callback catches: what can throw is memory.
+// The functions that OpenSSL calls during a server's handshake. No exception may cross its C
+// frames, so each callback catches; only std::bad_alloc can come.
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -39,7 +39,7 @@ ServerHandshake& ServerHandshake::of(const SSL* ssl) {
 int ServerHandshake::on_hello(SSL* ssl, int* alert, void*) {
   ServerHandshake& handshake = of(ssl);
   try {
-    return handshake.hello_called(alert);
+    return handshake.handle_hello(alert);
   } catch (const std::exception& exception) {
     *alert = SSL_AD_INTERNAL_ERROR;
     handshake.engine_.refuse({.result = HandshakeResult::kUnknownFailure});
@@ -47,9 +47,9 @@ int ServerHandshake::on_hello(SSL* ssl, int* alert, void*) {
   }
 }
 
-// Called with the first ClientHello, again with it once the owner has decided, and with the answer
-// to a HelloRetryRequest.
-int ServerHandshake::hello_called(int* alert) {
+// OpenSSL calls this with the first ClientHello, with the same again once the owner has decided,
+// and with the second ClientHello, which answers a HelloRetryRequest.
+int ServerHandshake::handle_hello(int* alert) {
   switch (hello_state_) {
     case HelloState::kAwaited:
       return read_hello(alert);
@@ -64,7 +64,7 @@ int ServerHandshake::hello_called(int* alert) {
                                 "no route for these application protocols", alert);
     case HelloState::kAccepted:
       hello_state_ = HelloState::kPassed;
-      return go_on_with_hello(alert);
+      return continue_with_hello(alert);
     case HelloState::kPassed:
       return compare_second_hello(alert);
   }
@@ -103,7 +103,7 @@ int ServerHandshake::read_hello(int* alert) {
   return SSL_CLIENT_HELLO_RETRY;
 }
 
-int ServerHandshake::go_on_with_hello(int* alert) {
+int ServerHandshake::continue_with_hello(int* alert) {
   if (!becomes_tls12()) return SSL_CLIENT_HELLO_SUCCESS;
   // A ticket of TLS 1.2 is sent before Finished, so before the peer is authorised.
   SSL_set_options(ssl(), SSL_OP_NO_TICKET);

@@ -106,16 +106,17 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
   return set_trust();
 }
 
-// The certificates and keys themselves stay in the default context, where they were loaded: OpenSSL
-// carries a key over when it is first used, and keeps that.
+// The library context of the SSL_CTX. Certificates and keys stay in the default context, where they
+// were loaded: OpenSSL copies a key to the other context when it is first used there, and caches
+// it.
 OSSL_LIB_CTX* ServerContext::library() const {
   OSSL_LIB_CTX* library = tls_library(credentials_->settings().tuned_openssl).context;
   const auto known = [library](const EvpPkeyPtr& key) {
-    return knows_key_type(library, key.get());
+    return supports_key_type(library, key.get());
   };
   if (!std::ranges::all_of(credentials_->pairs_, known, &Credentials::KeyPair::key)) return nullptr;
   for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
-    if (!knows_key_type(library, X509_get0_pubkey(trusted.certificate.get()))) return nullptr;
+    if (!supports_key_type(library, X509_get0_pubkey(trusted.certificate.get()))) return nullptr;
   return library;
 }
 
@@ -129,16 +130,17 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   SSL_CTX_set_security_level(ctx, kSecurityLevel);
   std::uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                           SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
-#ifdef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION  // OpenSSL 3.2: a stranger shall not make us inflate
+#ifdef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION  // OpenSSL 3.2: no decompression for unauthenticated
+                                             // peers
   options |= SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_NO_TX_CERTIFICATE_COMPRESSION;
 #endif
   SSL_CTX_set_options(ctx, options);
   SSL_CTX_clear_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX);
-  // No building of our own chain per handshake: we present what the file holds.
+  // OpenSSL must not build our own chain in each handshake: the chain sent is that of the file.
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(ctx, 0);
-  SSL_CTX_set_num_tickets(ctx, 0);  // they wait for authorisation: ServerHandshake::issue_tickets
+  SSL_CTX_set_num_tickets(ctx, 0);  // sent after authorisation: ServerHandshake::issue_tickets
 
   std::string suites;
   for (const std::string& suite : settings.ciphersuites) {
@@ -176,7 +178,7 @@ std::expected<void, CredentialsError> ServerContext::set_pairs() {
       return error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
     if (SSL_CTX_use_PrivateKey(ctx_.get(), key.get()) != 1)
       return error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
-    // Goes to the certificate that was set last.
+    // SSL_CTX_add1_chain_cert() adds to the certificate that was set last.
     for (const X509Ptr& certificate : pair.chain) {
       const X509Ptr copy(X509_dup(certificate.get()));
       if (!copy || SSL_CTX_add1_chain_cert(ctx_.get(), copy.get()) != 1)

@@ -15,24 +15,24 @@
 
 namespace sallyport::ktls {
 
-/// The time that certificates and tickets are judged by; tests bring their own.
+/// The clock by which certificates and tickets are validated; tests give their own.
 using WallClock = std::chrono::sys_seconds (*)();
 std::chrono::sys_seconds wall_clock_now();
 
-/// Credentials::load(), and a trial: OpenSSL has the last word on keys, groups and suites, and what
-/// it refuses must not reach a shard. Blocks on file IO.
+/// Credentials::load(), and a trial: OpenSSL may refuse keys, groups or suites that load() accepts,
+/// and such credentials must not reach a shard. Blocks on file IO.
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
     const CredentialFiles& files, HandshakeSettings settings = {});
 
 /// One shard's SSL_CTX for one generation of credentials. Certificates and keys are copies, so that
-/// shards do not fight over reference counts and locks; only CRLs, which can be large, are shared.
+/// shards do not contend for reference counts and locks; only CRLs, which can be large, are shared.
 ///
 /// create() may run on any thread. Afterwards the context belongs to its shard, whose handshakes
-/// may be advanced by another thread at the same time: what they share locks, or does not change.
+/// may be advanced by another thread at the same time: what they share is locked or immutable.
 class ServerContext {
  public:
-  /// `listener_set` names the listeners that tickets are good for: equal text, same tickets (given
-  /// equal secret and trust).
+  /// `listener_set` names the listeners at which tickets are accepted: with equal text, secret and
+  /// trust, contexts take each other's tickets.
   static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
       std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
       WallClock clock = wall_clock_now);

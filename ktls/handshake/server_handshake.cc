@@ -15,7 +15,8 @@ struct Group {
   std::string_view name;
 };
 
-// A group without a NID is its code point with OpenSSL's mark (draft-ietf-tls-ecdhe-mlkem).
+// The names of groups. One without a NID has its code point with TLSEXT_nid_unknown set
+// (draft-ietf-tls-ecdhe-mlkem).
 constexpr Group kGroups[] = {
     {NID_X25519, "X25519"},
     {NID_X448, "X448"},
@@ -120,7 +121,7 @@ Outcome ServerHandshake::finish() {
   SessionState& state = outcome_.state;
   state.rx = std::move(engine_.secrets().client);
   state.tx = std::move(engine_.secrets().server);
-  // In TLS 1.2 both directions have their keys since ChangeCipherSpec, and Finished was the first
+  // In TLS 1.2 keys change at ChangeCipherSpec, in both directions, and Finished is the first
   // record under them (RFC 5246 6.1).
   const bool tls12 = state.version == RecordVersion::kTls12;
   state.rx.rec_seq = tls12 ? engine_.received_records() : 0;

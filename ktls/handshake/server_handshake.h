@@ -28,7 +28,7 @@ enum class HelloRefusal : std::uint8_t {
   kNoApplicationProtocol,  ///< alert no_application_protocol
 };
 
-/// What a finished handshake leaves behind.
+/// The result of a finished handshake.
 struct Outcome {
   std::shared_ptr<const PeerTrust> trust;     ///< never null
   std::chrono::sys_seconds authenticated_at;  ///< of the last full handshake of this trust
@@ -45,9 +45,8 @@ struct Outcome {
 
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
 /// must then have the extended master secret and is never resumed. No IO: ciphertext goes in by
-/// feed(), comes out by output(). Neither copies nor moves. One thread at a time, and all but
-/// intern_trust() may be another than the shard's: what handshakes of one context share locks
-/// itself.
+/// feed(), comes out by output(). Neither copies nor moves. One thread at a time; it may be another
+/// than the shard's, except for intern_trust(): what handshakes of one context share is locked.
 ///
 ///   feed() / advance() / send output() ... until kHello: accept() or reject(); go on at once
 ///   ... until kDone or kFailed
@@ -67,18 +66,17 @@ class ServerHandshake {
   ServerHandshake(const ServerHandshake&) = delete;
   ServerHandshake& operator=(const ServerHandshake&) = delete;
 
-  /// Takes what was received, copying it; any piece of any size. After kDone it adds to the
-  /// leftover.
+  /// Copies received bytes, in pieces of any size. After kDone they are added to the leftover.
   void feed(std::span<const std::byte> ciphertext) { engine_.feed(ciphertext); }
 
-  /// Whether advance() would do anything: a whole record was fed, or what can never be one.
+  /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one.
   [[nodiscard]] bool can_advance() const noexcept { return engine_.can_advance(); }
 
-  /// Goes on with what was fed. Up to kHello it takes some microseconds, the step with the client's
-  /// certificate some 300.
+  /// Goes on with the bytes that were fed. Up to kHello it takes some microseconds, the step with
+  /// the client's certificate some 300.
   Step advance();
 
-  /// After kHello: what the client asked for. Its views live as long as the handshake.
+  /// After kHello: the ClientHello. Its views live as long as the handshake.
   [[nodiscard]] const ClientHello& hello() const noexcept { return hello_; }
   /// After kHello, once: the handshake goes on, and confirms `alpn`, one of the offer; empty: none.
   void accept(std::string_view alpn);
@@ -90,7 +88,7 @@ class ServerHandshake {
   /// All of output() was sent.
   void output_sent() { engine_.output_sent(); }
 
-  /// After kDone: everything but state and leftover.
+  /// After kDone: all members but state and leftover.
   [[nodiscard]] const Outcome& outcome() const noexcept { return outcome_; }
 
   /// After kDone, on the shard's thread: outcome().trust becomes the object that equal peers of the
@@ -102,11 +100,11 @@ class ServerHandshake {
   /// whose tickets would go out before authorisation.
   void issue_tickets();
 
-  /// After kDone, once: frees OpenSSL's part, some 10 µs, and hands over what output() held.
+  /// After kDone, once: frees OpenSSL's part, some 10 µs, and returns the bytes of output().
   [[nodiscard]] std::vector<std::byte> take_output() { return engine_.free_openssl(); }
 
-  /// After kDone, once: hands over what the handshake leaves behind. output()
-  /// must have been sent or taken before: it dies here.
+  /// After kDone, once: the outcome with state and leftover. output() must have been sent or taken
+  /// before: it is invalid from then on.
   [[nodiscard]] Outcome finish();
 
   /// After kFailed.
@@ -118,9 +116,9 @@ class ServerHandshake {
   enum class HelloState : std::uint8_t {
     kAwaited,   ///< not read yet
     kRead,      ///< read; accept() or reject() is awaited
-    kAccepted,  ///< accepted, and not yet gone on with
+    kAccepted,  ///< accepted; OpenSSL does not have the decision yet
     kRejected,
-    kPassed,  ///< gone on with; another one answers a HelloRetryRequest
+    kPassed,  ///< OpenSSL goes on; a second hello answers a HelloRetryRequest
   };
 
   // OpenSSL's callbacks; each finds its handshake by the engine's owner().
@@ -137,9 +135,9 @@ class ServerHandshake {
   /// Sets these in `context`.
   static void install_callbacks(SSL_CTX* context);
 
-  int hello_called(int* alert);
+  int handle_hello(int* alert);
   int read_hello(int* alert);
-  int go_on_with_hello(int* alert);
+  int continue_with_hello(int* alert);
   int compare_second_hello(int* alert);
   int refuse_hello(HandshakeResult result, int description, const char* detail, int* alert);
   bool becomes_tls12() const;
@@ -149,7 +147,7 @@ class ServerHandshake {
   bool send_tickets(std::chrono::seconds lifetime);
   void take_nonce(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;
-  bool ticket_fits(SSL_SESSION* session) const;
+  bool accepts_ticket(SSL_SESSION* session) const;
   static std::optional<TicketContent> ticket_content(SSL_SESSION* session);
   std::optional<std::chrono::seconds> ticket_lifetime() const;
   SSL* ssl() const noexcept { return engine_.ssl(); }
@@ -159,17 +157,17 @@ class ServerHandshake {
   HelloState hello_state_ = HelloState::kAwaited;
   HelloRefusal rejected_ = HelloRefusal::kNoRoute;
   bool complete_ = false;
-  std::string sni_, alpn_offer_;             ///< what hello_ points into
+  std::string sni_, alpn_offer_;             ///< hello_ points into these
   std::vector<std::string_view> protocols_;  ///< of alpn_offer_
   ClientHello hello_;
-  std::string confirmed_alpn_;  ///< what accept() wants confirmed
-  struct Ticket {
+  std::string confirmed_alpn_;  ///< the protocol of accept(), to be confirmed; empty: none
+  struct TicketPsk {
     SecretBytes<kMaxHashSize> psk;
     std::vector<std::byte> nonce;
   };
-  std::vector<std::byte> ticket_;           ///< what issue_tickets() has sealed into them
-  std::deque<Ticket> tickets_;              ///< as OpenSSL derived them
-  std::shared_ptr<const PeerTrust> trust_;  ///< as the verify callback found it
+  std::vector<std::byte> ticket_content_;   ///< a serialised TicketContent, during issue_tickets()
+  std::deque<TicketPsk> ticket_psks_;       ///< as OpenSSL derived them
+  std::shared_ptr<const PeerTrust> trust_;  ///< set by the verify callback
   Outcome outcome_;
 };
 

@@ -1,4 +1,4 @@
-// Tickets: what ServerHandshake seals into them, and which of them it takes.
+// Session tickets of ServerHandshake: their content, how they are issued, and which are accepted.
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
@@ -17,22 +17,22 @@
 namespace sallyport::ktls {
 namespace {
 
-// A ticket is one handshake message of the client's memory: identities of thousands of names go
-// without.
+// The largest content, since clients have to store tickets. An identity of thousands of names gets
+// none.
 constexpr std::size_t kMaxTicketContent = 4096;
-// Clocks of a fleet that shares ticket secrets differ a little.
+// How far the clocks of gateways that share ticket secrets may differ.
 constexpr std::chrono::seconds kClockSkew{60};
 constexpr std::size_t kHandshakeHeaderSize = 4;  // RFC 8446 4: type and length
 
 /// OpenSSL's serialised form of a session, cleansed when it dies: it holds the PSK. Empty if memory
 /// is short.
-class Serialised {
+class SerialisedSession {
  public:
-  explicit Serialised(const SSL_SESSION* session)
+  explicit SerialisedSession(const SSL_SESSION* session)
       : size_(std::max(0, i2d_SSL_SESSION(session, &der_))) {}
-  ~Serialised() { OPENSSL_clear_free(der_, static_cast<std::size_t>(size_)); }
-  Serialised(const Serialised&) = delete;
-  Serialised& operator=(const Serialised&) = delete;
+  ~SerialisedSession() { OPENSSL_clear_free(der_, static_cast<std::size_t>(size_)); }
+  SerialisedSession(const SerialisedSession&) = delete;
+  SerialisedSession& operator=(const SerialisedSession&) = delete;
 
   std::span<const unsigned char> bytes() const noexcept {
     return {der_, static_cast<std::size_t>(size_)};
@@ -53,7 +53,7 @@ std::optional<TicketContent> ServerHandshake::ticket_content(SSL_SESSION* sessio
   return TicketContent::parse({static_cast<const std::byte*>(data), size});
 }
 
-// How long a ticket made now would be good; nothing if not at all.
+// The lifetime of a ticket that is issued now; nothing if it would be none.
 std::optional<std::chrono::seconds> ServerHandshake::ticket_lifetime() const {
   const auto now = context_->now();
   const auto by_age =
@@ -69,20 +69,21 @@ void ServerHandshake::issue_tickets() {
   if (outcome_.state.version != RecordVersion::kTls13) return;
   const auto lifetime = ticket_lifetime();
   if (context_->ticket_keys_.empty() || !lifetime) return;
-  ticket_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
-  if (ticket_.size() > kMaxTicketContent) return;
+  ticket_content_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
+  if (ticket_content_.size() > kMaxTicketContent) return;
 
   const unsigned count = outcome_.resumed ? 1 : context_->credentials().settings().tickets;
   // Only memory or random numbers can be short here: a connection does without tickets.
   if (!derive_tickets(count) || !send_tickets(*lifetime)) (void)OpensslError::drain();
-  ticket_ = {};
-  tickets_.clear();
+  ticket_content_ = {};
+  ticket_psks_.clear();
 }
 
-// OpenSSL derives the PSK of each ticket, and would send it a session identifier of its cache
-// (SSL_OP_NO_TICKET, by now, means that). on_make_ticket() and on_message() take PSK and nonce, and
-// OpenSSL's messages are dropped: to have it seal the session costs a tenth of a resumed handshake,
-// mostly by writing the session out four times.
+// Makes OpenSSL derive the PSK of each ticket. on_make_ticket() and HandshakeEngine::on_message()
+// take PSK and nonce, and OpenSSL's messages are dropped: its own sealing of the session costs a
+// tenth of a resumed handshake, mostly by writing the session out four times. With
+// SSL_OP_NO_TICKET, set at this point, these messages hold an identifier of OpenSSL's session cache
+// instead.
 bool ServerHandshake::derive_tickets(unsigned count) {
   if (!engine_.output().empty()) std::abort();
   const std::uint64_t sent_before = engine_.sent_records();
@@ -91,8 +92,8 @@ bool ServerHandshake::derive_tickets(unsigned count) {
   for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl()) == 1;
   good = good && SSL_do_handshake(ssl()) == 1;
   engine_.drop_output(sent_before);
-  return good &&
-         std::ranges::none_of(tickets_, [](const Ticket& each) { return each.nonce.empty(); });
+  return good && std::ranges::none_of(ticket_psks_,
+                                      [](const TicketPsk& each) { return each.nonce.empty(); });
 }
 
 bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
@@ -101,10 +102,10 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   DirectionState tx = engine_.secrets().server;
   tx.rec_seq = engine_.sent_records();
   RecordSealer sealer(contexts, suite, std::move(tx));
-  for (const Ticket& each : tickets_) {
+  for (const TicketPsk& each : ticket_psks_) {
     const SslSessionPtr bare = bare_session(each.psk.bytes(), lifetime);
     if (!bare) return false;
-    const Serialised session(bare.get());
+    const SerialisedSession session(bare.get());
     if (session.bytes().empty()) return false;
     const auto ticket =
         seal_session(context_->ticket_keys_.front(), std::as_bytes(session.bytes()));
@@ -121,13 +122,13 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   return true;
 }
 
-// A session that has only what resumption needs. A client's certificate would triple the ticket and
-// cost a decoding at each resumption, and nobody needs it: what is judged is the trust beside it.
+// A session with only what resumption needs. The client's certificate would triple the ticket and
+// cost a decoding at each resumption; instead the ticket has the PeerTrust, which is revalidated.
 SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
                                             std::chrono::seconds lifetime) const {
   const SSL_SESSION* session = SSL_get_session(ssl());
   SslSessionPtr bare(SSL_SESSION_new());
-  if (session == nullptr || ticket_.empty() || !bare) return nullptr;
+  if (session == nullptr || ticket_content_.empty() || !bare) return nullptr;
   unsigned id_size = 0;
   const unsigned char* id = SSL_SESSION_get0_id_context(session, &id_size);
   SSL_SESSION_set_timeout(bare.get(), static_cast<long>(lifetime.count()));
@@ -136,7 +137,8 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
       SSL_SESSION_set1_master_key(bare.get(), reinterpret_cast<const unsigned char*>(psk.data()),
                                   psk.size()) != 1 ||
       SSL_SESSION_set1_id_context(bare.get(), id, id_size) != 1 ||
-      SSL_SESSION_set1_ticket_appdata(bare.get(), ticket_.data(), ticket_.size()) != 1)
+      SSL_SESSION_set1_ticket_appdata(bare.get(), ticket_content_.data(), ticket_content_.size()) !=
+          1)
     return nullptr;
   return bare;
 }
@@ -147,7 +149,7 @@ int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
   const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
   if (size == 0 || size > kMaxHashSize) return 0;
   try {
-    Ticket& ticket = of(ssl).tickets_.emplace_back();
+    TicketPsk& ticket = of(ssl).ticket_psks_.emplace_back();
     SSL_SESSION_get_master_key(
         session, reinterpret_cast<unsigned char*>(ticket.psk.resize(size).data()), size);
     return 1;
@@ -161,11 +163,13 @@ void ServerHandshake::take_nonce(std::span<const std::byte> new_session_ticket) 
   WireReader in(new_session_ticket);
   in.take(kHandshakeHeaderSize + 8);
   const auto nonce = in.take(in.u8());
-  if (in.good() && !tickets_.empty()) tickets_.back().nonce.assign(nonce.begin(), nonce.end());
+  if (in.good() && !ticket_psks_.empty())
+    ticket_psks_.back().nonce.assign(nonce.begin(), nonce.end());
 }
 
-// RFC 5077 4 with our keys. Returns what SSL_CTX_set_tlsext_ticket_key_evp_cb(3) asks for: 1 good,
-// 0 not ours, -1 error. OpenSSL has nothing to seal: send_tickets() does that.
+// The keys for OpenSSL to open a ticket with (RFC 5077 4). Returns, as
+// SSL_CTX_set_tlsext_ticket_key_evp_cb(3) defines it, 1 for a key of ours, 0 for none, -1 for an
+// error. OpenSSL never seals: send_tickets() does.
 int ServerHandshake::on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv,
                                    EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int sealing) {
   if (sealing != 0) return -1;
@@ -193,24 +197,24 @@ int ServerHandshake::on_ticket_key(SSL* ssl, unsigned char* name, unsigned char*
 SSL_TICKET_RETURN ServerHandshake::on_open_ticket(SSL* ssl, SSL_SESSION* session,
                                                   const unsigned char*, std::size_t,
                                                   SSL_TICKET_STATUS status, void*) {
-  // Whatever does not fit becomes a full handshake, silently.
+  // A ticket that is not accepted leads to a full handshake.
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
     return SSL_TICKET_RETURN_IGNORE;
   try {
-    return of(ssl).ticket_fits(session) ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_IGNORE;
+    return of(ssl).accepts_ticket(session) ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_IGNORE;
   } catch (const std::exception& exception) {
     return SSL_TICKET_RETURN_IGNORE;
   }
 }
 
-bool ServerHandshake::ticket_fits(SSL_SESSION* session) const {
+bool ServerHandshake::accepts_ticket(SSL_SESSION* session) const {
   const auto content = ticket_content(session);
   if (!content) return false;
   const auto now = context_->now();
   const auto age = now - content->authenticated_at;
   const Credentials& credentials = context_->credentials();
   if (age < -kClockSkew || age >= credentials.settings().ticket_max_age) return false;
-  return credentials.judge(content->trust, now) == HandshakeResult::kSuccess;
+  return credentials.revalidate(content->trust, now) == HandshakeResult::kSuccess;
 }
 
 }  // namespace sallyport::ktls

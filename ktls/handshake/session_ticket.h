@@ -12,18 +12,19 @@
 
 namespace sallyport::ktls {
 
-/// AES-256-CBC, looked up once: an EVP_aes_256_cbc() is looked up whenever it is used. Null only if
+/// AES-256-CBC, fetched once: OpenSSL looks up an EVP_aes_256_cbc() at each use. Null only if
 /// libcrypto has none. Any thread.
 const EVP_CIPHER* ticket_cipher();
 
-/// `session`, OpenSSL's serialised form of one, sealed as OpenSSL will open it: RFC 5077 4 with
-/// ticket_cipher() and HMAC-SHA256. Nothing if memory or random numbers are short. Any thread.
+/// The ticket that OpenSSL opens to `session`, which is OpenSSL's serialised form of a session: RFC
+/// 5077 4 with ticket_cipher() and HMAC-SHA256. Nothing if memory or random numbers are short. Any
+/// thread.
 std::optional<std::vector<std::byte>> seal_session(const TicketSecrets::Key& key,
                                                    std::span<const std::byte> session);
 
-/// The NewSessionTicket message (RFC 8446 4.6.1), header and all, without extensions: we take no
-/// early data. `nonce` is another one for each ticket of a connection. Nothing if random numbers
-/// are short.
+/// The NewSessionTicket message (RFC 8446 4.6.1), with its header and without extensions: early
+/// data is not accepted. `nonce` must differ between the tickets of a connection. Nothing if random
+/// numbers are short.
 std::optional<std::vector<std::byte>> new_session_ticket(std::chrono::seconds lifetime,
                                                          std::span<const std::byte> nonce,
                                                          std::span<const std::byte> ticket);

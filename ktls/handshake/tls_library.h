@@ -13,8 +13,7 @@ struct TunedLibrary;
 
 /// Which OpenSSL the handshakes of this process run on.
 enum class TlsLibraryMode : std::uint8_t {
-  kTuned,  ///< a library context of our own, that reaches beyond OpenSSL's public API
-           ///< (ktls/openssl)
+  kTuned,  ///< a library context of our own, beyond OpenSSL's public API (ktls/openssl)
   kStock,  ///< OpenSSL's default context, by its public API alone
 };
 /// "tuned", "stock": the label of tls_library{mode}.
@@ -31,10 +30,10 @@ struct TlsLibrary {
 TlsLibrary proven(const TunedLibrary& tuned,
                   const std::function<void(ApplicationSecrets&)>& alter = {});
 
-/// `tuning` is --openssl-tuning. The tuned library is made by the first call that wants it, proven
-/// by handshakes in memory (disprove_tuning()), and kept as long as the process; where the system's
-/// OpenSSL is configured (a FIPS provider, say), or the proof fails, the mode is kStock. Blocks for
-/// some milliseconds then. Any thread.
+/// `tuning` is --openssl-tuning. The tuned library is made by the first call with it, tried by
+/// handshakes in memory (disprove_tuning()), and kept as long as the process. The mode is kStock
+/// where the system's OpenSSL is configured (a FIPS provider, for example) or the trial fails. The
+/// first call blocks for some milliseconds. Any thread.
 const TlsLibrary& tls_library(bool tuning);
 
 /// The providers of OpenSSL's default context, as the system's configuration has them, with blanks

@@ -10,13 +10,14 @@
 
 namespace sallyport::ktls {
 
-/// Tries a tuned library before it serves anyone: for each cipher suite a mutual TLS 1.3 handshake
-/// in memory, its server in `library`, its client in OpenSSL's default context. What the client
-/// then seals must open under the secrets that the library told, and the client
-/// must open what is sealed under them. Some 3 ms a suite, with a throwaway P-256 certificate. Any
-/// thread.
+/// Tries a tuned library before it is used: for each cipher suite a mutual TLS 1.3 handshake in
+/// memory, its server in `library`, its client in OpenSSL's default context. Records that the
+/// client then seals must open under the secrets that the library reported, and the client must
+/// open records that are sealed under them. Some 3 ms a suite, with a throwaway P-256 certificate.
+/// Any thread.
 ///
-/// Nothing if all is well, else what is wrong. `alter` is for tests: it changes what was told.
+/// Returns nothing on success, else what is wrong. `alter` is for tests: it changes the secrets
+/// that were reported.
 std::optional<std::string> disprove_tuning(
     OSSL_LIB_CTX* library, const std::function<void(ApplicationSecrets&)>& alter = {});
 

@@ -6,9 +6,9 @@
 
 namespace sallyport::ktls {
 
-/// Makes `algorithm`, of a provider, call `with` in the place of the function that has `id`
-/// (openssl-core_dispatch.h(7)). Its dispatch table becomes a copy in `table`, which must live as
-/// long as the provider. The entry that was there before; null if there was none.
+/// Replaces the function `id` (openssl-core_dispatch.h(7)) of a provider's `algorithm` by `with`.
+/// The dispatch table of `algorithm` becomes a copy in `table`, which must live as long as the
+/// provider. Returns the entry that was there before; null if there was none.
 inline const OSSL_DISPATCH* replace_function(OSSL_ALGORITHM& algorithm, int id, void (*with)(),
                                              std::vector<OSSL_DISPATCH>& table) {
   const OSSL_DISPATCH* before = nullptr;

@@ -43,10 +43,10 @@ struct Request {
   std::string_view digest;
   std::string_view prefix;
   std::string_view label;
-  std::span<const std::byte> key;      ///< what is expanded, or the input of an extraction
+  std::span<const std::byte> key;      ///< the secret to expand, or the input of an extraction
   std::span<const std::byte> context;  ///< of an expansion
   std::span<const std::byte> salt;     ///< of an extraction: the secret before; empty: none
-  bool plain = true;                   ///< nothing else is asked for
+  bool plain = true;                   ///< no other parameter is given
 
   explicit Request(const OSSL_PARAM* parameters) {
     for (const OSSL_PARAM* at = parameters; at != nullptr && at->key != nullptr; ++at) {
@@ -71,7 +71,7 @@ struct Request {
   }
 };
 
-/// False, and `out` untouched, if this is nothing that TLS 1.3 needs.
+/// Derives by key_schedule.h. False, and `out` untouched, if TLS 1.3 needs no such derivation.
 bool derive_here(const Request& request, std::span<std::byte> out) {
   CipherSuite suite{};  // any with the hash
   if (request.digest == "SHA2-256" || request.digest == "SHA256")
@@ -112,10 +112,10 @@ int derive(void* context, unsigned char* key, std::size_t size, const OSSL_PARAM
   return 1;
 }
 
-// As libssl asks.
-bool ask(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view label,
-         std::span<const std::byte> key, std::span<const std::byte> more,
-         std::span<std::byte> out) {
+// Derives by the TLS13-KDF of `library`, with the parameters that libssl gives.
+bool derive_as_libssl(OSSL_LIB_CTX* library, const char* digest, int mode, std::string_view label,
+                      std::span<const std::byte> key, std::span<const std::byte> more,
+                      std::span<std::byte> out) {
   const auto octets = [](const char* name, const auto& bytes) {
     return OSSL_PARAM_construct_octet_string(
         name, const_cast<void*>(static_cast<const void*>(std::data(bytes))), std::size(bytes));
@@ -163,21 +163,22 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
                                         {"SHA384", 48, kExpand, kDerived}}};
   constexpr std::array<std::byte, kMaxHashSize> kInput{std::byte{1}, std::byte{2}};
   ApplicationSecrets secrets;
-  const SecretTap listening(secrets);
+  const SecretTap secret_tap(secrets);
   for (const Case& each : kCases) {
     std::array<std::byte, kMaxHashSize> ours{};
     std::array<std::byte, kMaxHashSize> theirs{};
     const auto key = std::span(kInput).first(std::string_view(each.digest) == "SHA384" ? 48 : 32);
-    if (!ask(library, each.digest, each.mode, each.label, key, key,
-             std::span(ours).first(each.size)) ||
-        !ask(nullptr, each.digest, each.mode, each.label, key, key,
-             std::span(theirs).first(each.size)) ||
+    if (!derive_as_libssl(library, each.digest, each.mode, each.label, key, key,
+                          std::span(ours).first(each.size)) ||
+        !derive_as_libssl(nullptr, each.digest, each.mode, each.label, key, key,
+                          std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* told = each.label == kClientSecret   ? &secrets.client.secret
-                                : each.label == kServerSecret ? &secrets.server.secret
-                                                              : nullptr;
-    if (told != nullptr && !std::ranges::equal(told->bytes(), std::span(theirs).first(each.size)))
+    const TrafficSecret* tapped = each.label == kClientSecret   ? &secrets.client.secret
+                                  : each.label == kServerSecret ? &secrets.server.secret
+                                                                : nullptr;
+    if (tapped != nullptr &&
+        !std::ranges::equal(tapped->bytes(), std::span(theirs).first(each.size)))
       return false;
   }
   return true;

@@ -1,5 +1,5 @@
-// A provider that passes for OpenSSL's "default" and is "default", but for its TLS13-KDF and, on
-// slow versions, what it leaves out of its lists.
+// A provider whose functions are those of OpenSSL's "default", but for its TLS13-KDF. On slow
+// versions its lists leave out what no handshake uses.
 #include "ktls/openssl/tuned_library.h"
 
 #include <openssl/conf.h>
@@ -27,18 +27,19 @@ namespace {
 
 constexpr const char* kName = "sallyport-handshake";
 
-// By their first names in "default". All that can sign a certificate or a handshake, but SM2.
+// Algorithms by their first names in "default". First the keys that can sign a certificate or a
+// handshake, but SM2.
 constexpr std::array<std::string_view, 6> kSigningKeys{"RSA",     "RSA-PSS", "EC",
                                                        "ED25519", "ED448",   "DSA"};
 constexpr std::array<std::string_view, 4> kExchangeKeys{"X25519", "X448", "DH", "HMAC"};
-// suite.h; nothing else is ever negotiated.
+// Those of suite.h; no other is negotiated.
 constexpr std::array<std::string_view, 3> kCiphers{"AES-128-GCM", "AES-256-GCM",
                                                    "ChaCha20-Poly1305"};
 constexpr std::array<std::string_view, 1> kMacs{"HMAC"};
 constexpr std::string_view kTls13Kdf = "TLS13-KDF";
 constexpr std::array<std::string_view, 3> kKdfs{"HKDF", kTls13Kdf, "TLS1-PRF"};
 
-/// Whether this OpenSSL walks over all that there is for each certificate.
+/// Whether this OpenSSL walks over all algorithms and decoders for each certificate.
 bool is_slow_version() {
   return OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
 }
@@ -72,10 +73,11 @@ bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
   }
 }
 
-/// What the provider's functions look at, which OpenSSL calls with the context of "default".
+/// The data of the provider's functions. It is a global, since OpenSSL calls them with the context
+/// of "default".
 struct Base {
   OSSL_PROVIDER* provider = nullptr;  ///< "default", of the default context
-  /// By operation, each ended as OpenSSL wants it.
+  /// By operation; each list ends with an empty entry, as OpenSSL requires.
   std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> algorithms;
 };
 Base* base = nullptr;  ///< set once, before the first call, and never freed: nor is the context
@@ -118,7 +120,7 @@ bool load_base() {
   for (int operation = 0; operation <= OSSL_OP__HIGHEST; ++operation) {
     int no_cache = 0;
     const OSSL_ALGORITHM* all = OSSL_PROVIDER_query_operation(provider, operation, &no_cache);
-    if (no_cache != 0) return false;  // "default" never says so
+    if (no_cache != 0) return false;  // "default" never sets it
     auto& list = base->algorithms[static_cast<std::size_t>(operation)];
     for (; all != nullptr && all->algorithm_names != nullptr; ++all)
       if (kept(operation, *all)) list.push_back(*all);
@@ -128,7 +130,7 @@ bool load_base() {
   return tls13_kdf != nullptr && override_tls13_kdf(*tls13_kdf);
 }
 
-// ---- where it does no harm
+// ---- whether it may be used
 
 int is_default(OSSL_PROVIDER* provider, void* others) {
   if (std::strcmp(OSSL_PROVIDER_get0_name(provider), "default") != 0)
@@ -136,11 +138,11 @@ int is_default(OSSL_PROVIDER* provider, void* others) {
   return 1;
 }
 
-/// Whether the default context is as it comes: one provider, and in openssl.cnf no section that
-/// changes how algorithms are found. What it says of TLS (ssl_conf) holds in every context.
+/// Whether the default context is unconfigured: one provider, and in openssl.cnf no section that
+/// changes how algorithms are found. Its settings of TLS (ssl_conf) hold in every context.
 bool is_unconfigured() {
   bool others = false;
-  OSSL_PROVIDER_do_all(nullptr, is_default, &others);  // loads the file, if nobody has yet
+  OSSL_PROVIDER_do_all(nullptr, is_default, &others);  // loads the file if it was not yet
   if (others || EVP_default_properties_is_fips_enabled(nullptr) == 1) return false;
 
   const OpensslPtr<char, [](char* text) { OPENSSL_free(text); }> file(
@@ -148,7 +150,7 @@ bool is_unconfigured() {
   const OpensslPtr<CONF, NCONF_free> conf(NCONF_new(nullptr));
   long line = 0;
   if (!file || !conf) return false;
-  if (NCONF_load(conf.get(), file.get(), &line) != 1) return true;  // OpenSSL does without it, too
+  if (NCONF_load(conf.get(), file.get(), &line) != 1) return true;  // OpenSSL ignores it, too
   const char* main = NCONF_get_string(conf.get(), nullptr, "openssl_conf");
   const STACK_OF(CONF_VALUE)* sections =
       main == nullptr ? nullptr : NCONF_get_section(conf.get(), main);
@@ -202,7 +204,7 @@ const TunedLibrary& tuned_library() {
   return library;
 }
 
-bool knows_key_type(OSSL_LIB_CTX* library, const EVP_PKEY* key) {
+bool supports_key_type(OSSL_LIB_CTX* library, const EVP_PKEY* key) {
   const char* type = EVP_PKEY_get0_type_name(key);
   EVP_KEYMGMT* found = type == nullptr ? nullptr : EVP_KEYMGMT_fetch(library, type, nullptr);
   EVP_KEYMGMT_free(found);

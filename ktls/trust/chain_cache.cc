@@ -14,8 +14,8 @@
 namespace sallyport::ktls {
 namespace {
 
-// A chain of digests: each certificate's own first, which libcrypto computes from the bytes it
-// decoded. Fixed lengths, so that no two chains run together.
+// Adds the digest of one certificate, which libcrypto computes from the bytes that it decoded. All
+// digests have one length, so that two different chains have different sequences of digests.
 bool add_digest(const X509* certificate, std::span<std::uint8_t, 32> out) {
   unsigned size = 0;
   return X509_digest(certificate, EVP_sha256(), out.data(), &size) == 1 && size == out.size();

@@ -12,26 +12,28 @@
 
 namespace sallyport::ktls {
 
-/// Names a chain as the peer sent it: SHA-256 over the DER of every certificate, in order. Equal
-/// names, equal bytes.
+/// The name of a chain as the peer sent it: SHA-256 over the DER of every certificate, in order.
+/// Chains with the same name have the same bytes.
 using ChainName = Sha256;
 
-/// `leaf` and what came with it (`others` may begin with the leaf again, as OpenSSL's list does).
-/// Nothing if libcrypto fails or there are more certificates than anyone verifies.
+/// The name of the chain of `leaf` and of what came with it (`others` may begin with the leaf
+/// again, as OpenSSL's list does). Nothing if libcrypto fails, or if there are more certificates
+/// than a chain may have.
 std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * others);
 
 /// Chains that were verified before, so that a peer that comes back costs no second search for a
-/// path and no second check of its signatures. Only successes; whoever looks one up judges validity
-/// and revocation again (Credentials::judge()), and the proof of possession is never skipped.
+/// path and no second check of its signatures. Only successes. The caller of find() revalidates
+/// validity and revocation (Credentials::revalidate()); the proof of possession is never skipped.
 ///
-/// Belongs to a ServerContext, and so to one shard and one generation of trust: what was believed
-/// under other anchors is not here. The one used longest ago makes room. Any thread, and none ever
-/// waits for another: whoever finds somebody else in it knows nothing and remembers nothing.
+/// Belongs to a ServerContext, and so to one shard and one generation of trust: it holds nothing
+/// that was verified under other anchors. When it is full the chain used longest ago is dropped.
+/// Any thread. No call waits for another: while one thread uses the cache, find() of another
+/// returns null and its remember() does nothing.
 class ChainCache {
  public:
   explicit ChainCache(std::size_t capacity = 1024) : known_(capacity) {}
 
-  /// Null: not known.
+  /// Null if there is none of this name.
   std::shared_ptr<const PeerTrust> find(const ChainName& name);
   void remember(const ChainName& name, std::shared_ptr<const PeerTrust> trust);
 

@@ -13,7 +13,8 @@
 namespace sallyport::ktls {
 namespace {
 
-// Back from PeerTrust::Link, which has the content only; serial_bytes() of at most 64 bytes.
+// The INTEGER of a serial of PeerTrust::Link, which has only its DER content: serial_bytes() of at
+// most 64 bytes.
 Asn1IntegerPtr to_integer(const std::string& content) {
   std::string der{'\x02', static_cast<char>(content.size())};
   der += content;
@@ -71,7 +72,8 @@ Credentials::Vouches Credentials::vouches(const Sha256& anchor_key,
   return listed ? Vouches::kSpiffeOnly : Vouches::kNothing;
 }
 
-HandshakeResult Credentials::judge(const PeerTrust& trust, std::chrono::sys_seconds now) const {
+HandshakeResult Credentials::revalidate(const PeerTrust& trust,
+                                        std::chrono::sys_seconds now) const {
   using enum HandshakeResult;
   const Vouches vouched = vouches(trust.anchor_key, trust.identity);
   if (vouched == Vouches::kNothing) return kCertificateAuthorityInvalid;
@@ -87,7 +89,7 @@ HandshakeResult Credentials::judge(const PeerTrust& trust, std::chrono::sys_seco
     for (const Crl& crl : crls_) {
       if (crl.issuer != link.issuer || crl.this_update > now) continue;
       X509_REVOKED* entry = nullptr;
-      // 2 means "taken off the list again", which only delta CRLs say.
+      // 2 means removeFromCRL, which only delta CRLs have (RFC 5280 5.3.1).
       if (X509_CRL_get0_by_serial(crl.crl.get(), &entry, serial.get()) == 1)
         return kCertificateRevoked;
       const bool fresh = settings_.accept_expired_crl || !crl.next_update || now < *crl.next_update;

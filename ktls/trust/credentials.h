@@ -21,7 +21,7 @@ namespace sallyport::ktls {
 struct CredentialFiles {
   struct Pair {
     std::string cert;  ///< PEM: leaf first, then its intermediates
-    std::string key;   ///< PEM, unencrypted; readable by its owner only, who is root or us
+    std::string key;   ///< PEM, unencrypted; readable by its owner only, which is root or this user
   };
   struct Trust {
     std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for
@@ -29,7 +29,7 @@ struct CredentialFiles {
   };
   std::vector<Pair> pairs;  ///< one per kind of key (EC, RSA, Ed25519)
   std::vector<Trust> ca;
-  std::vector<std::string> crls;           ///< PEM, several in a file are fine, or DER
+  std::vector<std::string> crls;           ///< PEM or DER, one or more in a file
   std::optional<std::string> ticket_keys;  ///< see TicketSecrets::load()
 };
 
@@ -41,7 +41,7 @@ struct HandshakeSettings {
   /// OpenSSL's list; empty: X25519MLKEM768 where OpenSSL has it, X25519, P-256.
   std::string groups;
   unsigned tickets = 1;  ///< per full handshake; 0 = no resumption
-  /// Since the last full handshake; zero: no ticket is good, as with tickets = 0.
+  /// Since the last full handshake; zero: no ticket is accepted, as with tickets = 0.
   std::chrono::seconds ticket_max_age{std::chrono::hours(8)};
   /// --openssl-tuning: handshakes may use OpenSSL beyond its public API (tls_library()).
   bool tuned_openssl = true;
@@ -50,7 +50,7 @@ struct HandshakeSettings {
   std::shared_ptr<const TicketSecrets> process_tickets;
 };
 
-/// A certificate that we have, as facts: for readiness, /credentials and metrics.
+/// The facts of a certificate of ours: for readiness, /credentials and metrics.
 struct CertificateFact {
   enum class Role { kServer, kCa };
   Role role = Role::kServer;
@@ -60,8 +60,8 @@ struct CertificateFact {
   std::string key;          ///< "EC P-256", "RSA 2048", "Ed25519"
   std::string fingerprint;  ///< SHA-256 of the DER, hexadecimal
   std::chrono::sys_seconds not_before, not_after;
-  bool anchor = false;                      ///< of kCa: anchors, and does not only help building
-  bool leaf = false;                        ///< of kServer: what we present, not its chain
+  bool anchor = false;  ///< of kCa: an anchor, not only an intermediate for building chains
+  bool leaf = false;    ///< of kServer: the leaf, not an intermediate
   std::optional<std::string> trust_domain;  ///< of kCa
 };
 
@@ -89,9 +89,9 @@ class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
   /// rules, at least one anchor per bundle, CRLs signed by the issuer they name where that is among
-  /// the bundles. An expired certificate of ours is no error, since
-  /// refusing to start helps nobody: it shows in own_not_after() and hence in readiness.
-  /// Blocks on file IO: not for a shard's thread.
+  /// the bundles. An expired certificate of ours is no error, since a gateway that does not start
+  /// would serve no better: it shows in own_not_after() and hence in readiness. Blocks on file IO:
+  /// not for a shard's thread.
   static std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
       const CredentialFiles& files, HandshakeSettings settings = {});
 
@@ -103,22 +103,23 @@ class Credentials {
   /// every gateway with the same trust, whatever its leaf, CRLs and policy.
   const Sha256& trust_digest() const noexcept { return trust_digest_; }
 
-  /// Is there a bundle without a trust domain? (Beside rules of several trust domains: an error of
-  /// the configuration.)
+  /// Whether a bundle has no trust domain. (Beside rules of several trust domains: an error of the
+  /// configuration.)
   bool has_unscoped_trust() const noexcept;
   /// Domains of the scoped bundles, sorted, none twice.
   std::vector<std::string> trust_domains() const;
 
-  /// What an anchor may vouch for.
+  /// The identities that an anchor may vouch for.
   enum class Vouches { kNothing, kSpiffeOnly, kEverything };
   /// Whether the anchor with this key vouches for the SPIFFE ID's domain (kSpiffeOnly: by a scoped
   /// bundle, so DNS names must be left out), or for everything (an unscoped bundle).
   Vouches vouches(const Sha256& anchor_key, const PeerIdentity& identity) const;
 
-  /// Would a peer of this trust still be believed at `now`? kSuccess, or the result that a full
-  /// handshake would have: certificate_authority_invalid, certificate_expired, certificate_revoked,
-  /// crl_unavailable, crl_expired. For tickets and for live connections; some µs.
-  HandshakeResult judge(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+  /// Verifies an earlier trust under these credentials at `now`: kSuccess, or the result that a
+  /// full handshake would have: certificate_authority_invalid, certificate_expired,
+  /// certificate_revoked, crl_unavailable, crl_expired. For tickets, cached chains and live
+  /// connections; some µs.
+  HandshakeResult revalidate(const PeerTrust& trust, std::chrono::sys_seconds now) const;
 
   /// Earliest notAfter among the leaves that we present.
   std::chrono::sys_seconds own_not_after() const;

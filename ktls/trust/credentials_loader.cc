@@ -35,7 +35,7 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   return fact;
 }
 
-// A scope as the command line gives it, in the form in which identities carry it.
+// The trust domain of the command line, normalised as in identities.
 std::optional<std::string> normalise_domain(const std::string& domain) {
   const auto id = normalise_spiffe_id(std::string(kSpiffeScheme) + domain);
   if (!id || domain.contains('/')) return std::nullopt;
@@ -131,7 +131,8 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
 CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, const std::string& file,
                                                        unsigned line,
                                                        const std::optional<std::string>& domain) {
-  // OpenSSL would anchor at whatever looks self-signed, so the signature is looked at here.
+  // OpenSSL would take a certificate that looks self-signed for an anchor without verifying its
+  // signature, so it is verified here.
   const bool looks_self_signed = X509_self_signed(certificate.get(), 0) == 1;
   const bool anchor = looks_self_signed && X509_self_signed(certificate.get(), 1) == 1;
   if (looks_self_signed && !anchor)
@@ -177,7 +178,8 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::st
   if (X509_CRL_get_ext_by_NID(crl.get(), NID_delta_crl, -1) >= 0)
     return error(file, line, "delta CRLs are not supported by this version");
 
-  // An issuer that only clients send cannot be checked before the handshake, where OpenSSL does.
+  // The signature is verified here if the issuer is among the bundles. An issuer that only clients
+  // send is not known before the handshake, where OpenSSL verifies it.
   bool known = false;
   bool proven = false;
   for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
@@ -202,7 +204,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::st
   fact.this_update = entry.this_update;
   fact.next_update = entry.next_update;
   fact.revoked = revoked == nullptr ? 0 : static_cast<std::size_t>(sk_X509_REVOKED_num(revoked));
-  // One look-up sorts the list now, before shards share it.
+  // OpenSSL sorts the list at the first look-up: do it now, before shards share the list.
   X509_REVOKED* none = nullptr;
   const Asn1IntegerPtr zero(ASN1_INTEGER_new());
   (void)X509_CRL_get0_by_serial(crl.get(), &none, zero.get());
@@ -214,7 +216,8 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::st
 }
 
 CredentialsLoader::Done CredentialsLoader::set_tickets(const std::optional<std::string>& file) {
-  // The file is read even when tickets are off: a bad one is an error now, not when they come on.
+  // The file is read even when tickets are off, so that an error in it shows now and not when they
+  // are switched on.
   if (file) {
     auto secrets = TicketSecrets::load(*file);
     if (!secrets) return std::unexpected(secrets.error());

@@ -11,7 +11,7 @@
 
 namespace sallyport::ktls {
 
-/// Builds one generation of Credentials; used once. Credentials::load() is the way in.
+/// Builds one generation of Credentials for Credentials::load(); used once.
 class CredentialsLoader {
  public:
   explicit CredentialsLoader(HandshakeSettings settings);

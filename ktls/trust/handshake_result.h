@@ -13,8 +13,9 @@
 
 namespace sallyport::ktls {
 
-/// How a handshake ended: the word of log, metric and close reason, by gRPC proposal A118 as far as
-/// it has one. The gateway gives the ones that no handshake can know (not_authorized, shed, ...).
+/// How a handshake ended: the word of log, metric and close reason, as in gRPC proposal A118 where
+/// it has one. The results that a handshake by itself cannot have (not_authorized, shed, ...) are
+/// given by the gateway.
 enum class HandshakeResult : std::uint8_t {
   kSuccess,
   // Refusals of ours. The alert of each is alert_for().
@@ -124,13 +125,13 @@ inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResul
 }();
 
 /// The alert that CONTRACT promises the client for this refusal; nothing where none is promised.
-/// In TLS 1.2, which has no certificate_required, OpenSSL says handshake_failure for it.
+/// In TLS 1.2, which has no certificate_required, OpenSSL sends handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 
-/// Why a handshake failed, for the log. What was never known is empty.
+/// Why a handshake failed, for the log. A member that is not known is empty.
 struct HandshakeFailure {
   HandshakeResult result = HandshakeResult::kUnknownFailure;
-  std::string detail{};  ///< for people; holds text that the peer chose, made printable
+  std::string detail{};  ///< free text; may hold text of the peer, made printable
   /// Of the certificate that was refused, where there was one.
   std::string issuer{};  ///< RFC 2253, printable
   std::string serial{};  ///< hexadecimal, upper case

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxDnsName = 253;  // RFC 1035 2.3.4, without the root's dot
 constexpr std::size_t kMaxDnsLabel = 63;
 
-// Any URI of the scheme claims to be a SPIFFE ID, in whatever case and however broken the rest.
+// Whether the URI claims to be a SPIFFE ID: it has the scheme, in any case, well-formed or not.
 bool claims_spiffe(std::string_view uri) {
   return ascii_lower(uri.substr(0, 7)) == "spiffe:";
 }
@@ -117,7 +117,7 @@ std::expected<PeerIdentity, std::string> identify(const X509* certificate) {
   if (!claimed) return identity;
 
   if (uris > 1) return std::unexpected("several URI SANs, one of them a SPIFFE ID");
-  // The flags of the extensions are computed on demand, behind what is const to us.
+  // OpenSSL computes the flags of the extensions on demand and keeps them in the certificate.
   if ((X509_get_extension_flags(const_cast<X509*>(certificate)) & EXFLAG_CA) != 0)
     return std::unexpected("SPIFFE ID in a certificate with CA:TRUE");
   auto spiffe = normalise_spiffe_id(claim);

@@ -9,8 +9,8 @@
 
 namespace sallyport::ktls {
 
-/// Who a verified certificate says its holder is: SAN entries only, each by its type, never the
-/// subject. Everything that is here is well-formed; what was not is left out or refused.
+/// The identity in a verified certificate: its SAN entries by type, never its subject. Both members
+/// are well-formed; entries that are not are left out or refused.
 struct PeerIdentity {
   /// "spiffe://trust-domain/path": scheme and trust domain in lower case, path byte for byte.
   /// Empty: none.
@@ -21,20 +21,20 @@ struct PeerIdentity {
   /// The trust domain of `spiffe`, or empty.
   std::string_view trust_domain() const noexcept;
 
-  /// What logs and /connections show: the SPIFFE ID, else the first DNS name, else "-".
+  /// The text for logs and /connections: the SPIFFE ID, else the first DNS name, else "-".
   std::string_view display() const noexcept;
 
   bool operator==(const PeerIdentity&) const = default;
 };
 
-/// Reads the identity from the SANs of `certificate`, which the caller has verified or will.
-/// No usable SAN is no error: an empty identity comes back.
+/// Reads the identity from the SANs of `certificate`, which the caller verifies before or after.
+/// Without a usable SAN it is empty, which is no error.
 ///
-/// The error says, for people, why the certificate has a SPIFFE URI but no SPIFFE identity, or why
-/// its SANs cannot be read; the handshake result is then certificate_malformed:
-/// two URI SANs of which one is SPIFFE; CA:TRUE; longer than 2048 bytes; a trust domain or path
-/// with characters that the SPIFFE ID specification (2.1, 2.2) does not allow, percent signs
-/// included; an empty, "." or ".." segment.
+/// The error is a text: why the certificate has a SPIFFE URI but no SPIFFE identity, or why its
+/// SANs cannot be read. The handshake result is then certificate_malformed: two URI SANs of which
+/// one is SPIFFE; CA:TRUE; longer than 2048 bytes; a trust domain or path with characters that the
+/// SPIFFE ID specification (2.1, 2.2) does not allow, percent signs included; an empty, "." or ".."
+/// segment.
 std::expected<PeerIdentity, std::string> identify(const X509* certificate);
 
 /// Checks and normalises a SPIFFE ID by the rules above. Public for patterns' tests and fuzzers.

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 
-// Case and blanks as RFC 5280 7.1 sees them: lower case (ASCII), outer blanks gone, inner runs one.
+// The text as RFC 5280 7.1 compares it: lower case (ASCII), no outer blanks, one for each inner
+// run.
 std::string fold(std::string_view text) {
   std::string result;
   bool blank = false;
@@ -92,7 +93,7 @@ std::size_t PeerTrustHash::operator()(const PeerTrust& trust) const noexcept {
 Sha256 public_key_hash(const X509* certificate) {
   unsigned char* der = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-  if (size < 0) std::abort();  // it was decoded from such DER
+  if (size < 0) std::abort();  // cannot happen: the key was decoded from such DER
   const Sha256 result =
       sha256({reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(size)});
   OPENSSL_free(der);
@@ -140,7 +141,7 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   for (int i = 0; i < size; ++i) {
     const X509* certificate = sk_X509_value(chain, i);
     trust.not_after = std::min(trust.not_after, to_time(X509_get0_notAfter(certificate)));
-    if (i == size - 1) break;  // nothing revokes an anchor but taking it out of the bundle
+    if (i == size - 1) break;  // the anchor: no CRL revokes it, removal from the bundle does
     const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
     trust.links.push_back({name_hash(X509_get_issuer_name(certificate)), serial_bytes(serial)});
   }

@@ -19,7 +19,8 @@ namespace sallyport::ktls {
 
 using Sha256 = std::array<std::uint8_t, 32>;
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo in DER: names an anchor beyond its renewal.
+/// SHA-256 of a certificate's SubjectPublicKeyInfo in DER: the name of an anchor, which stays the
+/// same when its certificate is renewed.
 Sha256 public_key_hash(const X509* certificate);
 
 /// A name as a fixed-size value: equal for names that RFC 5280 7.1 calls equal (case and inner
@@ -27,12 +28,12 @@ Sha256 public_key_hash(const X509* certificate);
 using NameHash = std::array<std::uint8_t, 16>;
 NameHash name_hash(const X509_NAME* name);
 
-/// Why a peer was believed, without any certificate: enough to judge again, later, whether it still
-/// should be. Computed once, at the full handshake; travels in tickets and stays with the
-/// connection. Interned, so equal ones share one object. The time of the full handshake differs
-/// between connections of one peer and therefore lives beside it (Outcome::authenticated_at).
+/// The facts by which a peer was verified, without any certificate: enough to revalidate it later.
+/// Computed once, at the full handshake; travels in tickets and stays with the connection.
+/// Interned, so equal ones share one object. The time of the full handshake differs between
+/// connections of one peer and is therefore kept beside it (Outcome::authenticated_at).
 struct PeerTrust {
-  /// A certificate below the anchor, as CRLs know it.
+  /// A certificate below the anchor, as CRLs name it.
   struct Link {
     NameHash issuer{};
     std::string serial;  ///< DER content bytes of the INTEGER
@@ -46,14 +47,14 @@ struct PeerTrust {
 
   bool operator==(const PeerTrust&) const = default;
 
-  /// Bytes of its own, versioned form; what parse() takes.
+  /// The bytes of a versioned form of our own, for parse().
   std::vector<std::byte> serialise() const;
-  /// Nothing if `bytes` are not a PeerTrust of this version, whole and without a rest.
+  /// Nothing if `bytes` are not a whole PeerTrust of this version, or have more behind it.
   static std::optional<PeerTrust> parse(std::span<const std::byte> bytes);
 };
 
 /// Facts of a chain that was just verified: `chain` is leaf first, anchor last, at least one long.
-/// `identity` is what may be believed of the leaf.
+/// `identity` is the part of the leaf's identity that its anchor vouches for.
 PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity);
 
 struct PeerTrustHash {

@@ -44,7 +44,7 @@ class Descriptor {
   int fd_;
 };
 
-// What is wrong with the owner or mode of a file that holds a secret, or nothing.
+// The rule that owner or mode of a secret's file break, or nothing.
 std::optional<std::string> broken_rule(const struct stat& status) {
   if (status.st_uid != 0 && status.st_uid != ::geteuid())
     return "belongs to user " + std::to_string(status.st_uid) +
@@ -73,8 +73,8 @@ std::optional<std::string_view> behind_mark_word(std::string_view text) {
   return std::nullopt;
 }
 
-// Is there a BEGIN or END beside dashes? With a label behind it two dashes are enough, since prose
-// has "--end" as well; without one it takes three, right before the word.
+// Whether a BEGIN or END stands beside dashes. With a label behind it two dashes are enough, since
+// prose has "--end" as well; without one it takes three, right before the word.
 bool looks_like_mark(std::string_view text) {
   std::size_t at = 0;
   while ((at = text.find("--", at)) != std::string_view::npos) {

@@ -14,7 +14,7 @@ namespace sallyport::ktls {
 
 enum class FileRules {
   kPublic,
-  kSecret,  ///< owner is root or us, nobody else may read or write it; cleansed in memory
+  kSecret,  ///< owned by root or this user, not readable or writable by others; cleansed in memory
 };
 
 /// Reads a regular file (or a symlink to one) of at most 64 MiB.
@@ -24,7 +24,7 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
 /// One `-----BEGIN label-----` block of RFC 7468. Both views lie in the text that was cut.
 struct PemBlock {
   std::string_view label;  ///< "CERTIFICATE"
-  std::string_view body;   ///< between the two marks: base64 and white space, not looked at yet
+  std::string_view body;   ///< between the two marks: base64 and white space, not decoded yet
   unsigned line = 0;       ///< of BEGIN, 1-based; LF, CR LF and CR end lines
 };
 
@@ -33,12 +33,12 @@ struct PemBlock {
 /// nothing that may have been meant for a block. Errors, with their line: a BEGIN or END without
 /// the other, labels that differ, what looks like a mark and is none, a BEGIN behind the sign of a
 /// comment, base64 outside of a block, and NUL bytes (UTF-16, DER). A text without any block gives
-/// none.
+/// an empty list.
 std::expected<std::vector<PemBlock>, CredentialsError> cut_pem(std::string_view text,
                                                                const std::string& file);
 
-/// The bytes that the block's base64 stands for. Null: it is no base64, or has headers before it
-/// (RFC 1421 4.4).
+/// The decoded bytes of the block. Null if its body is not base64, or has headers before it (RFC
+/// 1421 4.4).
 std::unique_ptr<SecretText> decode(const PemBlock& block);
 
 }  // namespace sallyport::ktls

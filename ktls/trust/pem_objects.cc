@@ -24,7 +24,7 @@ std::unexpected<CredentialsError> unexpected_block(const std::string& file, cons
                "holds a block \"" + std::string(block.label) + "\" beside " + std::string(beside));
 }
 
-// Asked for the passphrase of an encrypted key: there is nobody to ask.
+// The callback for the passphrase of an encrypted key: there is none.
 int no_passphrase(char*, int, int, void*) {
   return -1;
 }
@@ -38,7 +38,8 @@ bool is_private_key(const PemBlock& block) {
   return block.label.ends_with("PRIVATE KEY");
 }
 
-// What `openssl ecparam -genkey` writes before a key, and says nothing that the key does not.
+// The block that `openssl ecparam -genkey` writes before a key. The key itself names its curve,
+// too.
 bool is_curve(const PemBlock& block) {
   return block.label == "EC PARAMETERS";
 }
@@ -54,8 +55,8 @@ bool is_encrypted(const PemBlock& block) {
          block.body.substr(0, 256).contains("Proc-Type: 4,ENCRYPTED");  // RFC 1421 4.6.1.1
 }
 
-// One DER object from the front of `der`, which then starts behind it. Null: OpenSSL's queue says
-// why.
+// One DER object from the front of `der`, which then starts behind it. Null: the reason is in
+// OpenSSL's error queue.
 template <class Ptr, auto Decode>
 Ptr take_der(std::string_view& der) {
   const auto* const begin = reinterpret_cast<const unsigned char*>(der.data());
@@ -88,9 +89,9 @@ bool names_client_auth(const STACK_OF(ASN1_OBJECT) * uses) {
   return false;
 }
 
-// TRUSTED CERTIFICATE is OpenSSL's own form, with uses for which its owner trusts the certificate
-// or does not (openssl x509 -addtrust, -addreject). We trust for clients only, so one that has such
-// settings must name them.
+// Whether a TRUSTED CERTIFICATE may be used for clients. This form of OpenSSL's lists the uses that
+// the certificate is trusted for and those that it is rejected for (openssl x509 -addtrust,
+// -addreject). One that has either list must be trusted for clientAuth.
 bool trusted_for_clients(X509* certificate) {
   const STACK_OF(ASN1_OBJECT)* const trusted = X509_get0_trust_objects(certificate);
   const STACK_OF(ASN1_OBJECT)* const rejected = X509_get0_reject_objects(certificate);
@@ -135,7 +136,7 @@ std::expected<std::vector<ParsedCrl>, CredentialsError> parse_der_crls(std::stri
       return error(file, {}, which + " in DER: " + OpensslError::drain().text);
     }
     crls.push_back({.crl = std::move(crl), .line = std::nullopt});
-  } while (!trim(der).empty());  // a line end that something added is none
+  } while (!trim(der).empty());  // an added line end is no CRL
   return crls;
 }
 
@@ -194,8 +195,8 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_private_key(std::string_view t
   if (!is_one_object(der->view()))
     return error(file, found->line, "bad private key: is cut off, or has bytes behind its end");
 
-  // PEM again, in the one form that OpenSSL reads: which kinds of key there are is its providers'
-  // business. A memory BIO cleanses what it held.
+  // Written as PEM again, in the form that OpenSSL reads, so that OpenSSL's providers decide which
+  // kinds of key are supported. A memory BIO cleanses its content when it is freed.
   const BioPtr pem(BIO_new(BIO_s_mem()));
   PEM_write_bio(pem.get(), std::string(found->label).c_str(), "",
                 reinterpret_cast<const unsigned char*>(der->data()),

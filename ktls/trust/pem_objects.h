@@ -11,10 +11,10 @@
 
 namespace sallyport::ktls {
 
-// What certificate, key and CRL files hold. Pure: texts in, OpenSSL objects out. Each block of a
-// text is read, or is of a kind that may stand beside what is read, or is an error with its line;
-// so is base64 or DER that cannot be read, or has bytes behind its end. A text that holds none of
-// what it is read for is an error.
+// The content of certificate, key and CRL files. Pure: texts in, OpenSSL objects out. Each block of
+// a text is read, or is of a kind that may stand beside what is read, or is an error with its line.
+// Base64 or DER that cannot be decoded, or has bytes behind its end, is an error; so is a text
+// without any block of the kind that is read.
 
 enum class CertificateUse {
   kPresented,  ///< our own chain: private keys and DH PARAMETERS may stand beside it

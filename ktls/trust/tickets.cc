@@ -35,7 +35,8 @@ bool decode_base64_secret(std::string_view text, Secret& secret) {
   return size && *size <= TicketSecrets::kMaxSize && decode_base64(text, secret.resize(*size));
 }
 
-// 64 hexadecimal digits could be base64 too; whoever writes only such digits means hexadecimal.
+// A secret in hexadecimal or base64. Text of hexadecimal digits alone is taken for hexadecimal,
+// although it could be base64 as well.
 bool decode(std::string_view text, Secret& secret) {
   const bool all_hex = std::ranges::all_of(text, [](char c) { return hex_digit(c) >= 0; });
   return all_hex ? decode_hex_secret(text, secret) : decode_base64_secret(text, secret);

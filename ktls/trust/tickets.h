@@ -18,16 +18,16 @@
 
 namespace sallyport::ktls {
 
-/// What tickets are sealed under before it is bound to trust and listeners. A fleet may share it in
-/// a file; whoever has it can forge any identity, so the file obeys the rules of a private key.
-/// Immutable and shared by shards; cleansed when the last owner goes.
+/// The secrets from which the keys of tickets are derived (bind()). A fleet may share them in a
+/// file; its holder can forge any identity, so the file obeys the rules of a private key. Immutable
+/// and shared by shards; cleansed when the last owner goes.
 class TicketSecrets {
  public:
   static constexpr std::size_t kMinSize = 32;     ///< bytes of one secret
   static constexpr std::size_t kMaxSize = 64;     ///< bytes of one secret
   static constexpr std::size_t kMaxSecrets = 16;  ///< in one file
 
-  /// One random secret: tickets are good in this process only.
+  /// One random secret: its tickets are accepted in this process only.
   static std::shared_ptr<const TicketSecrets> random();
 
   /// Reads FILE of --ticket-keys: one secret a line, 32 to 64 bytes in hexadecimal or base64
@@ -41,14 +41,14 @@ class TicketSecrets {
   static std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> parse(
       std::string_view text, const std::string& file);
 
-  /// One secret after binding: what OpenSSL's ticket form needs (RFC 5077 4).
+  /// The keys of one secret after binding, as OpenSSL's form of tickets needs them (RFC 5077 4).
   struct Key {
-    std::array<std::uint8_t, 16> name{};  ///< tells which key a ticket was sealed under
+    std::array<std::uint8_t, 16> name{};  ///< in the ticket: the key that it was sealed under
     SecretBytes<32> cipher;               ///< AES-256-CBC
     SecretBytes<32> mac;                  ///< HMAC-SHA256
   };
   /// Keys for one trust and one set of listeners, sealing key first: HKDF-SHA256 over each secret
-  /// with both in its info. A ticket from elsewhere simply does not open.
+  /// with both in its info. A ticket of another trust or another set does not open.
   std::vector<Key> bind(const Sha256& trust_digest, std::string_view listener_set) const;
 
   std::size_t size() const noexcept { return secrets_.size(); }
@@ -57,7 +57,7 @@ class TicketSecrets {
   std::vector<SecretBytes<kMaxSize>> secrets_;
 };
 
-/// What travels inside a ticket beside OpenSSL's own state.
+/// The part of a ticket's content that is ours, beside OpenSSL's session.
 struct TicketContent {
   PeerTrust trust;
   std::chrono::sys_seconds authenticated_at;  ///< of the last *full* handshake

@@ -15,7 +15,7 @@
 namespace sallyport::ktls {
 namespace {
 
-// A serial of more than 20 bytes breaks RFC 5280 4.1.2.2; some do. PeerTrust takes this much.
+// The longest serial that PeerTrust takes. RFC 5280 4.1.2.2 allows 20 bytes; some CAs use more.
 constexpr std::size_t kMaxSerial = 64;
 
 int accept_expired_crl(int ok, X509_STORE_CTX* store) {
@@ -37,13 +37,13 @@ std::unexpected<HandshakeFailure> refuse(X509_STORE_CTX* store, HandshakeResult 
   return std::unexpected(describe(result, std::move(detail), certificate));
 }
 
-// What OpenSSL found wrong with the chain, and with which of its certificates.
+// Refuses the chain for the error that OpenSSL found, and names the certificate that has it.
 std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const X509* leaf) {
   int error = X509_STORE_CTX_get_error(store);
   if (error == X509_V_OK) error = X509_V_ERR_UNSPECIFIED;
   HandshakeResult result = result_of_verify_error(error);
-  // Extensions that cannot be read make OpenSSL complain of whatever it looked for in them, of an
-  // issuer that it does not find before all.
+  // Where extensions cannot be decoded, OpenSSL's error is about something that it did not find in
+  // them, mostly an issuer.
   const bool unreadable = (X509_get_extension_flags(const_cast<X509*>(leaf)) & EXFLAG_INVALID) != 0;
   if (unreadable) result = HandshakeResult::kCertificateMalformed;
   const X509* culprit = X509_STORE_CTX_get_current_cert(store);
@@ -62,7 +62,7 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   const X509* leaf = X509_STORE_CTX_get0_cert(store);
   const auto name = chain_name(leaf, X509_STORE_CTX_get0_untrusted(store));
   auto cached = name ? cache.find(*name) : nullptr;
-  if (cached && credentials.judge(*cached, now) == HandshakeResult::kSuccess) {
+  if (cached && credentials.revalidate(*cached, now) == HandshakeResult::kSuccess) {
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return cached;
   }
@@ -97,7 +97,7 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   }
   std::shared_ptr<const PeerTrust> verified(new PeerTrust(std::move(trust)));
   if (name) cache.remember(*name, verified);
-  X509_STORE_CTX_set_error(store, X509_V_OK);  // an accepted CRL may have left its mark
+  X509_STORE_CTX_set_error(store, X509_V_OK);  // an accepted CRL may have left its error
   return verified;
 }
 

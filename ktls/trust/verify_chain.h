@@ -13,15 +13,14 @@
 
 namespace sallyport::ktls {
 
-/// Judges the chain that a peer sent, of either role: path and signatures, validity at `now`, CRLs,
-/// identity, and what its anchor vouches for. The work of a certificate verification callback
+/// Verifies the chain that a peer sent, of either role: path and signatures, validity at `now`,
+/// CRLs, identity, and what its anchor vouches for. For a certificate verification callback
 /// (SSL_CTX_set_cert_verify_callback(3)), which calls it with its `store`.
 ///
-/// A chain that `cache` knows is not verified again: what changes with time is judged
-/// (Credentials::judge()), and one that does not pass takes the long way, which finds the
-/// words and the alert for it.
+/// A chain that is in `cache` is not verified again, but revalidated (Credentials::revalidate()).
+/// If that fails it is verified in full, which gives the failure its text and its alert.
 ///
-/// `store` has X509_V_OK afterwards, or an error for which OpenSSL sends the alert of the failure.
+/// Afterwards `store` has X509_V_OK, or an error for which OpenSSL sends the alert of the failure.
 /// Throws std::bad_alloc. Any thread, as far as `cache` and `credentials` allow.
 std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
     X509_STORE_CTX* store, const Credentials& credentials, ChainCache& cache,

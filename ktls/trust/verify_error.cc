@@ -31,7 +31,7 @@ HandshakeResult result_of_verify_error(int error) noexcept {
     case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
       return kCrlUnavailable;
 
-    // No path to an anchor: an unknown issuer, or one that only bears a known name.
+    // No path to an anchor: an unknown issuer, or one that has a known name and another key.
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:

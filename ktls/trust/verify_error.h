@@ -7,8 +7,8 @@ namespace sallyport::ktls {
 /// The result word for an X509_V_ERR_* of the peer's chain.
 HandshakeResult result_of_verify_error(int error) noexcept;
 
-/// An X509_V_ERR_* that makes OpenSSL send the alert that is promised for `result`; `error` itself
-/// where none is promised, so that OpenSSL's own choice stands.
+/// An X509_V_ERR_* for which OpenSSL sends the alert that is promised for `result`. Where none is
+/// promised it is `error` itself, and the alert is OpenSSL's choice.
 int verify_error_for_alert(HandshakeResult result, int error) noexcept;
 
 }  // namespace sallyport::ktls

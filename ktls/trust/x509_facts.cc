@@ -75,8 +75,8 @@ std::string serial_bytes(const ASN1_INTEGER* serial) {
   unsigned char* der = nullptr;
   const int size = i2d_ASN1_INTEGER(serial, &der);
   if (size < 2) std::abort();
-  // Tag and length go: serials of more than 127 bytes have a longer length, which is content then.
-  // Two different serials stay different all the same.
+  // Two bytes of tag and length are dropped. Serials of more than 127 bytes have a longer length,
+  // the rest of which stays in front: different serials still give different results.
   std::string result(reinterpret_cast<char*>(der) + 2, static_cast<std::size_t>(size) - 2);
   OPENSSL_free(der);
   return result;

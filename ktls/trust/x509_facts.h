@@ -13,10 +13,10 @@
 
 namespace sallyport::ktls {
 
-/// Small readings of certificates, for logs, facts and digests. Nothing here fails on anything that
-/// OpenSSL has decoded.
+/// Values and texts of certificates, for logs, facts and digests. None of these functions fails on
+/// what OpenSSL has decoded.
 
-/// Clamped to what sys_seconds and OpenSSL can say; a time that cannot be read is the epoch.
+/// Clamped to the range of sys_seconds and OpenSSL; a time that cannot be decoded is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
 /// RFC 2253 with UTF-8, control characters escaped; cut after at most 512 bytes, between

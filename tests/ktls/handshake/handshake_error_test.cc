@@ -56,7 +56,7 @@ TEST(HandshakeError, OfAKeyThatDoesNotFitIsOfDecryption) {
                              SSL_R_DIGEST_CHECK_FAILED, SSL_R_BINDER_DOES_NOT_VERIFY});
 }
 
-TEST(HandshakeError, OfWhatIsNoTlsOrOutOfTurnIsAnUnexpectedMessage) {
+TEST(HandshakeError, OfBytesThatAreNotTlsOrOutOfOrderIsAnUnexpectedMessage) {
   expect(kUnexpectedMessage, {SSL_R_HTTP_REQUEST,
                               SSL_R_HTTPS_PROXY_REQUEST,
                               SSL_R_WRONG_VERSION_NUMBER,
@@ -104,7 +104,7 @@ TEST(HandshakeError, OfAnAlertOfThePeersIsItsEnd) {
   EXPECT_EQ(result_of(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + 256), kUnknownFailure);
 }
 
-TEST(HandshakeError, ThatIsNotOfThePeersMakingIsUnknown) {
+TEST(HandshakeError, ThatThePeerDidNotCauseIsUnknown) {
   EXPECT_EQ(result_of(ERR_LIB_SSL, ERR_R_INTERNAL_ERROR), kUnknownFailure);
   EXPECT_EQ(result_of(ERR_LIB_SSL, ERR_R_MALLOC_FAILURE), kUnknownFailure);
   EXPECT_EQ(result_of(ERR_LIB_EVP, EVP_R_DECODE_ERROR), kUnknownFailure);

@@ -257,7 +257,7 @@ TEST_F(Resumption, IsAFullHandshakeOnceTheCertificateExpired) {
   EXPECT_EQ(server.failure().result, HandshakeResult::kCertificateExpired);
 }
 
-TEST_F(Resumption, BearsWithAClockOfTheFleetThatIsAMinuteBehind) {
+TEST_F(Resumption, ToleratesAClockThatIsAMinuteBehind) {
   const auto context = pki.context();
   const Visit first = visit(context);
   const Visit second = visit(context);

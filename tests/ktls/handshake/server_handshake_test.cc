@@ -280,7 +280,7 @@ TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
           RoutedHandshake server(*context, any_route());
           MemoryClient peer({.certificate = &certificate});
           if (shuttle(server, peer) != Step::kDone) return;
-          if ((*credentials)->judge(*server.outcome().trust, test_clock()) ==
+          if ((*credentials)->revalidate(*server.outcome().trust, test_clock()) ==
               HandshakeResult::kSuccess)
             ++done;
         }

@@ -88,7 +88,7 @@ TEST_F(Tls12Handshake, LeavesAPlainValueThatOpensAndSealsWithEverySuite) {
   }
 }
 
-TEST_F(Tls12Handshake, IsForThoseAloneWhoHaveNoTls13) {
+TEST_F(Tls12Handshake, IsOnlyForClientsWithoutTls13) {
   RoutedHandshake server(pki.context(), any_route());
   ClientSetup both = setup();
   both.max_version = TLS1_3_VERSION;
@@ -268,7 +268,7 @@ TEST_F(Tls12Handshake, RefusesSuitesWithoutEcdheOrAead) {
   }
 }
 
-TEST_F(Tls12Handshake, RefusesAFallbackThatNobodyNeeds) {
+TEST_F(Tls12Handshake, RefusesAnUnneededFallback) {
   RoutedHandshake server(pki.context(), any_route());
   client.emplace(setup());
   SSL_set_mode(client->ssl(), SSL_MODE_SEND_FALLBACK_SCSV);

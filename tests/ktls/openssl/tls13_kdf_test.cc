@@ -112,7 +112,7 @@ TEST_F(Tls13Kdf, LeavesWhatTlsDoesNotAskForToOpenssl) {
   expect_same({.digest = "no such hash", .key = secret});
 }
 
-TEST_F(Tls13Kdf, TellsOfSecretsWhileATapIsThere) {
+TEST_F(Tls13Kdf, ReportsSecretsWhileATapExists) {
   const Bytes secret = random_bytes(48, 1);
   ApplicationSecrets secrets;
   const Derivation of_client{.label = "c ap traffic", .key = secret};

@@ -69,7 +69,7 @@ TEST_P(EachKindOfKey, IsTakenFromAClient) {
 }
 
 TEST_P(EachKindOfKey, IsKnown) {
-  EXPECT_TRUE(knows_key_type(tuned_library().context, GetParam().make().get()));
+  EXPECT_TRUE(supports_key_type(tuned_library().context, GetParam().make().get()));
 }
 
 INSTANTIATE_TEST_SUITE_P(HandshakeLibrary, EachKindOfKey, ::testing::ValuesIn(kKinds),
@@ -94,7 +94,7 @@ class SystemConfiguration : public ::testing::Test {
   test::TempDir dir_;
 };
 
-TEST_F(SystemConfiguration, WithoutAWordOnAlgorithmsLeavesUsOurLibrary) {
+TEST_F(SystemConfiguration, WithoutSettingsOfAlgorithmsKeepsOurLibrary) {
   configure("ssl_conf = tls\n[tls]\nsystem_default = all\n[all]\nMinProtocol = TLSv1.2\n");
   EXPECT_EXIT(say_whose(), ::testing::ExitedWithCode(0), "ours");
   ::setenv("OPENSSL_CONF", "/nonexistent/openssl.cnf", 1);
@@ -146,10 +146,10 @@ TEST_F(SystemConfiguration, WithAnotherProviderHasResumption) {
   EXPECT_EXIT(visit_twice(), ::testing::ExitedWithCode(0), "the default one: full resumed resumed");
 }
 
-TEST(HandshakeLibrary, LeavesOutKeysThatItSaysItDoesNotKnow) {
+TEST(HandshakeLibrary, LeavesOutKeyTypesThatItReportsAsUnsupported) {
   const bool leaves_out = OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 2;
-  EXPECT_EQ(knows_key_type(tuned_library().context, key("SM2").get()), !leaves_out);
-  EXPECT_TRUE(knows_key_type(nullptr, key("SM2").get()));
+  EXPECT_EQ(supports_key_type(tuned_library().context, key("SM2").get()), !leaves_out);
+  EXPECT_TRUE(supports_key_type(nullptr, key("SM2").get()));
 }
 
 }  // namespace

@@ -22,17 +22,17 @@ std::string wrong_with(OSSL_LIB_CTX* library,
   return disprove_tuning(library, alter).value_or("nothing");
 }
 
-TEST(TuningProof, FindsNothingWrongWithOurLibrary) {
+TEST(TuningProof, PassesForOurLibrary) {
   ASSERT_NE(tuned_library().context, nullptr) << tuned_library().reason;
   EXPECT_EQ(wrong_with(tuned_library().context), "nothing");
   EXPECT_EQ(tls_library(true).mode, TlsLibraryMode::kTuned) << tls_library(true).reason;
 }
 
-TEST(TuningProof, MissesTheSecretsOfALibraryThatDoesNotTell) {
+TEST(TuningProof, FailsForALibraryThatReportsNoSecrets) {
   EXPECT_THAT(wrong_with(nullptr), HasSubstr("no application secrets"));
 }
 
-TEST(TuningProof, SeesSecretsThatAreNotThoseOfTheRecords) {
+TEST(TuningProof, FailsForSecretsThatAreNotThoseOfTheRecords) {
   OSSL_LIB_CTX* const library = tuned_library().context;
   const auto other_secret = [](DirectionState& state) {
     std::vector<std::byte> bytes(state.secret.bytes().begin(), state.secret.bytes().end());
@@ -48,7 +48,7 @@ TEST(TuningProof, SeesSecretsThatAreNotThoseOfTheRecords) {
               HasSubstr("the client does not open a record"));
 }
 
-TEST(TuningProof, NeedsALibraryThatHasWhatAHandshakeNeeds) {
+TEST(TuningProof, FailsForALibraryWithoutTheAlgorithmsOfAHandshake) {
   const OpensslPtr<OSSL_LIB_CTX, OSSL_LIB_CTX_free> bare(OSSL_LIB_CTX_new());
   const OpensslPtr<OSSL_PROVIDER, OSSL_PROVIDER_unload> none(
       OSSL_PROVIDER_load(bare.get(), "null"));

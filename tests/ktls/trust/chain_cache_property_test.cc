@@ -69,7 +69,7 @@ class Random {
 
 class ChainCacheProperty : public ::testing::TestWithParam<std::uint64_t> {};
 
-TEST_P(ChainCacheProperty, KnowsTheChainsThatTheReferenceKnows) {
+TEST_P(ChainCacheProperty, HoldsTheChainsThatTheReferenceHolds) {
   constexpr std::size_t kNames = 24;
   Random random(GetParam());
   std::vector<ChainName> names(kNames);

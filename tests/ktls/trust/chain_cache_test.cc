@@ -79,7 +79,7 @@ TEST(ChainName, DependsOnEveryCertificateAndTheirOrder) {
   sk_X509_free(turned);
 }
 
-TEST(ChainName, IsNotGivenToEndlessChains) {
+TEST(ChainName, IsNoneForAChainThatIsTooLong) {
   const test::TestAuthority root;
   STACK_OF(X509)* many = sk_X509_new_null();
   for (int i = 0; i < 20; ++i) sk_X509_push(many, root.certificate().x509.get());
@@ -134,7 +134,7 @@ TEST_F(KnownChain, IsRefusedOnceTheCrlHasExpired) {
   EXPECT_EQ(client_->alert(), 48);
 }
 
-TEST_F(KnownChain, MeansNothingToTheNextGeneration) {
+TEST_F(KnownChain, IsNotKnownToTheNextGeneration) {
   const auto certificate = pki_.client();
   ASSERT_EQ(shake(certificate), Step::kDone);
   pki_.files.crls = {pki_.dir.write("ca.crl", pki_.authority.crl({certificate.serial}))};

@@ -49,7 +49,7 @@ std::string encrypted_pem(EVP_PKEY* key) {
   return {data, static_cast<std::size_t>(size)};
 }
 
-TEST_F(CredentialsTest, TellWhatTheyHold) {
+TEST_F(CredentialsTest, ReportTheirCertificatesAndCrls) {
   pki.files.ca.push_back(
       {"Example.ORG", pki.dir.write("scoped.pem", TestAuthority("Scoped").cert_pem())});
   pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1, 2}))};
@@ -214,7 +214,7 @@ TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
   }
 }
 
-TEST_F(CredentialsTest, TakeNoFileThatHoldsNoCrlForOne) {
+TEST_F(CredentialsTest, RefuseAFileWithoutACrl) {
   const std::string crl = pki.authority.crl({7});
   const std::string bom = "\xef\xbb\xbf";
   for (const std::string& text :
@@ -316,19 +316,19 @@ TEST_F(CredentialsTest, HaveATrustDigestOfTrustAlone) {
   EXPECT_NE(digest(), both) << "scopes do";
 }
 
-TEST_F(CredentialsTest, JudgeATrustAgain) {
+TEST_F(CredentialsTest, RevalidateATrust) {
   const auto credentials = pki.load();
   ASSERT_TRUE(credentials);
   PeerTrust trust;
   trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
   trust.not_after = wall_clock_now() + std::chrono::hours(1);
-  const auto judge = [&](std::chrono::seconds later) {
-    return (*credentials)->judge(trust, wall_clock_now() + later);
+  const auto revalidated = [&](std::chrono::seconds later) {
+    return (*credentials)->revalidate(trust, wall_clock_now() + later);
   };
-  EXPECT_EQ(judge(std::chrono::hours(0)), HandshakeResult::kSuccess);
-  EXPECT_EQ(judge(std::chrono::hours(2)), HandshakeResult::kCertificateExpired);
+  EXPECT_EQ(revalidated(std::chrono::hours(0)), HandshakeResult::kSuccess);
+  EXPECT_EQ(revalidated(std::chrono::hours(2)), HandshakeResult::kCertificateExpired);
   trust.anchor_key[0] ^= 1;
-  EXPECT_EQ(judge(std::chrono::hours(0)), HandshakeResult::kCertificateAuthorityInvalid);
+  EXPECT_EQ(revalidated(std::chrono::hours(0)), HandshakeResult::kCertificateAuthorityInvalid);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ TEST(PeerTrust, OfATicketSurvivesSerialising) {
     EXPECT_FALSE(TicketContent::parse(std::span(bytes).first(size))) << size;
 }
 
-TEST(PeerTrust, HoldsWhatRevokesAndWhatExpires) {
+TEST(PeerTrust, HoldsEachSerialAndTheEarliestExpiry) {
   const test::TestAuthority root;
   const auto issuing =
       root.intermediate("Issuing", test::KeyType::kEcdsaP256, std::chrono::hours(2));

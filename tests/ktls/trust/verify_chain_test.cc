@@ -122,7 +122,7 @@ TEST_F(OddCertificate, ThatCannotBeDecodedIsMalformedWhicheverAuthorityIssuedIt)
   EXPECT_EQ(alert, 42);
 }
 
-TEST(OddIdentity, NamesWhatIsWrongWithTheNames) {
+TEST(OddIdentity, IsRefusedWithTheReason) {
   const TestAuthority authority;
   const TestCertificate undecodable = authority.issue({});
   add(undecodable.x509.get(), NID_subject_alt_name, "\x30\x7fnames");
@@ -137,9 +137,9 @@ TEST(OddIdentity, NamesWhatIsWrongWithTheNames) {
 
 // ---- trust from a ticket or a remembered chain, judged again
 
-class TrustOfEarlier : public ::testing::Test {
+class EarlierTrust : public ::testing::Test {
  protected:
-  TrustOfEarlier() {
+  EarlierTrust() {
     trust.identity = {"spiffe://example.org/web", {"web"}};
     trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
     trust.not_after = wall_clock_now() + std::chrono::hours(1);
@@ -149,21 +149,21 @@ class TrustOfEarlier : public ::testing::Test {
   std::string_view judged(std::chrono::seconds later = {}) {
     const auto credentials = pki.load();
     EXPECT_TRUE(credentials) << credentials.error().message();
-    return to_string((*credentials)->judge(trust, wall_clock_now() + later));
+    return to_string((*credentials)->revalidate(trust, wall_clock_now() + later));
   }
 
   TestServer pki;
   PeerTrust trust;
 };
 
-TEST_F(TrustOfEarlier, HoldsUnderTheSameAuthority) {
+TEST_F(EarlierTrust, HoldsUnderTheSameAuthority) {
   EXPECT_EQ(judged(), "success");
   EXPECT_EQ(judged(std::chrono::hours(1)), "certificate_expired") << "in its last second";
   pki.files.ca = {{std::nullopt, pki.dir.write("other.pem", TestAuthority("Other").cert_pem())}};
   EXPECT_EQ(judged(), "certificate_authority_invalid");
 }
 
-TEST_F(TrustOfEarlier, IsJudgedByTheScopeThatItsAuthorityHasNow) {
+TEST_F(EarlierTrust, IsRevalidatedByTheCurrentScopeOfItsAuthority) {
   pki.files.ca.front().domain = "example.org";
   EXPECT_EQ(judged(), "certificate_authority_invalid") << "a scoped bundle vouches for no DNS name";
   trust.identity.dns.clear();
@@ -176,7 +176,7 @@ TEST_F(TrustOfEarlier, IsJudgedByTheScopeThatItsAuthorityHasNow) {
   EXPECT_EQ(judged(), "certificate_authority_invalid");
 }
 
-TEST_F(TrustOfEarlier, IsJudgedByTheListsOfNow) {
+TEST_F(EarlierTrust, IsRevalidatedByTheCurrentLists) {
   const auto write = [&](const std::string& crl) {
     pki.files.crls = {pki.dir.write("a.crl", crl)};
   };
@@ -195,7 +195,7 @@ TEST_F(TrustOfEarlier, IsJudgedByTheListsOfNow) {
 }
 
 // Lists overlap while they are exchanged: a fresh one is enough, and any of them revokes.
-TEST_F(TrustOfEarlier, NeedsOneFreshListOfSeveral) {
+TEST_F(EarlierTrust, NeedsOneFreshListOfSeveral) {
   const auto fresh = pki.dir.write("fresh.crl", pki.authority.crl({8}));
   const auto old = pki.dir.write("old.crl", pki.authority.crl({8}, -std::chrono::hours(1)));
   for (const auto& files : {std::vector<std::string>{fresh, old}, {old, fresh}}) {
@@ -207,7 +207,7 @@ TEST_F(TrustOfEarlier, NeedsOneFreshListOfSeveral) {
   EXPECT_EQ(judged(), "certificate_revoked");
 }
 
-TEST_F(TrustOfEarlier, IsNotCoveredByAListOfTheFuture) {
+TEST_F(EarlierTrust, IsNotCoveredByAListOfTheFuture) {
   pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({7}))};
   EXPECT_EQ(judged(-std::chrono::hours(49)), "crl_unavailable") << "issued 48 hours ago";
 }
