@@ -84,7 +84,7 @@ class Served final : public Watched {
     if (command_ == 0) {
       command_ = static_cast<char>(bytes[0]);
       if (numbers_of_command() == 0) {
-        // The echo of bytes whose content nobody looks at, except that one E comes back as an E.
+        // The echo of bytes whose content is not checked, except that one E comes back as an E.
         command_ = 'E';
         return;
       }

@@ -52,7 +52,7 @@ class Connection : public Watched {
   /// Sends close_notify and FIN; ended() follows when the peer has ended its side too.
   void finish();
 
-  /// Closes at once, without a word to anybody.
+  /// Closes at once, without close_notify.
   void drop();
 
   bool is_open() const { return phase_ == Phase::kOpen; }

@@ -32,7 +32,7 @@ int run_idle(Run& run) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(time);
   };
   HeldCounts counts;
-  TicketSlot ticket;  // everybody's
+  TicketSlot ticket;  // shared by all connections
   std::deque<IdleConnection> idle;
   std::vector<HeldConnection*> all;
   for (unsigned i = 0; i < connections; ++i) all.push_back(&idle.emplace_back(run, counts));

@@ -35,7 +35,7 @@ ProcessTree kernel_threads();
 /// CPU time of the calling process.
 std::chrono::nanoseconds own_cpu_time();
 
-/// CPU time of everybody since the machine's start, up to the last change of tasks; 0 where the
+/// CPU time of all processes since the machine's start, up to the last change of tasks; 0 where the
 /// kernel keeps no /proc/schedstat.
 std::chrono::nanoseconds machine_cpu_time();
 

@@ -38,7 +38,8 @@ class Measurement {
   std::chrono::nanoseconds cpu() const { return cpu_; }
   /// Adds seconds, cpu_seconds, server_busy (CPU per second of wall time; near 1 the server was the
   /// limit), load_busy (the same of this program), and cpu_us_per_<unit> when `units` is not zero;
-  /// with --machine also kernel_threads_seconds, and machine_seconds: the CPU time of everybody.
+  /// with --machine also kernel_threads_seconds, and machine_seconds: the CPU time of all
+  /// processes.
   void add_to(JsonObject& report, uint64_t units, const std::string& unit) const;
 
  private:

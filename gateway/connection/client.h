@@ -12,7 +12,7 @@
 
 namespace sallyport::gateway {
 
-/// First a handshake, then records; null both when nothing can be said to the client any more.
+/// First a handshake, then records; both null when nothing can be sent to the client any more.
 /// Lives in the frame of serve().
 struct Client {
   Client(LiveConnection& its_connection, iouring::Socket socket)

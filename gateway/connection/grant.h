@@ -1,4 +1,4 @@
-// By what right a client is connected.
+// The grant of a connection: route, rule and peer by which its client was let in.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace sallyport::gateway {
 
-/// What let a client in. Whether it still would can be asked again: authorize() on the route of a
-/// later policy with the same peer, Credentials::revalidate() of its trust.
+/// Can be checked again later: by authorize() on the route of a later policy with the same peer,
+/// and by Credentials::revalidate() of its trust.
 struct Grant {
   std::shared_ptr<const Route> route;           ///< and with it the policy that it is part of
   std::shared_ptr<const ktls::PeerTrust> peer;  ///< shared by equal peers of the shard

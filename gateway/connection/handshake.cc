@@ -12,7 +12,7 @@ namespace {
 
 using Step = ktls::ServerHandshake::Step;
 
-// Established connections that were silent for as long are not expected to speak at this moment.
+// Established connections that were silent for this long are not expected to send at this moment.
 constexpr std::chrono::seconds kQuiet{1};
 
 /// In the list of the shard's handshakes that wait for their peer.

@@ -35,9 +35,8 @@ struct Handshake : iouring::ListNode {
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   HandshakeSlots::Slot slot;
-  Policy::Pointer
-      policy;             ///< that the client is judged by: in force when its ClientHello was whole
-  bool answered = false;  ///< something was sent to the client
+  Policy::Pointer policy;      ///< in force when the ClientHello was whole, and used in all phases
+  bool answered = false;       ///< something was sent to the client
   bool authenticated = false;  ///< the client has proven its identity
 };
 
@@ -48,7 +47,7 @@ struct Handshake : iouring::ListNode {
 
 // For the phases around it.
 
-/// Sends what OpenSSL wants to say, without a slot from here on: a client that does not read is
+/// Sends OpenSSL's output, without a slot from here on: a client that does not read is
 /// waited for as well. Errors: of Socket::send_all().
 [[nodiscard]] iouring::Task<iouring::Result<>> send_output(Handshake& handshake);
 /// Feeds what arrives until OpenSSL can go on, without a slot meanwhile. What waits so has

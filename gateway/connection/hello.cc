@@ -13,7 +13,7 @@ namespace {
 
 using Step = ktls::ServerHandshake::Step;
 
-// What can be judged by OpenSSL: a whole ClientHello, or what can never be one.
+// Receives until OpenSSL can go on: a whole ClientHello, or bytes that can never be one.
 iouring::Task<RefusalPtr> receive_message(Client& client) {
   LiveConnection& connection = client.connection;
   Handshake& handshake = *client.handshake;

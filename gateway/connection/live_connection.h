@@ -1,4 +1,4 @@
-// What is known of a connection while it lives.
+// A connection from accept to close, with the facts that its phases find out.
 #pragma once
 
 #include <chrono>
@@ -24,8 +24,8 @@
 namespace sallyport::gateway {
 
 /// In its shard's list of live ones from construction on. Counts itself at construction and, with a
-/// log line, at destruction. The story (serve()) writes it phase by phase; relay, log and admin
-/// read it. Shard's thread only.
+/// log line, at destruction. serve() writes it phase by phase; relay, log and admin read
+/// it. Shard's thread only.
 class LiveConnection : public iouring::ListNode {
  public:
   /// `scope` is what the connection's task runs under.
@@ -44,10 +44,10 @@ class LiveConnection : public iouring::ListNode {
 
   // ---- what the phases find out, in their order
 
-  /// The first byte has come: from now on it is a handshake, which must get a verdict.
+  /// The first byte has arrived: a handshake has begun, and must get a verdict.
   void start_handshake();
   [[nodiscard]] bool handshake_started() const noexcept { return handshake_ != nullptr; }
-  /// The server name of the ClientHello, as it came.
+  /// The server name of the ClientHello, as received.
   void set_sni(std::string_view sni);
   /// From now on it is counted under `route`. `alpn` is the protocol that is confirmed.
   void set_route(std::shared_ptr<const Route> route, std::string_view alpn);
@@ -59,7 +59,7 @@ class LiveConnection : public iouring::ListNode {
   void set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
                    std::chrono::nanoseconds took);
 
-  /// Why it ends, if nothing else is said.
+  /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept { reason_ = reason; }
   /// The reason and, where there was no verdict yet, the verdict of its handshake.
   void set_refused(RefusalPtr refusal);
@@ -74,13 +74,13 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_peer().
   [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
-  /// By what right it is here; whole after mark_established().
+  /// Complete after mark_established().
   [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
   [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
   [[nodiscard]] ConnectionFacts facts() const;
 
  private:
-  /// Known, or still to be told, only until the verdict.
+  /// The facts of a handshake that are needed only until its verdict.
   struct Undecided {
     metrics::StartedHandshake counted;
     iouring::TimePoint first_byte_at;

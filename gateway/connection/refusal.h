@@ -1,4 +1,4 @@
-// Why a connection was refused, and how the client is told.
+// Refusals: the reason of one, and the alert by which the client learns of it.
 #pragma once
 
 #include <expected>
@@ -15,13 +15,13 @@ namespace sallyport::gateway {
 
 struct Client;
 
-/// Only the reason is always known.
+/// The reason is always set; detail and certificate where there are any.
 struct Refusal {
   CloseReason reason = CloseReason::kUnknownFailure;
   ktls::HandshakeFailure failure{};  ///< detail, and the certificate that was refused
 };
 
-/// What a phase answers: null, and the next phase begins, or why the connection ends here. A
+/// The result of a phase: null if the next phase begins, else why the connection ends here. A
 /// pointer, since an idle connection keeps room for it.
 using RefusalPtr = std::unique_ptr<Refusal>;
 
@@ -48,7 +48,7 @@ template <class... Args>
 ///   after authentication  an alert under the application keys; close_notify for `drain`
 ///
 /// The close lingers, so that the alert arrives. Bounded, even where the connection was cancelled.
-/// A client that is gone is told nothing.
+/// Nothing is sent to a client that is gone.
 [[nodiscard]] iouring::Task<void> refuse(Client& client, RefusalPtr why);
 
 }  // namespace sallyport::gateway

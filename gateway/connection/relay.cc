@@ -115,7 +115,7 @@ bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
 }
 
-// What the client said, to the backend. False: it was the last.
+// Passes what the client sent to the backend. False: it was the last.
 //
 // An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
 // passing it on, is one coroutine of its own, not inlined, so that its frame is there only
@@ -132,7 +132,8 @@ bool cancelled(const ktls::RecordError& error) {
       ktls::RecordLayer::SendResult sent = co_await state.backend.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
-        // It takes no more, but may have said why: the other direction brings that, and the end.
+        // It takes no more, but may have sent a reason: the other direction receives that, and the
+        // end.
         state.backend_deaf = true;
         if (state.backend_ended) state.stop(CloseReason::kBackendClosed);
         state.timers.half_closed();
@@ -173,7 +174,7 @@ bool cancelled(const ktls::RecordError& error) {
   co_return false;
 }
 
-// What the backend said, to the client. False: it was the last.
+// Passes what the backend sent to the client. False: it was the last.
 [[gnu::noinline]] iouring::Task<bool> pass_to_client(RelayState& state,
                                                      iouring::Task<Received> saying) {
   Received received = co_await std::move(saying);
@@ -245,8 +246,8 @@ iouring::Task<void> both_ways(RelayState& state) {
   co_await iouring::both(pump_to_backend(state), pump_to_client(state));
 }
 
-// A reset throws away what the kernel has not sent yet, and the peer may be slower than whoever
-// spoke: waits until it has taken everything or is gone, as long as half a connection may last.
+// Waits until the peer has taken everything or is gone, at most the half-close timeout: a reset
+// throws away what the kernel has not sent yet, and the peer may be slower than the sender.
 iouring::Task<void> until_taken(LiveConnection& connection, iouring::Socket& peer) {
   iouring::Ring& ring = connection.shard().ring;
   const auto most = connection.shard().timeouts.half_close;

@@ -1,4 +1,4 @@
-// The story of a connection.
+// A connection from accept to close: its phases in order.
 #pragma once
 
 #include "gateway/connection/shard_state.h"

@@ -11,8 +11,8 @@
 namespace sallyport::gateway {
 
 /// Credentials, policy and endpoints that belong together: immutable, built and checked as a whole
-/// by the control thread, shared by all shards. A connection is judged by the snapshot that its
-/// shard has when its ClientHello arrives, from the first phase to the last.
+/// by the control thread, shared by all shards. For a connection the snapshot that its
+/// shard has when its ClientHello arrives holds in all phases.
 struct Snapshot {
   std::uint64_t generation = 0;
   std::shared_ptr<const ktls::Credentials> credentials;

@@ -13,7 +13,7 @@
 namespace sallyport::gateway {
 
 /// Before the handshake: attaches kernel TLS without keys where start_records() will want it, since
-/// a client that has sent its FIN prevents that. Where it fails, start_records() says why.
+/// a client that has sent its FIN prevents that. Where it fails, start_records() reports why.
 void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) noexcept;
 
 /// Ends OpenSSL's part, with tickets for the client, and starts the records of an established
@@ -25,7 +25,7 @@ void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) n
 /// ended already, or be half-way through a message, and the kernel can take over neither.
 [[nodiscard]] iouring::Task<RefusalPtr> start_records(Client& client);
 
-/// The same in userspace and without tickets: for a client that is to be told why it is refused.
+/// The same in userspace and without tickets: for a client that gets its refusal as an alert.
 /// Client::records stays null if it is gone.
 [[nodiscard]] iouring::Task<void> start_records_for_refusal(Client& client);
 
@@ -41,7 +41,7 @@ class CountedRecords {
  private:
   [[nodiscard]] metrics::ShardMetrics& cells() const;
 
-  const Client& client_;  // one word: it lies in the frame in which an idle connection waits
+  const Client& client_;  // a pointer: it lies in the frame in which an idle connection waits
 };
 
 }  // namespace sallyport::gateway

@@ -77,7 +77,7 @@ TEST_F(Balancing, LeastConnectionsEvensOut) {
   EXPECT_EQ(a.accepted(), 3);
   EXPECT_EQ(b.accepted(), 3);
   EXPECT_EQ(c.accepted(), 3);
-  // Whoever was on a leaves; a has room again.
+  // The connection of a ends; a has room again.
   std::vector<TlsClient> kept;
   const std::vector<LogLine> live = parse_objects(gateway->get("/connections").body);
   std::map<std::string, std::string> backend_of;

@@ -156,7 +156,7 @@ TEST_F(CredentialRotation, OfACrlSignedBySomebodyElseIsRefused) {
   const std::string crl = dir.write("crl.pem", root.crl({client.serial}));
   start_for(backend, {"--crl", crl});
   expect_refused(as(client), "certificate_revoked", kCertificateRevoked);
-  // The right issuer's name, another key: it must not unrevoke anybody.
+  // The right issuer's name, another key: it must not end a revocation.
   const TestAuthority impostor("Mesh Root");
   dir.replace("crl.pem", impostor.crl());
   gateway->signal(SIGHUP);

@@ -1,5 +1,5 @@
 // The discovery file changes while connections live: whatever is wrong with the new one, the last
-// good state stays in force, the error names file, line and key, and nobody is disconnected.
+// good state stays in force, the error names file, line and key, and no connection ends.
 #include <filesystem>
 #include <ostream>
 #include <regex>

@@ -1,5 +1,5 @@
 // What the kernel may do to any operation, done on purpose: short counts, late completions, errors
-// where nobody expects one. Bytes stay whole or the connection ends; nothing leaks, nothing hangs,
+// at any place. Bytes stay whole or the connection ends; nothing leaks, nothing hangs,
 // the counters agree. Only in builds with the seam (SALLYPORT_FAULTS).
 #include <cerrno>
 

@@ -1,5 +1,5 @@
 // What is not TLS, not all of it, or tampered with: ended with its own word, never served, and
-// never at the cost of anybody else.
+// never at the cost of other clients.
 #include <openssl/ssl.h>
 
 #include "tests/e2e/scenario.h"

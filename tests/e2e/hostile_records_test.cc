@@ -1,6 +1,7 @@
 // A client that was let in and then sends records that no TLS library makes: each ends with the
-// alert and the word that it deserves, whoever makes the records, and no such byte reaches the
-// backend. The test seals them itself, under the keys of a handshake that OpenSSL's client did.
+// alert and the word that it deserves, whether kernel or userspace makes the records, and no such
+// byte reaches the backend. The test seals them itself, under the keys of a handshake that
+// OpenSSL's client did.
 #include <optional>
 #include <string>
 #include <vector>
@@ -150,7 +151,7 @@ TEST_F(HostileRecords, ThatSayUserCanceledEndInOrder) {
   EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "done");
 }
 
-// RFC 8446 5.1, 5.4: records without content are allowed, and padding is nobody's business. A
+// RFC 8446 5.1, 5.4: records without content are allowed, and padding has no meaning. A
 // kernel was seen to deliver it in the place of data.
 TEST_F(HostileRecords, ThatAreEmptyOrPaddedArePassedOverAndLoseNothing) {
   start_for(backend);

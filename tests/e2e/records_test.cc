@@ -1,4 +1,5 @@
-// Who makes the records is chosen a connection, counted, and shown wherever somebody looks.
+// Kernel or userspace records: chosen for each connection, counted, and shown in log, metrics and
+// admin pages.
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {

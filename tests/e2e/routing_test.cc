@@ -1,4 +1,4 @@
-// SNI and ALPN choose the route, in the contract's order, before anybody is asked who they are.
+// SNI and ALPN choose the route, in the contract's order, before a certificate is asked for.
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {

@@ -1,4 +1,4 @@
-// A stream that ends without close_notify was cut by somebody: what came before is delivered, and
+// A stream that ends without close_notify was cut: what came before is delivered, and
 // then the backend is told by a reset, unless the route chose otherwise.
 #include <atomic>
 

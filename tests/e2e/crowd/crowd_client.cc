@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
       for (const Client& client : clients) good += client.broken ? 0U : 1U;
       std::cout << "connected " << good << std::endl;
     } else if (command == "echo") {
-      // All are under way at once: first everybody sends, then everybody listens.
+      // All are under way at once: first each sends, then each receives.
       count_good(clients, [](Client& client, std::size_t i) {
         const std::string text = text_of(i);
         return SSL_write(client.ssl, text.data(), static_cast<int>(text.size())) > 0;

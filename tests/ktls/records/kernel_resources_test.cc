@@ -98,7 +98,7 @@ TEST_F(KernelResources, SpendsNeitherTimeNorAThreadOnHalfARecord) {
     Bytes bytes = peer.data(Bytes(100));
     append(bytes, peer.data(Bytes(900)));
     append(bytes, peer.close_notify());
-    // Half of the record is there before anybody waits for it; some with a whole one before.
+    // Half of the record is there before a receive waits for it; some with a whole one before.
     const std::size_t first = i % 2 == 0 ? 50 : 300;
     ASSERT_EQ(::send(sockets.left.descriptor(), bytes.data(), first, 0),
               static_cast<ssize_t>(first));

@@ -115,7 +115,7 @@ TEST(PemFile, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
   }
 }
 
-// Other readers take it for text; the one who wrote the sign may have meant either.
+// Other readers take it for text; its writer may have meant either.
 TEST(PemFile, RefusesABlockThatBeginsInAComment) {
   for (const std::string& sign : {"#", "  # ", "; ", "//", "# old root: "})
     EXPECT_THAT(cut(kB + sign + kA), ElementsAre(HasSubstr("f:4: PEM block that begins in a com")));
