@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "gateway/connection/client.h"
-#include "iouring/idle_worker.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -47,12 +46,10 @@ iouring::Task<RefusalPtr> run_handshake(Client& client) {
   iouring::Rank rank =
       tls.hello().offers_resumption ? iouring::Rank::kResuming : iouring::Rank::kNew;
   for (;;) {
-    // Established connections go first, and handshakes that were begun before new ones. While no
-    // connection is busy, the work is done in the loop: nothing waits for it.
-    shard.idle_worker.set_quiet(shard.ring.now() - shard.relayed_at > kQuiet);
+    // Established connections go first, and handshakes that were begun before new ones.
     Step step = Step::kWantRead;
     iouring::Result<> ran =
-        co_await shard.idle_worker.run(rank, [&tls, &step] { step = tls.advance(); });
+        co_await worker_for_step(shard).run(rank, [&tls, &step] { step = tls.advance(); });
     if (!ran && rank != iouring::Rank::kStarted) {
       co_return refusal(CloseReason::kShed, "waited too long for its turn");
     }
@@ -87,6 +84,11 @@ Handshake::Handshake(LiveConnection& its_connection, iouring::Socket its_socket)
   handshake.tls->intern_trust();
   client.connection.set_peer(handshake.tls->outcome());
   co_return nullptr;
+}
+
+iouring::IdleWorker& worker_for_step(ShardState& shard) {
+  shard.idle_worker.set_quiet(shard.ring.now() - shard.relayed_at > kQuiet);
+  return shard.idle_worker;
 }
 
 iouring::Task<iouring::Result<>> send_output(Handshake& handshake) {

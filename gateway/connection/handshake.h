@@ -11,6 +11,7 @@
 #include "gateway/policy/policy.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
+#include "iouring/idle_worker.h"
 #include "iouring/list.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
@@ -46,6 +47,14 @@ struct Handshake : iouring::ListNode {
 [[nodiscard]] iouring::Task<RefusalPtr> handshake(Client& client);
 
 // For the phases around it.
+
+/// The idle worker, for a step of OpenSSL, of creating or of freeing its object. Its thread takes
+/// them while any connection is busy, else the loop: nothing waits for it then. The loop must take
+/// none beside the thread, however short: OpenSSL's locks are glibc's rwlocks, on which a writer
+/// spins while another one is preempted between two stores, and a thread under SCHED_IDLE is
+/// preempted for as long as the loop spins (it did, for 100 to 300 ms, about once in ten seconds of
+/// a handshake storm).
+[[nodiscard]] iouring::IdleWorker& worker_for_step(ShardState& shard);
 
 /// Sends OpenSSL's output, without a slot from here on: a client that does not read is
 /// waited for as well. Errors: of Socket::send_all().

@@ -5,7 +5,6 @@
 
 #include "gateway/connection/client.h"
 #include "gateway/connection/start_records.h"
-#include "iouring/idle_worker.h"
 #include "ktls/handshake/client_hello.h"
 
 namespace sallyport::gateway {
@@ -37,22 +36,28 @@ iouring::Task<RefusalPtr> receive_message(Client& client) {
   co_return nullptr;
 }
 
-// OpenSSL's step up to the ClientHello takes some microseconds, so the loop takes it. What goes on
-// after kMaxClientHello may come in thousands of records, and is the idle worker's.
+// The step up to the ClientHello takes some microseconds, and goes before handshakes that are new:
+// it tells which of them are resumptions.
 iouring::Task<RefusalPtr> read_hello(Client& client) {
   ShardState& shard = client.connection.shard();
   Handshake& handshake = *client.handshake;
   handshake.policy = shard.snapshot->policy;
-  handshake.tls = std::make_unique<ktls::ServerHandshake>(shard.tls);
-  ktls::ServerHandshake& tls = *handshake.tls;
-  tls.feed(handshake.received.bytes());
+  const auto context = shard.tls;
+  Step step = Step::kWantRead;
+  iouring::Result<> ran =
+      co_await worker_for_step(shard).run(iouring::Rank::kResuming, [&context, &handshake, &step] {
+        handshake.tls = std::make_unique<ktls::ServerHandshake>(context);
+        handshake.tls->feed(handshake.received.bytes());
+        step = handshake.tls->advance();
+      });
+  if (!ran) co_return refusal(CloseReason::kShed, "waited too long for its turn");
   handshake.received = {};
-  Step step = tls.advance();
+  ktls::ServerHandshake& tls = *handshake.tls;
   while (step == Step::kWantRead) {
     iouring::Result<> received = co_await receive_more(shard, handshake);
     if (!received) co_return interrupted(received.error().value);
-    iouring::Result<> ran = co_await shard.idle_worker.run(iouring::Rank::kStarted,
-                                                           [&tls, &step] { step = tls.advance(); });
+    ran = co_await worker_for_step(shard).run(iouring::Rank::kStarted,
+                                              [&tls, &step] { step = tls.advance(); });
     if (!ran) co_return interrupted(ran.error().value);
   }
   if (step == Step::kHello) co_return nullptr;

@@ -25,11 +25,20 @@ bool is_of_route(CloseReason reason) {
 }
 
 // OpenSSL, suspended at the ClientHello, ends with the alert of the refusal.
-iouring::Task<void> reject_hello(Handshake& handshake, Refusal& why) {
-  handshake.tls->reject(hello_refusal(why.reason));
-  [[maybe_unused]] const auto failed = handshake.tls->advance();
-  why.failure = handshake.tls->failure();
+iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusal& why) {
+  ktls::ServerHandshake& tls = *handshake.tls;
+  tls.reject(hello_refusal(why.reason));
+  iouring::Result<> ran = co_await worker_for_step(shard).run(
+      iouring::Rank::kStarted, [&tls] { [[maybe_unused]] const auto failed = tls.advance(); });
+  if (!ran) co_return;
+  why.failure = tls.failure();
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
+}
+
+// 30 to 50 KiB that the lingering close does not need.
+iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
+  [[maybe_unused]] iouring::Result<> ran = co_await worker_for_step(shard).run(
+      iouring::Rank::kStarted, [&handshake] { handshake.tls.reset(); });
 }
 
 iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
@@ -50,7 +59,9 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
   if (client.records) {
     if (reason != CloseReason::kPeerConnectionClosed) co_await tell_by_records(client, reason);
   } else if (client.handshake && !client.handshake->authenticated) {
-    client.handshake->tls.reset();  // 30 to 50 KiB that the lingering close does not need
+    if (client.handshake->tls) {
+      co_await within_lingering_time(shard, free_openssl(shard, *client.handshake));
+    }
     iouring::Socket& socket = client.handshake->socket;
     if (reason == CloseReason::kShed && !client.handshake->answered) {
       co_await close_with_plaintext_alert(shard, socket, ktls::AlertDescription::kInternalError);
@@ -71,7 +82,8 @@ RefusalPtr refusal(RouteRefusal why) {
   LiveConnection& connection = client.connection;
   if (client.handshake) client.handshake->slot = {};  // the close lingers for up to a second
   if (is_of_route(why->reason)) {
-    co_await within_lingering_time(connection.shard(), reject_hello(*client.handshake, *why));
+    co_await within_lingering_time(connection.shard(),
+                                   reject_hello(connection.shard(), *client.handshake, *why));
   }
   if (const auto ended = connection.ended_by()) {
     why->reason = *ended;
