@@ -40,7 +40,7 @@ template <class... Args>
 }
 
 /// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
-/// and tells the client in the way that fits the phase (CONTRACT, "Refusals"):
+/// and tells the client in the way that fits the phase (docs/operate.md):
 ///
 ///   before TLS            a plaintext alert for `shed`; else FIN
 ///   at the ClientHello    the alert of the route's refusal

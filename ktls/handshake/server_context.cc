@@ -26,10 +26,6 @@ constexpr const char* kGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
 // large bundle would bloat every handshake; without names a client offers what it has.
 constexpr std::size_t kMaxIssuerNames = std::size_t{8} << 10;
 
-std::unexpected<CredentialsError> error(std::string file, std::string what) {
-  return std::unexpected(CredentialsError{std::move(file), std::nullopt, std::move(what)});
-}
-
 std::size_t encoded_size(const X509_NAME* name) {
   return static_cast<std::size_t>(i2d_X509_NAME(name, nullptr)) + 2;
 }
@@ -98,7 +94,7 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
   ERR_clear_error();
   OSSL_LIB_CTX* const where = library();
   ctx_.reset(SSL_CTX_new_ex(where, nullptr, TLS_server_method()));
-  if (!ctx_) return error({}, "OpenSSL: " + OpensslError::drain().text);
+  if (!ctx_) return credentials_error({}, "OpenSSL: " + OpensslError::drain().text);
   HandshakeEngine::install(ctx_.get(), where == nullptr);
   ServerHandshake::install_callbacks(ctx_.get());
   if (auto done = set_settings(); !done) return done;
@@ -126,7 +122,7 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   const bool tls12 = settings.min_version == RecordVersion::kTls12;
   if (SSL_CTX_set_min_proto_version(ctx, tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1)
-    return error({}, "OpenSSL lacks a version of TLS: " + OpensslError::drain().text);
+    return credentials_error({}, "OpenSSL lacks a version of TLS: " + OpensslError::drain().text);
   SSL_CTX_set_security_level(ctx, kSecurityLevel);
   std::uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                           SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
@@ -144,27 +140,30 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
 
   std::string suites;
   for (const std::string& suite : settings.ciphersuites) {
-    if (!suite_from_name(suite)) return error({}, "--ciphersuites: unknown suite \"" + suite + '"');
+    if (!suite_from_name(suite))
+      return credentials_error({}, "--ciphersuites: unknown suite \"" + suite + '"');
     if (!suites.empty()) suites += ':';
     suites += suite;
   }
   if (suites.empty()) suites = OSSL_default_ciphersuites();
   if (SSL_CTX_set_ciphersuites(ctx, suites.c_str()) != 1)
-    return error({}, "--ciphersuites: " + OpensslError::drain().text);
+    return credentials_error({}, "--ciphersuites: " + OpensslError::drain().text);
   for (const std::string& suite : settings.ciphersuites)
     if (!has_suite(ctx, suite))
-      return error({}, "--ciphersuites: this OpenSSL does not have \"" + suite + '"');
+      return credentials_error({}, "--ciphersuites: this OpenSSL does not have \"" + suite + '"');
   if (tls12 && SSL_CTX_set_cipher_list(ctx, tls12_cipher_list(suites).c_str()) != 1)
-    return error({}, "OpenSSL has no suite of TLS 1.2 for these: " + OpensslError::drain().text);
+    return credentials_error(
+        {}, "OpenSSL has no suite of TLS 1.2 for these: " + OpensslError::drain().text);
 
   if (!settings.groups.empty()) {
     if (SSL_CTX_set1_groups_list(ctx, settings.groups.c_str()) != 1) {
       (void)OpensslError::drain();
-      return error({}, "--groups: \"" + settings.groups +
-                           "\" holds a group that this OpenSSL does not know");
+      return credentials_error({}, "--groups: \"" + settings.groups +
+                                       "\" holds a group that this OpenSSL does not know");
     }
   } else if (SSL_CTX_set1_groups_list(ctx, known_groups(ctx).c_str()) != 1) {
-    return error({}, "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
+    return credentials_error({},
+                             "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
   }
   return {};
 }
@@ -173,16 +172,17 @@ std::expected<void, CredentialsError> ServerContext::set_pairs() {
   for (const Credentials::KeyPair& pair : credentials_->pairs_) {
     const X509Ptr leaf(X509_dup(pair.leaf.get()));
     const EvpPkeyPtr key(EVP_PKEY_dup(pair.key.get()));
-    if (!leaf || !key) return error(pair.cert_file, OpensslError::drain().text);
+    if (!leaf || !key) return credentials_error(pair.cert_file, OpensslError::drain().text);
     if (SSL_CTX_use_certificate(ctx_.get(), leaf.get()) != 1)
-      return error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
+      return credentials_error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
     if (SSL_CTX_use_PrivateKey(ctx_.get(), key.get()) != 1)
-      return error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
+      return credentials_error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
     // SSL_CTX_add1_chain_cert() adds to the certificate that was set last.
     for (const X509Ptr& certificate : pair.chain) {
       const X509Ptr copy(X509_dup(certificate.get()));
       if (!copy || SSL_CTX_add1_chain_cert(ctx_.get(), copy.get()) != 1)
-        return error(pair.cert_file, "chain cannot be used: " + OpensslError::drain().text);
+        return credentials_error(pair.cert_file,
+                                 "chain cannot be used: " + OpensslError::drain().text);
     }
   }
   return {};
@@ -191,24 +191,24 @@ std::expected<void, CredentialsError> ServerContext::set_pairs() {
 std::expected<void, CredentialsError> ServerContext::set_trust() {
   SSL_CTX* ctx = ctx_.get();
   const X509StorePtr store(X509_STORE_new());
-  if (!store) return error({}, OpensslError::drain().text);
+  if (!store) return credentials_error({}, OpensslError::drain().text);
   std::size_t names = 0;
   for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_) {
     const X509Ptr copy(X509_dup(trusted.certificate.get()));
     if (!copy || X509_STORE_add_cert(store.get(), copy.get()) != 1)
-      return error({}, "trust bundle: " + OpensslError::drain().text);
+      return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
     names += encoded_size(X509_get_subject_name(copy.get()));
   }
   for (const Credentials::Crl& crl : credentials_->crls_)
     if (X509_STORE_add_crl(store.get(), crl.crl.get()) != 1)
-      return error({}, "CRL: " + OpensslError::drain().text);
+      return credentials_error({}, "CRL: " + OpensslError::drain().text);
   if (!credentials_->crls_.empty())
     X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
   SSL_CTX_set1_cert_store(ctx, store.get());
   if (names <= kMaxIssuerNames) {
     for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
       if (SSL_CTX_add_client_CA(ctx, trusted.certificate.get()) != 1)
-        return error({}, "trust bundle: " + OpensslError::drain().text);
+        return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
   }
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(ctx, kMaxIntermediates);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <expected>
 #include <optional>
 #include <string>
 
@@ -14,5 +15,11 @@ struct CredentialsError {
   /// "file:line: what", as far as known.
   std::string message() const;
 };
+
+/// A CredentialsError, for a function that returns one.
+std::unexpected<CredentialsError> credentials_error(std::string file, std::optional<unsigned> line,
+                                                    std::string what);
+/// The same without a line.
+std::unexpected<CredentialsError> credentials_error(std::string file, std::string what);
 
 }  // namespace sallyport::ktls

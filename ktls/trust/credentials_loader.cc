@@ -16,11 +16,6 @@
 namespace sallyport::ktls {
 namespace {
 
-std::unexpected<CredentialsError> error(std::string file, std::optional<unsigned> line,
-                                        std::string what) {
-  return std::unexpected(CredentialsError{std::move(file), line, std::move(what)});
-}
-
 CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std::string name) {
   CertificateFact fact;
   fact.role = role;
@@ -50,8 +45,8 @@ CredentialsLoader::CredentialsLoader(HandshakeSettings settings) : made_(new Cre
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsLoader::load(
     const CredentialFiles& files) {
-  if (files.pairs.empty()) return error({}, {}, "no certificate (--cert and --key)");
-  if (files.ca.empty()) return error({}, {}, "no trust anchors (--ca)");
+  if (files.pairs.empty()) return credentials_error({}, "no certificate (--cert and --key)");
+  if (files.ca.empty()) return credentials_error({}, "no trust anchors (--ca)");
   for (const auto& pair : files.pairs)
     if (auto done = add_pair(pair); !done) return std::unexpected(done.error());
   for (const auto& bundle : files.ca)
@@ -93,12 +88,13 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   pair.key = std::move(*key);
   if (X509_check_private_key(pair.leaf.get(), pair.key.get()) != 1) {
     (void)OpensslError::drain();
-    return error(files.key, {}, "does not belong to the first certificate of " + files.cert);
+    return credentials_error(files.key,
+                             "does not belong to the first certificate of " + files.cert);
   }
   for (const Credentials::KeyPair& other : made_->pairs_)
     if (EVP_PKEY_get_base_id(other.key.get()) == EVP_PKEY_get_base_id(pair.key.get()))
-      return error(files.cert, {},
-                   "has the same kind of key as " + other.cert_file + "; one pair per kind");
+      return credentials_error(
+          files.cert, "has the same kind of key as " + other.cert_file + "; one pair per kind");
   made_->pairs_.push_back(std::move(pair));
   return {};
 }
@@ -107,7 +103,8 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   std::optional<std::string> domain;
   if (bundle.domain) {
     domain = normalise_domain(*bundle.domain);
-    if (!domain) return error({}, {}, "--ca: \"" + *bundle.domain + "\" is no SPIFFE trust domain");
+    if (!domain)
+      return credentials_error({}, "--ca: \"" + *bundle.domain + "\" is no SPIFFE trust domain");
   }
   const auto text = read_file(bundle.file, FileRules::kPublic);
   if (!text) return std::unexpected(text.error());
@@ -123,8 +120,8 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
       std::any_of(made_->trusted_.begin() + static_cast<std::ptrdiff_t>(before),
                   made_->trusted_.end(), [](const auto& trusted) { return trusted.anchor; });
   if (!anchored)
-    return error(bundle.file, {},
-                 "holds no self-signed root; intermediates help building but do not anchor");
+    return credentials_error(
+        bundle.file, "holds no self-signed root; intermediates help building but do not anchor");
   return {};
 }
 
@@ -136,8 +133,8 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
   const bool looks_self_signed = X509_self_signed(certificate.get(), 0) == 1;
   const bool anchor = looks_self_signed && X509_self_signed(certificate.get(), 1) == 1;
   if (looks_self_signed && !anchor)
-    return error(file, line,
-                 "self-signed certificate with a bad signature: " + OpensslError::drain().text);
+    return credentials_error(
+        file, line, "self-signed certificate with a bad signature: " + OpensslError::drain().text);
   (void)OpensslError::drain();
 
   CertificateFact fact = fact_of(certificate.get(), CertificateFact::Role::kCa, file);
@@ -176,7 +173,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::st
                                                    std::optional<unsigned> line) {
   const X509_NAME* issuer = X509_CRL_get_issuer(crl.get());
   if (X509_CRL_get_ext_by_NID(crl.get(), NID_delta_crl, -1) >= 0)
-    return error(file, line, "delta CRLs are not supported by this version");
+    return credentials_error(file, line, "delta CRLs are not supported by this version");
 
   // The signature is verified here if the issuer is among the bundles. An issuer that only clients
   // send is not known before the handshake, where OpenSSL verifies it.
@@ -190,7 +187,8 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::st
   }
   (void)OpensslError::drain();
   if (known && !proven)
-    return error(file, line, "CRL is not signed by the issuer that it names, " + name_text(issuer));
+    return credentials_error(file, line,
+                             "CRL is not signed by the issuer that it names, " + name_text(issuer));
 
   Credentials::Crl entry;
   entry.issuer = name_hash(issuer);

@@ -124,7 +124,7 @@ inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResul
   return words;
 }();
 
-/// The alert that CONTRACT promises the client for this refusal; nothing where none is promised.
+/// The alert that the client gets for this refusal (docs/operate.md); nothing where it gets none.
 /// In TLS 1.2, which has no certificate_required, OpenSSL sends handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 

@@ -26,10 +26,6 @@ std::string reason_of(int error) {
   return strerror_r(error, buffer, sizeof buffer);  // the GNU one
 }
 
-std::unexpected<CredentialsError> error(const std::string& file, std::string what) {
-  return std::unexpected(CredentialsError{file, std::nullopt, std::move(what)});
-}
-
 class Descriptor {
  public:
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
@@ -188,7 +184,7 @@ class PemCutter {
     return error(line, "looks like the beginning or the end of a PEM block and is none");
   }
   Error error(unsigned line, std::string what) const {
-    return std::unexpected(CredentialsError{file_, line, std::move(what)});
+    return credentials_error(file_, line, std::move(what));
   }
 
   std::string_view rest_;
@@ -202,22 +198,22 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
                                                                        FileRules rules) {
   // O_NONBLOCK: a FIFO must be refused below, not waited for.
   const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) return error(file, "cannot be opened: " + reason_of(errno));
+  if (fd.get() < 0) return credentials_error(file, "cannot be opened: " + reason_of(errno));
   struct stat status{};
-  if (::fstat(fd.get(), &status) != 0) return error(file, reason_of(errno));
-  if (!S_ISREG(status.st_mode)) return error(file, "is not a regular file");
+  if (::fstat(fd.get(), &status) != 0) return credentials_error(file, reason_of(errno));
+  if (!S_ISREG(status.st_mode)) return credentials_error(file, "is not a regular file");
   if (rules == FileRules::kSecret) {
-    if (auto broken = broken_rule(status)) return error(file, std::move(*broken));
+    if (auto broken = broken_rule(status)) return credentials_error(file, std::move(*broken));
   }
-  if (status.st_size > kMaxFile) return error(file, "is larger than 64 MiB");
+  if (status.st_size > kMaxFile) return credentials_error(file, "is larger than 64 MiB");
 
   auto text = std::make_unique<SecretText>(static_cast<std::size_t>(status.st_size));
   std::size_t have = 0;
   while (have < text->size()) {
     const ssize_t got = ::read(fd.get(), text->data() + have, text->size() - have);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return error(file, "cannot be read: " + reason_of(errno));
-    if (got == 0) return error(file, "became shorter while it was read");
+    if (got < 0) return credentials_error(file, "cannot be read: " + reason_of(errno));
+    if (got == 0) return credentials_error(file, "became shorter while it was read");
     have += static_cast<std::size_t>(got);
   }
   return text;

@@ -13,15 +13,11 @@
 namespace sallyport::ktls {
 namespace {
 
-std::unexpected<CredentialsError> error(const std::string& file, std::optional<unsigned> line,
-                                        std::string what) {
-  return std::unexpected(CredentialsError{file, line, std::move(what)});
-}
-
 std::unexpected<CredentialsError> unexpected_block(const std::string& file, const PemBlock& block,
                                                    std::string_view beside) {
-  return error(file, block.line,
-               "holds a block \"" + std::string(block.label) + "\" beside " + std::string(beside));
+  return credentials_error(
+      file, block.line,
+      "holds a block \"" + std::string(block.label) + "\" beside " + std::string(beside));
 }
 
 // The callback for the passphrase of an encrypted key: there is none.
@@ -73,11 +69,13 @@ template <class Ptr, auto Decode>
 std::expected<Ptr, CredentialsError> parse_block(const PemBlock& block, const std::string& file,
                                                  const std::string& what) {
   const std::unique_ptr<SecretText> decoded = decode(block);
-  if (!decoded) return error(file, block.line, "bad " + what + ": is not base64");
+  if (!decoded) return credentials_error(file, block.line, "bad " + what + ": is not base64");
   std::string_view der = decoded->view();
   Ptr object = take_der<Ptr, Decode>(der);
-  if (!object) return error(file, block.line, "bad " + what + ": " + OpensslError::drain().text);
-  if (!der.empty()) return error(file, block.line, "bad " + what + ": bytes behind its end");
+  if (!object)
+    return credentials_error(file, block.line, "bad " + what + ": " + OpensslError::drain().text);
+  if (!der.empty())
+    return credentials_error(file, block.line, "bad " + what + ": bytes behind its end");
   return object;
 }
 
@@ -107,13 +105,14 @@ std::expected<X509Ptr, CredentialsError> parse_certificate(const PemBlock& block
                                    : parse_block<X509Ptr, d2i_X509>(block, file, "certificate");
   if (!certificate) return certificate;
   if (use == CertificateUse::kTrusted && !trusted_for_clients(certificate->get()))
-    return error(file, block.line,
-                 "TRUSTED CERTIFICATE with uses that leave out or reject clientAuth");
+    return credentials_error(file, block.line,
+                             "TRUSTED CERTIFICATE with uses that leave out or reject clientAuth");
   X509_trust_clear(certificate->get());
   X509_reject_clear(certificate->get());
   if (X509_get0_pubkey(certificate->get()) == nullptr)
-    return error(file, block.line,
-                 "certificate with a key that cannot be used: " + OpensslError::drain().text);
+    return credentials_error(
+        file, block.line,
+        "certificate with a key that cannot be used: " + OpensslError::drain().text);
   return certificate;
 }
 
@@ -133,7 +132,7 @@ std::expected<std::vector<ParsedCrl>, CredentialsError> parse_der_crls(std::stri
     X509CrlPtr crl = take_der<X509CrlPtr, d2i_X509_CRL>(der);
     if (!crl) {
       const std::string which = crls.empty() ? "bad CRL" : "bytes behind a CRL that are no CRL";
-      return error(file, {}, which + " in DER: " + OpensslError::drain().text);
+      return credentials_error(file, which + " in DER: " + OpensslError::drain().text);
     }
     crls.push_back({.crl = std::move(crl), .line = std::nullopt});
   } while (!trim(der).empty());  // an added line end is no CRL
@@ -172,7 +171,7 @@ std::expected<std::vector<PemCertificate>, CredentialsError> parse_certificates(
     if (!certificate) return std::unexpected(std::move(certificate.error()));
     certificates.push_back({.certificate = std::move(*certificate), .line = block.line});
   }
-  if (certificates.empty()) return error(file, {}, "holds no certificate in PEM");
+  if (certificates.empty()) return credentials_error(file, "holds no certificate in PEM");
   return certificates;
 }
 
@@ -184,16 +183,18 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_private_key(std::string_view t
   for (const PemBlock& block : *blocks) {
     if (is_certificate(block) || is_curve(block) || is_dh_parameters(block)) continue;
     if (!is_private_key(block)) return unexpected_block(file, block, "a private key");
-    if (found != nullptr) return error(file, block.line, "a second private key");
+    if (found != nullptr) return credentials_error(file, block.line, "a second private key");
     found = &block;
   }
-  if (found == nullptr) return error(file, {}, "holds no private key in PEM");
+  if (found == nullptr) return credentials_error(file, "holds no private key in PEM");
   if (is_encrypted(*found))
-    return error(file, found->line, "private key is encrypted; store it unencrypted, mode 0600");
+    return credentials_error(file, found->line,
+                             "private key is encrypted; store it unencrypted, mode 0600");
   const std::unique_ptr<SecretText> der = decode(*found);
-  if (!der) return error(file, found->line, "bad private key: is not base64");
+  if (!der) return credentials_error(file, found->line, "bad private key: is not base64");
   if (!is_one_object(der->view()))
-    return error(file, found->line, "bad private key: is cut off, or has bytes behind its end");
+    return credentials_error(file, found->line,
+                             "bad private key: is cut off, or has bytes behind its end");
 
   // Written as PEM again, in the form that OpenSSL reads, so that OpenSSL's providers decide which
   // kinds of key are supported. A memory BIO cleanses its content when it is freed.
@@ -202,7 +203,8 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_private_key(std::string_view t
                 reinterpret_cast<const unsigned char*>(der->data()),
                 static_cast<long>(der->size()));
   EvpPkeyPtr key(PEM_read_bio_PrivateKey(pem.get(), nullptr, no_passphrase, nullptr));
-  if (!key) return error(file, found->line, "bad private key: " + OpensslError::drain().text);
+  if (!key)
+    return credentials_error(file, found->line, "bad private key: " + OpensslError::drain().text);
   return key;
 }
 
@@ -221,7 +223,7 @@ std::expected<std::vector<ParsedCrl>, CredentialsError> parse_crls(std::string_v
     if (!crl) return std::unexpected(std::move(crl.error()));
     crls.push_back({.crl = std::move(*crl), .line = block.line});
   }
-  if (crls.empty()) return error(file, {}, "holds no CRL, neither in PEM nor in DER");
+  if (crls.empty()) return credentials_error(file, "holds no CRL, neither in PEM nor in DER");
   return crls;
 }
 
