@@ -13,15 +13,23 @@ constexpr bool is_space(char c) noexcept {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/// The first line of `text` without its end, which is LF, CR LF, CR, or the end of the text.
-constexpr std::string_view first_line(std::string_view text) noexcept {
-  return text.substr(0, text.find_first_of("\r\n"));
+/// What ends the lines of `text`: LF, or CR in a text without any LF. A CR before LF is white space
+/// at the end of its line, however many there are (CR CR LF: converted twice). Any other CR in a
+/// text with LF ends no line, as for OpenSSL and for editors.
+constexpr char line_end(std::string_view text) noexcept {
+  return text.contains('\n') ? '\n' : '\r';
 }
 
-/// The size of the line end that `text` begins with: 0 if it begins with none.
-constexpr std::size_t line_end_size(std::string_view text) noexcept {
-  if (text.starts_with("\r\n")) return 2;
-  return text.starts_with('\n') || text.starts_with('\r') ? 1 : 0;
+/// The first line of `text`, without its end.
+constexpr std::string_view first_line(std::string_view text, char line_end) noexcept {
+  return text.substr(0, text.find(line_end));
+}
+
+/// The first line of `text`, without its end; `text` then begins behind that.
+constexpr std::string_view take_line(std::string_view& text, char line_end) noexcept {
+  const std::string_view line = first_line(text, line_end);
+  text.remove_prefix(line.size() < text.size() ? line.size() + 1 : line.size());
+  return line;
 }
 
 /// Without white space at both ends, nor byte order marks, which stand wherever files that begin

@@ -98,17 +98,13 @@ bool looks_like_body(std::string_view line) {
   return std::ranges::all_of(line, is_base64_digit);
 }
 
-bool is_comment(std::string_view line) {
-  line = trim(line);
-  return line.starts_with('#') || line.starts_with(';') || line.starts_with("//");
-}
-
 // Walks through a text once, counting lines.
 class PemCutter {
  public:
   using Error = std::unexpected<CredentialsError>;
 
-  PemCutter(std::string_view text, const std::string& file) : rest_(text), file_(file) {}
+  PemCutter(std::string_view text, const std::string& file)
+      : rest_(text), file_(file), line_end_(line_end(text)) {}
 
   std::expected<std::vector<PemBlock>, CredentialsError> cut() {
     if (const std::size_t nul = rest_.find('\0'); nul != std::string_view::npos) {
@@ -116,28 +112,34 @@ class PemCutter {
       return error(line_, "holds a NUL byte: not PEM, or in UTF-16");
     }
     std::vector<PemBlock> blocks;
-    while (!rest_.empty()) {
-      const std::string_view line = first_line(rest_);
-      const std::size_t begin = std::min(line.find(kBegin), line.size());
-      const std::string_view before = line.substr(0, begin);
-      if (before.contains(kEnd)) return error(line_, "PEM block without its BEGIN line");
-      if (looks_like_mark(before)) return not_understood(line_);
-      if (looks_like_body(before))
-        return error(line_, "base64 outside of a PEM block: it has no BEGIN line");
-      advance(begin);
-      if (begin == line.size()) {
-        advance(line_end_size(rest_));
-        continue;
-      }
-      if (is_comment(before)) return error(line_, "PEM block that begins in a comment");
+    for (;;) {
+      if (auto passed = pass_text(); !passed) return std::unexpected(std::move(passed.error()));
+      if (rest_.empty()) return blocks;
       auto block = take_block();
       if (!block) return std::unexpected(std::move(block.error()));
       blocks.push_back(*block);
     }
-    return blocks;
   }
 
  private:
+  // The text before the next block, or before the end.
+  std::expected<void, CredentialsError> pass_text() {
+    std::string_view text = rest_.substr(0, rest_.find(kBegin));
+    const std::string_view before_mark = text.substr(text.rfind(line_end_) + 1);
+    while (!text.empty()) {
+      const std::size_t size = text.size();
+      const std::string_view line = take_line(text, line_end_);
+      if (line.contains(kEnd)) return error(line_, "PEM block without its BEGIN line");
+      if (looks_like_mark(line)) return not_understood(line_);
+      if (looks_like_body(line))
+        return error(line_, "base64 outside of a PEM block: it has no BEGIN line");
+      advance(size - text.size());
+    }
+    if (!rest_.empty() && !trim(before_mark).empty())
+      return error(line_, "PEM block with text before BEGIN in its line");
+    return {};
+  }
+
   // The block at whose BEGIN the rest starts.
   std::expected<PemBlock, CredentialsError> take_block() {
     const unsigned begin_line = line_;
@@ -153,17 +155,19 @@ class PemCutter {
     const unsigned end_line = line_;
     if (take_label(kEnd) != label)
       return error(end_line, "PEM block ends as another kind than it began");
-    if (looks_like_mark(behind_dashes(first_line(rest_)))) return not_understood(end_line);
+    if (looks_like_mark(first_line(behind_dashes(rest_), line_end_)))
+      return not_understood(end_line);
     return PemBlock{.label = *label, .body = body, .line = begin_line};
   }
 
   // The label of the mark that the rest starts with; the rest then starts behind its dashes.
   std::optional<std::string_view> take_label(std::string_view mark) {
-    const std::string_view line = first_line(rest_);
-    const std::size_t dashes = line.find(kDashes, mark.size());
+    const std::size_t dashes = rest_.find(kDashes, mark.size());
     if (dashes == std::string_view::npos || dashes == mark.size()) return std::nullopt;
+    const std::string_view label = rest_.substr(mark.size(), dashes - mark.size());
+    if (label.find_first_of("\r\n") != std::string_view::npos) return std::nullopt;
     advance(dashes + kDashes.size());
-    return line.substr(mark.size(), dashes - mark.size());
+    return label;
   }
 
   // What follows the closing dashes of a mark, up to the next dashes of a mark, with the former in
@@ -174,9 +178,7 @@ class PemCutter {
   }
 
   void advance(std::size_t size) {
-    for (std::size_t at = 0; at < size; ++at)
-      if (rest_[at] == '\n' || (rest_[at] == '\r' && !rest_.substr(at).starts_with("\r\n")))
-        ++line_;
+    line_ += static_cast<unsigned>(std::ranges::count(rest_.substr(0, size), line_end_));
     rest_.remove_prefix(size);
   }
 
@@ -189,6 +191,7 @@ class PemCutter {
 
   std::string_view rest_;
   const std::string& file_;
+  const char line_end_;
   unsigned line_ = 1;
 };
 

@@ -25,15 +25,15 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
 struct PemBlock {
   std::string_view label;  ///< "CERTIFICATE"
   std::string_view body;   ///< between the two marks: base64 and white space, not decoded yet
-  unsigned line = 0;       ///< of BEGIN, 1-based; LF, CR LF and CR end lines
+  unsigned line = 0;       ///< of BEGIN, 1-based; see line_end()
 };
 
-/// Cuts a text into its blocks, wherever their marks stand in it: behind a byte order mark, blanks
-/// or text, indented, glued to one another, in one line. Text between blocks is ignored, but
-/// nothing that may have been meant for a block. Errors, with their line: a BEGIN or END without
-/// the other, labels that differ, what looks like a mark and is none, a BEGIN behind the sign of a
-/// comment, base64 outside of a block, and NUL bytes (UTF-16, DER). A text without any block gives
-/// an empty list.
+/// Cuts a text into its blocks: indented, behind a byte order mark, glued to one another, in one
+/// line. Before a BEGIN stands nothing in its line but white space, byte order marks, or the END of
+/// the block before it. Text in other lines is ignored, unless it may have been meant for a block.
+/// Errors, with their line: a BEGIN or END without the other, labels that differ, what looks like a
+/// mark and is none, a BEGIN behind text (the sign of a comment, in whatever language), base64
+/// outside of a block, and NUL bytes (UTF-16, DER). A text without any block gives an empty list.
 std::expected<std::vector<PemBlock>, CredentialsError> cut_pem(std::string_view text,
                                                                const std::string& file);
 

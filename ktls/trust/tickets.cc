@@ -89,13 +89,9 @@ std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> TicketSecr
   };
   auto secrets = std::make_shared<TicketSecrets>();
   secrets->secrets_.reserve(kMaxSecrets);
-  unsigned line_number = 0;
-  while (!text.empty()) {
-    ++line_number;
-    std::string_view line = first_line(text);
-    text.remove_prefix(line.size());
-    text.remove_prefix(line_end_size(text));
-    line = trim(line);
+  const char end = line_end(text);
+  for (unsigned line_number = 1; !text.empty(); ++line_number) {
+    const std::string_view line = trim(take_line(text, end));
     if (line.empty() || line.front() == '#') continue;
 
     if (secrets->size() == kMaxSecrets) return error(line_number, "more than 16 ticket secrets");

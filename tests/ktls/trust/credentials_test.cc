@@ -188,7 +188,7 @@ TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
   const std::string parameters =
       "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
   for (const std::string& bundle :
-       {bom + a + b, a + bom + b, " " + a + b, "\t" + a + "text " + b,
+       {bom + a + b, a + bom + b, " " + a + b, "\t" + a + "  " + b,
         with(a, "-----\n", "-----\t\n") + b, with(a, "-----\n", "-----  \r\n") + b,
         with(a + b, "\n", "\r\n"), with(a + b, "\n", "\r"), with(a + b, "\n", "\n  "),
         a.substr(0, a.size() - 1) + b, parameters + a + b}) {
@@ -207,7 +207,7 @@ TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
         a + with(b, "-----END CERTIFICATE-----", ""),
         a + with(b, "-----BEGIN CERTIFICATE-----", ""),
         a + with(b, "BEGIN CERTIFICATE", "BEGIN CERTIFICATE REQUEST"), a + "-- end certificate --",
-        a + "# " + b, a + b.substr(b.find('\n') + 1),
+        a + "# " + b, a + "text " + b, a + b.substr(b.find('\n') + 1),
         a + with(b.substr(b.find('\n') + 1), "-----END CERTIFICATE-----", "")}) {
     pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", bundle)}};
     EXPECT_THAT(error(), HasSubstr("ca.pem:")) << bundle;

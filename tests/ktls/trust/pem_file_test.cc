@@ -38,19 +38,18 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
 TEST(PemFile, CountsLinesAndIgnoresWhatStandsBetween) {
   EXPECT_THAT(cut(""), ElementsAre());
   EXPECT_THAT(cut("only text\n"), ElementsAre());
-  for (const std::string_view newline : {"\n", "\r\n", "\r"}) {
+  for (const std::string_view newline : {"\n", "\r\n", "\r\r\n", "\r"}) {
     const std::string text = "# Z\xfcrich\n" + kA + "==== -- the end\n\n" + kB;
     EXPECT_THAT(cut(replaced(text, "\n", newline)), ElementsAre("A:2:abcde", "B B:8:B"));
   }
 }
 
-TEST(PemFile, FindsBlocksThatDoNotBeginTheirLine) {
+TEST(PemFile, FindsBlocksBehindWhiteSpaceAndTheEndOfAnother) {
   EXPECT_THAT(cut(kBom + "-----BEGIN A----- \t\n  YWJj \n\n-----END A-----"
                          "-----BEGIN A-----\nQg==\n -----END A-----"),
               ElementsAre("A:1:abc", "A:4:B"));
-  EXPECT_THAT(cut("text " + kA + "no line end" + kB), ElementsAre("A:1:abcde", "B B:5:B"));
-  EXPECT_THAT(cut("-" + replaced(kA, "-----\n", "------\n")), ElementsAre("A:1:no base64"))
-      << "six dashes are not dropped either";
+  EXPECT_THAT(cut(replaced(kA, "END A-----\n", "END A----- \t" + kBom + " ") + kB),
+              ElementsAre("A:1:abcde", "B B:4:B"));
 }
 
 TEST(PemFile, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
@@ -63,6 +62,8 @@ TEST(PemFile, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
   EXPECT_THAT(cut(replaced(kA + kB, "-----\n", "-----\t \n")), both("5"));
   EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r\n")), both("5"));
   EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r")), both("5"));
+  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r\r\n")), both("5"));
+  EXPECT_THAT(cut(replaced(kA, "\n", "\r") + kB), both("1")) << "lines end in LF here";
   EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n\n")), both("9"));
 }
 
@@ -94,6 +95,7 @@ TEST(PemFile, NamesTheLineOfWhatIsNoBlock) {
            Case{"-----BEGIN A----\nYWJj\n-----END A-----\n", "f:1: looks like"},
            Case{"-----BEGIN -----\n-----END -----\n", "f:1: looks like"},
            Case{kA + "---END\n", "f:5: looks like"},
+           Case{"-" + replaced(kA, "-----\n", "------\n"), "f:1: PEM block with text before"},
            Case{kA + "----BEGIN B " + kB, "f:5: looks like"},
            Case{std::string("a\n\0", 3), "f:2: holds a NUL"},
            Case{kA + "\xff\xfe-" + std::string(1, '\0') + "-", "f:5: holds a NUL"},
@@ -115,20 +117,34 @@ TEST(PemFile, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
   }
 }
 
-// Other readers take it for text; its writer may have meant either.
-TEST(PemFile, RefusesABlockThatBeginsInAComment) {
-  for (const std::string& sign : {"#", "  # ", "; ", "//", "# old root: "})
-    EXPECT_THAT(cut(kB + sign + kA), ElementsAre(HasSubstr("f:4: PEM block that begins in a com")));
-  EXPECT_THAT(cut(replaced(kB, "-----\n", "----- # ") + kA),
-              ElementsAre(HasSubstr("f:2: PEM block that begins in a comment")))
-      << "behind an END in the same line too";
+// Its author may have meant a comment, in whatever language.
+TEST(PemFile, RefusesABlockBehindTextInItsLine) {
+  for (const std::string sign :
+       {"#",  "  # ", "; ", "//",      "# old root: ", "<!-- ",    "/* ",      "REM ", "-- ",
+        "! ", "% ",   "> ", "old: # ", "\u00a0",       "\u00a0# ", "\u200b# ", "\x1a", "text ",
+        "-",  "- |",  "\""}) {
+    EXPECT_THAT(cut(sign + kA), ElementsAre(HasSubstr("f:1: PEM block with text before BEGIN")))
+        << sign;
+    EXPECT_THAT(cut(kB + sign + kA), ElementsAre(HasSubstr("f:4: PEM block with text before")))
+        << sign;
+    EXPECT_THAT(cut(replaced(kB, "END B B-----\n", "END B B-----" + sign) + kA),
+                ElementsAre(HasSubstr("f:3: ")))
+        << sign << ", glued to the END before";
+  }
+}
+
+// For OpenSSL, grep and editors the comment goes on to the LF.
+TEST(PemFile, RefusesABlockThatOnlyACarriageReturnPartsFromText) {
+  EXPECT_THAT(cut(kB + "# old:\r" + kA),
+              ElementsAre(HasSubstr("f:4: PEM block with text before BEGIN")));
+  EXPECT_THAT(cut(replaced(kB + "# new:\n" + kA, "\n", "\r")), ElementsAre("B B:1:B", "A:5:abcde"));
 }
 
 TEST(PemFile, RefusesBase64OutsideOfABlock) {
   const std::string line = "MIIB" + std::string(60, 'a');
   for (const std::string& stray :
        {line + "\n", "  " + line + "\t\r\n", line.substr(0, 62) + "==", line + kB,
-        "\u2014BEGIN B\u2014 \r" + line + "\n\u2014END B\u2014\n",
+        "\u2014BEGIN B\u2014 \r\n" + line + "\n\u2014END B\u2014\n",
         "LS0tLS1CRUdJTi" + std::string(400, 'B') + "\n"}) {
     EXPECT_THAT(cut(kA + stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));
     EXPECT_THAT(cut(stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));

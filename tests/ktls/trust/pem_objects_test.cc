@@ -232,7 +232,7 @@ TEST_F(PemObjects, AreNoCrlsWhereABlockWouldBeDropped) {
            Case{"<html>log in</html>\n", "holds no CRL"},
            Case{ca, "f:1: holds a block \"CERTIFICATE\" beside CRLs"},
            Case{list + ca, next + "holds a block \"CERTIFICATE\" beside CRLs"},
-           Case{list + "# " + list, next + "PEM block that begins in a comment"},
+           Case{list + "# " + list, next + "PEM block with text before BEGIN"},
            Case{list + pem("X509 CRL", der + der), next + "bad CRL: bytes behind its end"},
            Case{list + pem("X509 CRL", der.substr(0, 40)), next + "bad CRL"},
            Case{der + "x", "bytes behind a CRL that are no CRL in DER"},

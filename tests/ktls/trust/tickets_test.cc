@@ -50,7 +50,10 @@ TEST(TicketSecrets, NameTheLineThatIsWrong) {
       {kBase64 + kBase64 + kBase64, 1},
       {kHex + "\n-----BEGIN SECRET-----\n", 2},
       {kHex + " " + kHex, 1},
-      {"\r\n" + kHex + "\r# comment\r\nnot base64!", 4},
+      {"\r\n" + kHex + "\r\n# comment\r\nnot base64!", 4},
+      {kHex + "\r\r\n# converted twice\r\r\nnot base64!\r\r\n", 3},
+      {"\r" + kHex + "\r# comment\rnot base64!", 4},
+      {"\n" + kHex + "\r" + kHex + "\n", 2},
   };
   for (const auto& [text, line] : cases) {
     const auto secrets = TicketSecrets::parse(text, "keys");
