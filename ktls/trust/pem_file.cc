@@ -15,6 +15,7 @@
 #include "ktls/base/ascii.h"
 #include "ktls/base/base64.h"
 #include "ktls/base/text_lines.h"
+#include "ktls/trust/stray_base64.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -85,19 +86,6 @@ bool looks_like_mark(std::string_view text) {
   return false;
 }
 
-// The first line of a block whose marks are lost or beyond recognition. DER begins with a SEQUENCE,
-// hence its base64 with M; no hexadecimal fingerprint does. The other is the base64 of a whole PEM
-// file, as a secret in a manifest holds it.
-bool looks_like_body(std::string_view line) {
-  static constexpr std::size_t kShortest = 48;  // the usual is 64, or 76
-  static constexpr std::string_view kBeginInBase64 = "LS0tLS1CRUdJTi";
-  line = trim(line);
-  if (line.size() < kShortest || !(line.starts_with('M') || line.starts_with(kBeginInBase64)))
-    return false;
-  while (line.ends_with('=')) line.remove_suffix(1);
-  return std::ranges::all_of(line, is_base64_digit);
-}
-
 // Walks through a text once, counting lines.
 class PemCutter {
  public:
@@ -131,7 +119,7 @@ class PemCutter {
       const std::string_view line = take_line(text, line_end_);
       if (line.contains(kEnd)) return error(line_, "PEM block without its BEGIN line");
       if (looks_like_mark(line)) return not_understood(line_);
-      if (looks_like_body(line))
+      if (holds_base64(line))
         return error(line_, "base64 outside of a PEM block: it has no BEGIN line");
       advance(size - text.size());
     }

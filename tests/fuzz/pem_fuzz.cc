@@ -1,6 +1,7 @@
 // Any bytes as a PEM file: no block is dropped, whatever stands around it. What was read of a text
 // is read again when an editor has changed its line ends and put a byte order mark in front; when a
-// mark is damaged, the text is refused, or still has every block; and certificates, keys and ticket
+// mark is damaged, the text is refused, or still has every block; when the marks of a block are
+// spoilt whose base64 shows, the text is refused; and certificates, keys and ticket
 // secrets made of it hold what they promise.
 #include <openssl/err.h>
 
@@ -15,6 +16,7 @@
 #include "ktls/base/text_lines.h"
 #include "ktls/trust/pem_file.h"
 #include "ktls/trust/pem_objects.h"
+#include "ktls/trust/stray_base64.h"
 #include "ktls/trust/tickets.h"
 
 namespace {
@@ -117,11 +119,24 @@ void check_damaged(const Blocks& blocks, std::string_view text, std::size_t at,
   }
 }
 
+// A text in which other characters stand for the dashes of one block.
+void check_spoilt(const PemBlock& block, std::string_view text, const Marks& marks) {
+  if (!holds_base64(first_line(block.body, line_end(text)))) return;
+  std::string spoilt(text);
+  const auto spoil = [&](std::size_t at) { spoilt.replace(at, kDashes.size(), "====="); };
+  spoil(marks.begin);
+  spoil(offset(block.body, text) - kDashes.size());
+  spoil(marks.end);
+  spoil(marks.behind - kDashes.size());
+  REQUIRE(!cut_pem(spoilt, "f"));
+}
+
 void check_damaged(const Blocks& blocks, std::string_view text) {
   for (const PemBlock& block : {blocks.front(), blocks.back()}) {
     const Marks marks = marks_of(block, text);
     check_damaged(blocks, text, marks.begin, kBegin);
     check_damaged(blocks, text, marks.end, kEnd);
+    check_spoilt(block, text, marks);
   }
 }
 

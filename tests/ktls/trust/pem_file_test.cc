@@ -140,16 +140,18 @@ TEST(PemFile, RefusesABlockThatOnlyACarriageReturnPartsFromText) {
   EXPECT_THAT(cut(replaced(kB + "# new:\n" + kA, "\n", "\r")), ElementsAre("B B:1:B", "A:5:abcde"));
 }
 
+// What it holds is the matter of stray_base64_test.
 TEST(PemFile, RefusesBase64OutsideOfABlock) {
-  const std::string line = "MIIB" + std::string(60, 'a');
+  const std::string line = "MIIBtjCCAVugAwIBAgITBmyf1XSXNmY/Owua2eiedgPySjAKBggqhkjOPQQDAjA5";
   for (const std::string& stray :
        {line + "\n", "  " + line + "\t\r\n", line.substr(0, 62) + "==", line + kB,
-        "\u2014BEGIN B\u2014 \r\n" + line + "\n\u2014END B\u2014\n",
-        "LS0tLS1CRUdJTi" + std::string(400, 'B') + "\n"}) {
-    EXPECT_THAT(cut(kA + stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));
-    EXPECT_THAT(cut(stray), ElementsAre(HasSubstr(": base64 outside of a PEM block")));
+        "\u2014BEGIN B\u2014 \r" + line + "\n\u2014END B\u2014\n", "b: " + line + "\n"}) {
+    EXPECT_THAT(cut(kA + stray), ElementsAre(HasSubstr("f:5: base64 outside of a PEM block")));
+    EXPECT_THAT(cut(stray), ElementsAre(HasSubstr("f:1: base64 outside of a PEM block")));
   }
   EXPECT_THAT(cut(kA + "\n" + line + "\n"), ElementsAre(HasSubstr("f:6: base64 outside")));
+  EXPECT_THAT(cut(replaced(kA, "END A-----\n", "END A-----" + line)),
+              ElementsAre(HasSubstr("f:4: base64 outside")));
 }
 
 TEST(PemFile, TakesTextForText) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ using test::TestAuthority;
 using test::TestCertificate;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 const std::string kBom = "\xef\xbb\xbf";
 const std::string kEcParameters =
@@ -159,6 +161,95 @@ TEST_F(PemObjects, AreRefusedWithTheLineWhereABlockIsNotUnderstood) {
     EXPECT_THAT(trusted(bad.text), ElementsAre(HasSubstr(bad.expected)));
     EXPECT_THAT(presented(bad.text), ElementsAre(HasSubstr(bad.expected)));
   }
+}
+
+// `text` with its blocks' base64 in lines of `columns`; 0: in one line.
+std::string wrapped(const std::string& text, std::size_t columns) {
+  const std::size_t begin = text.find('\n') + 1;
+  const std::size_t end = text.rfind("-----END");
+  std::string digits = text.substr(begin, end - begin);
+  std::erase(digits, '\n');
+  std::string body;
+  for (std::size_t at = 0; at < digits.size(); at += columns == 0 ? digits.size() : columns)
+    body += digits.substr(at, columns == 0 ? digits.npos : columns) + "\n";
+  return text.substr(0, begin) + body + text.substr(end);
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+// One block in each form in which it was seen to be taken for text, so that the file loaded without
+// it.
+std::vector<std::string> spoilt_forms(const std::string& block) {
+  std::vector<std::string> forms;
+  for (const std::size_t columns : {16, 40, 64, 76, 0}) {
+    const std::string text = wrapped(block, columns);
+    const std::size_t begin = text.find('\n') + 1;
+    const std::string body = text.substr(begin, text.rfind("-----END") - begin);
+    for (const std::string& form :
+         {replaced(replaced(text, "BEGIN ", "BEGIN\u00a0"), "END ", "END\u00a0"),
+          replaced(replaced(text, "BEGIN ", "BEGIN-"), "END ", "END_"),
+          replaced(replaced(text, "BEGIN", "BEGlN"), "END", "ENO"),
+          replaced(text, "-----", "\u2014\u2013"), replaced(text, "-----", "====="),
+          replaced(text, "-----", ""), body, "> " + replaced(body, "\n", "\n> "),
+          "# " + replaced(body, "\n", "\n# "), "cert=" + body, "ca.crt: \"" + body + "\"",
+          R"({"x5c":[")" + body + "\"]}", replaced("\u2014" + text, "\n", "\\n"),
+          replaced(replaced(text, "-----", "====="), "\n", "\r\r\n")})
+      forms.push_back(form);
+    std::string encoded(text.size() * 2, '\0');
+    encoded.resize(static_cast<std::size_t>(EVP_EncodeBlock(
+        reinterpret_cast<unsigned char*>(encoded.data()),
+        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()))));
+    for (const std::string before : {"ca.crt: ", "  ", "\"", "data='"})
+      forms.push_back(before + encoded + "\n");
+    forms.push_back("<!-- " + text + " -->\n");
+    forms.push_back("old: # " + text);
+  }
+  return forms;
+}
+
+TEST_F(PemObjects, AreNotLeftOutInSilence) {
+  for (const std::string& form : spoilt_forms(root.cert_pem())) {
+    EXPECT_THAT(trusted(ca + form), ElementsAre(StartsWith("f:"))) << form;
+    EXPECT_THAT(presented(ca + form), ElementsAre(StartsWith("f:"))) << form;
+    EXPECT_THAT(trusted(form + ca), ElementsAre(StartsWith("f:"))) << form;
+  }
+  for (const std::string& form : spoilt_forms(leaf.key_pem))
+    EXPECT_THAT(key_error(leaf.key_pem + form), StartsWith("f:")) << form;
+  for (const std::string& list : {root.crl(), root.crl({leaf.serial})})
+    for (const std::string& form : spoilt_forms(list))
+      EXPECT_THAT(crls(list + form), ElementsAre(StartsWith("f:"))) << form;
+}
+
+// As `openssl x509 -text`, `openssl crl -text` and `openssl pkcs12` write it, and as bundles of
+// many authorities have it.
+TEST_F(PemObjects, AreReadBetweenTextOfAllSorts) {
+  X509* const certificate = leaf.x509.get();
+  const std::string in_words = written([&](BIO* out) { return X509_print(out, certificate); });
+  const std::string bag =
+      "Bag Attributes\n    localKeyID: 54 69 6D 65 20 31 37 30 30 \n    friendlyName: "
+      "gateway-2026\nsubject=CN = gateway\nissuer=C = FR, O = MINISTERE, CN = Root\n"
+      "Key Attributes: <No Attributes>\n";
+  const std::string heading =
+      "##\n## Bundle of CA Root Certificates\n##\n\nExample Root CA - G2\n====================\n"
+      "# SHA256 Fingerprint: 17:93:92:7a:06:14:54:97\n"
+      "17937A0614549789ADCE2F8F34F7F0B66D0F3AE3A3B84D21EC15DBBA4FADC717\n"
+      "# /etc/ssl/private/platform/certificates/production/rootAuthority2024/bundle\n";
+  for (const std::string& text : {in_words, bag, heading}) {
+    const std::string line = std::to_string(1 + std::ranges::count(text, '\n'));
+    EXPECT_THAT(trusted(text + ca + text), ElementsAre(line)) << text;
+    EXPECT_EQ(key_error(text + leaf.key_pem + text), "") << text;
+  }
+  const std::string list = root.crl({leaf.serial});
+  const auto parsed = parse_crls(list, "f");
+  ASSERT_TRUE(parsed);
+  const std::string list_in_words =
+      written([&](BIO* out) { return X509_CRL_print(out, parsed->front().crl.get()); });
+  EXPECT_THAT(crls(list_in_words + list + list_in_words),
+              ElementsAre(std::to_string(1 + std::ranges::count(list_in_words, '\n'))));
 }
 
 TEST_F(PemObjects, AreOnePrivateKeyOfAnyKindAndForm) {
