@@ -8,7 +8,7 @@
 #include "ktls/base/hex.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/base/wire.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/credential_file.h"
 #include "ktls/trust/pem_objects.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"

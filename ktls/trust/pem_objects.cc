@@ -8,7 +8,7 @@
 
 #include "ktls/base/secret_bytes.h"
 #include "ktls/base/text_lines.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_blocks.h"
 
 namespace sallyport::ktls {
 namespace {

@@ -15,7 +15,7 @@
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/text_lines.h"
 #include "ktls/base/wire.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/credential_file.h"
 
 namespace sallyport::ktls {
 namespace {

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "ktls/base/openssl_handles.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_blocks.h"
 #include "ktls/trust/pem_objects.h"
 #include "ktls/trust/x509_facts.h"
 

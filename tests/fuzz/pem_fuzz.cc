@@ -1,8 +1,8 @@
 // Any bytes as a PEM file: no block is dropped, whatever stands around it. What was read of a text
 // is read again when an editor has changed its line ends and put a byte order mark in front; when a
 // mark is damaged, the text is refused, or still has every block; when the marks of a block are
-// spoilt whose base64 shows, the text is refused; and certificates, keys and ticket
-// secrets made of it hold what they promise.
+// spoilt whose base64 shows, the text is refused; and certificates, keys and ticket secrets made of
+// it hold what they promise.
 #include <openssl/err.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 #include "ktls/base/ascii.h"
 #include "ktls/base/text_lines.h"
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_blocks.h"
 #include "ktls/trust/pem_objects.h"
 #include "ktls/trust/stray_base64.h"
 #include "ktls/trust/tickets.h"

@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "ktls/trust/pem_file.h"
 #include "ktls/trust/x509_facts.h"
 #include "tests/ktls/handshake/loopback.h"
 

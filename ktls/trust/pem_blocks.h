@@ -12,15 +12,6 @@
 
 namespace sallyport::ktls {
 
-enum class FileRules {
-  kPublic,
-  kSecret,  ///< owned by root or this user, not readable or writable by others; cleansed in memory
-};
-
-/// Reads a regular file (or a symlink to one) of at most 64 MiB.
-std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
-                                                                       FileRules rules);
-
 /// One `-----BEGIN label-----` block of RFC 7468. Both views lie in the text that was cut.
 struct PemBlock {
   std::string_view label;  ///< "CERTIFICATE"

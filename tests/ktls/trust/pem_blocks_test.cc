@@ -1,4 +1,4 @@
-#include "ktls/trust/pem_file.h"
+#include "ktls/trust/pem_blocks.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return text;
 }
 
-TEST(PemFile, CountsLinesAndIgnoresWhatStandsBetween) {
+TEST(PemBlocks, CountsLinesAndIgnoresWhatStandsBetween) {
   EXPECT_THAT(cut(""), ElementsAre());
   EXPECT_THAT(cut("only text\n"), ElementsAre());
   for (const std::string_view newline : {"\n", "\r\n", "\r\r\n", "\r"}) {
@@ -44,7 +44,7 @@ TEST(PemFile, CountsLinesAndIgnoresWhatStandsBetween) {
   }
 }
 
-TEST(PemFile, FindsBlocksBehindWhiteSpaceAndTheEndOfAnother) {
+TEST(PemBlocks, FindsBlocksBehindWhiteSpaceAndTheEndOfAnother) {
   EXPECT_THAT(cut(kBom + "-----BEGIN A----- \t\n  YWJj \n\n-----END A-----"
                          "-----BEGIN A-----\nQg==\n -----END A-----"),
               ElementsAre("A:1:abc", "A:4:B"));
@@ -52,7 +52,7 @@ TEST(PemFile, FindsBlocksBehindWhiteSpaceAndTheEndOfAnother) {
               ElementsAre("A:1:abcde", "B B:4:B"));
 }
 
-TEST(PemFile, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
+TEST(PemBlocks, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
   const auto both = [](std::string_view second) {
     return ElementsAre("A:1:abcde", "B B:" + std::string(second) + ":B");
   };
@@ -67,7 +67,7 @@ TEST(PemFile, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
   EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n\n")), both("9"));
 }
 
-TEST(PemFile, ReadsBlocksGluedTogetherAndBlocksInOneLine) {
+TEST(PemBlocks, ReadsBlocksGluedTogetherAndBlocksInOneLine) {
   EXPECT_THAT(cut(replaced(kA + kB, "-----\n-----", "----------")),
               ElementsAre("A:1:abcde", "B B:4:B"));
   EXPECT_THAT(cut(replaced(kA + kB, "\n", " ")), ElementsAre("A:1:abcde", "B B:1:B"));
@@ -78,7 +78,7 @@ struct Case {
   std::string text, expected;
 };
 
-TEST(PemFile, NamesTheLineOfWhatIsNoBlock) {
+TEST(PemBlocks, NamesTheLineOfWhatIsNoBlock) {
   for (const Case& bad : {
            Case{"\n-----BEGIN A-----\n-----END B-----\n", "f:3: PEM block ends as another kind"},
            Case{"-----BEGIN A-----\n-----END A--\n", "f:2: PEM block ends as another kind"},
@@ -104,7 +104,7 @@ TEST(PemFile, NamesTheLineOfWhatIsNoBlock) {
   }
 }
 
-TEST(PemFile, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
+TEST(PemBlocks, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
   for (const Case& bad : {
            Case{"-----BEGIN A-----\n-----END A-----BEGIN B-----\nQg==\n", "f:2: looks like"},
            Case{"-----BEGIN A-----\n-----END A------BEGIN B\n", "f:2: looks like"},
@@ -118,7 +118,7 @@ TEST(PemFile, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
 }
 
 // Its author may have meant a comment, in whatever language.
-TEST(PemFile, RefusesABlockBehindTextInItsLine) {
+TEST(PemBlocks, RefusesABlockBehindTextInItsLine) {
   for (const std::string sign :
        {"#",  "  # ", "; ", "//",      "# old root: ", "<!-- ",    "/* ",      "REM ", "-- ",
         "! ", "% ",   "> ", "old: # ", "\u00a0",       "\u00a0# ", "\u200b# ", "\x1a", "text ",
@@ -134,14 +134,14 @@ TEST(PemFile, RefusesABlockBehindTextInItsLine) {
 }
 
 // For OpenSSL, grep and editors the comment goes on to the LF.
-TEST(PemFile, RefusesABlockThatOnlyACarriageReturnPartsFromText) {
+TEST(PemBlocks, RefusesABlockThatOnlyACarriageReturnPartsFromText) {
   EXPECT_THAT(cut(kB + "# old:\r" + kA),
               ElementsAre(HasSubstr("f:4: PEM block with text before BEGIN")));
   EXPECT_THAT(cut(replaced(kB + "# new:\n" + kA, "\n", "\r")), ElementsAre("B B:1:B", "A:5:abcde"));
 }
 
 // What it holds is the matter of stray_base64_test.
-TEST(PemFile, RefusesBase64OutsideOfABlock) {
+TEST(PemBlocks, RefusesBase64OutsideOfABlock) {
   const std::string line = "MIIBtjCCAVugAwIBAgITBmyf1XSXNmY/Owua2eiedgPySjAKBggqhkjOPQQDAjA5";
   for (const std::string& stray :
        {line + "\n", "  " + line + "\t\r\n", line.substr(0, 62) + "==", line + kB,
@@ -154,7 +154,7 @@ TEST(PemFile, RefusesBase64OutsideOfABlock) {
               ElementsAre(HasSubstr("f:4: base64 outside")));
 }
 
-TEST(PemFile, TakesTextForText) {
+TEST(PemBlocks, TakesTextForText) {
   EXPECT_THAT(cut("-- endpoints --\n----- bag attributes -----\n--\n--- the end ---\n"
                   "---ends here\n--end\n# BEGIN of roots\n" +
                   std::string(64, 'A') + "\n" +  // a fingerprint
@@ -162,7 +162,7 @@ TEST(PemFile, TakesTextForText) {
               ElementsAre("A:11:abcde"));
 }
 
-TEST(PemFile, DecodesNothingButBase64) {
+TEST(PemBlocks, DecodesNothingButBase64) {
   for (const char* bad : {"YWJj=", "YWJ", "YW-j", "Y===", "====", "YQ==YQ==", "#YWJ",
                           "Proc-Type: 4,ENCRYPTED\n\nYWJj", "\xef\xbb\xbfYWJj", "YWJj\\nYWJj"}) {
     EXPECT_EQ(decode({.label = "A", .body = bad, .line = 1}), nullptr) << bad;
