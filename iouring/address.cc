@@ -170,6 +170,26 @@ PeerAddress::PeerAddress(const SocketAddress& address) noexcept {
   std::memcpy(bytes_.data(), address.data(), std::min<std::size_t>(bytes_.size(), address.size()));
 }
 
+std::uint64_t PeerAddress::network() const noexcept {
+  // Beside ::/8, of which no host has an address (RFC 4291 2.5; mapped ones are taken out here).
+  static constexpr std::uint64_t kIpv4 = std::uint64_t{0xffff} << 32;
+  sockaddr_in6 v6;
+  std::memcpy(&v6, bytes_.data(), sizeof v6);
+  if (v6.sin6_family == AF_UNSPEC) return 0;
+  std::uint32_t v4 = 0;
+  if (v6.sin6_family == AF_INET) {
+    std::memcpy(&v4, bytes_.data() + offsetof(sockaddr_in, sin_addr), sizeof v4);
+    return kIpv4 | ntohl(v4);
+  }
+  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+    std::memcpy(&v4, &v6.sin6_addr.s6_addr[12], sizeof v4);
+    return kIpv4 | ntohl(v4);
+  }
+  std::uint64_t prefix = 0;
+  std::memcpy(&prefix, v6.sin6_addr.s6_addr, sizeof prefix);
+  return be64toh(prefix);
+}
+
 SocketAddress PeerAddress::expand() const noexcept {
   sockaddr_in6 address;
   std::memcpy(&address, bytes_.data(), sizeof address);

@@ -57,6 +57,10 @@ class PeerAddress {
 
   [[nodiscard]] SocketAddress expand() const noexcept;
 
+  /// What one host can choose its addresses from: the IPv4 address (also mapped into IPv6), or the
+  /// first 64 bits of the IPv6 address; 0 for no address. Equal for equal networks only.
+  [[nodiscard]] std::uint64_t network() const noexcept;
+
  private:
   std::array<std::byte, sizeof(sockaddr_in6)> bytes_{};  // a sockaddr_in or a sockaddr_in6
 };

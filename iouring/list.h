@@ -47,6 +47,12 @@ class List {
   [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
   [[nodiscard]] T& front() noexcept { return *static_cast<T*>(head_.next_); }
 
+  /// The one behind `item`, which is in this list; null behind the last.
+  [[nodiscard]] T* next(T& item) noexcept {
+    ListNode* const node = static_cast<ListNode&>(item).next_;
+    return node == &head_ ? nullptr : static_cast<T*>(node);
+  }
+
   void push_back(T& item) noexcept { insert(item, *head_.prev_); }
   void push_front(T& item) noexcept { insert(item, head_); }
 

@@ -90,10 +90,10 @@ connect_backend(Client& client) {
   const auto started = Clock::now();
   Dialling dialling(client);
   auto [dialed, early] = co_await iouring::both(dial_endpoint(dialling), watch_client(dialling));
-  if (const auto ended = connection.ended_by()) co_return refused(*ended);
+  if (const auto ended = connection.ended_by()) co_return std::unexpected(refusal(*ended));
   if (dialling.client_left) {
-    co_return refused(CloseReason::kPeerConnectionClosed,
-                      "the client left while a backend was being dialled");
+    co_return std::unexpected(refusal(CloseReason::kPeerConnectionClosed,
+                                      "the client left while a backend was being dialled"));
   }
   if (!dialed) co_return std::unexpected(refused_by_dial(dialed.error()));
   connection.set_backend(std::move(dialed->endpoint), std::move(dialed->in_use),

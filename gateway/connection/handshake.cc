@@ -14,30 +14,12 @@ using Step = ktls::ServerHandshake::Step;
 // Established connections that were silent for this long are not expected to send at this moment.
 constexpr std::chrono::seconds kQuiet{1};
 
-/// In the list of the shard's handshakes that wait for their peer.
-class WaitingForPeer {
- public:
-  WaitingForPeer(ShardState& shard, Handshake& handshake) : shard_(shard), handshake_(handshake) {
-    shard_.waiting_handshakes.push_back(handshake_);
-    if (++shard_.waiting <= shard_.most_waiting) return;
-    Handshake& longest = shard_.waiting_handshakes.front();
-    leave(longest);  // at once: the next one that is too many must not find it here again
-    longest.connection.end(CloseReason::kShed);
-  }
-  ~WaitingForPeer() { leave(handshake_); }
-  WaitingForPeer(const WaitingForPeer&) = delete;
-  WaitingForPeer& operator=(const WaitingForPeer&) = delete;
+// The steps that come before those of other clients. A handshake takes two or three; one whose
+// client sends it in pieces then takes its turn among the new ones.
+constexpr int kPreferredSteps = 16;
 
- private:
-  void leave(Handshake& handshake) {
-    if (!handshake.linked()) return;
-    handshake.unlink();
-    --shard_.waiting;
-  }
-
-  ShardState& shard_;
-  Handshake& handshake_;
-};
+// What a handshake holds beside received bytes and OpenSSL's part: its frames, socket and timers.
+constexpr std::size_t kFixedMemory = 2048;
 
 iouring::Task<RefusalPtr> run_handshake(Client& client) {
   ShardState& shard = client.connection.shard();
@@ -45,16 +27,14 @@ iouring::Task<RefusalPtr> run_handshake(Client& client) {
   ktls::ServerHandshake& tls = *handshake.tls;
   iouring::Rank rank =
       tls.hello().offers_resumption ? iouring::Rank::kResuming : iouring::Rank::kNew;
-  for (;;) {
+  for (int steps = 1;; ++steps) {
     // Established connections go first, and handshakes that were begun before new ones.
     Step step = Step::kWantRead;
     iouring::Result<> ran =
         co_await worker_for_step(shard).run(rank, [&tls, &step] { step = tls.advance(); });
-    if (!ran && rank != iouring::Rank::kStarted) {
-      co_return refusal(CloseReason::kShed, "waited too long for its turn");
-    }
+    if (!ran && steps == 1) co_return refusal(CloseReason::kShed, "waited too long for its turn");
     if (!ran) co_return interrupted(ran.error().value);
-    rank = iouring::Rank::kStarted;
+    rank = steps < kPreferredSteps ? iouring::Rank::kStarted : iouring::Rank::kNew;
     if (step == Step::kDone) co_return nullptr;
 
     iouring::Result<> sent = co_await send_output(handshake);
@@ -76,6 +56,31 @@ Handshake::Handshake(LiveConnection& its_connection, iouring::Socket its_socket)
   if (timeout.count() > 0) deadline.arm(timeout);
 }
 
+void Handshake::wait() {
+  if (connection.ended_by()) return;  // a slot is held until OpenSSL's part is freed
+  slot = {};
+  set_waiting(kFixedMemory + received.memory() + (tls ? tls->memory() : 0),
+              connection.shard().ring.now());
+}
+
+void Handshake::work(HandshakeSlots::Slot its_slot) {
+  slot = std::move(its_slot);
+  set_working();
+}
+
+void Handshake::end() {
+  slot = {};
+  leave();
+}
+
+// OpenSSL's part is the idle worker's to free. Until then it counts as work, so that new handshakes
+// wait for the memory.
+void Handshake::on_shed() noexcept {
+  received = {};
+  if (tls) slot = connection.shard().handshake_slots.enter_now();
+  connection.end(CloseReason::kShed);
+}
+
 [[gnu::noinline]] iouring::Task<RefusalPtr> handshake(Client& client) {
   Handshake& handshake = *client.handshake;
   RefusalPtr refused = co_await iouring::in_scope(handshake.scope, run_handshake(client));
@@ -92,7 +97,7 @@ iouring::IdleWorker& worker_for_step(ShardState& shard) {
 }
 
 iouring::Task<iouring::Result<>> send_output(Handshake& handshake) {
-  handshake.slot = {};
+  handshake.wait();
   const auto output = handshake.tls->output();
   if (output.empty()) co_return iouring::Result<>{};
   handshake.answered = true;
@@ -102,15 +107,15 @@ iouring::Task<iouring::Result<>> send_output(Handshake& handshake) {
 }
 
 iouring::Task<iouring::Result<>> receive_more(ShardState& shard, Handshake& handshake) {
-  handshake.slot = {};
-  const WaitingForPeer waiting(shard, handshake);
+  handshake.wait();
   do {
     iouring::Result<iouring::Lease> received = co_await handshake.socket.recv(shard.pools.small);
     if (!received) co_return iouring::failure(received.error().value);
     if (received->bytes().empty()) co_return iouring::failure(kEndOfFile);
     handshake.tls->feed(received->bytes());
+    handshake.wait();
   } while (!handshake.tls->can_advance());
-  handshake.slot = shard.handshake_slots.take();
+  handshake.work(shard.handshake_slots.enter_now());
   co_return iouring::Result<>{};
 }
 

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/refusal.h"
 #include "gateway/policy/policy.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 #include "iouring/idle_worker.h"
-#include "iouring/list.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
 #include "ktls/handshake/client_hello.h"
@@ -23,11 +23,19 @@ namespace sallyport::gateway {
 class LiveConnection;
 struct ShardState;
 
-/// A client until its records begin; freed then. It holds a slot of --max-handshakes only while
-/// there is work to do for it, and OpenSSL's memory only once its ClientHello is whole.
-struct Handshake : iouring::ListNode {
+/// A client until its records begin; freed then. From its first byte on it either waits, within
+/// --handshake-memory, or there is work to do for it, and it holds a slot of --max-handshakes.
+/// OpenSSL's memory it holds only once its ClientHello is whole.
+struct Handshake final : HandshakeMemory::Holder {
   /// The handshake timeout begins. `its_connection` outlives it.
   Handshake(LiveConnection& its_connection, iouring::Socket its_socket);
+
+  /// It waits, for its client or for a slot: gives back its own, and counts what it holds. May shed
+  /// this handshake, too.
+  void wait();
+  void work(HandshakeSlots::Slot its_slot);
+  /// OpenSSL's part was freed, or there is none: nothing is left that counts.
+  void end();
 
   LiveConnection& connection;
   iouring::Socket socket;
@@ -39,6 +47,9 @@ struct Handshake : iouring::ListNode {
   Policy::Pointer policy;      ///< in force when the ClientHello was whole, and used in all phases
   bool answered = false;       ///< something was sent to the client
   bool authenticated = false;  ///< the client has proven its identity
+
+ private:
+  void on_shed() noexcept override;
 };
 
 /// Answers the ClientHello, whose route is known, and goes on until the client is authenticated:
@@ -56,12 +67,9 @@ struct Handshake : iouring::ListNode {
 /// a handshake storm).
 [[nodiscard]] iouring::IdleWorker& worker_for_step(ShardState& shard);
 
-/// Sends OpenSSL's output, without a slot from here on: a client that does not read is
-/// waited for as well. Errors: of Socket::send_all().
+/// Sends OpenSSL's output; waits from here on. Errors: of Socket::send_all().
 [[nodiscard]] iouring::Task<iouring::Result<>> send_output(Handshake& handshake);
-/// Feeds what arrives until OpenSSL can go on, without a slot meanwhile. What waits so has
-/// OpenSSL's memory, 30 to 50 KiB: where too many do, the longest waiter is shed. Errors: of
-/// Socket::recv(), or kEndOfFile.
+/// Waits, and feeds what arrives until OpenSSL can go on. Errors: of Socket::recv(), or kEndOfFile.
 [[nodiscard]] iouring::Task<iouring::Result<>> receive_more(ShardState& shard,
                                                             Handshake& handshake);
 /// Among errno values: the client ended its side.

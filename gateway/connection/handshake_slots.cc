@@ -5,11 +5,11 @@
 namespace sallyport::gateway {
 
 void HandshakeSlots::leave() noexcept {
-  if (queue_.empty() || taken_ > most_) {
-    --taken_;
+  if (queue_.empty() || in_use_ > most_) {
+    --in_use_;
     return;
   }
-  // The slot passes on: taken_ stays.
+  // The slot passes on: in_use_ stays.
   Enter& next = *queue_.pop_front().enter;
   next.entered_ = true;
   static_cast<iouring::ListNode&>(next).unlink();  // from its scope

@@ -46,12 +46,14 @@ class HandshakeSlots {
 
   /// A slot at once, above the limit if need be: for a handshake that was begun, so that those that
   /// wait for a slot do not delay it. It goes back as others do.
-  [[nodiscard]] Slot take() noexcept {
-    ++taken_;
+  [[nodiscard]] Slot enter_now() noexcept {
+    ++in_use_;
     return Slot(*this);
   }
 
-  [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
+  /// Whether enter() would wait.
+  [[nodiscard]] bool full() const noexcept { return in_use_ >= most_; }
+  [[nodiscard]] std::size_t in_use() const noexcept { return in_use_; }
 
  private:
   struct Place : iouring::ListNode {
@@ -62,7 +64,7 @@ class HandshakeSlots {
 
   iouring::Ring* ring_;
   std::size_t most_;
-  std::size_t taken_ = 0;
+  std::size_t in_use_ = 0;
   iouring::List<Place> queue_;
 };
 
@@ -71,8 +73,8 @@ class [[nodiscard]] HandshakeSlots::Enter final : private iouring::Waiter {
   explicit Enter(HandshakeSlots& slots) noexcept : slots_(&slots) {}
 
   bool await_ready() noexcept {
-    if (slots_->taken_ >= slots_->most_) return false;
-    ++slots_->taken_;
+    if (slots_->full()) return false;
+    ++slots_->in_use_;
     entered_ = true;
     return true;
   }

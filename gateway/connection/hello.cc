@@ -1,5 +1,7 @@
 #include "gateway/connection/hello.h"
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <utility>
 
@@ -11,6 +13,13 @@ namespace sallyport::gateway {
 namespace {
 
 using Step = ktls::ServerHandshake::Step;
+
+// Whether the client has ended its side and sent nothing behind its ClientHello.
+bool is_gone(const iouring::Socket& client) {
+  std::byte next{};
+  const ssize_t got = ::recv(client.descriptor(), &next, sizeof next, MSG_PEEK | MSG_DONTWAIT);
+  return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
 
 // Receives until OpenSSL can go on: a whole ClientHello, or bytes that can never be one.
 iouring::Task<RefusalPtr> receive_message(Client& client) {
@@ -26,12 +35,15 @@ iouring::Task<RefusalPtr> receive_message(Client& client) {
         co_return refusal(CloseReason::kClosedBeforeHello);
       }
       connection.start_handshake();  // silence is refused like half a ClientHello
+      handshake.join(connection.shard().handshake_memory, connection.client().network(),
+                     connection.shard().ring.now());
       if (silent) co_return refusal(CloseReason::kHandshakeTimeout, "not a byte received");
     }
     if (!received) co_return interrupted(received.error().value);
     const std::span<const std::byte> bytes = received->bytes();
     if (bytes.empty()) co_return refusal(CloseReason::kPeerConnectionClosed);
     complete = handshake.received.add(bytes);
+    handshake.wait();
   }
   co_return nullptr;
 }
@@ -56,7 +68,7 @@ iouring::Task<RefusalPtr> read_hello(Client& client) {
   while (step == Step::kWantRead) {
     iouring::Result<> received = co_await receive_more(shard, handshake);
     if (!received) co_return interrupted(received.error().value);
-    ran = co_await worker_for_step(shard).run(iouring::Rank::kStarted,
+    ran = co_await worker_for_step(shard).run(iouring::Rank::kNew,
                                               [&tls, &step] { step = tls.advance(); });
     if (!ran) co_return interrupted(ran.error().value);
   }
@@ -69,9 +81,11 @@ iouring::Task<RefusalPtr> run_hello(Client& client) {
   RefusalPtr refused = co_await receive_message(client);
   if (refused) co_return refused;
   ShardState& shard = client.connection.shard();
+  const bool waits = shard.handshake_slots.full();
   iouring::Result<HandshakeSlots::Slot> slot = co_await shard.handshake_slots.enter();
   if (!slot) co_return refusal(CloseReason::kShed, "waited too long for its turn");
-  client.handshake->slot = *std::move(slot);
+  client.handshake->work(*std::move(slot));
+  if (waits && is_gone(client.handshake->socket)) co_return interrupted(kEndOfFile);
   attach_kernel_tls(shard, client.handshake->socket);
   refused = co_await read_hello(client);
   if (refused) co_return refused;

@@ -39,27 +39,27 @@ void LiveConnection::end(CloseReason reason) noexcept {
 
 void LiveConnection::start_handshake() {
   // Not make_unique: an aggregate whose first member does not move.
-  handshake_.reset(new Undecided{
+  undecided_.reset(new Undecided{
       .counted = metrics::StartedHandshake(listener_.cells, ktls::HandshakeResult::kUnknownFailure),
       .first_byte_at = Clock::now(),
       .negotiated = {}});
 }
 
 void LiveConnection::set_sni(std::string_view sni) {
-  handshake_->negotiated.sni = sni;
+  undecided_->negotiated.sni = sni;
 }
 
 void LiveConnection::set_route(std::shared_ptr<const Route> route, std::string_view alpn) {
-  handshake_->negotiated.alpn = alpn;
+  undecided_->negotiated.alpn = alpn;
   grant_.route = std::move(route);
   open_.routed(grant_.route->name);
 }
 
 void LiveConnection::set_peer(const ktls::Outcome& outcome) {
-  handshake_took_ = Clock::now() - handshake_->first_byte_at;
+  handshake_took_ = Clock::now() - undecided_->first_byte_at;
   grant_.peer = outcome.trust;
   resumed_ = outcome.resumed;
-  Negotiated& negotiated = handshake_->negotiated;
+  Negotiated& negotiated = undecided_->negotiated;
   negotiated.version = outcome.version;
   negotiated.cipher = outcome.cipher;
   negotiated.group = outcome.group;
@@ -78,15 +78,15 @@ void LiveConnection::set_refused(RefusalPtr refusal) {
 }
 
 void LiveConnection::decide(ktls::HandshakeResult result) {
-  if (!handshake_) return;
-  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - handshake_->first_byte_at;
-  handshake_->counted.ends_with(result, resumed_, handshake_took_);
-  negotiated_ = shard_.negotiated.intern(std::move(handshake_->negotiated));
-  handshake_.reset();
+  if (!undecided_) return;
+  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - undecided_->first_byte_at;
+  undecided_->counted.ends_with(result, resumed_, handshake_took_);
+  negotiated_ = shard_.negotiated.intern(std::move(undecided_->negotiated));
+  undecided_.reset();
 }
 
 const Negotiated* LiveConnection::negotiated() const noexcept {
-  return handshake_ ? &handshake_->negotiated : negotiated_.get();
+  return undecided_ ? &undecided_->negotiated : negotiated_.get();
 }
 
 void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,

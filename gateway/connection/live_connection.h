@@ -46,7 +46,7 @@ class LiveConnection : public iouring::ListNode {
 
   /// The first byte has arrived: a handshake has begun, and must get a verdict.
   void start_handshake();
-  [[nodiscard]] bool handshake_started() const noexcept { return handshake_ != nullptr; }
+  [[nodiscard]] bool handshake_started() const noexcept { return undecided_ != nullptr; }
   /// The server name of the ClientHello, as received.
   void set_sni(std::string_view sni);
   /// From now on it is counted under `route`. `alpn` is the protocol that is confirmed.
@@ -70,6 +70,7 @@ class LiveConnection : public iouring::ListNode {
   // ---- what relay, log and admin read
 
   [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
+  [[nodiscard]] const iouring::PeerAddress& client() const noexcept { return client_; }
   /// After set_route().
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_peer().
@@ -98,7 +99,7 @@ class LiveConnection : public iouring::ListNode {
   std::uint64_t id_;
   iouring::TimePoint accepted_at_;
   metrics::OpenConnection open_;
-  std::unique_ptr<Undecided> handshake_;  // from the first byte to the verdict
+  std::unique_ptr<Undecided> undecided_;  // from the first byte to the verdict
   std::chrono::nanoseconds handshake_took_{};
   std::chrono::nanoseconds connect_took_{};
   Grant grant_;

@@ -35,10 +35,11 @@ iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusa
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
 }
 
-// 30 to 50 KiB that the lingering close does not need.
+// Some 50 KiB that the lingering close does not need.
 iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
-  [[maybe_unused]] iouring::Result<> ran = co_await worker_for_step(shard).run(
+  iouring::Result<> ran = co_await worker_for_step(shard).run(
       iouring::Rank::kStarted, [&handshake] { handshake.tls.reset(); });
+  if (!ran) handshake.tls.reset();  // not within the lingering time
 }
 
 iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
@@ -62,6 +63,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     if (client.handshake->tls) {
       co_await within_lingering_time(shard, free_openssl(shard, *client.handshake));
     }
+    client.handshake->end();
     iouring::Socket& socket = client.handshake->socket;
     if (reason == CloseReason::kShed && !client.handshake->answered) {
       co_await close_with_plaintext_alert(shard, socket, ktls::AlertDescription::kInternalError);
@@ -80,7 +82,6 @@ RefusalPtr refusal(RouteRefusal why) {
 
 [[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
   LiveConnection& connection = client.connection;
-  if (client.handshake) client.handshake->slot = {};  // the close lingers for up to a second
   if (is_of_route(why->reason)) {
     co_await within_lingering_time(connection.shard(),
                                    reject_hello(connection.shard(), *client.handshake, *why));
@@ -88,7 +89,7 @@ RefusalPtr refusal(RouteRefusal why) {
   if (const auto ended = connection.ended_by()) {
     why->reason = *ended;
     if (*ended == CloseReason::kShed) {
-      why->failure.detail = "too many handshakes waited for their clients, this one longest";
+      why->failure.detail = "--handshake-memory reached, and this client waited longest";
     }
   }
   const CloseReason reason = why->reason;

@@ -1,7 +1,6 @@
 // Refusals: the reason of one, and the alert by which the client learns of it.
 #pragma once
 
-#include <expected>
 #include <memory>
 #include <string>
 #include <utility>
@@ -32,12 +31,6 @@ using RefusalPtr = std::unique_ptr<Refusal>;
   return made;
 }
 [[nodiscard]] RefusalPtr refusal(RouteRefusal why);
-
-/// The same as an error.
-template <class... Args>
-[[nodiscard]] std::unexpected<RefusalPtr> refused(Args&&... args) {
-  return std::unexpected(refusal(std::forward<Args>(args)...));
-}
 
 /// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
 /// and tells the client in the way that fits the phase (docs/operate.md):

@@ -46,25 +46,26 @@ namespace {
   LiveConnection& connection = client.connection;
 
   client.place = connection.shard().limit.enter();
-  if (!client.place) co_return refused(CloseReason::kShed, "--max-connections reached");
+  if (!client.place)
+    co_return std::unexpected(refusal(CloseReason::kShed, "--max-connections reached"));
 
-  RefusalPtr refusal = co_await receive_hello(client);
-  if (refusal) co_return std::unexpected(std::move(refusal));
+  RefusalPtr refused = co_await receive_hello(client);
+  if (refused) co_return std::unexpected(std::move(refused));
 
   const ktls::ClientHello& hello = client.handshake->tls->hello();
   const auto route = choose(*client.handshake->policy, hello.sni, hello.alpn);
-  if (!route) co_return refused(route.error());
+  if (!route) co_return std::unexpected(refusal(route.error()));
   accept_route(client, *route);
 
-  refusal = co_await handshake(client);
-  if (refusal) co_return std::unexpected(std::move(refusal));
+  refused = co_await handshake(client);
+  if (refused) co_return std::unexpected(std::move(refused));
 
   const auto rule = authorize(connection.route(), connection.peer().identity);
-  if (!rule) co_return refused(CloseReason::kNotAuthorized);
+  if (!rule) co_return std::unexpected(refusal(CloseReason::kNotAuthorized));
   connection.mark_established(*rule);
 
-  refusal = co_await start_records(client);
-  if (refusal) co_return std::unexpected(std::move(refusal));
+  refused = co_await start_records(client);
+  if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client);
   if (backend) co_await move_to_table(*client.records, **backend);

@@ -10,6 +10,7 @@
 #include "gateway/backends/balance.h"
 #include "gateway/connection/connection_facts.h"
 #include "gateway/connection/connection_limit.h"
+#include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/record_choice.h"
@@ -24,7 +25,6 @@
 namespace sallyport::gateway {
 
 class LiveConnection;
-struct Handshake;
 
 /// Zero means off.
 struct Timeouts {
@@ -33,6 +33,12 @@ struct Timeouts {
   std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
   std::chrono::milliseconds idle{0};             ///< silence of both sides
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
+};
+
+/// Of one shard.
+struct HandshakeLimits {
+  unsigned at_work = 512;                      ///< --max-handshakes
+  std::size_t memory = std::size_t{64} << 20;  ///< bytes, --handshake-memory
 };
 
 /// A --listen, as this shard serves it.
@@ -45,8 +51,9 @@ struct ServedListener {
 struct ShardState {
   ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
              ktls::RecordPools its_pools, const Timeouts& its_timeouts,
-             const RecordChoice& its_records, unsigned max_handshakes, ConnectionLimit& its_limit,
-             metrics::ShardMetrics& its_metrics, ConnectionLog& its_log, std::uint64_t seed);
+             const RecordChoice& its_records, const HandshakeLimits& handshake_limits,
+             ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics, ConnectionLog& its_log,
+             std::uint64_t seed);
   ~ShardState();
   ShardState(const ShardState&) = delete;
   ShardState& operator=(const ShardState&) = delete;
@@ -61,10 +68,7 @@ struct ShardState {
   ConnectionLog& connection_log;
   Balancer balancer;
   HandshakeSlots handshake_slots;
-  /// Handshakes that wait for their peer, the longest waiter first.
-  iouring::List<Handshake> waiting_handshakes;
-  std::size_t waiting = 0;
-  const std::size_t most_waiting;
+  HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ

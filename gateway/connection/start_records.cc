@@ -42,7 +42,7 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
         output = tls.take_output();
       });
   if (!ran) co_return interrupted(ran.error().value);
-  handshake.slot = {};
+  handshake.end();
   if (output.empty()) {
     acknowledge(handshake.socket);
     co_return nullptr;
@@ -111,7 +111,14 @@ void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) n
 
 iouring::Task<void> start_records_for_refusal(Client& client) {
   Handshake& handshake = *client.handshake;
-  const std::vector<std::byte> output = handshake.tls->take_output();
+  ktls::ServerHandshake& tls = *handshake.tls;
+  std::vector<std::byte> output;
+  iouring::Result<> ran =
+      co_await worker_for_step(client.connection.shard()).run(iouring::Rank::kStarted, [&] {
+        output = tls.take_output();
+      });
+  if (!ran) co_return;
+  handshake.end();
   if (!output.empty()) {
     iouring::Result<> sent = co_await handshake.socket.send_all(output);
     if (!sent) co_return;

@@ -104,7 +104,11 @@ constexpr std::array kProcess{
          "lower latency, more CPU (default 0 = sleep at once; at most 1000)"},
     Flag{"max-connections", "N", false,
          "Client connections of the process (default: what its descriptors carry)"},
-    Flag{"max-handshakes", "N", false, "Handshakes in flight per shard (default 512)"},
+    Flag{"max-handshakes", "N", false, "Handshakes with work to do, per shard (default 512)"},
+    Flag{
+        "handshake-memory", "BYTES", false,
+        "What handshakes that wait may hold, per shard (default 64M); beyond it the longest waiter "
+        "of the address with most waiters is shed"},
     Flag{"user", "NAME", false, "User to become after binding"},
     Flag{"admin", "ADDR:PORT", false,
          "Read-only HTTP: metrics, health, connections (default 127.0.0.1:9464)"},

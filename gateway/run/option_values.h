@@ -30,6 +30,9 @@ struct TrustBundle {
 [[nodiscard]] std::expected<std::chrono::milliseconds, std::string> parse_duration(
     std::string_view text);
 
+/// "64M": bytes, or with K, M or G behind it units of 1024, 1024^2, 1024^3.
+[[nodiscard]] std::expected<std::uint64_t, std::string> parse_size(std::string_view text);
+
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
 

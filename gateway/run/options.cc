@@ -57,6 +57,15 @@ class Reader {
     parsed(flag, parse_duration, [&](auto value) { out = value; });
   }
 
+  void size(std::string_view flag, std::uint64_t& out, std::uint64_t least) {
+    const auto parse = [least](std::string_view text) {
+      auto size = parse_size(text);
+      if (size && *size < least) size = std::unexpected("is less than " + std::to_string(least));
+      return size;
+    };
+    parsed(flag, parse, [&](std::uint64_t value) { out = value; });
+  }
+
   template <std::unsigned_integral T>
   void number(std::string_view flag, auto& out, T least, T most) {
     for (const GivenValue& use : uses(flag)) {
@@ -224,6 +233,7 @@ void read_process(Reader& reader, Options& options) {
   reader.number("max-connections", options.max_connections, std::uint64_t{1},
                 std::numeric_limits<std::uint64_t>::max());
   reader.number("max-handshakes", options.max_handshakes, 1U, 1'000'000U);
+  reader.size("handshake-memory", options.handshake_memory, std::uint64_t{1} << 20);
   reader.text("user", options.user);
   reader.choice("log-format", options.log_format,
                 {{"json", LogFormat::kJson}, {"text", LogFormat::kText}});

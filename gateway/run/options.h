@@ -66,7 +66,8 @@ struct Options {
   std::chrono::milliseconds drain_delay{0};
 
   std::optional<std::uint64_t> max_connections;  ///< process-wide; unset: what descriptors carry
-  unsigned max_handshakes = 512;                 ///< in flight, per shard
+  unsigned max_handshakes = 512;                 ///< with work to do, per shard
+  std::uint64_t handshake_memory = std::uint64_t{64} << 20;  ///< bytes, per shard
 
   std::string user;
   LogFormat log_format = LogFormat::kJson;

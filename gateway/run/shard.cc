@@ -61,7 +61,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
       state_(*ring_, *idle_worker_,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
-             options_.timeouts, options_.records, options_.max_handshakes, options_.limit,
+             options_.timeouts, options_.records, options_.handshakes, options_.limit,
              options_.metrics, options_.connection_log, random_seed()),
       connections_(*ring_),
       chores_(*ring_) {}

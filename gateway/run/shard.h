@@ -31,7 +31,7 @@ struct ShardOptions {
   unsigned index = 0;
   std::optional<int> cpu;  ///< to pin to
   unsigned registered_descriptors = 0;
-  unsigned max_handshakes = 512;
+  HandshakeLimits handshakes;
   std::chrono::microseconds busy_poll{0};
   std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
   const Timeouts& timeouts;

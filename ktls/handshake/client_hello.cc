@@ -11,7 +11,6 @@ namespace {
 constexpr std::uint8_t kHostName = 0;
 constexpr std::size_t kMaxHostName = 255;
 constexpr std::uint8_t kClientHello = 1;
-constexpr std::size_t kHandshakeHeaderSize = 4;  // RFC 8446 4: type and length
 
 std::string_view text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -25,6 +24,15 @@ bool holds_record(std::span<const std::byte> bytes) {
   const auto header = bytes.first<kRecordHeaderSize>();
   return !announces_record(header) ||
          bytes.size() >= kRecordHeaderSize + RecordHeader::parse(header).length;
+}
+
+std::optional<std::size_t> client_hello_size(std::span<const std::byte> message) {
+  WireReader in(message);
+  const std::uint8_t type = in.u8();
+  const std::size_t high = in.u8();
+  const std::size_t size = high << 16 | in.u16();
+  if (!in.good() || type != kClientHello) return std::nullopt;
+  return kHandshakeHeaderSize + size;
 }
 
 bool ClientHelloFragments::add(std::span<const std::byte> received) {
@@ -67,12 +75,10 @@ std::size_t ClientHelloFragments::fragment_at(std::size_t position) const {
 // The size of the ClientHello with its header, as far as that is known; 0 for another message,
 // which OpenSSL refuses by its first byte.
 std::size_t ClientHelloFragments::message_size() const {
-  if (joined_ > kRecordHeaderSize && bytes_[kRecordHeaderSize] != std::byte{kClientHello}) return 0;
-  if (joined_ < kRecordHeaderSize + kHandshakeHeaderSize) return kHandshakeHeaderSize;
-  WireReader in(std::span(bytes_).subspan(kRecordHeaderSize, kHandshakeHeaderSize));
-  in.u8();
-  const std::size_t high = in.u8();
-  return kHandshakeHeaderSize + (high << 16 | in.u16());
+  if (joined_ <= kRecordHeaderSize) return kHandshakeHeaderSize;
+  const auto message = std::span(bytes_).first(joined_).subspan(kRecordHeaderSize);
+  if (message.front() != std::byte{kClientHello}) return 0;
+  return client_hello_size(message).value_or(kHandshakeHeaderSize);
 }
 
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body) {

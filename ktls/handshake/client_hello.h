@@ -22,6 +22,15 @@ struct ClientHello {
 /// it can never be one.
 bool holds_record(std::span<const std::byte> bytes);
 
+/// The largest ClientHello that is accepted, with its header. It fits into one record. That of Go
+/// 1.27 with ML-KEM and ML-DSA has 1.5 KiB; OpenSSL would take 128 KiB, and take memory for them as
+/// soon as they are announced.
+inline constexpr std::size_t kMaxClientHello = std::size_t{16} << 10;
+
+/// The size of the ClientHello that `message` begins with, its header included (RFC 8446 4).
+/// Nothing for another message, and while the header is not whole.
+std::optional<std::size_t> client_hello_size(std::span<const std::byte> message);
+
 /// The first bytes of a client, until they can be given to OpenSSL. The fragments of a ClientHello
 /// that comes in many records (RFC 8446 5.1) are joined to one record as they arrive: kept apart, a
 /// record of one byte would take six bytes of memory, and a call of OpenSSL.
@@ -33,6 +42,8 @@ class ClientHelloFragments {
 
   /// The received bytes, fragments joined. Never more than two records while add() is false.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  /// The bytes of memory behind it.
+  [[nodiscard]] std::size_t memory() const noexcept { return bytes_.capacity(); }
 
  private:
   [[nodiscard]] std::size_t fragment_at(std::size_t position) const;
@@ -41,10 +52,6 @@ class ClientHelloFragments {
   std::vector<std::byte> bytes_;
   std::size_t joined_ = 0;  ///< bytes of the first record, header included
 };
-
-/// The largest ClientHello that is received whole before OpenSSL gets it; beyond this size OpenSSL
-/// waits for the rest. It fits into one record. That of Go 1.27 with ML-KEM and ML-DSA has 1.5 KiB.
-inline constexpr std::size_t kMaxClientHello = std::size_t{16} << 10;
 
 /// The host_name in the body of a server_name extension (RFC 6066 3), as received. Nothing if it is
 /// malformed: not exactly one host_name, empty, longer than 255 bytes, or with a NUL in it.

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -20,6 +21,13 @@
 namespace sallyport::ktls {
 namespace {
 
+// What OpenSSL holds for one handshake that waits for its peer, beside its BIOs: 40 to 45 KiB; and
+// for a message that the peer has begun, which it takes once the size is announced: 100 KiB at
+// most, the default of SSL_CTX_set_max_cert_list(3), and a third more. handshake_memory_test
+// compares.
+constexpr std::size_t kOpensslMemory = std::size_t{48} << 10;
+constexpr std::size_t kMessageMemory = std::size_t{136} << 10;
+
 // A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
@@ -27,6 +35,26 @@ std::string not_tls_text(std::span<const std::byte> bytes) {
   for (const std::string_view method : {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "CONNECT "})
     if (text.starts_with(method.substr(0, text.size()))) return "plaintext HTTP, not TLS";
   return "not TLS: the first byte is " + std::to_string(std::to_integer<int>(bytes.front()));
+}
+
+// The random of a ServerHello that is a HelloRetryRequest (RFC 8446 4.1.3): the SHA-256 of its
+// name.
+constexpr std::array<unsigned char, 32> kHelloRetryRandom{
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c};
+
+// Of a message with its header, type and version being in front of the random.
+bool is_hello_retry_request(std::span<const unsigned char> server_hello) {
+  static constexpr std::size_t kRandom = kHandshakeHeaderSize + 2;
+  return server_hello.size() >= kRandom + kHelloRetryRandom.size() &&
+         std::ranges::equal(server_hello.subspan(kRandom, kHelloRetryRandom.size()),
+                            kHelloRetryRandom);
+}
+
+std::size_t capacity(BIO* memory) {
+  BUF_MEM* buffer = nullptr;
+  BIO_get_mem_ptr(memory, &buffer);
+  return buffer->max;
 }
 
 std::optional<TrafficSecret> parse_secret(std::string_view hex) {
@@ -59,11 +87,16 @@ HandshakeEngine& HandshakeEngine::of(const SSL* ssl) {
 
 void HandshakeEngine::feed(std::span<const std::byte> ciphertext) {
   if (ciphertext.empty()) return;
-  if (consumed_ == received_.size()) {
-    received_.clear();
-    consumed_ = 0;
-  }
+  received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(consumed_));
+  consumed_ = 0;
   received_.insert(received_.end(), ciphertext.begin(), ciphertext.end());
+}
+
+std::size_t HandshakeEngine::memory() const {
+  std::size_t memory = received_.capacity() + alert_.capacity();
+  if (ssl_) memory += kOpensslMemory + capacity(in_) + capacity(out_);
+  if (ssl_ && peer_began_) memory += kMessageMemory;
+  return memory;
 }
 
 bool HandshakeEngine::can_advance() const noexcept {
@@ -90,9 +123,26 @@ HandshakeEngine::Step HandshakeEngine::advance() {
     if (rest.size() < size) return Step::kWantRead;
     consumed_ += size;
     received_records_ = header.type == ContentType::kChangeCipherSpec ? 0 : received_records_ + 1;
+    if (hello_awaited_ && header.type == ContentType::kHandshake &&
+        announces_large_hello(rest.subspan(kRecordHeaderSize, header.length))) {
+      return fail(
+          {.result = HandshakeResult::kUnexpectedMessage,
+           .detail = "ClientHello of more than " + std::to_string(kMaxClientHello) + " bytes"},
+          AlertDescription::kIllegalParameter);
+    }
+    peer_began_ = peer_began_ || !hello_awaited_;
     if (const Step next = run(rest.first(size)); next != Step::kWantRead) return next;
   }
   return state_ == State::kFailed ? Step::kFailed : Step::kDone;
+}
+
+// Whether this is the fragment with which the header of a ClientHello becomes whole, and OpenSSL
+// would take memory for a message that is too large.
+bool HandshakeEngine::announces_large_hello(std::span<const std::byte> fragment) {
+  const std::size_t missing = kHandshakeHeaderSize - hello_start_.size();
+  const auto start = fragment.first(std::min(missing, fragment.size()));
+  hello_start_.insert(hello_start_.end(), start.begin(), start.end());
+  return client_hello_size(hello_start_).value_or(0) > kMaxClientHello;
 }
 
 // Refuses a header that announces no record of ours. OpenSSL gets it first, to choose the alert and
@@ -170,6 +220,7 @@ std::span<const std::byte> HandshakeEngine::output() const {
 
 void HandshakeEngine::output_sent() {
   alert_.clear();
+  if (hello_awaited_) wrote_ = false;  // a HelloRetryRequest
   if (ssl_) (void)BIO_reset(out_);
 }
 
@@ -255,7 +306,12 @@ void HandshakeEngine::on_message(int write, int, int type, const void* data, std
   if (write == 0) return;
   HandshakeEngine& engine = of(ssl);
   if (type == SSL3_RT_HANDSHAKE && size > 0) {
-    const int message = *static_cast<const unsigned char*>(data);
+    const std::span bytes(static_cast<const unsigned char*>(data), size);
+    const int message = bytes.front();
+    if (message == SSL3_MT_SERVER_HELLO) {
+      engine.hello_awaited_ = is_hello_retry_request(bytes);
+      engine.hello_start_.clear();
+    }
     if (message == SSL3_MT_FINISHED) engine.sent_records_ = 0;
     if (message == SSL3_MT_NEWSESSION_TICKET && engine.on_ticket_ != nullptr)
       engine.on_ticket_(engine.owner_, {static_cast<const std::byte*>(data), size});

@@ -36,6 +36,9 @@ class HandshakeEngine {
 
   /// Copies received bytes, in pieces of any size.
   void feed(std::span<const std::byte> ciphertext);
+  /// The bytes of memory that the handshake may hold while it waits for its peer, OpenSSL's part
+  /// included: an upper bound, which the peer's last message may not have reached.
+  [[nodiscard]] std::size_t memory() const;
   /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one,
   /// or the handshake is suspended.
   [[nodiscard]] bool can_advance() const noexcept;
@@ -103,6 +106,7 @@ class HandshakeEngine {
                          SSL* ssl, void*);
 
   Step run(std::span<const std::byte> record);
+  bool announces_large_hello(std::span<const std::byte> fragment);
   Step reject(std::span<const std::byte> header);
   bool derive_tls12_secrets(CipherSuite suite);
 
@@ -112,10 +116,14 @@ class HandshakeEngine {
   BIO* in_ = nullptr;   ///< owned by ssl_
   BIO* out_ = nullptr;  ///< owned by ssl_
   State state_ = State::kRunning;
-  bool wrote_ = false;    ///< OpenSSL has written something: from now on alerts may be sealed
+  /// OpenSSL has written something behind a HelloRetryRequest: from now on alerts may be sealed.
+  bool wrote_ = false;
   bool refused_ = false;  ///< failure_ was set by a callback
   std::vector<std::byte> received_;
-  std::size_t consumed_ = 0;  ///< of received_, already given to OpenSSL
+  std::size_t consumed_ = 0;            ///< of received_, already given to OpenSSL
+  bool hello_awaited_ = true;           ///< the first one, or the answer to a HelloRetryRequest
+  std::vector<std::byte> hello_start_;  ///< of the one that is awaited: its header
+  bool peer_began_ = false;             ///< the peer's flight behind its hello
   std::vector<std::byte> alert_;
   std::uint64_t sent_records_ = 0;      ///< after our Finished
   std::uint64_t received_records_ = 0;  ///< after the peer's last ChangeCipherSpec

@@ -69,6 +69,9 @@ class ServerHandshake {
   /// Copies received bytes, in pieces of any size. After kDone they are added to the leftover.
   void feed(std::span<const std::byte> ciphertext) { engine_.feed(ciphertext); }
 
+  /// The bytes of memory that it may hold while it waits for the client, an upper bound.
+  [[nodiscard]] std::size_t memory() const { return engine_.memory(); }
+
   /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one.
   [[nodiscard]] bool can_advance() const noexcept { return engine_.can_advance(); }
 

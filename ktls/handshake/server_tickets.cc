@@ -22,7 +22,6 @@ namespace {
 constexpr std::size_t kMaxTicketContent = 4096;
 // How far the clocks of gateways that share ticket secrets may differ.
 constexpr std::chrono::seconds kClockSkew{60};
-constexpr std::size_t kHandshakeHeaderSize = 4;  // RFC 8446 4: type and length
 
 /// OpenSSL's serialised form of a session, cleansed when it dies: it holds the PSK. Empty if memory
 /// is short.

@@ -65,6 +65,7 @@ constexpr bool is_fatal(AlertDescription description) noexcept {
 }
 
 inline constexpr std::size_t kRecordHeaderSize = 5;        ///< bytes: type, version, length
+inline constexpr std::size_t kHandshakeHeaderSize = 4;     ///< bytes: type, length (RFC 8446 4)
 inline constexpr std::size_t kMaxPlaintextSize = 1 << 14;  ///< bytes of content in one record
 inline constexpr std::size_t kMaxCiphertextSize = kMaxPlaintextSize + 256;  ///< RFC 8446 5.2
 inline constexpr std::size_t kMaxRecordSize = kRecordHeaderSize + kMaxCiphertextSize;

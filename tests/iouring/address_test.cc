@@ -54,6 +54,18 @@ TEST(SocketAddress, KeepsTheZoneOfALinkLocalAddress) {
   EXPECT_EQ(address->to_string(), "[fe80::1%lo]:9");
 }
 
+TEST(PeerAddress, KnowsTheNetworkOfItsHost) {
+  const auto network = [](std::string_view text) {
+    return PeerAddress(*SocketAddress::parse(text)).network();
+  };
+  EXPECT_EQ(network("10.0.0.1:1"), network("10.0.0.1:2"));
+  EXPECT_EQ(network("10.0.0.1:1"), network("[::ffff:10.0.0.1]:1"));
+  EXPECT_NE(network("10.0.0.1:1"), network("10.0.0.2:1"));
+  EXPECT_EQ(network("[2001:db8:1:2::1]:1"), network("[2001:db8:1:2:3:4:5:6]:1"));
+  EXPECT_NE(network("[2001:db8:1:2::1]:1"), network("[2001:db8:1:3::1]:1"));
+  EXPECT_EQ(PeerAddress().network(), 0U);
+}
+
 TEST(PeerAddress, HoldsWhatIsOfTheInternetAndNothingElse) {
   static_assert(sizeof(PeerAddress) == 28);
   for (const char* text : {"192.0.2.7:443", "[2001:db8::1]:65535"}) {

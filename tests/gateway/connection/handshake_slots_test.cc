@@ -24,7 +24,7 @@ Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, 
     co_return;
   }
   log.entered.push_back(name);
-  EXPECT_LE(slots.taken(), 2u);
+  EXPECT_LE(slots.in_use(), 2u);
   co_await next_iteration(ring);
 }
 
@@ -40,7 +40,7 @@ TEST(HandshakeSlots, LetsInSoManyAtATimeInOrderOfArrival) {
   Log log;
   ring->run(six_at_two_places(*ring, slots, log));
   EXPECT_EQ(log.entered, (std::vector<int>{0, 1, 2, 3, 4, 5}));
-  EXPECT_EQ(slots.taken(), 0u);
+  EXPECT_EQ(slots.in_use(), 0u);
 }
 
 Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
@@ -65,7 +65,7 @@ TEST(HandshakeSlots, ForgetsWhoeverGivesUpWaiting) {
   Log log;
   ring->run(hold_and_cancel(*ring, slots, log));
   EXPECT_EQ(log.entered, std::vector<int>{2});
-  EXPECT_EQ(slots.taken(), 0u);
+  EXPECT_EQ(slots.in_use(), 0u);
 }
 
 Task<void> cancel_just_after_the_place_passed_on(iouring::Ring& ring, HandshakeSlots& slots,
@@ -88,7 +88,7 @@ TEST(HandshakeSlots, LosesNoPlaceWhenCancelAndEntryMeet) {
   Log log;
   ring->run(cancel_just_after_the_place_passed_on(*ring, slots, log));
   EXPECT_EQ(log.entered, std::vector<int>{1});
-  EXPECT_EQ(slots.taken(), 0u);
+  EXPECT_EQ(slots.in_use(), 0u);
 }
 
 Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
@@ -99,8 +99,8 @@ Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log&
     group.spawn(enter_and_stay(ring, slots, 1, log));
     co_await next_iteration(ring);
     {
-      const HandshakeSlots::Slot begun = slots.take();
-      EXPECT_EQ(slots.taken(), 2u);
+      const HandshakeSlots::Slot begun = slots.enter_now();
+      EXPECT_EQ(slots.in_use(), 2u);
       *mine = {};
       co_await next_iteration(ring);
       EXPECT_TRUE(log.entered.empty()) << "the one above the limit counts";
@@ -115,7 +115,7 @@ TEST(HandshakeSlots, GivesOneAboveTheLimitToAHandshakeThatWasBegun) {
   Log log;
   ring->run(take_above_the_limit(*ring, slots, log));
   EXPECT_EQ(log.entered, std::vector<int>{1});
-  EXPECT_EQ(slots.taken(), 0u);
+  EXPECT_EQ(slots.in_use(), 0u);
 }
 
 }  // namespace

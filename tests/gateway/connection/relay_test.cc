@@ -97,7 +97,7 @@ class RelayTest : public ::testing::Test {
   KeptRecords log_;
   std::unique_ptr<ShardState> state_ =
       std::make_unique<ShardState>(*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
-                                   8, limit_, metrics_, log_, 1);
+                                   HandshakeLimits{}, limit_, metrics_, log_, 1);
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;
   Snapshot snapshot_;

@@ -29,6 +29,22 @@ TEST(Duration, RefusesOtherTexts) {
   EXPECT_THAT(parse_duration("99999999999999999999h").error(), HasSubstr("ten years"));
 }
 
+TEST(Size, IsInBytesOrHasAUnit) {
+  EXPECT_EQ(parse_size("0"), 0U);
+  EXPECT_EQ(parse_size("1048576"), 1U << 20);
+  EXPECT_EQ(parse_size("512K"), 512U << 10);
+  EXPECT_EQ(parse_size("64M"), 64U << 20);
+  EXPECT_EQ(parse_size("1024G"), std::uint64_t{1} << 40);
+}
+
+TEST(Size, RefusesOtherTexts) {
+  for (const char* text : {"", "M", "-1", "+1", " 1", "1 ", "1.5M", "1 M", "1m", "1MB", "1MiB",
+                           "1T", "0x1", "1e3", "1025G", "99999999999999999999"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+  EXPECT_THAT(parse_size("1025G").error(), HasSubstr("larger than 1024G"));
+}
+
 TEST(ListenAddress, IsIpv4OrBracketedIpv6WithPort) {
   const auto v4 = parse_listen_address("127.0.0.1:8443");
   ASSERT_TRUE(v4);

@@ -111,6 +111,7 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_EQ(options.drain_delay, 0s);
   EXPECT_EQ(options.max_connections, std::nullopt);
   EXPECT_EQ(options.max_handshakes, 512U);
+  EXPECT_EQ(options.handshake_memory, 64U << 20);
   EXPECT_EQ(options.user, "");
   EXPECT_EQ(options.log_format, LogFormat::kJson);
   EXPECT_EQ(options.log_level, LogLevel::kInfo);
@@ -185,6 +186,8 @@ TEST(Options, TakeEveryFlag) {
                                       "20000",
                                       "--max-handshakes",
                                       "8",
+                                      "--handshake-memory",
+                                      "2M",
                                       "--busy-poll",
                                       "50",
                                       "--user",
@@ -223,6 +226,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.drain_delay, 7s);
   EXPECT_EQ(options.max_connections, 20'000U);
   EXPECT_EQ(options.max_handshakes, 8U);
+  EXPECT_EQ(options.handshake_memory, 2U << 20);
   EXPECT_EQ(options.busy_poll_us, 50U);
   EXPECT_EQ(options.user, "nobody");
   EXPECT_EQ(options.log_format, LogFormat::kText);
@@ -268,6 +272,8 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--max-connections", "0"},
                                                              {"--max-connections", "-1"},
                                                              {"--max-handshakes", "0"},
+                                                             {"--handshake-memory", "1023K"},
+                                                             {"--handshake-memory", "64MB"},
                                                              {"--busy-poll", "1001"},
                                                              {"--busy-poll", "50us"},
                                                              {"--discovery-max-removal", "101"},
@@ -341,6 +347,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--drain-delay",
                            "--max-connections",
                            "--max-handshakes",
+                           "--handshake-memory",
                            "--busy-poll",
                            "--user",
                            "--log-format",

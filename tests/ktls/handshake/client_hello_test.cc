@@ -185,7 +185,7 @@ TEST_F(Fragments, HoldNoMoreThanTheMessage) {
   EXPECT_EQ(fragments.bytes().size(), kRecordHeaderSize + kMaxClientHello);
 }
 
-TEST_F(Fragments, AreGivenToOpensslOnceTheyAnnounceTooMuch) {
+TEST_F(Fragments, AreNotWaitedForOnceTheyAnnounceTooMuch) {
   ClientHelloFragments fragments;
   EXPECT_FALSE(fragments.add(bytes_of(in_records(announced(kMaxClientHello - 3).substr(0, 3), 1))));
   EXPECT_TRUE(fragments.add(bytes_of(in_records(announced(kMaxClientHello - 3).substr(3), 1))));

@@ -17,6 +17,7 @@ namespace {
 
 using Step = ServerHandshake::Step;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class HostileHello : public ::testing::Test {
  protected:
@@ -181,6 +182,57 @@ TEST_F(HostileHello, InARecordThatIsTooLongIsNotWaitedFor) {
     ASSERT_EQ(server.output().size(), alert.size());
     EXPECT_EQ(server.output().back(), static_cast<std::byte>(AlertDescription::kRecordOverflow));
   }
+}
+
+// OpenSSL takes 150 KiB for 128 KiB that are only announced, from clients who prove nothing.
+TEST_F(HostileHello, ThatAnnouncesTooMuchNeverReachesOpenssl) {
+  const std::string announced("\x01\x00\x40\x00", 4);  // with the header 4 bytes more than allowed
+  for (const std::size_t fragment : {1U, 4U}) {
+    std::string records;
+    for (std::size_t at = 0; at < announced.size(); at += fragment) {
+      records += std::string("\x16\x03\x01\x00", 4) + static_cast<char>(fragment);
+      records += announced.substr(at, fragment);
+    }
+    const HandshakeFailure failure = refusal_of((hello(), records));
+    EXPECT_EQ(to_string(failure.result), "unexpected_message") << fragment;
+    EXPECT_EQ(failure.detail, "ClientHello of more than 16384 bytes") << fragment;
+    EXPECT_EQ(client->alert(), SSL_AD_ILLEGAL_PARAMETER) << fragment;
+  }
+}
+
+TEST_F(HostileHello, ThatAnswersAHelloRetryRequestIsNoLargerEither) {
+  const std::string first = hello("P-384:P-256");
+  RoutedHandshake server(pki.context(), any_route());
+  server.feed(bytes_of(first));
+  ASSERT_EQ(server.advance(), Step::kWantRead);
+  deliver(server, *client);
+  EXPECT_FALSE(client->handshake());
+  const std::string second = client->take();
+  ASSERT_THAT(second, HasSubstr("orders.test"));
+  server.feed(bytes_of(std::string_view("\x16\x03\x03\x00\x04\x01\x01\xff\x00", 9)));
+  EXPECT_EQ(server.advance(), Step::kFailed);
+  EXPECT_EQ(server.failure().detail, "ClientHello of more than 16384 bytes");
+  deliver(server, *client);
+  (void)client->handshake();
+  EXPECT_EQ(client->alert(), SSL_AD_ILLEGAL_PARAMETER);
+}
+
+// The message behind the hellos may begin with any byte, also with that of a ClientHello.
+TEST_F(HostileHello, SizesAreNotReadFromLaterMessages) {
+  hello();
+  pki.settings.min_version = RecordVersion::kTls12;
+  RoutedHandshake server(pki.context(), any_route());
+  client.emplace(ClientSetup{.certificate = &certificate,
+                             .sni = "orders.test",
+                             .min_version = TLS1_2_VERSION,
+                             .max_version = TLS1_2_VERSION});
+  EXPECT_FALSE(client->handshake());
+  server.feed(bytes_of(client->take()));
+  ASSERT_EQ(server.advance(), Step::kWantRead);
+  server.output_sent();
+  server.feed(bytes_of(std::string_view("\x16\x03\x03\x00\x04\x01\x01\xff\x00", 9)));
+  EXPECT_EQ(server.advance(), Step::kFailed);
+  EXPECT_THAT(server.failure().detail, Not(HasSubstr("16384"))) << "OpenSSL's judgement";
 }
 
 TEST_F(HostileHello, ThatIsHttpIsCalledSoFromItsFirstBytes) {

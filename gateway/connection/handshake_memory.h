@@ -1,0 +1,90 @@
+// --handshake-memory: what the handshakes of a shard may hold while they wait.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <unordered_map>
+
+#include "iouring/list.h"
+#include "iouring/timer_wheel.h"
+
+namespace sallyport::gateway {
+
+/// Counts what waiting handshakes hold, by the networks of their clients. Above the limit the
+/// longest waiter of the network with the most waiters is shed: clients of one host, however many
+/// connections they open, cannot have the handshakes of other hosts shed. Belongs to one shard;
+/// outlives every Holder.
+class HandshakeMemory {
+ public:
+  /// A handshake younger than this is shed only if all that come into question are.
+  static constexpr std::chrono::milliseconds kGrace{250};
+
+  /// `limit` in bytes.
+  explicit HandshakeMemory(std::size_t limit) noexcept;
+  /// All holders have left.
+  ~HandshakeMemory();
+  HandshakeMemory(const HandshakeMemory&) = delete;
+  HandshakeMemory& operator=(const HandshakeMemory&) = delete;
+
+  /// A handshake, from its first byte to its end.
+  class Holder;
+
+  /// What all that wait hold, in bytes.
+  [[nodiscard]] std::size_t held() const noexcept { return held_; }
+
+ private:
+  struct Network {
+    std::uint64_t address = 0;
+    iouring::List<Holder> holders{};  // oldest first
+    std::size_t waiting = 0;          // of these
+  };
+  struct MoreWaiting {
+    bool operator()(const Network* a, const Network* b) const noexcept {
+      return a->waiting != b->waiting ? a->waiting > b->waiting : a->address < b->address;
+    }
+  };
+
+  void set(Holder& holder, bool waiting, std::size_t bytes);
+  [[nodiscard]] Holder& choose(iouring::TimePoint now) noexcept;
+
+  std::size_t limit_;
+  std::size_t held_ = 0;
+  std::unordered_map<std::uint64_t, Network> networks_;  // those of all holders
+  std::set<Network*, MoreWaiting> by_waiting_;           // those with waiters
+};
+
+class HandshakeMemory::Holder : private iouring::ListNode {
+ public:
+  Holder() noexcept = default;
+  Holder(const Holder&) = delete;
+  Holder& operator=(const Holder&) = delete;
+
+  /// Once. `network` is its client's PeerAddress::network().
+  void join(HandshakeMemory& memory, std::uint64_t network, iouring::TimePoint now);
+  /// It waits, holding so many bytes; again when they change. Handshakes are shed, perhaps this
+  /// one, until all that wait are within the limit. Nothing before join() and after leave().
+  void set_waiting(std::size_t bytes, iouring::TimePoint now);
+  /// It has work, and counts against --max-handshakes instead.
+  void set_working();
+  /// It ends, and has freed what it held.
+  void leave();
+
+ protected:
+  ~Holder() { leave(); }
+  /// It is shed. It has left; what it holds is to be freed soon.
+  virtual void on_shed() noexcept = 0;
+
+ private:
+  friend class HandshakeMemory;
+  friend class iouring::List<Holder>;
+
+  HandshakeMemory* memory_ = nullptr;  // null: not joined, or left
+  Network* network_ = nullptr;
+  iouring::TimePoint since_{};
+  std::size_t bytes_ = 0;  // counted; 0 while it works
+  bool waiting_ = false;
+};
+
+}  // namespace sallyport::gateway
