@@ -1,0 +1,206 @@
+// Which thread calls OpenSSL for handshakes: not the loop, whatever becomes of them. The loop would
+// spin on a lock of OpenSSL's that the idle worker's thread was preempted in (worker_for_step()).
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gateway/connection/serve.h"
+#include "iouring/both.h"
+#include "iouring/deadline.h"
+#include "iouring/idle_worker.h"
+#include "iouring/listener.h"
+#include "iouring/task_group.h"
+#include "metrics/registry.h"
+#include "tests/ktls/handshake/loopback.h"
+#include "tests/ktls/records/layer_fixture.h"
+#include "tests/support/tls_client.h"
+
+namespace {
+
+// The thread of the loop while it serves; calls of OpenSSL by it, and by others.
+std::atomic<std::thread::id> loop{};
+std::atomic<int> on_loop = 0;
+std::atomic<int> elsewhere = 0;
+
+void count() {
+  ++(std::this_thread::get_id() == loop.load() ? on_loop : elsewhere);
+}
+
+}  // namespace
+
+// The linker's --wrap puts these in front of OpenSSL's (CMakeLists.txt).
+extern "C" {
+SSL* __real_SSL_new(SSL_CTX* context);
+SSL* __wrap_SSL_new(SSL_CTX* context) {
+  count();
+  return __real_SSL_new(context);
+}
+int __real_SSL_do_handshake(SSL* ssl);
+int __wrap_SSL_do_handshake(SSL* ssl) {
+  count();
+  return __real_SSL_do_handshake(ssl);
+}
+int __real_SSL_new_session_ticket(SSL* ssl);
+int __wrap_SSL_new_session_ticket(SSL* ssl) {
+  count();
+  return __real_SSL_new_session_ticket(ssl);
+}
+void __real_SSL_free(SSL* ssl);
+void __wrap_SSL_free(SSL* ssl) {
+  if (ssl != nullptr) count();
+  __real_SSL_free(ssl);
+}
+}
+
+namespace sallyport::gateway {
+namespace {
+
+using iouring::Task;
+using test::ClientOptions;
+using test::TlsClient;
+
+class KeptReasons final : public ConnectionLog {
+ public:
+  void write(ConnectionFacts record) override {
+    std::string reason(to_string(record.reason));
+    if (record.resumed.value_or(false)) reason += " (resumed)";
+    reasons.insert(std::move(reason));
+  }
+  std::set<std::string> reasons;
+};
+
+class HandshakeThread : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Snapshot snapshot;
+    snapshot.policy = *Policy::build({route("orders"), route("empty")});
+    const std::string target = test::local_address(backend_).to_string();
+    const std::string groups =
+        R"([{"targets": [")" + target + R"("], "labels": {"route": "orders"}}])";
+    snapshot.endpoints = EndpointSet::build(*parse_discovery(groups, "groups"), {}, nullptr);
+    state_.balancer.update(snapshot.endpoints);
+    state_.snapshot = std::make_shared<const Snapshot>(snapshot);
+    state_.tls = pki_.context();
+    // Some connection is busy at all times.
+    state_.relayed_at = iouring::TimePoint::max();
+  }
+
+  static Route route(const std::string& name) {
+    Route route;
+    route.name = name;
+    route.sni = {name + ".test"};
+    route.allow = {*IdentityPattern::parse("dns:known.test")};
+    return route;
+  }
+
+  // Serves what connects until the clients have ended.
+  Task<void> accept_all() {
+    iouring::TaskGroup connections(*shard_.ring);
+    for (;;) {
+      iouring::Result<iouring::Socket> client = co_await listener_->accept();
+      if (!client) break;
+      connections.spawn(serve(state_, served_, *std::move(client)));
+    }
+    co_await connections.join();
+  }
+  Task<void> run_beside(std::atomic<bool>& ended) {
+    co_await iouring::both(accept_all(), stop_once(ended));
+  }
+  Task<void> stop_once(std::atomic<bool>& ended) {
+    // Not by iteration: the loop would keep the CPU from the idle worker.
+    while (!ended || !state_.live.empty() || listener_->queued() > 0) [[maybe_unused]]
+      auto waited = co_await iouring::sleep_for(*shard_.ring, std::chrono::milliseconds(1));
+    co_await listener_->stop();
+  }
+  template <class Clients>
+  void serve_clients(Clients clients) {
+    std::atomic<bool> ended = false;
+    std::thread thread([&] {
+      clients();
+      ended = true;
+    });
+    loop = std::this_thread::get_id();
+    shard_.ring->run(run_beside(ended));
+    loop = std::thread::id();
+    thread.join();
+  }
+
+  test::Fd accept_backend() const {
+    return test::Fd(::accept4(backend_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+  TlsClient connect(ClientOptions options = {}, std::string_view dns = "known.test") {
+    if (options.sni.empty()) options.sni = "orders.test";
+    if (!dns.empty()) options.certificate = pki_.authority.issue({.dns = {std::string(dns)}});
+    return {listener_->address().to_string(), std::move(options)};
+  }
+
+  ktls::testing::TestServer pki_;
+  test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
+  ktls::testing::Shard shard_;
+  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
+      iouring::IdleWorker::create(*shard_.ring, {.progress_timeout = std::chrono::hours(1)})
+          .value();
+  Timeouts timeouts_{.handshake = std::chrono::milliseconds(0)};
+  RecordChoice records_{.wanted = RecordsWanted::kUserspace, .kernel = {}};
+  ConnectionLimit limit_{100};
+  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
+                               .handshake_results = ktls::kHandshakeResultWords,
+                               .fallback_reasons = {}},
+                              {}};
+  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
+  KeptReasons log_;
+  ShardState state_{*shard_.ring,   *idle_worker_,
+                    shard_.pools(), timeouts_,
+                    records_,       HandshakeLimits{.memory = std::size_t{120} << 10},
+                    limit_,         metrics_,
+                    log_,           1};
+  std::unique_ptr<iouring::Listener> listener_ =
+      iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
+  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
+};
+
+TEST_F(HandshakeThread, IsNeverTheLoopWhileConnectionsAreBusy) {
+  const iouring::Result<> started = idle_worker_->start("handshake");
+  if (!started)
+    GTEST_SKIP() << "a thread under SCHED_IDLE is forbidden: " << started.error().name();
+  serve_clients([this] {
+    TlsClient full = connect();
+    TlsClient resumed = connect({.session = full.session()});
+    EXPECT_TRUE(resumed.session());
+    const std::array relayed{accept_backend(), accept_backend()};
+    resumed.reset();
+    full.reset();
+    connect({.sni = "empty.test"}).receive_all();
+    connect({.sni = "other.test"}).receive_all();
+    connect({}, "unknown.test").receive_all();
+    connect({}, "").receive_all();  // without a certificate
+    connect({.min_version = TLS1_2_VERSION, .max_version = TLS1_2_VERSION});
+    // Ends in the middle, by the client.
+    connect({.handshake_flights = 1}).reset();
+    connect({.handshake_flights = 1}).shutdown_write();
+    // And by the gateway: the third has no room.
+    std::vector<TlsClient> silent;
+    for (int i = 0; i < 3; ++i) silent.push_back(connect({.handshake_flights = 1}));
+    std::string answer;
+    test::receive_all(silent.front().socket(), answer);
+  });
+  idle_worker_->stop();
+
+  EXPECT_EQ(log_.reasons, (std::set<std::string>{
+                              "certificate_required", "client_reset", "client_reset (resumed)",
+                              "no_endpoint", "no_route", "not_authorized", "peer_connection_closed",
+                              "protocol_version_unsupported", "shed"}));
+  EXPECT_GT(elsewhere, 40);
+  EXPECT_EQ(on_loop, 0);
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
