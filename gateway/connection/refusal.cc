@@ -35,7 +35,7 @@ iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusa
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
 }
 
-// Some 50 KiB that the lingering close does not need.
+// 50 to 65 KiB that the lingering close does not need.
 iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
   iouring::Result<> ran = co_await worker_for_step(shard).run(
       iouring::Rank::kStarted, [&handshake] { handshake.tls.reset(); });

@@ -110,7 +110,7 @@ TEST_F(Limits, OnHandshakesCountNoClientThatIsWaitedFor) {
   gateway->wait_metric("tls_handshakes_total", {{"result", "peer_connection_closed"}}, silent);
 }
 
-// A waiting handshake holds some 50 KiB.
+// A waiting handshake holds 50 to 65 KiB.
 TEST_F(Limits, OnHandshakeMemoryShedTheClientThatWaitedLongest) {
   Backend backend(echo());
   start_for(backend, {"--shards", "1", "--handshake-memory", "1M", "--handshake-timeout", "1h"});
@@ -121,7 +121,7 @@ TEST_F(Limits, OnHandshakeMemoryShedTheClientThatWaitedLongest) {
     receive(silent_.back(), answer, 1);
     ASSERT_EQ(answer.substr(0, 1), "\x16");
   }
-  EXPECT_GT(silent_.size(), 15U);
+  EXPECT_GT(silent_.size(), 10U);
   EXPECT_EQ(gateway->wait_log({{"reason", "shed"}}).at("client"),
             local_address(silent_.front()).to_string());
   EXPECT_TRUE(served());

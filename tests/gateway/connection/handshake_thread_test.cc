@@ -159,7 +159,7 @@ class HandshakeThread : public ::testing::Test {
   KeptReasons log_;
   ShardState state_{*shard_.ring,   *idle_worker_,
                     shard_.pools(), timeouts_,
-                    records_,       HandshakeLimits{.memory = std::size_t{120} << 10},
+                    records_,       HandshakeLimits{.memory = std::size_t{150} << 10},
                     limit_,         metrics_,
                     log_,           1};
   std::unique_ptr<iouring::Listener> listener_ =
