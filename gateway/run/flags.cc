@@ -11,6 +11,8 @@
 #include <sstream>
 #include <utility>
 
+#include "ktls/base/text_lines.h"
+
 namespace sallyport::gateway {
 namespace {
 
@@ -212,25 +214,18 @@ std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std:
   return given;
 }
 
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r";
-  const std::size_t start = text.find_first_not_of(kBlank);
-  if (start == std::string_view::npos) return {};
-  return text.substr(start, text.find_last_not_of(kBlank) - start + 1);
-}
-
 // One line of the configuration file into `given`. Not Boost's parser: it takes a '#' anywhere for
 // a comment, sections for prefixes, and its errors know no line.
 std::optional<OptionsError> read_line(std::string_view line, const std::string& where,
                                       GivenFlags& given) {
-  line = trim(line);
+  line = ktls::trim(line);
   if (line.empty() || line.starts_with('#')) return std::nullopt;
   const std::size_t equals = line.find('=');
   if (equals == std::string_view::npos) {
     return OptionsError{where, "", std::string(line), "is not 'name = value'"};
   }
-  const std::string name(trim(line.substr(0, equals)));
-  const std::string value(trim(line.substr(equals + 1)));
+  const std::string name(ktls::trim(line.substr(0, equals)));
+  const std::string value(ktls::trim(line.substr(equals + 1)));
   const Flag* flag = find_flag(name);
   if (flag == nullptr) return OptionsError{where, name, value, "unknown name"};
   const bool command_line_only =

@@ -368,7 +368,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
 
 TEST(ConfigFile, GivesFlagsByName) {
   const ConfigFile file(
-      "# our gateway\n"
+      "\xef\xbb\xbf# our gateway\n"  // as some editors begin a file
       "listen = 127.0.0.1:1\n"
       "listen=[::1]:2\r\n"
       "\n"
