@@ -199,11 +199,6 @@ std::expected<void, CredentialsError> ServerContext::set_trust() {
       return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
     names += encoded_size(X509_get_subject_name(copy.get()));
   }
-  for (const Credentials::Crl& crl : credentials_->crls_)
-    if (X509_STORE_add_crl(store.get(), crl.crl.get()) != 1)
-      return credentials_error({}, "CRL: " + OpensslError::drain().text);
-  if (!credentials_->crls_.empty())
-    X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
   SSL_CTX_set1_cert_store(ctx, store.get());
   if (names <= kMaxIssuerNames) {
     for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)

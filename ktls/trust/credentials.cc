@@ -13,15 +13,6 @@
 namespace sallyport::ktls {
 namespace {
 
-// The INTEGER of a serial of PeerTrust::Link, which has only its DER content: serial_bytes() of at
-// most 64 bytes.
-Asn1IntegerPtr to_integer(const std::string& content) {
-  std::string der{'\x02', static_cast<char>(content.size())};
-  der += content;
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  return Asn1IntegerPtr(d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
-}
-
 // Adds `at` to the earliest expiry of (role, name).
 void add_expiry(std::vector<Expiry>& expiries, std::string_view role, const std::string& name,
                 std::chrono::sys_seconds at) {
@@ -80,28 +71,35 @@ HandshakeResult Credentials::revalidate(const PeerTrust& trust,
   if (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty())
     return kCertificateAuthorityInvalid;
   if (now >= trust.not_after) return kCertificateExpired;  // as OpenSSL counts
-  if (crls_.empty()) return kSuccess;
+  return check_revocation(trust, now).result;
+}
 
+Credentials::Revocation Credentials::check_revocation(const PeerTrust& trust,
+                                                      std::chrono::sys_seconds now) const {
+  using enum HandshakeResult;
+  if (crls_.empty()) return {};
+  std::size_t depth = 0;
   for (const PeerTrust::Link& link : trust.links) {
-    const Asn1IntegerPtr serial = to_integer(link.serial);
-    if (!serial) return kCertificateMalformed;
-    HandshakeResult covered = kCrlUnavailable;
-    for (const Crl& crl : crls_) {
-      if (crl.issuer != link.issuer || crl.this_update > now) continue;
-      X509_REVOKED* entry = nullptr;
-      // 2 means removeFromCRL, which only delta CRLs have (RFC 5280 5.3.1).
-      if (X509_CRL_get0_by_serial(crl.crl.get(), &entry, serial.get()) == 1)
-        return kCertificateRevoked;
-      const bool fresh = settings_.accept_expired_crl || !crl.next_update || now < *crl.next_update;
-      if (fresh) {
-        covered = kSuccess;
-      } else if (covered != kSuccess) {
-        covered = kCrlExpired;
-      }
-    }
-    if (covered != kSuccess) return covered;
+    const HandshakeResult result = crls_.check(link, now);
+    if (result != kSuccess) return {.result = result, .depth = depth};
+    ++depth;
   }
-  return kSuccess;
+  // A renewed anchor stays while one of its certificates does.
+  const auto anchor = std::ranges::lower_bound(anchors_, trust.anchor_key, {}, &Anchor::key);
+  const auto is_revoked = [&](const PeerTrust::Link& link) {
+    return crls_.check(link, now) == kCertificateRevoked;
+  };
+  if (anchor != anchors_.end() && anchor->key == trust.anchor_key &&
+      std::ranges::all_of(anchor->certificates, is_revoked))
+    return {.result = kCertificateRevoked, .depth = depth};
+  return {};
+}
+
+Credentials::Revocation Credentials::check_revocation(const STACK_OF(X509) * chain,
+                                                      const PeerTrust& trust,
+                                                      std::chrono::sys_seconds now) const {
+  if (!crls_.empty()) crls_.learn_signers(chain, trust.links);
+  return check_revocation(trust, now);
 }
 
 std::chrono::sys_seconds Credentials::own_not_after() const {

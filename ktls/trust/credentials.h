@@ -11,6 +11,7 @@
 #include "ktls/base/openssl_handles.h"
 #include "ktls/keys/suite.h"
 #include "ktls/trust/credentials_error.h"
+#include "ktls/trust/crl_set.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
 #include "ktls/trust/tickets.h"
@@ -88,10 +89,10 @@ struct Expiry {
 class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
-  /// rules, at least one anchor per bundle, CRLs signed by the issuer they name where that is among
-  /// the bundles. An expired certificate of ours is no error, since a gateway that does not start
-  /// would serve no better: it shows in own_not_after() and hence in readiness. Blocks on file IO:
-  /// not for a shard's thread.
+  /// rules, at least one anchor per bundle, CRLs of a scope that can be honoured (read_crl_scope())
+  /// and signed by the issuer they name where that is among the bundles. An expired certificate of
+  /// ours is no error, since a gateway that does not start would serve no better: it shows in
+  /// own_not_after() and hence in readiness. Blocks on file IO: not for a shard's thread.
   static std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
       const CredentialFiles& files, HandshakeSettings settings = {});
 
@@ -118,8 +119,21 @@ class Credentials {
   /// Verifies an earlier trust under these credentials at `now`: kSuccess, or the result that a
   /// full handshake would have: certificate_authority_invalid, certificate_expired,
   /// certificate_revoked, crl_unavailable, crl_expired. For tickets, cached chains and live
-  /// connections; some µs.
+  /// connections; some µs. After a reload, crl_unavailable also stands for the list of an issuer
+  /// that is in no bundle, until a full handshake has shown its key.
   HandshakeResult revalidate(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+
+  struct Revocation {
+    HandshakeResult result = HandshakeResult::kSuccess;
+    std::size_t depth = 0;  ///< of the certificate that is not passed: 0 for the leaf
+  };
+  /// The part of revalidate() that concerns CRLs; kSuccess without any. See CrlSet::check(). A
+  /// trust anchor needs no list, but is revoked by one of its own.
+  Revocation check_revocation(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+  /// The same for a chain that has just been verified, leaf first, and its trust. Verifies the
+  /// signatures of its issuers' lists that are not known yet.
+  Revocation check_revocation(const STACK_OF(X509) * chain, const PeerTrust& trust,
+                              std::chrono::sys_seconds now) const;
 
   /// Earliest notAfter among the leaves that we present.
   std::chrono::sys_seconds own_not_after() const;
@@ -151,12 +165,7 @@ class Credentials {
     Sha256 key{};
     bool unscoped = false;
     std::vector<std::string> domains;
-  };
-  struct Crl {
-    X509CrlPtr crl;
-    NameHash issuer{};
-    std::chrono::sys_seconds this_update;
-    std::optional<std::chrono::sys_seconds> next_update;
+    std::vector<PeerTrust::Link> certificates;  ///< of this key, as CRLs of its own name them
   };
 
   Credentials() = default;
@@ -164,7 +173,7 @@ class Credentials {
   std::vector<KeyPair> pairs_;
   std::vector<TrustedCertificate> trusted_;
   std::vector<Anchor> anchors_;  ///< sorted by key
-  std::vector<Crl> crls_;
+  CrlSet crls_;
   std::shared_ptr<const TicketSecrets> tickets_;  ///< null: no resumption
   HandshakeSettings settings_;
   Sha256 trust_digest_{};

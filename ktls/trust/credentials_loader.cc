@@ -41,6 +41,7 @@ std::optional<std::string> normalise_domain(const std::string& domain) {
 
 CredentialsLoader::CredentialsLoader(HandshakeSettings settings) : made_(new Credentials) {
   made_->settings_ = std::move(settings);
+  made_->crls_.accept_expired(made_->settings_.accept_expired_crl);
 }
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsLoader::load(
@@ -151,12 +152,16 @@ void CredentialsLoader::add_anchor(const X509* certificate,
   const Sha256 key = public_key_hash(certificate);
   auto known = std::ranges::find(made_->anchors_, key, &Credentials::Anchor::key);
   if (known == made_->anchors_.end())
-    known = made_->anchors_.insert(known, {.key = key, .unscoped = false, .domains = {}});
+    known = made_->anchors_.insert(
+        known, {.key = key, .unscoped = false, .domains = {}, .certificates = {}});
   if (domain) {
     known->domains.push_back(*domain);
   } else {
     known->unscoped = true;
   }
+  PeerTrust::Link link = make_link(certificate);
+  link.crl_key = key;
+  known->certificates.push_back(std::move(link));
 }
 
 CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
@@ -169,47 +174,39 @@ CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
   return {};
 }
 
-CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr crl, const std::string& file,
+CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std::string& file,
                                                    std::optional<unsigned> line) {
-  const X509_NAME* issuer = X509_CRL_get_issuer(crl.get());
-  if (X509_CRL_get_ext_by_NID(crl.get(), NID_delta_crl, -1) >= 0)
-    return credentials_error(file, line, "delta CRLs are not supported by this version");
+  auto crl = Crl::make(std::move(parsed));
+  if (!crl) return credentials_error(file, line, std::move(crl.error()));
 
   // The signature is verified here if the issuer is among the bundles. An issuer that only clients
-  // send is not known before the handshake, where OpenSSL verifies it.
+  // send is not known before the handshake, which verifies it.
   bool known = false;
   bool proven = false;
+  std::vector<Sha256> signers;
   for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
-    if (X509_NAME_cmp(X509_get_subject_name(trusted.certificate.get()), issuer) != 0) continue;
+    X509* const issuer = trusted.certificate.get();
+    if (X509_NAME_cmp(X509_get_subject_name(issuer), crl->issuer_name()) != 0) continue;
     known = true;
-    proven = X509_CRL_verify(crl.get(), X509_get0_pubkey(trusted.certificate.get())) == 1;
-    if (proven) break;
+    if (!crl->is_signed_by(X509_get0_pubkey(issuer))) continue;
+    proven = true;
+    if (may_sign_crls(issuer)) signers.push_back(public_key_hash(issuer));
   }
-  (void)OpensslError::drain();
   if (known && !proven)
-    return credentials_error(file, line,
-                             "CRL is not signed by the issuer that it names, " + name_text(issuer));
+    return credentials_error(
+        file, line,
+        "CRL is not signed by the issuer that it names, " + name_text(crl->issuer_name()));
+  if (proven && signers.empty())
+    return credentials_error(
+        file, line,
+        "CRL of an issuer whose keyUsage has no cRLSign, " + name_text(crl->issuer_name()));
 
-  Credentials::Crl entry;
-  entry.issuer = name_hash(issuer);
-  entry.this_update = to_time(X509_CRL_get0_lastUpdate(crl.get()));
-  if (const ASN1_TIME* next = X509_CRL_get0_nextUpdate(crl.get()))
-    entry.next_update = to_time(next);
-  const STACK_OF(X509_REVOKED)* revoked = X509_CRL_get_REVOKED(crl.get());
-  CrlFact fact;
-  fact.name = file;
-  fact.issuer = name_text(issuer);
-  fact.this_update = entry.this_update;
-  fact.next_update = entry.next_update;
-  fact.revoked = revoked == nullptr ? 0 : static_cast<std::size_t>(sk_X509_REVOKED_num(revoked));
-  // OpenSSL sorts the list at the first look-up: do it now, before shards share the list.
-  X509_REVOKED* none = nullptr;
-  const Asn1IntegerPtr zero(ASN1_INTEGER_new());
-  (void)X509_CRL_get0_by_serial(crl.get(), &none, zero.get());
-
-  entry.crl = std::move(crl);
-  made_->crls_.push_back(std::move(entry));
-  made_->crl_facts_.push_back(std::move(fact));
+  made_->crl_facts_.push_back({.name = file,
+                               .issuer = name_text(crl->issuer_name()),
+                               .this_update = crl->this_update(),
+                               .next_update = crl->next_update(),
+                               .revoked = crl->entries()});
+  made_->crls_.add(*std::move(crl), std::move(signers));
   return {};
 }
 

@@ -27,7 +27,7 @@ class CredentialsLoader {
   Done add_trusted(X509Ptr certificate, const std::string& file, unsigned line,
                    const std::optional<std::string>& domain);
   Done add_crls(const std::string& file);
-  Done add_crl(X509CrlPtr crl, const std::string& file, std::optional<unsigned> line);
+  Done add_crl(X509CrlPtr parsed, const std::string& file, std::optional<unsigned> line);
   Done set_tickets(const std::optional<std::string>& file);
   void add_anchor(const X509* certificate, const std::optional<std::string>& domain);
   void set_trust_digest();

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,12 +13,18 @@
 #include "ktls/base/ascii.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
+#include "ktls/trust/crl_scope.h"
 #include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
+
+// Bits of a link's first byte.
+constexpr std::uint8_t kCa = 1;
+constexpr std::uint8_t kCrlKeyIsAnchors = 2;
+constexpr std::uint8_t kHasCrlKey = 4;  // a key of its own follows
 
 // The text as RFC 5280 7.1 compares it: lower case (ASCII), no outer blanks, one for each inner
 // run.
@@ -57,8 +64,15 @@ void put_trust(WireWriter& out, const PeerTrust& trust) {
   out.raw(std::as_bytes(std::span(trust.anchor_key)));
   out.u8(static_cast<std::uint8_t>(trust.links.size()));
   for (const PeerTrust::Link& link : trust.links) {
+    const bool anchors = link.crl_key == trust.anchor_key;
+    const bool own = link.crl_key && !anchors;
+    out.u8(static_cast<std::uint8_t>((link.ca ? kCa : 0) | (anchors ? kCrlKeyIsAnchors : 0) |
+                                     (own ? kHasCrlKey : 0)));
     out.raw(std::as_bytes(std::span(link.issuer)));
     out.text(link.serial);
+    if (own) out.raw(std::as_bytes(std::span(*link.crl_key)));
+    out.u8(static_cast<std::uint8_t>(link.crl_points.size()));
+    for (const NameHash& point : link.crl_points) out.raw(std::as_bytes(std::span(point)));
   }
   out.u64(static_cast<std::uint64_t>(trust.not_after.time_since_epoch().count()));
 }
@@ -72,8 +86,18 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
   in.raw(std::as_writable_bytes(std::span(trust.anchor_key)));
   for (std::size_t left = in.u8(); left > 0 && in.good(); --left) {
     PeerTrust::Link& link = trust.links.emplace_back();
+    const std::uint8_t bits = in.u8();
+    if (bits > kHasCrlKey + kCa) return std::nullopt;  // a bit that is unknown, or two keys
+    link.ca = (bits & kCa) != 0;
     in.raw(std::as_writable_bytes(std::span(link.issuer)));
     link.serial = in.text();
+    if ((bits & kCrlKeyIsAnchors) != 0) link.crl_key = trust.anchor_key;
+    if ((bits & kHasCrlKey) != 0) {
+      in.raw(std::as_writable_bytes(std::span(link.crl_key.emplace())));
+      if (*link.crl_key == trust.anchor_key) return std::nullopt;  // has a bit of its own
+    }
+    for (std::size_t points = in.u8(); points > 0 && in.good(); --points)
+      in.raw(std::as_writable_bytes(std::span(link.crl_points.emplace_back())));
   }
   trust.not_after =
       std::chrono::sys_seconds(std::chrono::seconds(static_cast<std::int64_t>(in.u64())));
@@ -118,6 +142,10 @@ NameHash name_hash(const X509_NAME* name) {
   return result;
 }
 
+bool may_sign_crls(const X509* issuer) {
+  return (X509_get_key_usage(const_cast<X509*>(issuer)) & KU_CRL_SIGN) != 0;  // all bits for none
+}
+
 std::vector<std::byte> PeerTrust::serialise() const {
   WireWriter out;
   put_trust(out, *this);
@@ -131,6 +159,15 @@ std::optional<PeerTrust> PeerTrust::parse(std::span<const std::byte> bytes) {
   return trust;
 }
 
+PeerTrust::Link make_link(const X509* certificate) {
+  PeerTrust::Link link;
+  link.issuer = name_hash(X509_get_issuer_name(certificate));
+  link.serial = serial_bytes(X509_get0_serialNumber(certificate));
+  link.ca = (X509_get_extension_flags(const_cast<X509*>(certificate)) & EXFLAG_CA) != 0;
+  link.crl_points = crl_points(certificate);
+  return link;
+}
+
 PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   const int size = sk_X509_num(chain);
   if (size < 1) std::abort();
@@ -141,9 +178,11 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   for (int i = 0; i < size; ++i) {
     const X509* certificate = sk_X509_value(chain, i);
     trust.not_after = std::min(trust.not_after, to_time(X509_get0_notAfter(certificate)));
-    if (i == size - 1) break;  // the anchor: no CRL revokes it, removal from the bundle does
-    const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
-    trust.links.push_back({name_hash(X509_get_issuer_name(certificate)), serial_bytes(serial)});
+    // An anchor needs no CRL. One that is the peer's own certificate needs one as every other leaf.
+    if (i == size - 1 && size > 1) break;
+    const X509* issuer = sk_X509_value(chain, std::min(i + 1, size - 1));
+    PeerTrust::Link& link = trust.links.emplace_back(make_link(certificate));
+    if (may_sign_crls(issuer)) link.crl_key = public_key_hash(issuer);
   }
   return trust;
 }

@@ -28,21 +28,30 @@ Sha256 public_key_hash(const X509* certificate);
 using NameHash = std::array<std::uint8_t, 16>;
 NameHash name_hash(const X509_NAME* name);
 
+/// Whether the key usage of an issuer allows its key to sign CRLs (RFC 5280 4.2.1.3).
+bool may_sign_crls(const X509* issuer);
+
 /// The facts by which a peer was verified, without any certificate: enough to revalidate it later.
 /// Computed once, at the full handshake; travels in tickets and stays with the connection.
 /// Interned, so equal ones share one object. The time of the full handshake differs between
 /// connections of one peer and is therefore kept beside it (Outcome::authenticated_at).
 struct PeerTrust {
-  /// A certificate below the anchor, as CRLs name it.
+  /// A certificate below the anchor, as CRLs name it, and what decides on which CRLs speak of it.
   struct Link {
     NameHash issuer{};
     std::string serial;  ///< DER content bytes of the INTEGER
+    /// public_key_hash() of its issuer, by which its CRLs have to be signed. None if the issuer may
+    /// not sign them.
+    std::optional<Sha256> crl_key = std::nullopt;
+    bool ca = false;  ///< whether it is a CA certificate itself
+    /// Hashes of the names of its distribution points, see crl_points(); empty: it has none.
+    std::vector<NameHash> crl_points = {};
     bool operator==(const Link&) const = default;
   };
 
   PeerIdentity identity;
   Sha256 anchor_key{};                 ///< public_key_hash() of the anchor
-  std::vector<Link> links;             ///< leaf first; without the anchor
+  std::vector<Link> links;             ///< leaf first; without the anchor, unless it is the leaf
   std::chrono::sys_seconds not_after;  ///< earliest of the whole chain
 
   bool operator==(const PeerTrust&) const = default;
@@ -52,6 +61,9 @@ struct PeerTrust {
   /// Nothing if `bytes` are not a whole PeerTrust of this version, or have more behind it.
   static std::optional<PeerTrust> parse(std::span<const std::byte> bytes);
 };
+
+/// A certificate as a link, without its crl_key.
+PeerTrust::Link make_link(const X509* certificate);
 
 /// Facts of a chain that was just verified: `chain` is leaf first, anchor last, at least one long.
 /// `identity` is the part of the leaf's identity that its anchor vouches for.

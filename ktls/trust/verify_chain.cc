@@ -18,10 +18,6 @@ namespace {
 // The longest serial that PeerTrust takes. RFC 5280 4.1.2.2 allows 20 bytes; some CAs use more.
 constexpr std::size_t kMaxSerial = 64;
 
-int accept_expired_crl(int ok, X509_STORE_CTX* store) {
-  return ok == 1 || X509_STORE_CTX_get_error(store) == X509_V_ERR_CRL_HAS_EXPIRED ? 1 : 0;
-}
-
 HandshakeFailure describe(HandshakeResult result, std::string detail, const X509* certificate) {
   HandshakeFailure failure{.result = result, .detail = std::move(detail)};
   failure.issuer = name_text(X509_get_issuer_name(certificate));
@@ -54,6 +50,21 @@ std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const
   return refuse(store, result, std::move(detail), culprit, error);
 }
 
+// Refuses the chain for its revocation, in OpenSSL's words.
+std::unexpected<HandshakeFailure> refuse_revoked(X509_STORE_CTX* store,
+                                                 const Credentials::Revocation& revocation) {
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
+  const X509* culprit = sk_X509_value(chain, static_cast<int>(revocation.depth));
+  if (culprit == nullptr) culprit = X509_STORE_CTX_get0_cert(store);
+  const int error =
+      revocation.result == HandshakeResult::kCertificateRevoked ? X509_V_ERR_CERT_REVOKED
+      : revocation.result == HandshakeResult::kCrlExpired       ? X509_V_ERR_CRL_HAS_EXPIRED
+                                                                : X509_V_ERR_UNABLE_TO_GET_CRL;
+  std::string detail = X509_verify_cert_error_string(error);
+  detail += ": " + name_text(X509_get_subject_name(culprit));
+  return refuse(store, revocation.result, std::move(detail), culprit, error);
+}
+
 }  // namespace
 
 std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
@@ -68,8 +79,6 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   }
 
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), now.time_since_epoch().count());
-  if (credentials.settings().accept_expired_crl)
-    X509_STORE_CTX_set_verify_cb(store, accept_expired_crl);
   if (X509_verify_cert(store) != 1) return refuse_as_openssl(store, leaf);
 
   auto identity = identify(leaf);
@@ -95,9 +104,13 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
                                                        : trust.identity.spiffe),
                     leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
   }
+  const auto revocation =
+      credentials.check_revocation(X509_STORE_CTX_get0_chain(store), trust, now);
+  if (revocation.result != HandshakeResult::kSuccess) return refuse_revoked(store, revocation);
+
   std::shared_ptr<const PeerTrust> verified(new PeerTrust(std::move(trust)));
   if (name) cache.remember(*name, verified);
-  X509_STORE_CTX_set_error(store, X509_V_OK);  // an accepted CRL may have left its error
+  X509_STORE_CTX_set_error(store, X509_V_OK);
   return verified;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "ktls/trust/crl_scope.h"
 #include "ktls/trust/identity.h"
 
 namespace {
@@ -54,6 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (certificate) {
     const auto identity = identify(certificate.get());
     if (identity) check(*identity);
+    REQUIRE(crl_points(certificate.get()).size() <= 8);
   }
   // The same bytes as a name that a certificate might hold: most inputs are no certificate.
   const std::string_view text(reinterpret_cast<const char*>(data), size);

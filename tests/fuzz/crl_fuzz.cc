@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/trust/crl.h"
 #include "ktls/trust/pem_blocks.h"
 #include "ktls/trust/pem_objects.h"
 #include "ktls/trust/x509_facts.h"
@@ -21,17 +22,17 @@ using namespace sallyport::ktls;
 #define REQUIRE(condition) \
   if (!(condition)) __builtin_trap()
 
-// What the loader asks of each list.
+// What the loader asks of each list. A list that can be honoured has a scope.
 void read(const ParsedCrl& parsed) {
-  X509_CRL* const crl = parsed.crl.get();
-  REQUIRE(crl);
-  (void)name_text(X509_CRL_get_issuer(crl));
-  (void)to_time(X509_CRL_get0_lastUpdate(crl));
-  if (const ASN1_TIME* next = X509_CRL_get0_nextUpdate(crl)) (void)to_time(next);
-  (void)X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1);
-  X509_REVOKED* none = nullptr;
-  const Asn1IntegerPtr zero(ASN1_INTEGER_new());
-  (void)X509_CRL_get0_by_serial(crl, &none, zero.get());
+  REQUIRE(parsed.crl);
+  const auto crl = Crl::make(X509CrlPtr(X509_CRL_dup(parsed.crl.get())));
+  REQUIRE(ERR_peek_error() == 0);
+  if (!crl) {
+    REQUIRE(!crl.error().empty());
+    return;
+  }
+  (void)name_text(crl->issuer_name());
+  REQUIRE(crl->scope().user_certificates || crl->scope().ca_certificates);
 }
 
 std::string as_pem(std::string_view der) {

@@ -243,6 +243,28 @@ TEST_F(Resumption, IsAFullHandshakeOnceTheCrlIsMissingOrExpired) {
   }
 }
 
+// The key of an issuer that only clients send is not in the ticket, only its hash: a new list of it
+// counts once a full handshake has verified it.
+TEST_F(Resumption, IsAFullHandshakeUntilTheListOfASentIntermediateIsVerified) {
+  const test::TestAuthority issuing = pki.authority.intermediate();
+  certificate = issuing.issue({.dns = {"web"}});
+  const Visit first = visit(pki.context());
+  const Visit second = visit(pki.context());
+  const Visit third = visit(pki.context());
+  const std::string of_root = pki.dir.write("a.crl", pki.authority.crl());
+  pki.files.crls = {of_root, pki.dir.write("b.crl", issuing.crl())};
+  const auto listed = pki.context();
+  EXPECT_FALSE(resumes(listed, first));
+  EXPECT_TRUE(resumes(listed, second));
+
+  pki.files.crls = {of_root,
+                    pki.dir.write("b.crl", test::TestAuthority("Test Intermediate").crl())};
+  RoutedHandshake server(pki.context(), any_route());
+  MemoryClient client({.certificate = &certificate, .session = third.sessions.at(0).get()});
+  EXPECT_EQ(shuttle(server, client), Step::kFailed) << "a list by another key of the same name";
+  EXPECT_EQ(server.failure().result, HandshakeResult::kCrlUnavailable);
+}
+
 TEST_F(Resumption, IsAFullHandshakeOnceTheCertificateExpired) {
   certificate = pki.authority.issue({.dns = {"web"}, .not_after = hours(2)});
   const auto context = pki.context();

@@ -265,8 +265,11 @@ TEST_F(Handshake, PrefersTheHybridGroupWhereOpensslHasIt) {
 }
 
 TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
-  const auto certificate = pki.client();
-  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1, 2, 3}))};
+  // The shards learn at once who has signed the second list.
+  const test::TestAuthority issuing = pki.authority.intermediate();
+  const auto certificate = issuing.issue({.dns = {"web"}});
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1, 2, 3})),
+                    pki.dir.write("b.crl", issuing.crl({1, 2, 3}))};
   const auto credentials = pki.load();
   ASSERT_TRUE(credentials) << credentials.error().message();
   std::atomic<int> done{0};

@@ -274,10 +274,11 @@ TEST_F(RevocationList, MayNeverExpire) {
   EXPECT_FALSE((*credentials)->crls().at(0).next_update);
   EXPECT_TRUE((*credentials)->crl_next_updates().empty());
   EXPECT_FALSE(presented().empty()) << failure.detail;
-  const PeerTrust earlier{.identity = {},
-                          .anchor_key = public_key_hash(issuer),
-                          .links = {{name_hash(X509_get_subject_name(issuer)), "\x07"}},
-                          .not_after = std::chrono::sys_seconds::max()};
+  const PeerTrust earlier{
+      .identity = {},
+      .anchor_key = public_key_hash(issuer),
+      .links = {{name_hash(X509_get_subject_name(issuer)), "\x07", public_key_hash(issuer)}},
+      .not_after = std::chrono::sys_seconds::max()};
   const auto later = wall_clock_now() + std::chrono::years(100);
   EXPECT_EQ((*credentials)->revalidate(earlier, later), HandshakeResult::kSuccess);
 }

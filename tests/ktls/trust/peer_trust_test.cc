@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
+#include <span>
+
 #include "ktls/base/openssl_handles.h"
 #include "ktls/trust/tickets.h"
 #include "ktls/trust/x509_facts.h"
@@ -15,7 +18,11 @@ PeerTrust some_trust() {
   PeerTrust trust;
   trust.identity = {"spiffe://td/a", {"a.example.org", "b"}};
   trust.anchor_key.fill(7);
-  trust.links = {{{1, 2, 3}, "\x01\x02"}, {{4}, std::string("\0\xff", 2)}};
+  trust.links = {
+      {{1, 2, 3}, "\x01\x02", Sha256{8}, false, {{5}, {6}}},
+      {{4}, std::string("\0\xff", 2), trust.anchor_key, true},
+      {{9}, "\x03"},
+  };
   trust.not_after = std::chrono::sys_seconds(std::chrono::seconds(1'900'000'000));
   return trust;
 }
@@ -86,7 +93,37 @@ TEST(PeerTrust, HoldsEachSerialAndTheEarliestExpiry) {
   EXPECT_EQ(trust.links[0].issuer, name_hash(X509_get_subject_name(issuing_x509)));
   EXPECT_EQ(trust.links[0].serial, serial_bytes(X509_get0_serialNumber(leaf.x509.get())));
   EXPECT_EQ(trust.links[1].issuer, name_hash(X509_get_subject_name(root_x509)));
+  EXPECT_EQ(trust.links[0].crl_key, public_key_hash(issuing_x509));
+  EXPECT_EQ(trust.links[1].crl_key, trust.anchor_key);
+  EXPECT_FALSE(trust.links[0].ca);
+  EXPECT_TRUE(trust.links[1].ca);
   EXPECT_EQ(trust.not_after, to_time(X509_get0_notAfter(issuing_x509)));
+}
+
+// A bundle may hold a peer's own self-signed certificate: it needs a list as other leaves do.
+TEST(PeerTrust, HasALinkForALeafThatIsItsOwnAnchor) {
+  const auto own = test::self_signed({.dns = {"web"}});
+  const PeerTrust trust = trust_of({own.x509.get()});
+  ASSERT_EQ(trust.links.size(), 1U);
+  EXPECT_EQ(trust.links[0].issuer, name_hash(X509_get_subject_name(own.x509.get())));
+  EXPECT_EQ(trust.links[0].crl_key, std::nullopt) << "without cRLSign";
+}
+
+TEST(PeerTrust, IsParsedFromItsOwnFormAlone) {
+  PeerTrust trust;
+  trust.anchor_key.fill(7);
+  const Sha256 own{8};
+  trust.links = {{{1}, "\x01", own}};
+  std::vector<std::byte> bytes = trust.serialise();
+  const auto key = std::ranges::search(bytes, std::as_bytes(std::span(own)));
+  std::ranges::fill(key, std::byte{7});
+  EXPECT_FALSE(PeerTrust::parse(bytes)) << "the anchor's key is not written twice";
+  bytes = trust.serialise();
+  const auto bits = std::ranges::find(bytes, std::byte{4});
+  for (const int unknown : {6, 7, 8, 0x84}) {
+    *bits = static_cast<std::byte>(unknown);
+    EXPECT_FALSE(PeerTrust::parse(bytes)) << unknown;
+  }
 }
 
 TEST(PeerTrust, NamesAreEqualWhateverTheirStringTypeCaseAndBlanks) {

@@ -144,7 +144,7 @@ class EarlierTrust : public ::testing::Test {
     trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
     trust.not_after = wall_clock_now() + std::chrono::hours(1);
     trust.links = {{name_hash(X509_get_subject_name(pki.authority.certificate().x509.get())),
-                    std::string("\x07")}};
+                    std::string("\x07"), trust.anchor_key}};
   }
   std::string_view judged(std::chrono::seconds later = {}) {
     const auto credentials = pki.load();

@@ -1,0 +1,104 @@
+#include "ktls/trust/crl_set.h"
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "ktls/base/openssl_handles.h"
+
+namespace sallyport::ktls {
+namespace {
+
+// The INTEGER of a serial of PeerTrust::Link, which has only its DER content: serial_bytes() of at
+// most 64 bytes.
+Asn1IntegerPtr to_integer(const std::string& content) {
+  std::string der{'\x02', static_cast<char>(content.size())};
+  der += content;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  return Asn1IntegerPtr(d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
+}
+
+bool has_expired(const Crl& crl, std::chrono::sys_seconds now) {
+  return crl.next_update() && now >= *crl.next_update();  // as OpenSSL counts
+}
+
+bool contains(const std::vector<Sha256>& keys, const Sha256& key) {
+  return std::ranges::find(keys, key) != keys.end();
+}
+
+}  // namespace
+
+void CrlSet::add(Crl crl, std::vector<Sha256> signers) {
+  lists_.push_back({.crl = std::move(crl), .signers = std::move(signers)});
+}
+
+void CrlSet::learn_signers(const STACK_OF(X509) * chain,
+                           std::span<const PeerTrust::Link> links) const {
+  struct Signature {
+    List* list;
+    Sha256 key;
+  };
+  std::vector<Signature> found;
+  {
+    const std::shared_lock lock(mutex_);
+    int depth = 0;
+    for (const PeerTrust::Link& link : links) {
+      const X509* const issuer = sk_X509_value(chain, ++depth);
+      if (issuer == nullptr || !link.crl_key) continue;
+      for (List& list : lists_) {
+        if (list.crl.issuer() != link.issuer || contains(list.signers, *link.crl_key)) continue;
+        if (list.crl.is_signed_by(X509_get0_pubkey(issuer)))
+          found.push_back({&list, *link.crl_key});
+      }
+    }
+  }
+  if (found.empty()) return;
+  // All of them at once: an older list must not count for a moment without the later one.
+  const std::unique_lock lock(mutex_);
+  for (const Signature& each : found)
+    if (!contains(each.list->signers, each.key)) each.list->signers.push_back(each.key);
+}
+
+HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seconds now) const {
+  using enum HandshakeResult;
+  const Asn1IntegerPtr serial = to_integer(link.serial);
+  if (!serial) {
+    (void)OpensslError::drain();
+    return kCertificateMalformed;
+  }
+  bool complete = false;  // one in force
+  bool partial = false;   // one in force for a distribution point
+  bool expired = false;
+  bool expired_partial = false;
+  const std::shared_lock lock(mutex_);
+  for (const List& list : lists_) {
+    if (!speaks_of(list, link, now) || is_superseded(list, link, now)) continue;
+    if (list.crl.has_entry(serial.get())) return kCertificateRevoked;
+    const bool is_partial = !list.crl.scope().points.empty();
+    if (accept_expired_ || !has_expired(list.crl, now)) {
+      (is_partial ? partial : complete) = true;
+    } else {
+      expired = true;
+      expired_partial = expired_partial || is_partial;
+    }
+  }
+  if (complete || (partial && !expired_partial)) return kSuccess;
+  return expired ? kCrlExpired : kCrlUnavailable;
+}
+
+bool CrlSet::speaks_of(const List& list, const PeerTrust::Link& link,
+                       std::chrono::sys_seconds now) {
+  return list.crl.issuer() == link.issuer && list.crl.this_update() <= now && link.crl_key &&
+         contains(list.signers, *link.crl_key) && list.crl.scope().includes(link);
+}
+
+bool CrlSet::is_superseded(const List& list, const PeerTrust::Link& link,
+                           std::chrono::sys_seconds now) const {
+  return std::ranges::any_of(lists_, [&](const List& other) {
+    return other.crl.this_update() > list.crl.this_update() && !has_expired(other.crl, now) &&
+           speaks_of(other, link, now) && other.crl.scope() == list.crl.scope();
+  });
+}
+
+}  // namespace sallyport::ktls

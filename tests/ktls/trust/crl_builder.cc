@@ -1,0 +1,102 @@
+#include "tests/ktls/trust/crl_builder.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+namespace sallyport::ktls::testing {
+namespace {
+
+using ExtensionPtr = OpensslPtr<X509_EXTENSION, X509_EXTENSION_free>;
+using TimePtr = OpensslPtr<ASN1_TIME, ASN1_TIME_free>;
+
+void must(bool good, const std::string& what) {
+  if (good) return;
+  std::fprintf(stderr, "test CRL: %s: %s\n", what.c_str(), OpensslError::drain().text.c_str());
+  std::abort();
+}
+
+ExtensionPtr extension_of(const ExtensionText& text, X509* issuer, X509* subject, X509_CRL* crl) {
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer, subject, nullptr, crl, 0);
+  ExtensionPtr made(X509V3_EXT_nconf(nullptr, &context, text.name.c_str(), text.value.c_str()));
+  must(made != nullptr, text.name + "=" + text.value);
+  return made;
+}
+
+}  // namespace
+
+X509CrlPtr make_crl(const test::TestCertificate& issuer, const CrlSpec& spec) {
+  X509CrlPtr crl(X509_CRL_new());
+  X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2);
+  X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(issuer.x509.get()));
+  const std::time_t now = std::time(nullptr);
+  const TimePtr last(ASN1_TIME_set(nullptr, now + spec.this_update.count()));
+  X509_CRL_set1_lastUpdate(crl.get(), last.get());
+  if (spec.next_update) {
+    const TimePtr next(ASN1_TIME_set(nullptr, now + spec.next_update->count()));
+    X509_CRL_set1_nextUpdate(crl.get(), next.get());
+  }
+  for (const std::uint64_t number : spec.serials) {
+    X509_REVOKED* const entry = X509_REVOKED_new();
+    const Asn1IntegerPtr serial(ASN1_INTEGER_new());
+    ASN1_INTEGER_set_uint64(serial.get(), number);
+    X509_REVOKED_set_serialNumber(entry, serial.get());
+    X509_REVOKED_set_revocationDate(entry, last.get());
+    for (const ExtensionText& text : spec.entry_extensions)
+      X509_REVOKED_add_ext(entry, extension_of(text, issuer.x509.get(), nullptr, crl.get()).get(),
+                           -1);
+    must(X509_CRL_add0_revoked(crl.get(), entry) == 1, "entry");
+  }
+  for (const ExtensionText& text : spec.extensions)
+    X509_CRL_add_ext(crl.get(), extension_of(text, issuer.x509.get(), nullptr, crl.get()).get(),
+                     -1);
+  must(X509_CRL_sign(crl.get(), issuer.key.get(), EVP_sha256()) > 0, "signature");
+
+  // Decoded once more: OpenSSL reads a list's extensions only then.
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_CRL(crl.get(), &der);
+  const unsigned char* at = der;
+  X509CrlPtr decoded(d2i_X509_CRL(nullptr, &at, size));
+  (void)OpensslError::drain();
+  OPENSSL_free(der);
+  must(decoded != nullptr, "decoding");
+  return decoded;
+}
+
+std::string to_pem(X509_CRL* crl) {
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  must(PEM_write_bio_X509_CRL(out.get(), crl) == 1, "PEM");
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+test::TestCertificate reissue(const test::TestCertificate& certificate,
+                              const test::TestCertificate& issuer,
+                              const std::vector<ExtensionText>& extensions) {
+  const X509Ptr changed(X509_dup(certificate.x509.get()));
+  for (const ExtensionText& text : extensions) {
+    const int nid = OBJ_sn2nid(text.name.c_str());
+    const int at = X509_get_ext_by_NID(changed.get(), nid, -1);
+    if (at >= 0) X509_EXTENSION_free(X509_delete_ext(changed.get(), at));
+    X509_add_ext(changed.get(), extension_of(text, issuer.x509.get(), changed.get(), nullptr).get(),
+                 -1);
+  }
+  must(X509_sign(changed.get(), issuer.key.get(), EVP_sha256()) > 0, "certificate");
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(changed.get(), &der);
+  const unsigned char* at = der;
+  test::TestCertificate made = certificate;
+  made.x509 = {d2i_X509(nullptr, &at, size), X509_free};
+  OPENSSL_free(der);
+  must(made.x509 != nullptr, "decoding");
+  made.cert_pem = test::to_pem(made.x509.get());
+  made.chain_pem = made.cert_pem + certificate.chain_pem.substr(certificate.cert_pem.size());
+  return made;
+}
+
+}  // namespace sallyport::ktls::testing

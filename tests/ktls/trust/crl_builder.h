@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ktls/base/openssl_handles.h"
+#include "tests/support/pki.h"
+
+namespace sallyport::ktls::testing {
+
+/// An extension as openssl.cnf has it: {"issuingDistributionPoint", "critical,onlyuser:TRUE"},
+/// {"1.2.3.4", "DER:0500"}.
+struct ExtensionText {
+  std::string name;
+  std::string value;
+};
+
+/// Times are offsets from now.
+struct CrlSpec {
+  std::vector<std::uint64_t> serials = {};
+  std::chrono::seconds this_update = std::chrono::hours(-1);
+  std::optional<std::chrono::seconds> next_update = std::chrono::hours(24);
+  std::vector<ExtensionText> extensions = {};
+  std::vector<ExtensionText> entry_extensions = {};  ///< of every entry
+};
+
+/// Signed by `issuer`.
+X509CrlPtr make_crl(const test::TestCertificate& issuer, const CrlSpec& spec);
+std::string to_pem(X509_CRL* crl);
+
+/// The certificate with extensions replaced or added, signed anew by `issuer`.
+test::TestCertificate reissue(const test::TestCertificate& certificate,
+                              const test::TestCertificate& issuer,
+                              const std::vector<ExtensionText>& extensions);
+
+}  // namespace sallyport::ktls::testing
