@@ -22,8 +22,7 @@ using EnumeratedPtr = OpensslPtr<ASN1_ENUMERATED, ASN1_ENUMERATED_free>;
 // A certificate lists one or two; what is more is ignored, which can only make fewer CRLs match.
 constexpr std::size_t kMaxPoints = 8;
 
-// The name as RFC 5280 has it ("issuingDistributionPoint"), else as OpenSSL has it, else the
-// numbers.
+// OpenSSL's short name, or the numbers of a type that it does not know.
 std::string extension_name(const X509_EXTENSION* extension) {
   const ASN1_OBJECT* type = X509_EXTENSION_get_object(const_cast<X509_EXTENSION*>(extension));
   const int nid = OBJ_obj2nid(type);

@@ -1,11 +1,12 @@
-// Lists whose scope cannot be honoured are refused with the extension's name; the others are.
+// Lists whose scope cannot be honoured are refused with the extension's name. Of the others, which
+// ones count for a certificate.
 #include "ktls/trust/crl.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/x509.h>
 
-#include <array>
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -145,6 +146,33 @@ TEST_F(CrlFile, IsRefusedFromAnIssuerThatMayNotSignLists) {
   // Renewed with the right: the key may sign.
   pki.files.ca = {{std::nullopt, pki.dir.write("both.pem", mute.cert_pem + root.cert_pem)}};
   EXPECT_EQ(error_with(list), "");
+}
+
+// A renewed anchor has the same key, by which chains know it.
+TEST_F(CrlFile, RevokesItsOwnAnchorUntilThatIsRenewed) {
+  const TestCertificate& root = pki.authority.certificate();
+  const TestCertificate leaf = pki.client();
+  PeerTrust trust;
+  trust.identity.dns = {"web"};
+  trust.anchor_key = public_key_hash(root.x509.get());
+  trust.links = {make_link(leaf.x509.get())};
+  trust.links[0].crl_key = trust.anchor_key;
+  trust.not_after = std::chrono::sys_seconds::max();
+  const auto verdict = [&](const CrlSpec& spec) {
+    EXPECT_EQ(error_with(to_pem(make_crl(root, spec).get())), "");
+    return to_string((*pki.load())->revalidate(trust, wall_clock_now()));
+  };
+  EXPECT_EQ(verdict({.extensions = {{kIdp, "critical,onlyuser:TRUE"}}}), "success")
+      << "the anchor needs no list";
+  EXPECT_EQ(verdict({.serials = {root.serial}}), "certificate_revoked");
+
+  const X509Ptr renewed(X509_dup(root.x509.get()));
+  ASN1_INTEGER_set(X509_get_serialNumber(renewed.get()), 77);
+  ASSERT_GT(X509_sign(renewed.get(), root.key.get(), EVP_sha256()), 0);
+  pki.files.ca = {
+      {std::nullopt, pki.dir.write("ca.pem", root.cert_pem + test::to_pem(renewed.get()))}};
+  EXPECT_EQ(verdict({.serials = {root.serial}}), "success");
+  EXPECT_EQ(verdict({.serials = {root.serial, 77}}), "certificate_revoked");
 }
 
 // ---- one certificate against several lists

@@ -263,10 +263,11 @@ const PeerTrust& earned_trust(const Peer& peer) {
 /// One set of lists, and every peer against it.
 class Trial {
  public:
-  Trial(TestServer& server, Random& random) : server_(server) {
-    knows_issuing_ = random.one_in(2);
-    knows_mute_ = random.one_in(2);
-    accept_expired_ = random.one_in(6);
+  Trial(TestServer& server, Random& random)
+      : server_(server),
+        knows_issuing_(random.one_in(2)),
+        knows_mute_(random.one_in(2)),
+        accept_expired_(random.one_in(6)) {
     const std::size_t count = 1 + random.up_to(5);
     for (std::size_t i = 0; i < count; ++i) {
       lists_.push_back(random_list(random));
@@ -388,7 +389,7 @@ class Trial {
   }
 
   TestServer& server_;
-  bool knows_issuing_ = false, knows_mute_ = false, accept_expired_ = false;
+  bool knows_issuing_, knows_mute_, accept_expired_;
   std::vector<ListOf> lists_;
   const sys_seconds now_ = wall_clock_now();
 };
