@@ -32,6 +32,16 @@ constexpr const char* kName = "sallyport-handshake";
 constexpr std::array<std::string_view, 6> kSigningKeys{"RSA",     "RSA-PSS", "EC",
                                                        "ED25519", "ED448",   "DSA"};
 constexpr std::array<std::string_view, 4> kExchangeKeys{"X25519", "X448", "DH", "HMAC"};
+// Those that sign as kSigningKeys do, and HMAC, by which OpenSSL 3.0 computes a PSK's binder.
+constexpr std::array<std::string_view, 6> kSignatures{"RSA",     "DSA",   "ECDSA",
+                                                      "ED25519", "ED448", "HMAC"};
+constexpr std::array<std::string_view, 4> kExchanges{"X25519", "X448", "ECDH", "DH"};
+// Those that a signature on a certificate may use: at our security level neither MD5 nor RIPEMD-160
+// may. OpenSSL compares certificates by their SHA-1; Ed448 hashes with SHAKE-256.
+constexpr std::array<std::string_view, 12> kDigests{
+    "SHA1",         "SHA2-224", "SHA2-256", "SHA2-384", "SHA2-512", "SHA2-512/224",
+    "SHA2-512/256", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512", "SHAKE-256"};
+constexpr std::array<std::string_view, 2> kRandoms{"CTR-DRBG", "SEED-SRC"};
 // Those of suite.h; no other is negotiated.
 constexpr std::array<std::string_view, 3> kCiphers{"AES-128-GCM", "AES-256-GCM",
                                                    "ChaCha20-Poly1305"};
@@ -58,6 +68,8 @@ bool decodes_public_keys(const OSSL_ALGORITHM& decoder) {
 bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
   if (!is_slow_version()) return true;
   switch (operation) {
+    case OSSL_OP_DIGEST:
+      return named(algorithm, kDigests);
     case OSSL_OP_CIPHER:
       return named(algorithm, kCiphers);
     case OSSL_OP_MAC:
@@ -66,10 +78,16 @@ bool kept(int operation, const OSSL_ALGORITHM& algorithm) {
       return named(algorithm, kKdfs);
     case OSSL_OP_KEYMGMT:
       return named(algorithm, kSigningKeys) || named(algorithm, kExchangeKeys);
+    case OSSL_OP_KEYEXCH:
+      return named(algorithm, kExchanges);
+    case OSSL_OP_SIGNATURE:
+      return named(algorithm, kSignatures);
+    case OSSL_OP_RAND:
+      return named(algorithm, kRandoms);
     case OSSL_OP_DECODER:
       return named(algorithm, kSigningKeys) && decodes_public_keys(algorithm);
     default:
-      return true;  // digests, signatures, key exchanges, random numbers: few
+      return true;  // nothing that a handshake loads
   }
 }
 

@@ -75,6 +75,16 @@ TEST_P(EachKindOfKey, IsKnown) {
 INSTANTIATE_TEST_SUITE_P(HandshakeLibrary, EachKindOfKey, ::testing::ValuesIn(kKinds),
                          [](const auto& kind) { return std::string(kind.param.name); });
 
+// A digest that is missing would refuse certificates that OpenSSL's own library takes.
+TEST(HandshakeLibrary, HasEachDigestThatSignsACertificateAtOurSecurityLevel) {
+  for (const char* name : {"SHA224", "SHA256", "SHA384", "SHA512", "SHA512-224", "SHA512-256",
+                           "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512", "SHAKE256"}) {
+    EVP_MD* const digest = EVP_MD_fetch(tuned_library().context, name, nullptr);
+    EXPECT_NE(digest, nullptr) << name;
+    EVP_MD_free(digest);
+  }
+}
+
 /// A process of its own for each openssl.cnf: the statement of a death test runs in one.
 class SystemConfiguration : public ::testing::Test {
  protected:
