@@ -231,9 +231,9 @@ bool HandshakeEngine::append_output(std::span<const std::byte> record) {
   return true;
 }
 
-void HandshakeEngine::drop_output(std::uint64_t sent_records) {
+void HandshakeEngine::drop_tickets() {
   (void)BIO_reset(out_);
-  sent_records_ = sent_records;
+  sent_records_ = 0;
 }
 
 std::vector<std::byte> HandshakeEngine::free_openssl() {
@@ -312,7 +312,13 @@ void HandshakeEngine::on_message(int write, int, int type, const void* data, std
       engine.hello_awaited_ = is_hello_retry_request(bytes);
       engine.hello_start_.clear();
     }
-    if (message == SSL3_MT_FINISHED) engine.sent_records_ = 0;
+    if (message == SSL3_MT_FINISHED) {
+      engine.sent_records_ = 0;
+      // From here on OpenSSL seals no session into a ticket, which it would write out four times
+      // for that: its tickets hold an identifier of its session cache. Tickets of clients were
+      // opened by now.
+      SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    }
     if (message == SSL3_MT_NEWSESSION_TICKET && engine.on_ticket_ != nullptr)
       engine.on_ticket_(engine.owner_, {static_cast<const std::byte*>(data), size});
   }

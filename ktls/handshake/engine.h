@@ -79,9 +79,9 @@ class HandshakeEngine {
 
   /// After kDone: puts a record that the owner sealed behind output(). False if memory is short.
   [[nodiscard]] bool append_output(std::span<const std::byte> record);
-  /// After kDone: drops output(), which was empty before OpenSSL wrote messages for the owner that
-  /// are not to be sent, and sets sent_records() to the value from before.
-  void drop_output(std::uint64_t sent_records);
+  /// After kDone in TLS 1.3: drops the tickets that OpenSSL wrote into output(), which was empty
+  /// before them, and does not count their records.
+  void drop_tickets();
 
   /// After kDone: frees OpenSSL's part and returns the bytes of output(), which is empty from then
   /// on.

@@ -136,7 +136,7 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_max_early_data(ctx, 0);
-  SSL_CTX_set_num_tickets(ctx, 0);  // sent after authorisation: ServerHandshake::issue_tickets
+  SSL_CTX_set_num_tickets(ctx, 0);
 
   std::string suites;
   for (const std::string& suite : settings.ciphersuites) {
@@ -224,6 +224,7 @@ void ServerContext::set_tickets(std::string_view listener_set) {
     return;
   }
   ticket_keys_ = credentials_->tickets_->bind(credentials_->trust_digest(), listener_set);
+  SSL_CTX_set_num_tickets(ctx, credentials_->settings().tickets);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ServerHandshake::on_ticket_key);
   if (SSL_CTX_set_session_ticket_cb(ctx, ServerHandshake::on_make_ticket,
                                     ServerHandshake::on_open_ticket, nullptr) != 1)

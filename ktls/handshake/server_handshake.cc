@@ -76,6 +76,7 @@ ServerHandshake::Step ServerHandshake::complete() {
     engine_.fail({.result = HandshakeResult::kUnknownFailure, .detail = what}, std::nullopt);
     return Step::kFailed;
   };
+  if (!ticket_psks_.empty()) engine_.drop_tickets();
   outcome_.resumed = SSL_session_reused(ssl()) == 1;
   if (outcome_.resumed) {
     auto content = ticket_content(SSL_get_session(ssl()));

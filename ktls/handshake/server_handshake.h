@@ -146,7 +146,6 @@ class ServerHandshake {
   bool becomes_tls12() const;
 
   Step complete();
-  bool derive_tickets(unsigned count);
   bool send_tickets(std::chrono::seconds lifetime);
   void take_nonce(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;
@@ -169,7 +168,7 @@ class ServerHandshake {
     std::vector<std::byte> nonce;
   };
   std::vector<std::byte> ticket_content_;   ///< a serialised TicketContent, during issue_tickets()
-  std::deque<TicketPsk> ticket_psks_;       ///< as OpenSSL derived them
+  std::deque<TicketPsk> ticket_psks_;       ///< as OpenSSL derived them, until issue_tickets()
   std::shared_ptr<const PeerTrust> trust_;  ///< set by the verify callback
   Outcome outcome_;
 };

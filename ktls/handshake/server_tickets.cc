@@ -71,28 +71,10 @@ void ServerHandshake::issue_tickets() {
   ticket_content_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
   if (ticket_content_.size() > kMaxTicketContent) return;
 
-  const unsigned count = outcome_.resumed ? 1 : context_->credentials().settings().tickets;
   // Only memory or random numbers can be short here: a connection does without tickets.
-  if (!derive_tickets(count) || !send_tickets(*lifetime)) (void)OpensslError::drain();
+  if (!send_tickets(*lifetime)) (void)OpensslError::drain();
   ticket_content_ = {};
   ticket_psks_.clear();
-}
-
-// Makes OpenSSL derive the PSK of each ticket. on_make_ticket() and HandshakeEngine::on_message()
-// take PSK and nonce, and OpenSSL's messages are dropped: its own sealing of the session costs a
-// tenth of a resumed handshake, mostly by writing the session out four times. With
-// SSL_OP_NO_TICKET, set at this point, these messages hold an identifier of OpenSSL's session cache
-// instead.
-bool ServerHandshake::derive_tickets(unsigned count) {
-  if (!engine_.output().empty()) std::abort();
-  const std::uint64_t sent_before = engine_.sent_records();
-  SSL_set_options(ssl(), SSL_OP_NO_TICKET);
-  bool good = true;
-  for (unsigned i = 0; i < count && good; ++i) good = SSL_new_session_ticket(ssl()) == 1;
-  good = good && SSL_do_handshake(ssl()) == 1;
-  engine_.drop_output(sent_before);
-  return good && std::ranges::none_of(ticket_psks_,
-                                      [](const TicketPsk& each) { return each.nonce.empty(); });
 }
 
 bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
@@ -102,6 +84,7 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   tx.rec_seq = engine_.sent_records();
   RecordSealer sealer(contexts, suite, std::move(tx));
   for (const TicketPsk& each : ticket_psks_) {
+    if (each.nonce.empty()) return false;
     const SslSessionPtr bare = bare_session(each.psk.bytes(), lifetime);
     if (!bare) return false;
     const SerialisedSession session(bare.get());
@@ -142,13 +125,19 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
   return bare;
 }
 
-// The session of a ticket that OpenSSL is about to send has the ticket's PSK for its master key.
+// OpenSSL derives the PSK of each ticket and writes one at the end of the handshake, behind the
+// client's Finished. Only PSK and nonce are of use, which this and take_nonce() keep: complete()
+// drops OpenSSL's tickets, and issue_tickets() makes ours after authorisation. The session of a
+// ticket that is about to be written has the ticket's PSK for its master key.
 int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
+  ServerHandshake& handshake = of(ssl);
+  // What is there must be tickets, since all of it is dropped.
+  if (handshake.ticket_psks_.empty() && !handshake.engine_.output().empty()) std::abort();
   const SSL_SESSION* const session = SSL_get_session(ssl);
   const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
   if (size == 0 || size > kMaxHashSize) return 0;
   try {
-    TicketPsk& ticket = of(ssl).ticket_psks_.emplace_back();
+    TicketPsk& ticket = handshake.ticket_psks_.emplace_back();
     SSL_SESSION_get_master_key(
         session, reinterpret_cast<unsigned char*>(ticket.psk.resize(size).data()), size);
     return 1;
@@ -196,17 +185,22 @@ int ServerHandshake::on_ticket_key(SSL* ssl, unsigned char* name, unsigned char*
 SSL_TICKET_RETURN ServerHandshake::on_open_ticket(SSL* ssl, SSL_SESSION* session,
                                                   const unsigned char*, std::size_t,
                                                   SSL_TICKET_STATUS status, void*) {
-  // A ticket that is not accepted leads to a full handshake.
+  // A ticket that is not accepted leads to a full handshake, and that to new ones: RENEW.
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
-    return SSL_TICKET_RETURN_IGNORE;
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
   try {
-    return of(ssl).accepts_ticket(session) ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_IGNORE;
+    return of(ssl).accepts_ticket(session) ? SSL_TICKET_RETURN_USE_RENEW
+                                           : SSL_TICKET_RETURN_IGNORE_RENEW;
   } catch (const std::exception& exception) {
-    return SSL_TICKET_RETURN_IGNORE;
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
 }
 
 bool ServerHandshake::accepts_ticket(SSL_SESSION* session) const {
+  // Of another hash than the suite that was chosen: OpenSSL would give no new tickets for it.
+  if (SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)) !=
+      SSL_CIPHER_get_handshake_digest(SSL_get_pending_cipher(ssl())))
+    return false;
   const auto content = ticket_content(session);
   if (!content) return false;
   const auto now = context_->now();

@@ -175,6 +175,27 @@ TEST_F(Resumption, GivesAsManyTicketsAsConfigured) {
   EXPECT_EQ(none.outcome.state.tx.rec_seq, 0U);
 }
 
+TEST_F(Resumption, GivesNewTicketsForThoseThatItDoesNotAccept) {
+  const auto gives_new_one = [this](const Visit& earlier) {
+    const Visit next = visit(pki.context(), earlier.sessions.at(0).get());
+    EXPECT_FALSE(next.outcome.resumed);
+    return next.sessions.size() == 1;
+  };
+  pki.settings.ciphersuites = {"TLS_AES_256_GCM_SHA384"};
+  const Visit sha384 = visit(pki.context());
+  pki.settings.ciphersuites = {"TLS_AES_128_GCM_SHA256"};
+  EXPECT_TRUE(gives_new_one(sha384)) << "another hash";
+
+  const Visit sealed = visit(pki.context());
+  pki.settings.process_tickets = TicketSecrets::random();
+  EXPECT_TRUE(gives_new_one(sealed)) << "another secret";
+
+  const Visit trusted = visit(pki.context());
+  pki.files.ca.push_back(
+      {std::nullopt, pki.dir.write("more.pem", test::TestAuthority("B").cert_pem())});
+  EXPECT_TRUE(gives_new_one(trusted)) << "another trust";
+}
+
 TEST_F(Resumption, GivesNoTicketBeforeItIsToldTo) {
   RoutedHandshake server(pki.context(), any_route());
   MemoryClient client({.certificate = &certificate});
