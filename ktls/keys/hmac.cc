@@ -25,10 +25,14 @@ class Hash {
     block_ = static_cast<std::size_t>(EVP_MD_get_block_size(fetched));
     size_ = static_cast<std::size_t>(EVP_MD_get_size(fetched));
     EVP_MD_free(fetched);
+    finish(of_nothing_.data());
   }
 
   std::size_t block_size() const noexcept { return block_; }
   std::size_t size() const noexcept { return size_; }
+  std::span<const std::byte> of_nothing() const noexcept {
+    return std::span(of_nothing_).first(size_);
+  }
 
   void add(std::span<const std::byte> bytes) noexcept {
     must(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()));
@@ -52,6 +56,7 @@ class Hash {
   EvpMdCtxPtr context_;
   std::size_t block_ = 0;
   std::size_t size_ = 0;
+  std::array<std::byte, kMaxHashSize> of_nothing_{};
 };
 
 Hash& hash_of(CipherSuite suite) {
@@ -88,7 +93,7 @@ void hmac(CipherSuite suite, std::span<const std::byte> key, std::span<const std
 }
 
 void hash_of_nothing(CipherSuite suite, std::byte* out) noexcept {
-  hash_of(suite).finish(out);
+  std::ranges::copy(hash_of(suite).of_nothing(), out);
 }
 
 }  // namespace sallyport::ktls
