@@ -14,6 +14,7 @@
 #include "ktls/base/openssl_handles.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/handshake/server_handshake.h"
+#include "ktls/handshake/tls_library.h"
 #include "ktls/trust/credentials.h"
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
@@ -39,6 +40,7 @@ double thread_seconds() {
 class Parties {
  public:
   Parties(KeyType server_key, KeyType client_key, unsigned tickets) {
+    ktls::skip_legacy_cipher_names();  // as the gateway does
     const test::TestAuthority root("Bench Root");
     const auto server =
         root.intermediate("Bench Servers").issue(LeafSpec{.cn = "server", .key_type = server_key});

@@ -9,11 +9,13 @@
 #include "gateway/run/gateway.h"
 #include "gateway/run/options.h"
 #include "iouring/signals.h"
+#include "ktls/handshake/tls_library.h"
 
 int main(int argc, char** argv) {
   using namespace sallyport;
   // Before the first thread: every thread inherits it, and only the control thread listens.
   iouring::block_signals({SIGHUP, SIGTERM, SIGINT, SIGPIPE});
+  ktls::skip_legacy_cipher_names();
 
   const auto parsed = gateway::parse(argc, argv);
   if (!parsed) {

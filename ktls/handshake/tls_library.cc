@@ -1,5 +1,6 @@
 #include "ktls/handshake/tls_library.h"
 
+#include <openssl/crypto.h>
 #include <openssl/provider.h>
 
 #include <algorithm>
@@ -22,6 +23,10 @@ TlsLibrary stock(std::string reason) {
 
 const char* to_string(TlsLibraryMode mode) noexcept {
   return mode == TlsLibraryMode::kTuned ? "tuned" : "stock";
+}
+
+void skip_legacy_cipher_names() noexcept {
+  (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ADD_ALL_CIPHERS, nullptr);
 }
 
 TlsLibrary proven(const TunedLibrary& tuned,

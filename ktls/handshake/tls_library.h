@@ -25,6 +25,13 @@ struct TlsLibrary {
   std::string reason;               ///< why kStock
 };
 
+/// Keeps OpenSSL from loading the names of its legacy ciphers (OPENSSL_init_crypto(3)), 170 of
+/// them, which OpenSSL 3.0 copies into each library context and walks over some ten times a
+/// handshake. EVP_get_cipherbyname(3) finds no cipher from then on; EVP_CIPHER_fetch(3), by which
+/// OpenSSL's TLS finds them, does not need the names. Before any other use of OpenSSL in the
+/// process: later it has no effect.
+void skip_legacy_cipher_names() noexcept;
+
 /// The library of `tuned` if there is one and disprove_tuning() finds nothing wrong with it, else
 /// kStock and why. `alter` is for tests, see there.
 TlsLibrary proven(const TunedLibrary& tuned,

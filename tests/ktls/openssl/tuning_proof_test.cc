@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 #include <openssl/provider.h>
 
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -72,6 +75,20 @@ TEST(TlsLibrary, IsStockWhereThereIsNoTunedOne) {
 TEST(TlsLibrary, NamesTheProvidersOfTheSystemsOpenssl) {
   EVP_MD_free(EVP_MD_fetch(nullptr, "SHA256", nullptr));  // loads what openssl.cnf wants
   EXPECT_THAT(openssl_providers(), ::testing::AnyOf(HasSubstr("default"), HasSubstr("fips")));
+}
+
+// In a process of its own, since OpenSSL loads the names once.
+TEST(TlsLibrary, NeedsNoNamesOfLegacyCiphers) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto say_what_is_found = [] {
+    skip_legacy_cipher_names();
+    const bool named = EVP_get_cipherbyname("AES-256-CBC") != nullptr;
+    EVP_CIPHER* const fetched = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
+    std::fprintf(stderr, "named %d, fetched %d, %s\n", named, fetched != nullptr,
+                 to_string(tls_library(true).mode));
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(say_what_is_found(), ::testing::ExitedWithCode(0), "named 0, fetched 1, tuned");
 }
 
 TEST(TlsLibrary, IsStockWhereTuningIsOff) {
