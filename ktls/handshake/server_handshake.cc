@@ -39,7 +39,7 @@ ServerHandshake::ServerHandshake(std::shared_ptr<ServerContext> context)
     : context_(std::move(context)), engine_(context_->ctx_.get(), this) {
   engine_.set_server();
   engine_.on_ticket([](void* owner, std::span<const std::byte> message) {
-    static_cast<ServerHandshake*>(owner)->take_nonce(message);
+    static_cast<ServerHandshake*>(owner)->take_ticket(message);
   });
 }
 

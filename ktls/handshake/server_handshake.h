@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -147,7 +148,7 @@ class ServerHandshake {
 
   Step complete();
   bool send_tickets(std::chrono::seconds lifetime);
-  void take_nonce(std::span<const std::byte> new_session_ticket);
+  void take_ticket(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;
   bool accepts_ticket(SSL_SESSION* session) const;
   static std::optional<TicketContent> ticket_content(SSL_SESSION* session);
@@ -165,7 +166,8 @@ class ServerHandshake {
   std::string confirmed_alpn_;  ///< the protocol of accept(), to be confirmed; empty: none
   struct TicketPsk {
     SecretBytes<kMaxHashSize> psk;
-    std::vector<std::byte> nonce;
+    std::array<std::byte, 4> age_add{};
+    std::vector<std::byte> nonce;  ///< empty: not known yet
   };
   std::vector<std::byte> ticket_content_;   ///< a serialised TicketContent, during issue_tickets()
   std::deque<TicketPsk> ticket_psks_;       ///< as OpenSSL derived them, until issue_tickets()

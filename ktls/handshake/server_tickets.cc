@@ -91,12 +91,12 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
     if (session.bytes().empty()) return false;
     const auto ticket =
         seal_session(context_->ticket_keys_.front(), std::as_bytes(session.bytes()));
-    const auto message = ticket ? new_session_ticket(lifetime, each.nonce, *ticket) : std::nullopt;
-    if (!message) return false;
+    if (!ticket) return false;
+    const auto message = new_session_ticket(lifetime, each.age_add, each.nonce, *ticket);
 
-    const iovec span{const_cast<std::byte*>(message->data()), message->size()};
+    const iovec span{const_cast<std::byte*>(message.data()), message.size()};
     PlaintextCursor content{std::span(&span, 1)};
-    std::vector<std::byte> record(message->size() + record_overhead(RecordVersion::kTls13, suite));
+    std::vector<std::byte> record(message.size() + record_overhead(RecordVersion::kTls13, suite));
     const auto sealed = sealer.seal(ContentType::kHandshake, content, record);
     if (!sealed) return false;
     if (!engine_.append_output(std::span(record).first(*sealed))) return false;
@@ -126,9 +126,10 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
 }
 
 // OpenSSL derives the PSK of each ticket and writes one at the end of the handshake, behind the
-// client's Finished. Only PSK and nonce are of use, which this and take_nonce() keep: complete()
-// drops OpenSSL's tickets, and issue_tickets() makes ours after authorisation. The session of a
-// ticket that is about to be written has the ticket's PSK for its master key.
+// client's Finished. This and take_ticket() keep what ours will have in common with it: PSK, nonce
+// and the random number that hides the ticket's age. complete() drops OpenSSL's tickets, and
+// issue_tickets() makes ours after authorisation. The session of a ticket that is about to be
+// written has the ticket's PSK for its master key.
 int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
   ServerHandshake& handshake = of(ssl);
   // What is there must be tickets, since all of it is dropped.
@@ -147,12 +148,14 @@ int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
 }
 
 // RFC 8446 4.6.1: lifetime and age_add are four bytes each, then the nonce, with a length of one.
-void ServerHandshake::take_nonce(std::span<const std::byte> new_session_ticket) {
+void ServerHandshake::take_ticket(std::span<const std::byte> new_session_ticket) {
   WireReader in(new_session_ticket);
-  in.take(kHandshakeHeaderSize + 8);
+  in.take(kHandshakeHeaderSize + 4);
+  const auto age_add = in.take(4);
   const auto nonce = in.take(in.u8());
-  if (in.good() && !ticket_psks_.empty())
-    ticket_psks_.back().nonce.assign(nonce.begin(), nonce.end());
+  if (!in.good() || ticket_psks_.empty()) return;
+  std::ranges::copy(age_add, ticket_psks_.back().age_add.begin());
+  ticket_psks_.back().nonce.assign(nonce.begin(), nonce.end());
 }
 
 // The keys for OpenSSL to open a ticket with (RFC 5077 4). Returns, as

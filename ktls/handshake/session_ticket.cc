@@ -55,11 +55,10 @@ std::optional<std::vector<std::byte>> seal_session(const TicketSecrets::Key& key
   return ticket;
 }
 
-std::optional<std::vector<std::byte>> new_session_ticket(std::chrono::seconds lifetime,
-                                                         std::span<const std::byte> nonce,
-                                                         std::span<const std::byte> ticket) {
-  std::array<std::byte, 4> age_add;
-  if (RAND_bytes(raw(age_add.data()), age_add.size()) != 1) return std::nullopt;
+std::vector<std::byte> new_session_ticket(std::chrono::seconds lifetime,
+                                          std::span<const std::byte, 4> age_add,
+                                          std::span<const std::byte> nonce,
+                                          std::span<const std::byte> ticket) {
   constexpr std::size_t kNoExtensions = 0;
   const std::size_t body = 4 + age_add.size() + 1 + nonce.size() + 2 + ticket.size() + 2;
   WireWriter message;

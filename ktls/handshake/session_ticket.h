@@ -23,10 +23,10 @@ std::optional<std::vector<std::byte>> seal_session(const TicketSecrets::Key& key
                                                    std::span<const std::byte> session);
 
 /// The NewSessionTicket message (RFC 8446 4.6.1), with its header and without extensions: early
-/// data is not accepted. `nonce` must differ between the tickets of a connection. Nothing if random
-/// numbers are short.
-std::optional<std::vector<std::byte>> new_session_ticket(std::chrono::seconds lifetime,
-                                                         std::span<const std::byte> nonce,
-                                                         std::span<const std::byte> ticket);
+/// data is not accepted. `age_add` is random, `nonce` another one for each ticket of a connection.
+std::vector<std::byte> new_session_ticket(std::chrono::seconds lifetime,
+                                          std::span<const std::byte, 4> age_add,
+                                          std::span<const std::byte> nonce,
+                                          std::span<const std::byte> ticket);
 
 }  // namespace sallyport::ktls

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -352,6 +353,25 @@ TEST_F(Resumption, TellsTheClientHowLongATicketIsGood) {
   const unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(full.sessions.at(0).get());
   EXPECT_LE(hint, 7200U);
   EXPECT_GT(hint, 7000U);
+}
+
+TEST_F(Resumption, HidesTheAgeOfEachTicketByANumberOfItsOwn) {
+  pki.settings.tickets = 3;
+  RoutedHandshake server(pki.context(), any_route());
+  MemoryClient client({.certificate = &certificate});
+  std::set<std::string> numbers;
+  SSL_set_msg_callback(client.ssl(), [](int written, int, int type, const void* data,
+                                        std::size_t size, SSL*, void* seen) {
+    const std::string_view message(static_cast<const char*>(data), size);
+    if (written == 0 && type == SSL3_RT_HANDSHAKE && message[0] == SSL3_MT_NEWSESSION_TICKET)
+      static_cast<std::set<std::string>*>(seen)->emplace(message.substr(8, 4));
+  });
+  SSL_set_msg_callback_arg(client.ssl(), &numbers);
+  ASSERT_EQ(shuttle(server, client), Step::kDone);
+  server.issue_tickets();
+  deliver(server, client);
+  (void)client.read();
+  EXPECT_EQ(numbers.size(), 3U);
 }
 
 TEST_F(Resumption, SurvivesAHelloRetryRequest) {

@@ -75,24 +75,21 @@ TEST(SessionTicket, IsAnotherOneEachTime) {
 
 TEST(NewSessionTicket, IsTheMessageOfRfc8446) {
   const Bytes ticket = random_bytes(300, 1);
+  const std::array age_add{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
   const std::array nonce{std::byte{7}};
-  const auto message = new_session_ticket(std::chrono::hours(2), nonce, ticket);
-  const auto other = new_session_ticket(std::chrono::hours(2), nonce, ticket);
-  ASSERT_TRUE(message && other);
-  WireReader reader(*message);
+  const auto message = new_session_ticket(std::chrono::hours(2), age_add, nonce, ticket);
+  WireReader reader(message);
   EXPECT_EQ(reader.u8(), 4);
   EXPECT_EQ(reader.u8(), 0);
-  EXPECT_EQ(reader.u16(), message->size() - 4);
+  EXPECT_EQ(reader.u16(), message.size() - 4);
   EXPECT_EQ(reader.u16(), 0);
   EXPECT_EQ(reader.u16(), 7200);
-  const auto age_add = reader.take(4);
+  EXPECT_TRUE(std::ranges::equal(reader.take(4), age_add));
   EXPECT_EQ(reader.u8(), 1);
   EXPECT_EQ(reader.u8(), 7);
   EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(reader.text())), ticket));
   EXPECT_EQ(reader.u16(), 0);
   EXPECT_TRUE(reader.at_end());
-  EXPECT_FALSE(std::ranges::equal(age_add, std::span(*other).subspan(8, 4)))
-      << "what hides the age of a ticket is random";
 }
 
 }  // namespace
