@@ -132,8 +132,8 @@ SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
 // written has the ticket's PSK for its master key.
 int ServerHandshake::on_make_ticket(SSL* ssl, void*) {
   ServerHandshake& handshake = of(ssl);
-  // What is there must be tickets, since all of it is dropped.
-  if (handshake.ticket_psks_.empty() && !handshake.engine_.output().empty()) std::abort();
+  // All that is there will be dropped: it must be tickets, or the handshake fails.
+  if (handshake.ticket_psks_.empty() && !handshake.engine_.output().empty()) return 0;
   const SSL_SESSION* const session = SSL_get_session(ssl);
   const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
   if (size == 0 || size > kMaxHashSize) return 0;
