@@ -78,7 +78,7 @@ struct RelayState {
   std::optional<CloseReason> reason;  // the first one that is no clean end
   bool client_ended = false;          // close_notify received
   bool backend_ended = false;         // FIN received
-  bool backend_deaf = false;          // sending to it failed
+  bool backend_send_failed = false;   // sending to it failed
 
   RelayState(Client& its_client, ktls::RecordLayer& its_backend)
       : connection(its_client.connection),
@@ -121,8 +121,8 @@ bool cancelled(const ktls::RecordError& error) {
 // passing it on, is one coroutine of its own, not inlined, so that its frame is there only
 // meanwhile: the compiler makes the frame of an inlined coroutine a part of its caller's.
 [[gnu::noinline]] iouring::Task<bool> pass_to_backend(RelayState& state,
-                                                      iouring::Task<Received> saying) {
-  Received received = co_await std::move(saying);
+                                                      iouring::Task<Received> receiving) {
+  Received received = co_await std::move(receiving);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
@@ -134,7 +134,7 @@ bool cancelled(const ktls::RecordError& error) {
         if (cancelled(sent.error())) co_return false;
         // It takes no more, but may have sent a reason: the other direction receives that, and the
         // end.
-        state.backend_deaf = true;
+        state.backend_send_failed = true;
         if (state.backend_ended) state.stop(CloseReason::kBackendClosed);
         state.timers.half_closed();
         co_return false;
@@ -176,8 +176,8 @@ bool cancelled(const ktls::RecordError& error) {
 
 // Passes what the backend sent to the client. False: it was the last.
 [[gnu::noinline]] iouring::Task<bool> pass_to_client(RelayState& state,
-                                                     iouring::Task<Received> saying) {
-  Received received = co_await std::move(saying);
+                                                     iouring::Task<Received> receiving) {
+  Received received = co_await std::move(receiving);
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
@@ -204,7 +204,7 @@ bool cancelled(const ktls::RecordError& error) {
       if (!sent && !cancelled(sent.error())) {
         // A client that has ended and taken every byte need not wait for our close_notify.
         if (!state.client_ended) state.stop(reason_of(sent.error(), CloseReason::kClientReset));
-      } else if (state.backend_deaf) {
+      } else if (state.backend_send_failed) {
         state.stop(CloseReason::kBackendClosed);
       }
       co_return false;
@@ -218,14 +218,14 @@ bool cancelled(const ktls::RecordError& error) {
   co_return false;
 }
 
-iouring::Task<Received> said_early(RelayState& state) {
+iouring::Task<Received> receive_early(RelayState& state) {
   const std::unique_ptr<Received> early = std::move(state.early);
   co_return std::move(*early);
 }
 
 iouring::Task<void> pump_to_backend(RelayState& state) {
   bool goes_on = true;
-  if (state.early) goes_on = co_await pass_to_backend(state, said_early(state));
+  if (state.early) goes_on = co_await pass_to_backend(state, receive_early(state));
   while (goes_on) {
     ktls::Arrival arrival = state.client.arrival();
     co_await arrival;

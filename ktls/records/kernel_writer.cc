@@ -260,24 +260,24 @@ Task<KernelWriter::SendResult> KernelWriter::wait_for_tcp(int descriptor) {
 }
 
 Task<KernelWriter::SendResult> KernelWriter::close() {
-  SendResult said = co_await send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  SendResult sent = co_await send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
   FileDescriptor installed;
   int descriptor = socket_.descriptor();
-  if (said && descriptor < 0) {
+  if (sent && descriptor < 0) {
     Result<FileDescriptor> brought = co_await socket_.install();
     // Without a descriptor TCP cannot be asked; then the rare loss is accepted.
     if (brought) installed = std::move(*brought);
     descriptor = installed.get();
   }
-  if (said && descriptor >= 0) said = co_await wait_for_tcp(descriptor);
+  if (sent && descriptor >= 0) sent = co_await wait_for_tcp(descriptor);
   Result<> shut;
   if (installed) {
     if (::shutdown(installed.get(), SHUT_WR) != 0) shut = iouring::failure(errno);
   } else {
     shut = co_await socket_.shutdown_write();
   }
-  if (said && !shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
-  co_return said;
+  if (sent && !shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
+  co_return sent;
 }
 
 }  // namespace sallyport::ktls

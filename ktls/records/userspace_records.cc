@@ -221,10 +221,10 @@ void UserspaceRecords::keep_unfinished(std::span<const std::byte> ciphertext) {
 }
 
 Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
-  SendResult said =
+  SendResult sent =
       co_await writer_.send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
   Result<> shut = co_await socket_.shutdown_write();
-  if (!said || shut) co_return said;
+  if (!sent || shut) co_return sent;
   // A cancellation came between the two: TCP would keep close_notify for the FIN, up to 200 ms.
   // Setting TCP_NODELAY sends what is kept (tcp(7)).
   const int on = 1;

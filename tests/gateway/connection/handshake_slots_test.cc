@@ -59,7 +59,7 @@ Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log)
   co_await group.join();
 }
 
-TEST(HandshakeSlots, ForgetsWhoeverGivesUpWaiting) {
+TEST(HandshakeSlots, ForgetsAWaiterThatGivesUp) {
   const auto ring = iouring::make_ring();
   HandshakeSlots slots(*ring, 1);
   Log log;
