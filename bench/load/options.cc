@@ -17,7 +17,7 @@ modes
   idle        hold --connections, each having echoed once; reports resident memory
               with --resume all but the first few come by a resumed handshake
   storm       request at --rate, alone and then beside full handshakes at full speed
-  crypto      the arithmetic of handshakes and of records of --record bytes; connects to nobody
+  crypto      the arithmetic of handshakes and of records of --record bytes; makes no connection
 options
   --cert FILE --key FILE   client chain and key (PEM)
   --ca FILE                verify the server (default: do not)

@@ -63,8 +63,8 @@ constexpr std::array kWhoMayPass{
 };
 constexpr std::array kTls{
     Flag{"records", "auto|kernel|userspace", false,
-         "Who protects TLS records: auto is the kernel where it can and userspace where it cannot; "
-         "kernel does not start where it cannot (default auto)"},
+         "Where TLS records are protected: auto is the kernel where it can and userspace where it "
+         "cannot; kernel does not start where it cannot (default auto)"},
     Flag{"min-tls", "1.2|1.3", false,
          "Least TLS version (default 1.3). TLS 1.2: ECDHE with AEAD suites and extended master "
          "secret only, no tickets, no renegotiation"},

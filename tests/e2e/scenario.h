@@ -60,8 +60,8 @@ class Scenario : public ::testing::Test {
   /// reason, with this alert.
   void expect_ended(ClientOptions options, const std::string& reason, int alert);
 
-  /// Who makes the records of connections that are let in: "kernel" where it can and was asked to,
-  /// else "userspace".
+  /// Where the records of connections that are let in are made: "kernel" where it can and was asked
+  /// to, else "userspace".
   std::string records_model() const;
 
   /// A KeyUpdate of the client can be followed: not where an older kernel makes the records.
