@@ -11,8 +11,7 @@ namespace {
 
 // The alert that a refusal under the application keys carries.
 ktls::AlertDescription alert_of(CloseReason reason) {
-  return reason == CloseReason::kNotAuthorized ? ktls::AlertDescription::kAccessDenied
-                                               : ktls::AlertDescription::kInternalError;
+  return ktls::alert_for(handshake_result(reason)).value_or(ktls::AlertDescription::kInternalError);
 }
 
 ktls::HelloRefusal hello_refusal(CloseReason reason) {
