@@ -32,7 +32,8 @@ std::string extension_name(const X509_EXTENSION* extension) {
   return numbers;
 }
 
-// OpenSSL's answer when an extension is not returned, in its last argument but one.
+// Why X509V3_get_d2i(3) returned nothing; no text if the extension is absent. `answer` is what it
+// wrote to its argument `crit`.
 std::optional<std::string> why_not_decoded(int answer, const char* name) {
   constexpr int kAbsent = -1;
   constexpr int kTwice = -2;
@@ -54,10 +55,8 @@ NameHash hash_of_name(GENERAL_NAME* name) {
     (void)OpensslError::drain();
     return {};
   }
-  const Sha256 whole = sha256(std::as_bytes(std::span(der, static_cast<std::size_t>(size))));
+  const NameHash result = name_hash(std::as_bytes(std::span(der, static_cast<std::size_t>(size))));
   OPENSSL_free(der);
-  NameHash result;
-  std::copy_n(whole.begin(), result.size(), result.begin());
   return result;
 }
 
@@ -97,11 +96,11 @@ std::optional<std::string> entry_error(X509_REVOKED* entry) {
   if (X509_REVOKED_get_ext_count(entry) == 0) return std::nullopt;
   if (X509_REVOKED_get_ext_by_NID(entry, NID_certificate_issuer, -1) >= 0)
     return "certificateIssuer (an indirect CRL) is not supported";
-  int critical = 0;
+  int answer = 0;
   const EnumeratedPtr reason(static_cast<ASN1_ENUMERATED*>(
-      X509_REVOKED_get_ext_d2i(entry, NID_crl_reason, &critical, nullptr)));
+      X509_REVOKED_get_ext_d2i(entry, NID_crl_reason, &answer, nullptr)));
   if (!reason) {
-    if (auto why = why_not_decoded(critical, "reasonCode")) return why;
+    if (auto why = why_not_decoded(answer, "reasonCode")) return why;
   } else if (ASN1_ENUMERATED_get(reason.get()) == CRL_REASON_REMOVE_FROM_CRL) {
     return "reasonCode removeFromCRL, which only delta CRLs have";
   }
@@ -118,16 +117,16 @@ std::optional<std::string> entry_error(X509_REVOKED* entry) {
 std::optional<std::string> list_extension_error(X509_CRL* crl) {
   if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0)
     return "delta CRLs are not supported by this version";
-  int critical = 0;
+  int answer = 0;
   const OpensslPtr<AUTHORITY_KEYID, AUTHORITY_KEYID_free> key(static_cast<AUTHORITY_KEYID*>(
-      X509_CRL_get_ext_d2i(crl, NID_authority_key_identifier, &critical, nullptr)));
+      X509_CRL_get_ext_d2i(crl, NID_authority_key_identifier, &answer, nullptr)));
   if (!key) {
-    if (auto why = why_not_decoded(critical, "authorityKeyIdentifier")) return why;
+    if (auto why = why_not_decoded(answer, "authorityKeyIdentifier")) return why;
   }
   const Asn1IntegerPtr number(
-      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, &critical, nullptr)));
+      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, &answer, nullptr)));
   if (!number) {
-    if (auto why = why_not_decoded(critical, "cRLNumber")) return why;
+    if (auto why = why_not_decoded(answer, "cRLNumber")) return why;
   }
   for (int i = 0; i < X509_CRL_get_ext_count(crl); ++i) {
     const X509_EXTENSION* extension = X509_CRL_get_ext(crl, i);
@@ -159,22 +158,22 @@ std::expected<CrlScope, std::string> read_crl_scope(X509_CRL* crl) {
                              *why);
   }
 
-  int critical = 0;
+  int answer = 0;
   const IssuingPointPtr point(static_cast<ISSUING_DIST_POINT*>(
-      X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, &critical, nullptr)));
+      X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, &answer, nullptr)));
   if (point) return scope_of(*point);
-  if (auto why = why_not_decoded(critical, "issuingDistributionPoint"))
+  if (auto why = why_not_decoded(answer, "issuingDistributionPoint"))
     return std::unexpected(*std::move(why));
   return CrlScope{};
 }
 
 std::vector<NameHash> crl_points(const X509* certificate) {
-  int critical = 0;
+  int answer = 0;
   const PointsPtr found(static_cast<CRL_DIST_POINTS*>(
-      X509_get_ext_d2i(certificate, NID_crl_distribution_points, &critical, nullptr)));
+      X509_get_ext_d2i(certificate, NID_crl_distribution_points, &answer, nullptr)));
   std::vector<NameHash> points;
   if (!found) {
-    if (why_not_decoded(critical, "cRLDistributionPoints")) points.push_back(kOther);
+    if (why_not_decoded(answer, "cRLDistributionPoints")) points.push_back(kOther);
     return points;
   }
   for (int i = 0; i < sk_DIST_POINT_num(found.get()); ++i) {

@@ -136,7 +136,11 @@ NameHash name_hash(const X509_NAME* name) {
     out.u32(static_cast<std::uint32_t>(text.size()));
     out.raw(std::as_bytes(std::span(text)));
   }
-  const Sha256 whole = sha256(out.bytes());
+  return name_hash(out.bytes());
+}
+
+NameHash name_hash(std::span<const std::byte> encoded) {
+  const Sha256 whole = sha256(encoded);
   NameHash result;
   std::copy_n(whole.begin(), result.size(), result.begin());
   return result;

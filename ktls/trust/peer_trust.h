@@ -27,6 +27,8 @@ Sha256 public_key_hash(const X509* certificate);
 /// blanks of text do not count), however their strings are encoded.
 using NameHash = std::array<std::uint8_t, 16>;
 NameHash name_hash(const X509_NAME* name);
+/// The first half of the SHA-256 of an encoded name.
+NameHash name_hash(std::span<const std::byte> encoded);
 
 /// Whether the key usage of an issuer allows its key to sign CRLs (RFC 5280 4.2.1.3).
 bool may_sign_crls(const X509* issuer);
