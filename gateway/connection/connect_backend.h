@@ -10,9 +10,9 @@
 
 namespace sallyport::gateway {
 
-/// Dials an endpoint of the client's route, and the next one if it does not answer, within the
-/// connect timeout; LiveConnection knows it afterwards. The client is watched meanwhile: one that
-/// leaves ends the dialling, and what it sends is in Client::early.
+/// Connects to an endpoint of the client's route, or to the next one if that refuses or is silent,
+/// within the connect timeout (dial()), and enters it in LiveConnection. The client is watched
+/// meanwhile: if it leaves, the attempt is cancelled; what it sends is in Client::early.
 [[nodiscard]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
 connect_backend(Client& client);
 

@@ -23,18 +23,20 @@ namespace sallyport::gateway {
 class LiveConnection;
 struct ShardState;
 
-/// A client until its records begin; freed then. From its first byte on it either waits, within
-/// --handshake-memory, or there is work to do for it, and it holds a slot of --max-handshakes.
-/// OpenSSL's memory it holds only once its ClientHello is whole.
+/// A client until its records begin; freed then. From the first byte on the handshake either waits,
+/// within --handshake-memory, or has work, for which it holds a slot of --max-handshakes. OpenSSL's
+/// objects are made only once the ClientHello is whole.
 struct Handshake final : HandshakeMemory::Holder {
   /// The handshake timeout begins. `its_connection` outlives it.
   Handshake(LiveConnection& its_connection, iouring::Socket its_socket);
 
-  /// It waits, for its client or for a slot: gives back its own, and counts what it holds. May shed
-  /// this handshake, too.
+  /// The handshake waits from now on, for the client or for a slot: the slot that it holds is given
+  /// back, and its memory is counted. May shed handshakes, also this one. Call it again when the
+  /// memory changes.
   void wait();
+  /// There is work from now on, under `its_slot`; memory is no longer counted.
   void work(HandshakeSlots::Slot its_slot);
-  /// OpenSSL's part was freed, or there is none: nothing is left that counts.
+  /// OpenSSL's part was freed, or there is none: gives back the slot, and counts nothing any more.
   void end();
 
   LiveConnection& connection;
@@ -44,7 +46,7 @@ struct Handshake final : HandshakeMemory::Holder {
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   HandshakeSlots::Slot slot;
-  Policy::Pointer policy;      ///< in force when the ClientHello was whole, and used in all phases
+  Policy::Pointer policy;      ///< in force when OpenSSL got the ClientHello; used in all phases
   bool answered = false;       ///< something was sent to the client
   bool authenticated = false;  ///< the client has proven its identity
 
@@ -54,22 +56,24 @@ struct Handshake final : HandshakeMemory::Holder {
 
 /// Answers the ClientHello, whose route is known, and goes on until the client is authenticated:
 /// LiveConnection::peer(). OpenSSL's steps, up to half a millisecond each, are the idle worker's.
-/// After a refusal its alert has been sent.
+/// When a refusal is returned, OpenSSL's alert has been sent, if there is one.
 [[nodiscard]] iouring::Task<RefusalPtr> handshake(Client& client);
 
 // For the phases around it.
 
-/// The idle worker, for a step of OpenSSL, of creating or of freeing its object. Its thread takes
-/// them while any connection is busy, else the loop: nothing waits for it then. The loop must take
-/// none beside the thread, however short: OpenSSL's locks are glibc's rwlocks, on which a writer
-/// spins while another one is preempted between two stores, and a thread under SCHED_IDLE is
-/// preempted for as long as the loop spins (it did, for 100 to 300 ms, about once in ten seconds of
-/// a handshake storm).
+/// The idle worker, for a call of OpenSSL that creates, advances or frees a handshake. The worker's
+/// thread takes these steps while any established connection is busy, else the loop does, since
+/// nothing waits for the loop then. The loop must take none beside the thread, however short:
+/// OpenSSL's locks are glibc's rwlocks, on which a writer spins while another one is preempted
+/// between two stores, and a thread under SCHED_IDLE is preempted for as long as the loop spins
+/// (100 to 300 ms, about once in ten seconds of a handshake storm).
 [[nodiscard]] iouring::IdleWorker& worker_for_step(ShardState& shard);
 
-/// Sends OpenSSL's output; waits from here on. Errors: of Socket::send_all().
+/// Sends OpenSSL's output; the handshake waits from here on, see Handshake::wait(). Errors: of
+/// Socket::send_all().
 [[nodiscard]] iouring::Task<iouring::Result<>> send_output(Handshake& handshake);
-/// Waits, and feeds what arrives until OpenSSL can go on. Errors: of Socket::recv(), or kEndOfFile.
+/// Waits, and feeds what arrives until OpenSSL can go on; then holds a slot again. Errors: of
+/// Socket::recv(), or kEndOfFile.
 [[nodiscard]] iouring::Task<iouring::Result<>> receive_more(ShardState& shard,
                                                             Handshake& handshake);
 /// Among errno values: the client ended its side.

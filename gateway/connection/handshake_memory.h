@@ -18,7 +18,7 @@ namespace sallyport::gateway {
 /// outlives every Holder.
 class HandshakeMemory {
  public:
-  /// A handshake younger than this is shed only if all that come into question are.
+  /// A waiter whose handshake began less than this ago is shed only if all candidates are as young.
   static constexpr std::chrono::milliseconds kGrace{250};
 
   /// `limit` in bytes.
@@ -61,19 +61,22 @@ class HandshakeMemory::Holder : private iouring::ListNode {
   Holder(const Holder&) = delete;
   Holder& operator=(const Holder&) = delete;
 
-  /// Once. `network` is its client's PeerAddress::network().
+  /// Called once, when the first byte has arrived. `network` is the client's
+  /// PeerAddress::network().
   void join(HandshakeMemory& memory, std::uint64_t network, iouring::TimePoint now);
-  /// It waits, holding so many bytes; again when they change. Handshakes are shed, perhaps this
-  /// one, until all that wait are within the limit. Nothing before join() and after leave().
+  /// The handshake waits and holds so many bytes; called again when they change. Handshakes are
+  /// shed, perhaps this one, until all that wait are within the limit. No effect before join() and
+  /// after leave().
   void set_waiting(std::size_t bytes, iouring::TimePoint now);
-  /// It has work, and counts against --max-handshakes instead.
+  /// The handshake has work, and counts against --max-handshakes instead.
   void set_working();
-  /// It ends, and has freed what it held.
+  /// The handshake ends, and what it held is freed or counts elsewhere. No effect when repeated.
   void leave();
 
  protected:
   ~Holder() { leave(); }
-  /// It is shed. It has left; what it holds is to be freed soon.
+  /// The handshake is shed, and has left; the memory that it holds is to be freed soon. Called from
+  /// set_waiting() of any holder, also of this one.
   virtual void on_shed() noexcept = 0;
 
  private:
@@ -82,8 +85,8 @@ class HandshakeMemory::Holder : private iouring::ListNode {
 
   HandshakeMemory* memory_ = nullptr;  // null: not joined, or left
   Network* network_ = nullptr;
-  iouring::TimePoint since_{};
-  std::size_t bytes_ = 0;  // counted; 0 while it works
+  iouring::TimePoint since_{};  // of join()
+  std::size_t bytes_ = 0;       // counted; 0 while it works
   bool waiting_ = false;
 };
 

@@ -45,7 +45,7 @@ class HandshakeSlots {
   [[nodiscard]] Enter enter() noexcept;
 
   /// A slot at once, above the limit if need be: for a handshake that was begun, so that those that
-  /// wait for a slot do not delay it. It goes back as others do.
+  /// wait for a slot do not delay it.
   [[nodiscard]] Slot enter_now() noexcept {
     ++in_use_;
     return Slot(*this);

@@ -15,9 +15,11 @@ namespace sallyport::gateway {
 /// demands:
 ///   done                both ended cleanly, every byte was taken
 ///   client_closed       the client ended cleanly, but did not wait for the backend's rest
-///   backend_closed      the backend ended first; the client left without close_notify
+///   backend_closed      the backend ended first; then the client left without close_notify, or
+///                       the backend took no more of what the client sent
 ///   client_truncated, client_reset, backend_reset, record_error, keyupdate_flood,
-///   keyupdate_unsupported, idle_timeout, half_close_timeout, lifetime, or what end() said
+///   keyupdate_unsupported, idle_timeout, half_close_timeout, lifetime, or the reason given to
+///   LiveConnection::end()
 /// The backend never sees a clean end that the client did not give.
 iouring::Task<CloseReason> relay(Client& client, ktls::RecordLayer& backend);
 

@@ -28,7 +28,7 @@ class LiveConnection;
 
 /// Zero means off.
 struct Timeouts {
-  std::chrono::milliseconds handshake{10'000};   ///< first byte expected to verdict
+  std::chrono::milliseconds handshake{10'000};   ///< from accept until records begin
   std::chrono::milliseconds connect{3'000};      ///< to a backend, all attempts together
   std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
   std::chrono::milliseconds idle{0};             ///< silence of both sides

@@ -1,4 +1,4 @@
-// The state of the world that connections are served by.
+// The configuration that connections are served by.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@
 namespace sallyport::gateway {
 
 /// Credentials, policy and endpoints that belong together: immutable, built and checked as a whole
-/// by the control thread, shared by all shards. For a connection the snapshot that its
-/// shard has when its ClientHello arrives holds in all phases.
+/// by the control thread, shared by all shards. A connection keeps the credentials and the policy
+/// that its shard has when OpenSSL gets the ClientHello; the endpoints are those at the time of
+/// dialling.
 struct Snapshot {
   std::uint64_t generation = 0;
   std::shared_ptr<const ktls::Credentials> credentials;

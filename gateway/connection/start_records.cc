@@ -21,9 +21,9 @@
 namespace sallyport::gateway {
 namespace {
 
-// An acknowledgement of the client's Finished. A client with Nagle's algorithm keeps its first
-// request until it has that, and the kernel would delay it by 40 ms for something to travel with.
-// It sends none while there is more to read: such a client does not wait.
+// Acknowledges the client's Finished. A client with Nagle's algorithm keeps its first request until
+// it has that acknowledgement, which the kernel would delay by 40 ms to send it along with data.
+// The kernel sends none while there is more to read: such a client does not wait.
 void acknowledge(const iouring::Socket& client) noexcept {
   // Even: this once (__tcp_sock_set_quickack in the kernel). With 1 a segment would acknowledge the
   // request, too.

@@ -29,10 +29,11 @@ void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) n
 /// Client::records stays null if it is gone.
 [[nodiscard]] iouring::Task<void> start_records_for_refusal(Client& client);
 
-/// Counts a TLS connection in records_connections while it lives, and its KeyUpdates when it ends.
+/// Counts a TLS connection in records_connections from construction to destruction, and then its
+/// KeyUpdates.
 class CountedRecords {
  public:
-  /// The client outlives it, and so do its records, which are there.
+  /// `client` and Client::records, which is not null, outlive the object.
   explicit CountedRecords(const Client& client);
   ~CountedRecords();
   CountedRecords(const CountedRecords&) = delete;
@@ -41,7 +42,7 @@ class CountedRecords {
  private:
   [[nodiscard]] metrics::ShardMetrics& cells() const;
 
-  const Client& client_;  // a pointer: it lies in the frame in which an idle connection waits
+  const Client& client_;  // one pointer only, since it is kept while a connection is idle
 };
 
 }  // namespace sallyport::gateway
