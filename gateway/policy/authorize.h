@@ -22,7 +22,7 @@ struct Rule {
 
 /// The rule by which a peer whose certificate was verified may use `route`: the first of its
 /// patterns that matches, or kAnyVerified if the route admits any verified certificate (also one
-/// without a usable identity). None: it may not; deny by default.
+/// without a usable identity). Nothing: the peer may not use it; deny by default. Any thread.
 std::optional<Rule> authorize(const Route& route, const ktls::PeerIdentity& peer);
 
 }  // namespace sallyport::gateway

@@ -18,12 +18,12 @@ struct Choice {
   std::string_view alpn;  ///< protocol to select, points into `route`; empty = select none
 };
 
-/// Which route a ClientHello gets. `sni` as received (empty = none sent); `alpn_offers` as
-/// received. An exact name beats `*.name` beats the route without sni, and only the best of these
-/// levels is looked at (as in Envoy's filter chains, there is no way back from a name that
-/// matched). Within it, the first route of the file whose `alpn` shares a protocol with the offer
-/// wins, with the first of its list that was offered; then the route without `alpn`. Allocates
-/// nothing; any thread.
+/// Which route a ClientHello gets. `sni` as received (empty = none sent; a dot at its end does not
+/// count, and an IP address counts as none, RFC 6066 3); `alpn_offers` as received. An exact name
+/// beats `*.name` beats the route without sni, and only the best of these levels is looked at (as
+/// in Envoy's filter chains, there is no way back from a name that matched). Within it, the first
+/// route of the file whose `alpn` shares a protocol with the offer wins, with the first of its list
+/// that was offered; then the route without `alpn`. Allocates nothing; any thread.
 std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_view sni,
                                            std::span<const std::string_view> alpn_offers);
 

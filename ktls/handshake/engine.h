@@ -60,8 +60,9 @@ class HandshakeEngine {
   /// For a callback that is about to fail the handshake: the failure that advance() ends with. The
   /// first one counts; the alert is the one that the callback chose.
   void refuse(HandshakeFailure failure);
-  /// Fails a handshake that OpenSSL has not failed itself. `alert` is sent in plaintext, and only
-  /// if nothing was written so far, by OpenSSL or for this failure: no key is in use then.
+  /// Ends the handshake as failed: frees OpenSSL's part and keeps what OpenSSL has written, its
+  /// alert too, as output(). `alert`, for a failure without one of OpenSSL's, goes behind that in
+  /// plaintext, but only if nothing was written so far: no key is in use then.
   Step fail(HandshakeFailure failure, std::optional<AlertDescription> alert);
   /// After kFailed.
   [[nodiscard]] const HandshakeFailure& failure() const noexcept { return failure_; }

@@ -5,9 +5,10 @@
 
 namespace sallyport::ktls {
 
-/// The result for an error that ended SSL_do_handshake; not for failures that a callback of ours
-/// decided. An alert that the peer sent is kPeerConnectionClosed: A118 has no word for it, the peer
-/// ended the connection, and the alert's name is in the text.
+/// The result for an error that ended SSL_do_handshake(3); not for failures that a callback of ours
+/// decided. An alert that the peer sent is kPeerConnectionClosed, since the peer ended the
+/// connection: gRPC proposal A118 has no word of its own for it, and the alert's name is in the
+/// text.
 HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept;
 
 }  // namespace sallyport::ktls

@@ -104,7 +104,8 @@ class ServerHandshake {
   /// whose tickets would go out before authorisation.
   void issue_tickets();
 
-  /// After kDone, once: frees OpenSSL's part, some 10 µs, and returns the bytes of output().
+  /// After kDone: frees OpenSSL's part, some 10 µs, and returns the bytes of output(), which is
+  /// empty from then on.
   [[nodiscard]] std::vector<std::byte> take_output() { return engine_.free_openssl(); }
 
   /// After kDone, once: the outcome with state and leftover. output() must have been sent or taken

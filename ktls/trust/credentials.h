@@ -84,8 +84,9 @@ struct Expiry {
   std::chrono::sys_seconds at;
 };
 
-/// A generation of certificates, keys, trust, CRLs and TLS settings: immutable, checked as a whole,
-/// shared by all shards and threads. Each shard makes a ServerContext of its own from it.
+/// A generation of certificates, keys, trust, CRLs and TLS settings: checked as a whole, shared by
+/// all shards and threads, and immutable but for the signers that its CrlSet learns, under a lock.
+/// Each shard makes a ServerContext of its own from it.
 class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
@@ -118,9 +119,9 @@ class Credentials {
 
   /// Verifies an earlier trust under these credentials at `now`: kSuccess, or the result that a
   /// full handshake would have: certificate_authority_invalid, certificate_expired,
-  /// certificate_revoked, crl_unavailable, crl_expired. For tickets, cached chains and live
-  /// connections; some µs. After a reload, crl_unavailable also stands for the list of an issuer
-  /// that is in no bundle, until a full handshake has shown its key.
+  /// certificate_revoked, crl_unavailable, crl_expired, certificate_malformed. For tickets, cached
+  /// chains and live connections; some µs. After a reload, crl_unavailable also stands for the list
+  /// of an issuer that is in no bundle, until a full handshake has shown its key.
   HandshakeResult revalidate(const PeerTrust& trust, std::chrono::sys_seconds now) const;
 
   struct Revocation {

@@ -16,7 +16,7 @@ namespace sallyport::ktls {
 /// Values and texts of certificates, for logs, facts and digests. None of these functions fails on
 /// what OpenSSL has decoded.
 
-/// Clamped to the range of sys_seconds and OpenSSL; a time that cannot be decoded is the epoch.
+/// A time that is absent or cannot be decoded is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
 /// RFC 2253 with UTF-8, control characters escaped; cut after at most 512 bytes, between
