@@ -81,7 +81,7 @@ void Handshake::on_shed() noexcept {
   connection.end(CloseReason::kShed);
 }
 
-[[gnu::noinline]] iouring::Task<RefusalPtr> handshake(Client& client) {
+[[gnu::noinline]] iouring::Task<RefusalPtr> complete_handshake(Client& client) {
   Handshake& handshake = *client.handshake;
   RefusalPtr refused = co_await iouring::in_scope(handshake.scope, run_handshake(client));
   if (refused) co_return refused;

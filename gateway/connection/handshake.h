@@ -57,7 +57,7 @@ struct Handshake final : HandshakeMemory::Holder {
 /// Answers the ClientHello, whose route is known, and goes on until the client is authenticated:
 /// LiveConnection::peer(). OpenSSL's steps, up to half a millisecond each, are the idle worker's.
 /// When a refusal is returned, OpenSSL's alert has been sent, if there is one.
-[[nodiscard]] iouring::Task<RefusalPtr> handshake(Client& client);
+[[nodiscard]] iouring::Task<RefusalPtr> complete_handshake(Client& client);
 
 // For the phases around it.
 

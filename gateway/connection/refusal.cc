@@ -58,7 +58,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
   }
   if (client.records) {
     if (reason != CloseReason::kPeerConnectionClosed) co_await tell_by_records(client, reason);
-  } else if (client.handshake && !client.handshake->authenticated) {
+  } else if (client.handshake) {
     if (client.handshake->tls) {
       co_await within_lingering_time(shard, free_openssl(shard, *client.handshake));
     }

@@ -57,7 +57,7 @@ namespace {
   if (!route) co_return std::unexpected(refusal(route.error()));
   accept_route(client, *route);
 
-  refused = co_await handshake(client);
+  refused = co_await complete_handshake(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
   const auto rule = authorize(connection.route(), connection.peer().identity);

@@ -36,11 +36,11 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
   Handshake& handshake = *client.handshake;
   ktls::ServerHandshake& tls = *handshake.tls;
   std::vector<std::byte> output;
-  iouring::Result<> ran =
-      co_await client.connection.shard().idle_worker.run(iouring::Rank::kStarted, [&tls, &output] {
-        tls.issue_tickets();
-        output = tls.take_output();
-      });
+  iouring::Result<> ran = co_await worker_for_step(client.connection.shard())
+                              .run(iouring::Rank::kStarted, [&tls, &output] {
+                                tls.issue_tickets();
+                                output = tls.take_output();
+                              });
   if (!ran) co_return interrupted(ran.error().value);
   handshake.end();
   if (output.empty()) {

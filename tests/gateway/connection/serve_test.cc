@@ -1,5 +1,6 @@
-// Which thread calls OpenSSL for handshakes: not the loop, whatever becomes of them. The loop would
-// spin on a lock of OpenSSL's that the idle worker's thread was preempted in (worker_for_step()).
+// serve() with real clients, without a process around it.
+#include "gateway/connection/serve.h"
+
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
@@ -12,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "gateway/connection/serve.h"
 #include "iouring/both.h"
 #include "iouring/deadline.h"
 #include "iouring/idle_worker.h"
@@ -77,7 +77,7 @@ class KeptReasons final : public ConnectionLog {
   std::set<std::string> reasons;
 };
 
-class HandshakeThread : public ::testing::Test {
+class Serve : public ::testing::Test {
  protected:
   void SetUp() override {
     Snapshot snapshot;
@@ -116,8 +116,10 @@ class HandshakeThread : public ::testing::Test {
   }
   Task<void> stop_once(std::atomic<bool>& ended) {
     // Not by iteration: the loop would keep the CPU from the idle worker.
-    while (!ended || !state_.live.empty() || listener_->queued() > 0) [[maybe_unused]]
-      auto waited = co_await iouring::sleep_for(*shard_.ring, std::chrono::milliseconds(1));
+    while (!ended || !state_.live.empty() || listener_->queued() > 0) {
+      [[maybe_unused]] auto waited =
+          co_await iouring::sleep_for(*shard_.ring, std::chrono::milliseconds(1));
+    }
     co_await listener_->stop();
   }
   template <class Clients>
@@ -167,7 +169,9 @@ class HandshakeThread : public ::testing::Test {
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
 };
 
-TEST_F(HandshakeThread, IsNeverTheLoopWhileConnectionsAreBusy) {
+// The loop would spin on a lock of OpenSSL's that the idle worker's thread was preempted in
+// (worker_for_step()).
+TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
   const iouring::Result<> started = idle_worker_->start("handshake");
   if (!started)
     GTEST_SKIP() << "a thread under SCHED_IDLE is forbidden: " << started.error().name();
