@@ -69,6 +69,7 @@ void Handshake::work(HandshakeSlots::Slot its_slot) {
 }
 
 void Handshake::end() {
+  received = {};
   slot = {};
   leave();
 }

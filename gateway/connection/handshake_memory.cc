@@ -44,11 +44,25 @@ HandshakeMemory::Holder& HandshakeMemory::choose(iouring::TimePoint now) noexcep
   return *fallback;
 }
 
+void HandshakeMemory::remove(Holder& holder) {
+  set(holder, false, 0);
+  Network& network = *holder.network_;
+  auto place = by_waiting_.extract(&network);
+  holder.unlink();
+  if (network.holders.empty()) {
+    networks_.erase(network.address);
+    return;
+  }
+  network.since = network.holders.front().since_;
+  if (place) by_waiting_.insert(std::move(place));
+}
+
 void HandshakeMemory::Holder::join(HandshakeMemory& memory, std::uint64_t network,
                                    iouring::TimePoint now) {
   memory_ = &memory;
   network_ = &memory.networks_[network];
   network_->address = network;
+  if (network_->holders.empty()) network_->since = now;
   network_->holders.push_back(*this);
   since_ = now;
 }
@@ -70,9 +84,7 @@ void HandshakeMemory::Holder::set_working() {
 
 void HandshakeMemory::Holder::leave() {
   if (memory_ == nullptr) return;
-  memory_->set(*this, false, 0);
-  unlink();
-  if (network_->holders.empty()) memory_->networks_.erase(network_->address);
+  memory_->remove(*this);
   memory_ = nullptr;
 }
 

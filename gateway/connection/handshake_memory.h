@@ -13,7 +13,8 @@
 namespace sallyport::gateway {
 
 /// Counts what waiting handshakes hold, by the networks of their clients. Above the limit the
-/// longest waiter of the network with the most waiters is shed: clients of one host, however many
+/// longest waiter of the network with the most waiters is shed, of several such networks that with
+/// the oldest handshake: clients of one host, however many
 /// connections they open, cannot have the handshakes of other hosts shed. Belongs to one shard;
 /// outlives every Holder.
 class HandshakeMemory {
@@ -39,14 +40,17 @@ class HandshakeMemory {
     std::uint64_t address = 0;
     iouring::List<Holder> holders{};  // oldest first
     std::size_t waiting = 0;          // of these
+    iouring::TimePoint since{};       // of the oldest
   };
   struct MoreWaiting {
     bool operator()(const Network* a, const Network* b) const noexcept {
-      return a->waiting != b->waiting ? a->waiting > b->waiting : a->address < b->address;
+      if (a->waiting != b->waiting) return a->waiting > b->waiting;
+      return a->since != b->since ? a->since < b->since : a->address < b->address;
     }
   };
 
   void set(Holder& holder, bool waiting, std::size_t bytes);
+  void remove(Holder& holder);
   [[nodiscard]] Holder& choose(iouring::TimePoint now) noexcept;
 
   std::size_t limit_;

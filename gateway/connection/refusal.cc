@@ -60,6 +60,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     if (reason != CloseReason::kPeerConnectionClosed) co_await tell_by_records(client, reason);
   } else if (client.handshake) {
     if (client.handshake->tls) {
+      client.handshake->work(shard.handshake_slots.enter_now());  // cannot be shed meanwhile
       co_await within_lingering_time(shard, free_openssl(shard, *client.handshake));
     }
     client.handshake->end();

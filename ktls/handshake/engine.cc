@@ -16,17 +16,24 @@
 #include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/handshake_error.h"
 #include "ktls/keys/key_block.h"
+#include "ktls/openssl/spoiled_message.h"
 #include "ktls/records/record.h"
+#include "ktls/trust/certificate_message.h"
 
 namespace sallyport::ktls {
 namespace {
 
+// What a handshake may take. One-byte records of a whole flight are within it; each costs OpenSSL
+// some µs, and the gateway a step.
+constexpr unsigned kMostRecords = 2048;
+
 // What OpenSSL holds for one handshake that waits for its peer, beside its BIOs: 40 to 45 KiB, from
-// 3.5 on up to 59; and for a message that the peer has begun, which it takes once the size is
-// announced: 100 KiB at most, the default of SSL_CTX_set_max_cert_list(3), and a third more.
-// handshake_memory_test compares.
+// 3.5 on up to 59; for a message that the peer has begun, which it takes once the size is
+// announced: kMaxCertificateMessage and a third more; and for each byte of a Certificate message
+// that it has decoded, where names of many short parts take most. handshake_memory_test compares.
 constexpr std::size_t kOpensslMemory = std::size_t{60} << 10;
-constexpr std::size_t kMessageMemory = std::size_t{136} << 10;
+constexpr std::size_t kMessageMemory = kMaxCertificateMessage / 3 * 4 + 4096;
+constexpr std::size_t kDecodedFactor = 24;
 
 // A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
@@ -95,7 +102,7 @@ void HandshakeEngine::feed(std::span<const std::byte> ciphertext) {
 std::size_t HandshakeEngine::memory() const {
   std::size_t memory = received_.capacity() + alert_.capacity();
   if (ssl_) memory += kOpensslMemory + capacity(in_) + capacity(out_);
-  if (ssl_ && peer_began_) memory += kMessageMemory;
+  if (ssl_ && peer_began_) memory += kMessageMemory + kDecodedFactor * certificate_bytes_;
   return memory;
 }
 
@@ -131,6 +138,11 @@ HandshakeEngine::Step HandshakeEngine::advance() {
           AlertDescription::kIllegalParameter);
     }
     peer_began_ = peer_began_ || !hello_awaited_;
+    if (++records_ > kMostRecords) {
+      return fail({.result = HandshakeResult::kUnexpectedMessage,
+                   .detail = "more than " + std::to_string(kMostRecords) + " records"},
+                  AlertDescription::kUnexpectedMessage);
+    }
     if (const Step next = run(rest.first(size)); next != Step::kWantRead) return next;
   }
   return state_ == State::kFailed ? Step::kFailed : Step::kDone;
@@ -298,13 +310,31 @@ void HandshakeEngine::on_keylog(const SSL* ssl, const char* line) {
   if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1))) *target = std::move(*secret);
 }
 
+// OpenSSL is about to decode the peer's certificates.
+void HandshakeEngine::on_certificate(std::span<const std::byte> message) {
+  certificate_bytes_ = message.size();
+  const bool tls13 = SSL_version(ssl()) == TLS1_3_VERSION;
+  auto refused =
+      refuse_certificates(message, tls13 ? RecordVersion::kTls13 : RecordVersion::kTls12);
+  if (!refused) return;
+  refuse(
+      {.result = HandshakeResult::kCertificateVerificationFailed, .detail = std::move(*refused)});
+  spoil_certificate_message(message.data());
+}
+
 // Counts records sent. Our write keys change right behind our Finished (in TLS 1.2 right before
 // it), so the sequence numbers start there; the record layer goes on behind the records that are
 // sealed here after it (tickets).
 void HandshakeEngine::on_message(int write, int, int type, const void* data, std::size_t size,
                                  SSL* ssl, void*) {
-  if (write == 0) return;
   HandshakeEngine& engine = of(ssl);
+  if (write == 0) {
+    const std::span message(static_cast<const std::byte*>(data), size);
+    if (type == SSL3_RT_HANDSHAKE && size > kHandshakeHeaderSize &&
+        message.front() == std::byte{SSL3_MT_CERTIFICATE})
+      engine.on_certificate(message);
+    return;
+  }
   if (type == SSL3_RT_HANDSHAKE && size > 0) {
     const std::span bytes(static_cast<const unsigned char*>(data), size);
     const int message = bytes.front();

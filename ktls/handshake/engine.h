@@ -103,6 +103,7 @@ class HandshakeEngine {
   enum class State : std::uint8_t { kRunning, kSuspended, kDone, kFailed };
 
   static void on_keylog(const SSL* ssl, const char* line);
+  void on_certificate(std::span<const std::byte> message);
   static void on_message(int write, int version, int type, const void* data, std::size_t size,
                          SSL* ssl, void*);
 
@@ -121,9 +122,11 @@ class HandshakeEngine {
   bool wrote_ = false;
   bool refused_ = false;  ///< failure_ was set by a callback
   std::vector<std::byte> received_;
+  unsigned records_ = 0;                ///< given to OpenSSL
   std::size_t consumed_ = 0;            ///< of received_, already given to OpenSSL
   bool hello_awaited_ = true;           ///< the first one, or the answer to a HelloRetryRequest
   std::vector<std::byte> hello_start_;  ///< of the one that is awaited: its header
+  std::size_t certificate_bytes_ = 0;   ///< of the peer's Certificate message, once it has come
   bool peer_began_ = false;             ///< the peer's flight behind its hello
   std::vector<std::byte> alert_;
   std::uint64_t sent_records_ = 0;      ///< after our Finished

@@ -13,6 +13,7 @@
 #include "ktls/handshake/tls_library.h"
 #include "ktls/keys/suite.h"
 #include "ktls/openssl/tuned_library.h"
+#include "ktls/trust/certificate_message.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
 
@@ -124,6 +125,7 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1)
     return credentials_error({}, "OpenSSL lacks a version of TLS: " + OpensslError::drain().text);
   SSL_CTX_set_security_level(ctx, kSecurityLevel);
+  SSL_CTX_set_max_cert_list(ctx, static_cast<long>(kMaxCertificateMessage));
   std::uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                           SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
 #ifdef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION  // OpenSSL 3.2: no decompression for unauthenticated

@@ -63,6 +63,10 @@ std::string name_text(const X509_NAME* name) {
 }
 
 std::string serial_text(const ASN1_INTEGER* serial) {
+  // RFC 5280 4.1.2.2 allows 20 bytes; what peers send without proving anything may have 30,000.
+  constexpr int kMost = 128;
+  if (ASN1_STRING_length(serial) > kMost)
+    return "of " + std::to_string(ASN1_STRING_length(serial)) + " bytes";
   const BignumPtr number(ASN1_INTEGER_to_BN(serial, nullptr));
   if (!number) return OpensslError::drain("unreadable serial").text;
   char* digits = BN_bn2hex(number.get());

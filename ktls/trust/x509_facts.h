@@ -23,7 +23,8 @@ std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 /// characters.
 std::string name_text(const X509_NAME* name);
 
-/// Hexadecimal, upper case, "-" first if negative; as `openssl x509 -serial` prints it.
+/// Hexadecimal, upper case, "-" first if negative; as `openssl x509 -serial` prints it. "of N
+/// bytes" for more than 128.
 std::string serial_text(const ASN1_INTEGER* serial);
 
 /// The INTEGER's value as DER content, so with its sign.

@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "ktls/trust/certificate_message.h"
 #include "ktls/trust/crl_scope.h"
 #include "ktls/trust/identity.h"
 
@@ -56,6 +58,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto identity = identify(certificate.get());
     if (identity) check(*identity);
     REQUIRE(crl_points(certificate.get()).size() <= 8);
+    // What may be decoded is as OpenSSL reads it, too.
+    X509_ALGOR* algorithm = nullptr;
+    X509_PUBKEY_get0_param(nullptr, nullptr, nullptr, &algorithm,
+                           X509_get_X509_PUBKEY(certificate.get()));
+    const ASN1_OBJECT* name = nullptr;
+    int parameters = V_ASN1_UNDEF;
+    X509_ALGOR_get0(&name, &parameters, nullptr, algorithm);
+    const int kind = OBJ_obj2nid(name);
+    if (kind != NID_rsassaPss && kind != NID_dsa &&
+        has_plain_key(std::as_bytes(std::span(data, size))))
+      REQUIRE(parameters == V_ASN1_OBJECT || parameters == V_ASN1_NULL ||
+              parameters == V_ASN1_UNDEF);
   }
   // The same bytes as a name that a certificate might hold: most inputs are no certificate.
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace sallyport::gateway {
@@ -59,6 +60,19 @@ TEST_F(Memory, ShedsTheLongestWaiterOfTheNetworkWithMostWaiters) {
   begin("third of here", kHere);
   EXPECT_THAT(shed, ElementsAre("first of here"));
   EXPECT_EQ(memory.held(), 40U);
+}
+
+// One waiter on each of many addresses: who came first is shed, whatever the address.
+TEST_F(Memory, ShedsTheOldestOfNetworksWithEquallyManyWaiters) {
+  for (const std::uint64_t network : {5U, 4U, 6U}) {
+    begin(std::to_string(network), network);
+    pass(milliseconds(1));
+  }
+  pass(HandshakeMemory::kGrace);
+  begin("1", 1);
+  begin("2", 2);
+  begin("9", 9);
+  EXPECT_THAT(shed, ElementsAre("5", "4"));
 }
 
 TEST_F(Memory, ShedsAsManyAsItTakes) {
@@ -136,6 +150,11 @@ TEST_F(Memory, ChoosesAsTheRuleSays) {
     std::map<std::uint64_t, std::size_t> waiting;
     for (const Known& each : known)
       if (each.bytes > 0) ++waiting[each.network];
+    // Networks by number of waiters, by their oldest handshake, by address.
+    const auto rank = [&](const Known& of) {
+      const auto oldest = std::ranges::find(known, of.network, &Known::network);
+      return std::tuple(-static_cast<long>(waiting[of.network]), oldest->since, of.network);
+    };
     std::size_t best = known.size();
     for (const bool any_age : {false, true}) {
       for (std::size_t i = 0; i < known.size(); ++i) {
@@ -146,10 +165,7 @@ TEST_F(Memory, ChoosesAsTheRuleSays) {
               return before.bytes > 0 && before.network == each.network;
             });
         if (!longest || (!any_age && now - each.since < HandshakeMemory::kGrace)) continue;
-        if (best == known.size() || waiting[each.network] > waiting[known[best].network] ||
-            (waiting[each.network] == waiting[known[best].network] &&
-             each.network < known[best].network))
-          best = i;
+        if (best == known.size() || rank(each) < rank(known[best])) best = i;
       }
       if (best != known.size()) return best;
     }

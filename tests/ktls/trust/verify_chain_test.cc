@@ -78,6 +78,9 @@ TEST_F(OddCertificate, MayHaveASerialOf64Bytes) {
   EXPECT_THAT(failure.detail, HasSubstr("serial number of more than 64 bytes"));
   EXPECT_EQ(failure.serial.size(), 130U);
   EXPECT_EQ(alert, 42);
+
+  const auto far_more = changed([](X509* certificate) { set_serial(certificate, 1'000); });
+  EXPECT_EQ(refusal_of(far_more).serial, "of 1000 bytes") << "nor is it printed";
 }
 
 TEST_F(OddCertificate, IsRefusedWithNamesThatCannotBeDecoded) {
