@@ -4,29 +4,47 @@
 
 namespace sallyport::gateway {
 
+void HandshakeSlots::add(Enter& enter) {
+  const auto [place, added] = networks_.try_emplace(enter.address_, enter.address_);
+  Network& network = place->second;
+  if (added) turns_.push_back(network);
+  network.waiting.push_back(enter.place_);
+  enter.network_ = &network;
+}
+
+void HandshakeSlots::remove(Enter& enter) noexcept {
+  enter.place_.unlink();
+  Network& network = *std::exchange(enter.network_, nullptr);
+  if (!network.waiting.empty()) return;
+  network.unlink();
+  networks_.erase(network.address);
+}
+
 void HandshakeSlots::leave() noexcept {
-  if (queue_.empty() || in_use_ > most_) {
+  if (turns_.empty() || in_use_ > most_) {
     --in_use_;
     return;
   }
   // The slot passes on: in_use_ stays.
-  Enter& next = *queue_.pop_front().enter;
+  Network& network = turns_.pop_front();
+  turns_.push_back(network);
+  Enter& next = *network.waiting.front().enter;
+  remove(next);
   next.entered_ = true;
   static_cast<iouring::ListNode&>(next).unlink();  // from its scope
   ring_->make_ready(next);
 }
 
-bool HandshakeSlots::Enter::wait(std::coroutine_handle<> awaiting,
-                                 iouring::CancelScope* scope) noexcept {
+bool HandshakeSlots::Enter::wait(std::coroutine_handle<> awaiting, iouring::CancelScope* scope) {
   if (scope != nullptr && scope->cancelled()) return false;
+  slots_->add(*this);
   awaiting_ = awaiting;
   if (scope != nullptr) scope->add(*this);
-  slots_->queue_.push_back(place_);
   return true;
 }
 
 void HandshakeSlots::Enter::on_cancel() noexcept {
-  place_.unlink();
+  slots_->remove(*this);
   slots_->ring_->make_ready(*this);
 }
 

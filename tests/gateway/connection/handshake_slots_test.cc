@@ -11,13 +11,17 @@ namespace {
 
 using iouring::Task;
 
+constexpr std::uint64_t kNetwork = 1;
+constexpr std::uint64_t kOther = 2;
+
 struct Log {
   std::vector<int> entered;
   std::vector<int> cancelled;
 };
 
-Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, Log& log) {
-  iouring::Result<HandshakeSlots::Slot> slot = co_await slots.enter();
+Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, Log& log,
+                          std::uint64_t network = kNetwork) {
+  iouring::Result<HandshakeSlots::Slot> slot = co_await slots.enter(network);
   if (!slot) {
     EXPECT_EQ(slot.error().value, ECANCELED);
     log.cancelled.push_back(name);
@@ -43,10 +47,57 @@ TEST(HandshakeSlots, LetsInSoManyAtATimeInOrderOfArrival) {
   EXPECT_EQ(slots.in_use(), 0u);
 }
 
+Task<void> five_of_a_network_before_two_of_another(iouring::Ring& ring, HandshakeSlots& slots,
+                                                   Log& log) {
+  iouring::TaskGroup group(ring);
+  {
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
+    EXPECT_TRUE(mine);
+    for (int i = 0; i < 5; ++i) group.spawn(enter_and_stay(ring, slots, i, log, kNetwork));
+    for (int i = 5; i < 7; ++i) group.spawn(enter_and_stay(ring, slots, i, log, kOther));
+    co_await next_iteration(ring);
+  }
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, GoByTurnsOfTheNetworks) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 1);
+  Log log;
+  ring->run(five_of_a_network_before_two_of_another(*ring, slots, log));
+  EXPECT_EQ(log.entered, (std::vector<int>{0, 5, 1, 6, 2, 3, 4}));
+  EXPECT_EQ(slots.in_use(), 0u);
+}
+
+Task<void> cancel_the_only_one_of_a_network(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
+  iouring::TaskGroup group(ring);
+  {
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
+    EXPECT_TRUE(mine);
+    iouring::CancelScope& only = group.spawn(enter_and_stay(ring, slots, 1, log, kOther));
+    group.spawn(enter_and_stay(ring, slots, 2, log, kNetwork));
+    co_await next_iteration(ring);
+    only.cancel();
+    co_await next_iteration(ring);
+    group.spawn(enter_and_stay(ring, slots, 3, log, kOther));
+    co_await next_iteration(ring);
+  }
+  co_await group.join();
+}
+
+TEST(HandshakeSlots, ForgetsANetworkWithItsLastWaiter) {
+  const auto ring = iouring::make_ring();
+  HandshakeSlots slots(*ring, 1);
+  Log log;
+  ring->run(cancel_the_only_one_of_a_network(*ring, slots, log));
+  EXPECT_EQ(log.cancelled, std::vector<int>{1});
+  EXPECT_EQ(log.entered, (std::vector<int>{2, 3}));
+}
+
 Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
   iouring::TaskGroup group(ring);
   {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
     EXPECT_TRUE(mine);
     iouring::CancelScope& first = group.spawn(enter_and_stay(ring, slots, 1, log));
     group.spawn(enter_and_stay(ring, slots, 2, log));
@@ -73,7 +124,7 @@ Task<void> cancel_just_after_the_place_passed_on(iouring::Ring& ring, HandshakeS
   iouring::TaskGroup group(ring);
   iouring::CancelScope* waiting = nullptr;
   {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
     EXPECT_TRUE(mine);
     waiting = &group.spawn(enter_and_stay(ring, slots, 1, log));
     co_await next_iteration(ring);
@@ -94,7 +145,7 @@ TEST(HandshakeSlots, LosesNoPlaceWhenCancelAndEntryMeet) {
 Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
   iouring::TaskGroup group(ring);
   {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter();
+    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
     EXPECT_TRUE(mine);
     group.spawn(enter_and_stay(ring, slots, 1, log));
     co_await next_iteration(ring);
