@@ -185,6 +185,9 @@ HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
   const int error = SSL_get_error(ssl_.get(), done);
   if (error == SSL_ERROR_WANT_READ) return Step::kWantRead;
   if (error == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+    // It may wait behind many others: OpenSSL's write buffer of 16 KiB is made again when it is
+    // needed. Not freed where a record is pending, which is right then.
+    (void)SSL_free_buffers(ssl_.get());
     state_ = State::kSuspended;
     return Step::kSuspended;
   }
