@@ -226,8 +226,10 @@ void IdleWorker::run_on_ring() noexcept {
   while (Work* const work = next()) {
     work->execute();
     work->ran_ = true;
+    // What was begun comes back first, so that little is under way at a time.
+    const bool begun = work->rank_ != Rank::kStarted;
     work->complete();
-    if (!quiet_ || std::chrono::steady_clock::now() >= until) break;
+    if (!quiet_ || begun || std::chrono::steady_clock::now() >= until) break;
   }
   if (queued_ > 0) schedule_run_on_ring();
 }

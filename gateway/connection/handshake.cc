@@ -25,16 +25,14 @@ iouring::Task<RefusalPtr> run_handshake(Client& client) {
   ShardState& shard = client.connection.shard();
   Handshake& handshake = *client.handshake;
   ktls::ServerHandshake& tls = *handshake.tls;
-  iouring::Rank rank =
-      tls.hello().offers_resumption ? iouring::Rank::kResuming : iouring::Rank::kNew;
   for (int steps = 1;; ++steps) {
     // Established connections go first, and handshakes that were begun before new ones.
+    const iouring::Rank rank =
+        steps < kPreferredSteps ? iouring::Rank::kStarted : iouring::Rank::kNew;
     Step step = Step::kWantRead;
     iouring::Result<> ran =
         co_await worker_for_step(shard).run(rank, [&tls, &step] { step = tls.advance(); });
-    if (!ran && steps == 1) co_return refusal(CloseReason::kShed, "waited too long for its turn");
     if (!ran) co_return interrupted(ran.error().value);
-    rank = steps < kPreferredSteps ? iouring::Rank::kStarted : iouring::Rank::kNew;
     if (step == Step::kDone) co_return nullptr;
 
     iouring::Result<> sent = co_await send_output(handshake);

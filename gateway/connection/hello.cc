@@ -48,20 +48,21 @@ iouring::Task<RefusalPtr> receive_message(Client& client) {
   co_return nullptr;
 }
 
-// The step up to the ClientHello takes some microseconds, and goes before handshakes that are new:
-// it tells which of them are resumptions.
+// OpenSSL's part begins when it is the handshake's turn: those that wait for it cost their
+// ClientHello only.
 iouring::Task<RefusalPtr> read_hello(Client& client) {
   ShardState& shard = client.connection.shard();
   Handshake& handshake = *client.handshake;
   handshake.policy = shard.snapshot->policy;
   const auto context = shard.tls;
   Step step = Step::kWantRead;
-  iouring::Result<> ran =
-      co_await worker_for_step(shard).run(iouring::Rank::kResuming, [&context, &handshake, &step] {
-        handshake.tls = std::make_unique<ktls::ServerHandshake>(context);
-        handshake.tls->feed(handshake.received.bytes());
-        step = handshake.tls->advance();
-      });
+  const iouring::Rank rank =
+      handshake.received.offers_resumption() ? iouring::Rank::kResuming : iouring::Rank::kNew;
+  iouring::Result<> ran = co_await worker_for_step(shard).run(rank, [&context, &handshake, &step] {
+    handshake.tls = std::make_unique<ktls::ServerHandshake>(context);
+    handshake.tls->feed(handshake.received.bytes());
+    step = handshake.tls->advance();
+  });
   if (!ran) co_return refusal(CloseReason::kShed, "waited too long for its turn");
   handshake.received = {};
   ktls::ServerHandshake& tls = *handshake.tls;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint8_t kHostName = 0;
 constexpr std::size_t kMaxHostName = 255;
 constexpr std::uint8_t kClientHello = 1;
+constexpr std::size_t kRandomSize = 32;
+constexpr std::uint16_t kPreSharedKey = 41;
 
 std::string_view text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -79,6 +81,22 @@ std::size_t ClientHelloFragments::message_size() const {
   const auto message = std::span(bytes_).first(joined_).subspan(kRecordHeaderSize);
   if (message.front() != std::byte{kClientHello}) return 0;
   return client_hello_size(message).value_or(kHandshakeHeaderSize);
+}
+
+bool ClientHelloFragments::offers_resumption() const {
+  WireReader in(bytes_);
+  in.take(kRecordHeaderSize);
+  if (in.u8() != kClientHello) return false;
+  in.take(3 + 2 + kRandomSize);  // length, legacy_version, random
+  in.take(in.u8());              // legacy_session_id
+  in.take(in.u16());             // cipher_suites
+  in.take(in.u8());              // legacy_compression_methods
+  WireReader extensions(in.take(in.u16()));
+  while (in.good() && extensions.good() && !extensions.at_end()) {
+    if (extensions.u16() == kPreSharedKey) return true;
+    extensions.take(extensions.u16());
+  }
+  return false;
 }
 
 std::optional<std::string_view> parse_server_name(std::span<const std::byte> body) {

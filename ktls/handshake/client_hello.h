@@ -14,8 +14,6 @@ namespace sallyport::ktls {
 struct ClientHello {
   std::string_view sni;  ///< host_name as received: any case, any bytes; empty: none
   std::span<const std::string_view> alpn;  ///< the client's offer in its order; empty: none
-  /// A ticket is offered (RFC 8446 4.2.11); it is not validated yet.
-  bool offers_resumption = false;
 };
 
 /// Whether a handshake can go on with `bytes`, which begin with a record: the record is whole, or
@@ -42,6 +40,9 @@ class ClientHelloFragments {
 
   /// The received bytes, fragments joined. Never more than two records while add() is false.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  /// Whether they are a ClientHello that offers a ticket (RFC 8446 4.2.11), not validated yet. A
+  /// guess, for the order of work; OpenSSL alone judges the ClientHello.
+  [[nodiscard]] bool offers_resumption() const;
   /// The bytes of memory behind it.
   [[nodiscard]] std::size_t memory() const noexcept { return bytes_.capacity(); }
 

@@ -96,9 +96,7 @@ int ServerHandshake::read_hello(int* alert) {
                           "malformed application_layer_protocol_negotiation extension", alert);
     protocols_ = std::move(*offer);
   }
-  hello_ = {.sni = sni_,
-            .alpn = protocols_,
-            .offers_resumption = extension(ssl(), TLSEXT_TYPE_psk).present};
+  hello_ = {.sni = sni_, .alpn = protocols_};
   hello_state_ = HelloState::kRead;
   return SSL_CLIENT_HELLO_RETRY;
 }

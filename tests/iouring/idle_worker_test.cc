@@ -207,6 +207,28 @@ TEST(IdleWorker, ServesNewWorkAfterThreePiecesOfResumingWork) {
   EXPECT_EQ(log.done, (std::vector<int>{50, 0, 1, 2, 100, 3, 4, 5, 101, 6, 7}));
 }
 
+Task<void> two_steps(IdleWorker& idle_worker, int name, Log& log) {
+  const Result<> begun =
+      co_await idle_worker.run(Rank::kNew, [&log, name] { log.done.push_back(name); });
+  EXPECT_TRUE(begun);
+  co_await work(idle_worker, Rank::kStarted, 10 + name, log);
+}
+
+Task<void> three_of_two_steps(Ring& ring, IdleWorker& idle_worker, Log& log) {
+  TaskGroup group(ring);
+  idle_worker.set_quiet(true);
+  for (int i = 0; i < 3; ++i) group.spawn(two_steps(idle_worker, i, log));
+  co_await group.join();
+}
+
+TEST(IdleWorker, BeginsNothingNewWhileQuietBeforeWhatWasBegunCameBack) {
+  auto ring = make_ring();
+  const auto idle_worker = make_idle_worker(*ring);
+  Log log;
+  ring->run(three_of_two_steps(*ring, *idle_worker, log));
+  EXPECT_EQ(log.done, (std::vector<int>{0, 10, 1, 11, 2, 12}));
+}
+
 Task<void> started_work_comes_late(Ring& ring, IdleWorker& idle_worker, Log& log) {
   TaskGroup group(ring);
   Blocker blocker;
