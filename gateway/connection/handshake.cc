@@ -19,7 +19,7 @@ constexpr std::chrono::seconds kQuiet{1};
 constexpr int kPreferredSteps = 16;
 
 // What a handshake holds beside received bytes and OpenSSL's part: its frames, socket and timers.
-constexpr std::size_t kFixedMemory = 2048;
+constexpr std::size_t kFixedMemory = 2560;
 
 iouring::Task<RefusalPtr> run_handshake(Client& client) {
   ShardState& shard = client.connection.shard();
