@@ -20,6 +20,10 @@ namespace {
 // The time that the ring's thread spends on work in one loop iteration while quiet; it does at
 // least one piece.
 constexpr std::chrono::microseconds kQuietBudget{500};
+// Pieces of kResuming and kNew in one loop iteration while quiet: what was begun comes back in the
+// next one and goes first, so that not all is under way at a time. Fewer would leave the peers idle
+// between two iterations, and waking them is expensive (bench/README.md).
+constexpr unsigned kMostBegun = 8;
 // Pieces of rank kResuming before one of kNew.
 constexpr unsigned kMaxResumingInARow = 3;
 // The delay before the thread is used again doubles while its core stays busy, up to this.
@@ -223,13 +227,13 @@ void IdleWorker::run_on_ring() noexcept {
   // What this iteration sends is submitted first, unless a delay does no harm.
   if (!quiet_ && io_uring_sq_ready(&ring_->raw()) > 0) ring_->flush();
   const TimePoint until = std::chrono::steady_clock::now() + kQuietBudget;
+  unsigned begun = 0;
   while (Work* const work = next()) {
     work->execute();
     work->ran_ = true;
-    // What was begun comes back first, so that little is under way at a time.
-    const bool begun = work->rank_ != Rank::kStarted;
+    if (work->rank_ != Rank::kStarted) ++begun;
     work->complete();
-    if (!quiet_ || begun || std::chrono::steady_clock::now() >= until) break;
+    if (!quiet_ || begun == kMostBegun || std::chrono::steady_clock::now() >= until) break;
   }
   if (queued_ > 0) schedule_run_on_ring();
 }

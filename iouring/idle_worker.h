@@ -45,7 +45,7 @@ inline constexpr unsigned long kNiceLimit = 20;
 /// that was begun is ended under SCHED_OTHER. The thread is used again after `retry_after`, or
 /// after twice as long as last time if it was bypassed again soon. A worker without a thread also
 /// does one piece per iteration on the ring's thread; a quiet one does half a millisecond of them,
-/// or up to the first one of kResuming or kNew.
+/// and begins at most eight of kResuming and kNew.
 ///
 /// The ring's thread never waits for the worker's thread. (Except within what both call: a lock of
 /// an allocator or a library, held by the thread when it was preempted, is waited for.)
