@@ -8,6 +8,10 @@ namespace {
 /// Warning alerts that a peer may send; one more is a refusal.
 constexpr std::uint8_t kMaxWarnings = 4;
 
+/// Records without content that a peer may send in a row, as OpenSSL and BoringSSL have it: each
+/// costs a decryption, and no timeout sees one.
+constexpr std::uint8_t kMaxEmptyRecords = 32;
+
 /// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
 constexpr std::byte kHelloRequestType{0};
 constexpr std::byte kClientHelloType{1};
@@ -22,8 +26,7 @@ void InboundState::process(ContentType type, std::span<const std::byte> content,
   }
   switch (type) {
     case ContentType::kApplicationData:
-      received_bytes_ += content.size();
-      return;
+      return process_data(content.size());
     case ContentType::kAlert:
       return process_alert(content);
     case ContentType::kHandshake:
@@ -33,6 +36,15 @@ void InboundState::process(ContentType type, std::span<const std::byte> content,
       break;
   }
   refuse(RecordFailure::kUnexpectedMessage);
+}
+
+void InboundState::process_data(std::size_t bytes) noexcept {
+  received_bytes_ += bytes;
+  if (bytes != 0) {
+    empty_records_ = 0;
+  } else if (++empty_records_ > kMaxEmptyRecords) {
+    refuse(RecordFailure::kUnexpectedMessage);
+  }
 }
 
 void InboundState::process_alert(std::span<const std::byte> content) noexcept {

@@ -63,6 +63,7 @@ class InboundState {
   std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
 
  private:
+  void process_data(std::size_t bytes) noexcept;
   void process_alert(std::span<const std::byte> content) noexcept;
   void process_handshake(std::span<const std::byte> content,
                          KeyUpdateBudget::Clock::time_point now);
@@ -85,6 +86,7 @@ class InboundState {
   bool rekey_due_ = false;
   bool update_requested_ = false;
   std::uint8_t warnings_ = 0;
+  std::uint8_t empty_records_ = 0;  ///< since the last data
 };
 
 }  // namespace sallyport::ktls

@@ -28,6 +28,26 @@ TEST_F(InboundStateTest, IsOpenWhileDataComes) {
   EXPECT_FALSE(state_.take_failure());
 }
 
+TEST_F(InboundStateTest, EndsAtTheThirtyThirdRecordWithoutContentInARow) {
+  const auto send_empty = [this](int count) {
+    for (int i = 0; i < count; ++i) process(ContentType::kApplicationData, {});
+  };
+  send_empty(32);
+  process(ContentType::kApplicationData, {1});
+  send_empty(32);
+  EXPECT_FALSE(state_.ended());
+  process(ContentType::kApplicationData, {});
+  EXPECT_EQ(state_.take_failure(), RecordFailure::kUnexpectedMessage);
+}
+
+TEST_F(InboundStateTest, CountsRecordsWithoutContentOverMessagesOfOtherTypes) {
+  for (int i = 0; i < 33; ++i) {
+    process(ContentType::kApplicationData, {});
+    if (i % 16 == 0) process(ContentType::kHandshake, {24, 0, 0, 1, 0});
+  }
+  EXPECT_EQ(state_.take_failure(), RecordFailure::kUnexpectedMessage);
+}
+
 TEST_F(InboundStateTest, EndsCleanlyWithCloseNotify) {
   process(ContentType::kAlert, {1, 0});
   EXPECT_EQ(state_.end(), End::kCloseNotify);

@@ -348,12 +348,25 @@ TEST_F(UserspaceRecords, NoticesEveryFlippedByteOfARecord) {
 TEST_F(UserspaceRecords, PassesEmptyAndPaddedRecordsOver) {
   connect();
   const Bytes content = random_bytes(500, 11);
-  for (int i = 0; i < 100; ++i) put(peer_->data({}));
+  for (int i = 0; i < 32; ++i) put(peer_->data({}));
   put(peer_->inner(content, 23, 5000));
   for (int i = 0; i < 10; ++i) put(peer_->inner({}, 23, 1000));
   const Story story = hear({peer_->close_notify()});
   EXPECT_EQ(story.data, content);
   EXPECT_EQ(story.end, Kind::kCloseNotify);
+}
+
+TEST_F(UserspaceRecords, EndsAFloodOfEmptyRecordsHoweverTheyArePadded) {
+  for (const std::size_t padding : {1U, 1000U}) {
+    connect();
+    const Bytes content = random_bytes(500, 12);
+    put(peer_->data(content));
+    for (int i = 0; i < 40; ++i) put(peer_->inner({}, 23, padding));
+    const Story story = hear();
+    EXPECT_EQ(story.data, content);
+    expect_failure(story, RecordFailure::kUnexpectedMessage);
+    EXPECT_EQ(answers(), Words{"alert:10"});
+  }
 }
 
 TEST_F(UserspaceRecords, DropsTicketsWhenItIsTheClient) {
