@@ -19,7 +19,7 @@ constexpr std::byte kClientHelloType{1};
 }  // namespace
 
 void InboundState::process(ContentType type, std::span<const std::byte> content,
-                           KeyUpdateBudget::Clock::time_point now) {
+                           const Moment& moment) {
   // No other record may come between the pieces of a handshake message (RFC 8446 5.1).
   if (mid_message() && type != ContentType::kHandshake) {
     return refuse(RecordFailure::kUnexpectedMessage);
@@ -30,7 +30,7 @@ void InboundState::process(ContentType type, std::span<const std::byte> content,
     case ContentType::kAlert:
       return process_alert(content);
     case ContentType::kHandshake:
-      return process_handshake(content, now);
+      return process_handshake(content, moment);
     case ContentType::kChangeCipherSpec:
     case ContentType::kInvalid:
       break;
@@ -68,8 +68,7 @@ void InboundState::process_alert(std::span<const std::byte> content) noexcept {
   }
 }
 
-void InboundState::process_handshake(std::span<const std::byte> content,
-                                     KeyUpdateBudget::Clock::time_point now) {
+void InboundState::process_handshake(std::span<const std::byte> content, const Moment& moment) {
   if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
   if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
   const auto fed = post_->messages.feed(content);
@@ -80,7 +79,9 @@ void InboundState::process_handshake(std::span<const std::byte> content,
     if (!*message) return;
     // Tickets of a server are dropped: this end never resumes as a client.
     if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
-    if (!post_->budget.spend(received_bytes_, now)) return refuse(RecordFailure::kKeyUpdateFlood);
+    if (!post_->budget.spend({received_bytes_, moment.sent_records, moment.now})) {
+      return refuse(RecordFailure::kKeyUpdateFlood);
+    }
     rekey_due_ = true;
     ++key_updates_;
     if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;

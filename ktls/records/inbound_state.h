@@ -18,6 +18,12 @@ namespace sallyport::ktls {
 /// the peer's records mean, and how its data ended. Pure: no IO, no keys.
 class InboundState {
  public:
+  /// When a record is processed.
+  struct Moment {
+    KeyUpdateBudget::Clock::time_point now{};
+    std::uint64_t sent_records = 0;  ///< by the sending direction, under its present key
+  };
+
   /// How the peer's data ended. Once it has, nothing more is processed.
   enum class End : std::uint8_t {
     kOpen,          ///< it has not
@@ -33,8 +39,7 @@ class InboundState {
   /// Processes one record by its type, in TLS 1.3 the inner one, and its content, which is whole
   /// but for application data; that may come in pieces of any size. Data may be delivered if
   /// ended() is still false afterwards.
-  void process(ContentType type, std::span<const std::byte> content,
-               KeyUpdateBudget::Clock::time_point now);
+  void process(ContentType type, std::span<const std::byte> content, const Moment& moment);
   /// A record could not be opened, or the direction cannot go on.
   void refuse(RecordFailure failure) noexcept { refuse(RecordError{.failure = failure}); }
   void refuse(RecordError error) noexcept;
@@ -65,8 +70,7 @@ class InboundState {
  private:
   void process_data(std::size_t bytes) noexcept;
   void process_alert(std::span<const std::byte> content) noexcept;
-  void process_handshake(std::span<const std::byte> content,
-                         KeyUpdateBudget::Clock::time_point now);
+  void process_handshake(std::span<const std::byte> content, const Moment& moment);
   void refuse_handshake(std::span<const std::byte> content) noexcept;
 
   /// What only a connection has whose peer sends handshake messages.

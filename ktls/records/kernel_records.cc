@@ -56,6 +56,10 @@ class KernelRecords final : public RecordLayer {
   RecordModel tx_model() const noexcept override { return RecordModel::kKernel; }
 
  private:
+  InboundState::Moment moment() const noexcept {
+    return {socket_.ring().now(), writer_.sealed_records()};
+  }
+
   // What is not inlined would otherwise be part of the frame of take(), in which a connection waits
   // that was busy lately: the compiler elides the allocation of an inlined coroutine.
   bool may_wait_idle() const noexcept override;
@@ -165,7 +169,7 @@ Received KernelRecords::receive_failed(iouring::Errno error) noexcept {
 }
 
 bool KernelRecords::accept_data(std::span<const std::byte> content) {
-  inbound_.process(ContentType::kApplicationData, content, socket_.ring().now());
+  inbound_.process(ContentType::kApplicationData, content, moment());
   if (inbound_.ended()) return false;
   counters_.received_bytes += content.size();
   return true;
@@ -252,7 +256,7 @@ Task<Received> KernelRecords::read_control_record() {
 /// the first message alone, and would go on under the old key.
 Task<void> KernelRecords::process_control_record(ContentType type,
                                                  std::span<const std::byte> content) {
-  inbound_.process(type, content, socket_.ring().now());
+  inbound_.process(type, content, moment());
   counters_.key_updates_received = inbound_.key_updates();
   const bool answer = inbound_.take_update_request();
   if (!inbound_.take_rekey()) co_return;
@@ -310,7 +314,7 @@ Task<Received> KernelRecords::open_leftover() {
     std::ranges::copy(opened->content, block.data());
     co_return deliver(std::move(block), opened->content.size());
   }
-  inbound_.process(opened->type, opened->content, socket_.ring().now());
+  inbound_.process(opened->type, opened->content, moment());
   counters_.key_updates_received = inbound_.key_updates();
   if (inbound_.take_rekey()) left.next_generation();
   if (!inbound_.take_update_request()) co_return Received{};

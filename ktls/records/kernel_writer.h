@@ -77,6 +77,8 @@ class KernelWriter {
     return state_ == State::kOpen && !write_lock_.held() && !has_queued();
   }
   const TrafficSecret& secret() const noexcept { return secret_; }
+  /// Under the present key.
+  std::uint64_t sealed_records() const noexcept { return records_; }
 
  private:
   enum class State : std::uint8_t {

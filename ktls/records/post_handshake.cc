@@ -88,15 +88,23 @@ std::expected<std::optional<PostHandshakeMessage>, RecordError> PostHandshakePar
                               .body = {}};
 }
 
-bool KeyUpdateBudget::spend(std::uint64_t received_bytes, Clock::time_point now) noexcept {
-  if (counted_until_ == Clock::time_point{}) counted_until_ = now;
-  const auto by_time = static_cast<std::uint64_t>((now - counted_until_) / kTimeEach);
-  const std::uint64_t by_bytes = (received_bytes - counted_bytes_) / kBytesEach;
+bool KeyUpdateBudget::spend(const Progress& progress) noexcept {
+  if (counted_until_ == Clock::time_point{}) counted_until_ = progress.now;
+  const auto by_time = static_cast<std::uint64_t>((progress.now - counted_until_) / kTimeEach);
+  const std::uint64_t by_bytes = (progress.received_bytes - counted_bytes_) / kBytesEach;
   counted_until_ += by_time * kTimeEach;
   counted_bytes_ += by_bytes * kBytesEach;
   left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMax, left_ + by_time + by_bytes));
-  if (left_ == 0) return false;
-  --left_;
+
+  // Fewer than before: there is a new sending key.
+  const bool same_key = progress.sent_records >= counted_records_;
+  const std::uint64_t sent = progress.sent_records - (same_key ? counted_records_ : 0);
+  counted_records_ = progress.sent_records;
+  under_way_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMaxUnderWay, under_way_ + sent));
+
+  std::uint32_t& bucket = under_way_ != 0 ? under_way_ : left_;
+  if (bucket == 0) return false;
+  --bucket;
   return true;
 }
 

@@ -62,23 +62,37 @@ class PostHandshakeParser {
   Role role_;
 };
 
-/// Token bucket for the KeyUpdates of a peer, each of which costs deriving keys and an answer. It
-/// holds at most kMax; data received and time passed refill it.
+/// The KeyUpdates that a peer may send, each of which costs deriving keys and an answer. What the
+/// connection does refills two buckets:
+/// - its own use of its key, and time: at most kMax;
+/// - each record that it was sent, because a peer whose limit is reached may ask again with every
+///   record that it reads until our KeyUpdate comes, behind all that was under way then (Java's
+///   jdk.tls.keyLimits): at most kMaxUnderWay.
 class KeyUpdateBudget {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::uint32_t kMax = 32;
-  static constexpr std::uint64_t kBytesEach = 16384;           ///< data that refills one update
+  static constexpr std::uint64_t kBytesEach = 16384;  ///< data received that refills one update
   static constexpr std::chrono::milliseconds kTimeEach{1000};  ///< time that refills one update
+  /// Full records of what Linux lets be under way, tcp_wmem and tcp_rmem: 10 MB.
+  static constexpr std::uint32_t kMaxUnderWay = 1024;
 
-  /// Takes one update. `received_bytes` is the connection's count of plaintext so far. False: the
-  /// bucket is empty, this is a flood.
-  bool spend(std::uint64_t received_bytes, Clock::time_point now) noexcept;
+  /// What the connection has done so far.
+  struct Progress {
+    std::uint64_t received_bytes = 0;  ///< of plaintext
+    std::uint64_t sent_records = 0;    ///< under the present sending key
+    Clock::time_point now{};
+  };
+
+  /// Takes one update. False: the buckets are empty, this is a flood.
+  bool spend(const Progress& progress) noexcept;
 
  private:
   std::uint64_t counted_bytes_ = 0;
+  std::uint64_t counted_records_ = 0;
   Clock::time_point counted_until_{};
   std::uint32_t left_ = kMax;
+  std::uint32_t under_way_ = 0;
 };
 
 }  // namespace sallyport::ktls

@@ -44,6 +44,8 @@ class RecordProtection {
 
   RecordVersion version() const noexcept { return version_; }
   CipherSuite suite() const noexcept { return suite_; }
+  /// The sequence number of the next record, which is how many there were under this key.
+  std::uint64_t next_record() const noexcept { return seq_; }
   /// A copy of secret, next sequence number and key.
   DirectionState export_state() const { return {secret_, seq_}; }
 

@@ -19,7 +19,7 @@ void PlaintextSpans::add(std::span<std::byte> content) noexcept {
 }
 
 std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
-                               KeyUpdateBudget::Clock::time_point now) {
+                               const InboundState::Moment& moment) {
   std::span<std::byte> rest = bytes;
   while (!inbound_.ended() && rest.size() >= kRecordHeaderSize) {
     const auto header = opener_.check_header(rest.first<kRecordHeaderSize>());
@@ -32,7 +32,7 @@ std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plain
     const auto opened = opener_.open(rest.first(size));
     rest = rest.subspan(size);
     if (opened) {
-      read_record(*opened, plaintext, now);
+      read_record(*opened, plaintext, moment);
     } else {
       inbound_.refuse(opened.error());
     }
@@ -41,8 +41,8 @@ std::size_t RecordReader::read(std::span<std::byte> bytes, PlaintextSpans& plain
 }
 
 void RecordReader::read_record(const OpenedRecord& record, PlaintextSpans& plaintext,
-                               KeyUpdateBudget::Clock::time_point now) {
-  inbound_.process(record.type, record.content, now);
+                               const InboundState::Moment& moment) {
+  inbound_.process(record.type, record.content, moment);
   if (inbound_.take_rekey()) opener_.next_generation();
   if (record.type == ContentType::kApplicationData && !inbound_.ended()) {
     plaintext.add(record.content);

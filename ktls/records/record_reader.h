@@ -52,7 +52,7 @@ class RecordReader {
   /// again with more behind it. Once inbound().ended() everything is used up unread.
   /// A header that no record can have is refused before the record is whole.
   std::size_t read(std::span<std::byte> bytes, PlaintextSpans& plaintext,
-                   KeyUpdateBudget::Clock::time_point now);
+                   const InboundState::Moment& moment);
 
   /// What the records meant, and whether that was the end.
   InboundState& inbound() noexcept { return inbound_; }
@@ -65,7 +65,7 @@ class RecordReader {
 
  private:
   void read_record(const OpenedRecord& record, PlaintextSpans& plaintext,
-                   KeyUpdateBudget::Clock::time_point now);
+                   const InboundState::Moment& moment);
 
   RecordOpener opener_;
   InboundState inbound_;

@@ -66,6 +66,8 @@ class RecordWriter {
     return state_ == State::kOpen && !write_lock_.held() && queued_.empty();
   }
   DirectionState export_state() const { return sealer_.export_state(); }
+  /// Under the present key.
+  std::uint64_t sealed_records() const noexcept { return sealer_.next_record(); }
 
  private:
   enum class State : std::uint8_t {

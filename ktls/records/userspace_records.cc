@@ -57,6 +57,9 @@ class UserspaceRecords final : public RecordLayer {
  private:
   InboundState& inbound() noexcept { return reader_.inbound(); }
   const InboundState& inbound() const noexcept { return reader_.inbound(); }
+  InboundState::Moment moment() const noexcept {
+    return {socket_.ring().now(), writer_.sealed_records()};
+  }
   bool may_wait_idle() const noexcept override;
   bool hold_back(Received& received);
   Task<Received> step();
@@ -171,7 +174,7 @@ Received UserspaceRecords::open_lease(Result<Lease> lease) {
   expect_as_much_as(bytes.size());
   iovec only{};
   PlaintextSpans plaintext{std::span(&only, 1)};
-  const std::size_t used = reader_.read(bytes, plaintext, socket_.ring().now());
+  const std::size_t used = reader_.read(bytes, plaintext, moment());
   if (used < bytes.size()) keep_unfinished(bytes.subspan(used));
   after_read();
   if (plaintext.size() == 0) return {};
@@ -185,7 +188,7 @@ Received UserspaceRecords::open_block() {
   auto* const table = new (block.data()) iovec[kTableEntries];
   PlaintextSpans plaintext{std::span(table, kTableEntries)};
   const std::span<std::byte> bytes = block.bytes().subspan(begin_, end_ - begin_);
-  const std::size_t used = reader_.read(bytes, plaintext, socket_.ring().now());
+  const std::size_t used = reader_.read(bytes, plaintext, moment());
   const std::span<std::byte> rest = bytes.subspan(used);
   after_read();
   if (plaintext.size() == 0) {

@@ -148,7 +148,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   RecordReader reader(contexts, suite, state, role, version);
   Bytes held;
   Bytes delivered;
-  const auto now = KeyUpdateBudget::Clock::time_point(std::chrono::hours(1));
+  const InboundState::Moment moment{.now =
+                                        KeyUpdateBudget::Clock::time_point(std::chrono::hours(1))};
   for (std::size_t at = 0; at < peer.wire.size();) {
     step = step * 1103515245u + 12345u;
     const std::size_t count =
@@ -158,7 +159,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     at += count;
     iovec table[4];
     PlaintextSpans plaintext{std::span(table, 1 + step % 4)};
-    const std::size_t used = reader.read(held, plaintext, now);
+    const std::size_t used = reader.read(held, plaintext, moment);
     REQUIRE(used <= held.size());
     std::size_t total = 0;
     for (const iovec& span : plaintext.spans()) {
@@ -174,7 +175,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       REQUIRE(held.empty());
       Bytes more(100, std::byte{23});
       PlaintextSpans nothing{table};
-      REQUIRE(reader.read(more, nothing, now) == more.size() && nothing.size() == 0);
+      REQUIRE(reader.read(more, nothing, moment) == more.size() && nothing.size() == 0);
       break;
     }
   }

@@ -126,32 +126,52 @@ TEST(PostHandshake, BoundsWhatItHolds) {
 
 class Budget : public ::testing::Test {
  protected:
+  using Progress = KeyUpdateBudget::Progress;
+
+  /// How many updates in a row it takes.
+  unsigned spend_all(const Progress& progress) {
+    unsigned taken = 0;
+    while (budget_.spend(progress)) ++taken;
+    return taken;
+  }
+
   KeyUpdateBudget::Clock::time_point now_{std::chrono::hours(1)};
   KeyUpdateBudget budget_;
 };
 
 TEST_F(Budget, EndsWithAFloodOfUpdates) {
-  for (unsigned i = 0; i < KeyUpdateBudget::kMax; ++i) EXPECT_TRUE(budget_.spend(0, now_)) << i;
-  EXPECT_FALSE(budget_.spend(0, now_));
+  EXPECT_EQ(spend_all({0, 0, now_}), KeyUpdateBudget::kMax);
 }
 
 TEST_F(Budget, IsFilledByData) {
   for (std::uint64_t i = 0; i < 1000; ++i) {
-    EXPECT_TRUE(budget_.spend(i * KeyUpdateBudget::kBytesEach, now_)) << i;
+    EXPECT_TRUE(budget_.spend({i * KeyUpdateBudget::kBytesEach, 0, now_})) << i;
   }
 }
 
 TEST_F(Budget, IsFilledByTime) {
   for (int i = 0; i < 1000; ++i)
-    EXPECT_TRUE(budget_.spend(0, now_ + i * KeyUpdateBudget::kTimeEach));
+    EXPECT_TRUE(budget_.spend({0, 0, now_ + i * KeyUpdateBudget::kTimeEach}));
 }
 
 TEST_F(Budget, DoesNotSaveUpMoreThanItsSize) {
-  EXPECT_TRUE(budget_.spend(0, now_));
+  EXPECT_TRUE(budget_.spend({0, 0, now_}));
   const auto later = now_ + std::chrono::hours(100);
   const std::uint64_t much = std::uint64_t{1} << 40;
-  for (unsigned i = 0; i < KeyUpdateBudget::kMax; ++i) EXPECT_TRUE(budget_.spend(much, later));
-  EXPECT_FALSE(budget_.spend(much, later));
+  EXPECT_EQ(spend_all({much, 0, later}), KeyUpdateBudget::kMax);
+  EXPECT_EQ(spend_all({much, much, later}), KeyUpdateBudget::kMaxUnderWay);
+}
+
+TEST_F(Budget, HasOneMoreForEachRecordThatWasSent) {
+  EXPECT_EQ(spend_all({0, 500, now_}), 500 + KeyUpdateBudget::kMax);
+  EXPECT_EQ(spend_all({0, 500, now_}), 0U);
+  EXPECT_EQ(spend_all({0, 700, now_}), 200U);
+}
+
+TEST_F(Budget, CountsRecordsSentFromZeroUnderANewKey) {
+  EXPECT_EQ(spend_all({0, 500, now_}), 500 + KeyUpdateBudget::kMax);
+  EXPECT_EQ(spend_all({0, 10, now_}), 10U);
+  EXPECT_EQ(spend_all({0, 20, now_}), 10U);
 }
 
 }  // namespace

@@ -470,6 +470,26 @@ TEST_F(UserspaceRecords, EndsAFloodOfKeyUpdates) {
   EXPECT_EQ(answers(), Words{"alert:10"});
 }
 
+/// Java past jdk.tls.keyLimits asks again with each record that it reads, until the answer comes
+/// behind all that was under way.
+TEST_F(UserspaceRecords, FollowsAKeyUpdateForEachRecordThatThePeerReads) {
+  connect();
+  Bytes sent;
+  for (int i = 0; i < 200; ++i) {
+    shard_.ring->run(send_one(*layer_, 100));
+    append(sent, wire_bytes());
+  }
+  EXPECT_EQ(peer_->read(sent).size(), 200U);
+  Bytes bytes;
+  for (int i = 0; i < 200; ++i) {
+    append(bytes, peer_->key_update(KeyUpdateRequest::kUpdateRequested));
+  }
+  append(bytes, peer_->close_notify());
+  const Story story = hear({bytes});
+  EXPECT_EQ(story.end, Kind::kCloseNotify) << to_string(story.error.failure);
+  EXPECT_EQ(layer_->counters().key_updates_received, 200U);
+}
+
 TEST_F(UserspaceRecords, ReplacesItsOwnKeyAtTheLimitOfRecords) {
   SessionState state = testing::session_of(kSuite);
   state.tx.rec_seq = record_limit(kSuite) - 2;
