@@ -124,6 +124,13 @@ std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byt
   return protocols;
 }
 
+std::optional<std::uint16_t> parse_max_fragment_length(std::span<const std::byte> body) {
+  WireReader in(body);
+  const unsigned code = in.u8();
+  if (!in.good() || !in.at_end() || code < 1 || code > 4) return std::nullopt;
+  return static_cast<std::uint16_t>(256U << code);
+}
+
 bool names_version(std::span<const std::byte> body, std::uint16_t version) {
   WireReader in(body);
   const std::size_t list = in.u8();

@@ -62,6 +62,10 @@ std::optional<std::string_view> parse_server_name(std::span<const std::byte> bod
 /// is malformed: an empty list, an empty name, bytes behind the list.
 std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byte> body);
 
+/// The bytes that the body of a max_fragment_length extension (RFC 6066 4) allows a record. Nothing
+/// if it is malformed.
+std::optional<std::uint16_t> parse_max_fragment_length(std::span<const std::byte> body);
+
 /// Whether the body of a ClientHello's supported_versions (RFC 8446 4.2.1) names `version`, such as
 /// 0x0304. One that is malformed names none.
 bool names_version(std::span<const std::byte> body, std::uint16_t version);

@@ -239,10 +239,10 @@ void HandshakeEngine::output_sent() {
   if (ssl_) (void)BIO_reset(out_);
 }
 
-bool HandshakeEngine::append_output(std::span<const std::byte> record) {
-  const int size = static_cast<int>(record.size());
-  if (BIO_write(out_, record.data(), size) != size) return false;
-  ++sent_records_;
+bool HandshakeEngine::append_output(std::span<const std::byte> records, std::uint64_t count) {
+  const int size = static_cast<int>(records.size());
+  if (BIO_write(out_, records.data(), size) != size) return false;
+  sent_records_ += count;
   return true;
 }
 

@@ -78,8 +78,9 @@ class HandshakeEngine {
   /// Records received after the peer's last ChangeCipherSpec: in TLS 1.2 under its record keys.
   [[nodiscard]] std::uint64_t received_records() const noexcept { return received_records_; }
 
-  /// After kDone: puts a record that the owner sealed behind output(). False if memory is short.
-  [[nodiscard]] bool append_output(std::span<const std::byte> record);
+  /// After kDone: puts `count` records that the owner sealed behind output(). False if memory is
+  /// short.
+  [[nodiscard]] bool append_output(std::span<const std::byte> records, std::uint64_t count);
   /// After kDone in TLS 1.3: drops the tickets that OpenSSL wrote into output(), which was empty
   /// before them, and does not count their records.
   void drop_tickets();

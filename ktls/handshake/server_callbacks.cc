@@ -101,7 +101,18 @@ int ServerHandshake::read_hello(int* alert) {
   return SSL_CLIENT_HELLO_RETRY;
 }
 
+// OpenSSL answers max_fragment_length, and cannot be told not to: keep to it. OpenSSL alone would
+// not do so in a resumption, since the session in a ticket does not have it.
+void ServerHandshake::limit_fragments() {
+  const Extension wanted = extension(ssl(), TLSEXT_TYPE_max_fragment_length);
+  const auto limit = parse_max_fragment_length(wanted.body);
+  if (!limit) return;
+  outcome_.state.max_fragment = *limit;
+  SSL_set_max_send_fragment(ssl(), *limit);
+}
+
 int ServerHandshake::continue_with_hello(int* alert) {
+  limit_fragments();
   if (!becomes_tls12()) return SSL_CLIENT_HELLO_SUCCESS;
   // A ticket of TLS 1.2 is sent before Finished, so before the peer is authorised.
   SSL_set_options(ssl(), SSL_OP_NO_TICKET);

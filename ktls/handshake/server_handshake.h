@@ -142,6 +142,7 @@ class ServerHandshake {
 
   int handle_hello(int* alert);
   int read_hello(int* alert);
+  void limit_fragments();
   int continue_with_hello(int* alert);
   int compare_second_hello(int* alert);
   int refuse_hello(HandshakeResult result, int description, const char* detail, int* alert);

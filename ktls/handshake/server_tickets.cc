@@ -82,7 +82,8 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   CipherContexts contexts(1);
   DirectionState tx = engine_.secrets().server;
   tx.rec_seq = engine_.sent_records();
-  RecordSealer sealer(contexts, suite, std::move(tx));
+  const std::uint16_t max_fragment = outcome_.state.max_fragment;
+  RecordSealer sealer(contexts, suite, std::move(tx), RecordVersion::kTls13, max_fragment);
   for (const TicketPsk& each : ticket_psks_) {
     if (each.nonce.empty()) return false;
     const SslSessionPtr bare = bare_session(each.psk.bytes(), lifetime);
@@ -96,10 +97,12 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
 
     const iovec span{const_cast<std::byte*>(message.data()), message.size()};
     PlaintextCursor content{std::span(&span, 1)};
-    std::vector<std::byte> record(message.size() + record_overhead(RecordVersion::kTls13, suite));
-    const auto sealed = sealer.seal(ContentType::kHandshake, content, record);
+    std::vector<std::byte> records(sealed_size(message.size(), kRecordOverhead, max_fragment));
+    const std::uint64_t before = sealer.next_record();
+    const auto sealed = sealer.seal(ContentType::kHandshake, content, records);
     if (!sealed) return false;
-    if (!engine_.append_output(std::span(record).first(*sealed))) return false;
+    if (!engine_.append_output(std::span(records).first(*sealed), sealer.next_record() - before))
+      return false;
   }
   return true;
 }

@@ -68,6 +68,9 @@ struct SessionState {
   DirectionState rx;
   DirectionState tx;
   RecordVersion version = RecordVersion::kTls13;
+  /// The most bytes of content that a record to the peer may have: 2^14, or what the peer asked for
+  /// by max_fragment_length (RFC 6066 4).
+  std::uint16_t max_fragment = 1 << 14;
 };
 
 }  // namespace sallyport::ktls

@@ -31,7 +31,7 @@ class KernelRecords final : public RecordLayer {
                 RecordPools& pools, Role role, KernelStart start) noexcept
       : RecordLayer(std::move(socket), pools),
         inbound_(role, state.version),
-        writer_(socket_, counters_, state.suite, state.tx, state.version,
+        writer_(socket_, counters_, state,
                 kernel.can_rekey() && state.version == RecordVersion::kTls13, start.stream_start),
         watermark_(socket_, kernel.polls_partial_records()),
         leftover_(std::move(start.leftover)),
@@ -333,7 +333,7 @@ std::optional<SessionState> KernelRecords::export_state() const {
   if (descriptor < 0) return std::nullopt;
   const auto tx = CryptoInfo::next_record(descriptor, TLS_TX, suite_);
   if (!tx) return std::nullopt;
-  SessionState state{suite_, {}, {writer_.secret(), *tx}, version_};
+  SessionState state{suite_, {}, {writer_.secret(), *tx}, version_, writer_.max_fragment()};
   if (leftover_) {
     state.rx = leftover_->export_state();
     return state;

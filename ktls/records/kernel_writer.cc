@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -46,7 +47,7 @@ std::span<iovec> advance(std::span<iovec> spans, std::size_t sent) noexcept {
 
 }  // namespace
 
-/// Counts the records of one call: the kernel makes as few as possible.
+/// Counts the records of one call: the kernel makes as few as possible, and of a limited size one.
 void KernelWriter::count(std::size_t content) noexcept {
   records_ += (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
   stream_end_ += sealed_size(content, record_overhead(version_, suite_));
@@ -195,7 +196,11 @@ Task<KernelWriter::SendResult> KernelWriter::send(Chunk data) {
     // A lease is sent at once or given back: it must not wait for this peer.
     const int flags = data.holds_lease() ? MSG_DONTWAIT : 0;
     Result<std::size_t> sent = std::size_t{0};
-    if (rest.size() == 1) {
+    if (limited()) {  // the kernel makes full records, but none out of two sends
+      const std::span bytes = bytes_of(rest.front());
+      const std::size_t most = max_fragment_;
+      sent = co_await socket_.send(bytes.first(std::min(bytes.size(), most)), flags);
+    } else if (rest.size() == 1) {
       sent = co_await socket_.send(bytes_of(rest.front()), flags);
     } else {
       msghdr message{};

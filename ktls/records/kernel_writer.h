@@ -24,21 +24,21 @@ class KernelWriter {
  public:
   using SendResult = RecordLayer::SendResult;
 
-  /// `tx`: what TLS_TX is set to, by the caller, before anything is sent. `can_rekey`: KernelTls's,
-  /// and false in TLS 1.2. `stream_start`: the place in TCP's stream (bytes_given_to_tcp()) where
-  /// the kernel's records begin.
-  /// All references must outlive this.
-  KernelWriter(iouring::Socket& socket, RecordCounters& counters, CipherSuite suite,
-               const DirectionState& tx, RecordVersion version, bool can_rekey,
-               std::uint64_t stream_start) noexcept
+  /// `state`: what TLS_TX is set to, by the caller, before anything is sent. `can_rekey`:
+  /// KernelTls's, and false in TLS 1.2. `stream_start`: the place in TCP's stream
+  /// (bytes_given_to_tcp()) where the kernel's records begin. All references but `state` must
+  /// outlive this.
+  KernelWriter(iouring::Socket& socket, RecordCounters& counters, const SessionState& state,
+               bool can_rekey, std::uint64_t stream_start) noexcept
       : socket_(socket),
         counters_(counters),
         write_lock_(socket.ring()),
-        records_(tx.rec_seq),
+        records_(state.tx.rec_seq),
         stream_end_(stream_start),
-        secret_(tx.secret),
-        suite_(suite),
-        version_(version),
+        secret_(state.tx.secret),
+        suite_(state.suite),
+        max_fragment_(state.max_fragment),
+        version_(state.version),
         can_rekey_(can_rekey) {}
   KernelWriter(const KernelWriter&) = delete;
   KernelWriter& operator=(const KernelWriter&) = delete;
@@ -77,6 +77,7 @@ class KernelWriter {
     return state_ == State::kOpen && !write_lock_.held() && !has_queued();
   }
   const TrafficSecret& secret() const noexcept { return secret_; }
+  std::uint16_t max_fragment() const noexcept { return max_fragment_; }
   /// Under the present key.
   std::uint64_t sealed_records() const noexcept { return records_; }
 
@@ -98,6 +99,7 @@ class KernelWriter {
                                                            int flags);
   [[gnu::noinline]] iouring::Task<SendResult> wait_for_tcp(int descriptor);
   bool key_update_due() const noexcept { return records_ >= record_limit(suite_); }
+  bool limited() const noexcept { return max_fragment_ < kMaxPlaintextSize; }
   void count(std::size_t content) noexcept;
   std::unexpected<RecordError> failed(iouring::Errno error) noexcept;
   bool ignore_input_error(iouring::Errno error) noexcept;
@@ -109,6 +111,7 @@ class KernelWriter {
   std::uint64_t stream_end_;  ///< where in TCP's stream the next record begins
   TrafficSecret secret_;
   CipherSuite suite_;
+  std::uint16_t max_fragment_;
   RecordVersion version_;
   AlertLevel alert_level_{};
   AlertDescription alert_{};

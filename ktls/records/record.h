@@ -87,10 +87,9 @@ inline constexpr std::size_t kMaxRecordOverhead =
     record_overhead(RecordVersion::kTls12, CipherSuite::kAes128GcmSha256);
 
 /// Bytes of `content` sealed into as few records as possible, header to tag.
-constexpr std::size_t sealed_size(std::size_t content,
-                                  std::size_t overhead = kRecordOverhead) noexcept {
-  const std::size_t records =
-      content == 0 ? 1 : (content + kMaxPlaintextSize - 1) / kMaxPlaintextSize;
+constexpr std::size_t sealed_size(std::size_t content, std::size_t overhead = kRecordOverhead,
+                                  std::size_t max_fragment = kMaxPlaintextSize) noexcept {
+  const std::size_t records = content == 0 ? 1 : (content + max_fragment - 1) / max_fragment;
   return content + records * overhead;
 }
 

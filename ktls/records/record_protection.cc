@@ -127,7 +127,7 @@ std::expected<std::size_t, RecordError> RecordSealer::seal(ContentType type,
   std::size_t written = 0;
   do {
     const std::size_t room = out.size() - written - overhead;
-    const std::size_t size = std::min({content.remaining(), kMaxPlaintextSize, room});
+    const std::size_t size = std::min({content.remaining(), std::size_t{max_fragment_}, room});
     const auto sealed = seal_one(type, content, size, out.data() + written);
     if (!sealed) return std::unexpected(sealed.error());
     written += size + overhead;

@@ -69,15 +69,17 @@ class RecordProtection {
 /// `contexts` must outlive it. Neither copies nor moves: it owns key material and a claim.
 class RecordSealer final : public RecordProtection {
  public:
+  /// `max_fragment`: SessionState's.
   RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
-               RecordVersion version = RecordVersion::kTls13) noexcept
-      : RecordProtection(contexts, suite, std::move(state), version) {}
+               RecordVersion version = RecordVersion::kTls13,
+               std::uint16_t max_fragment = kMaxPlaintextSize) noexcept
+      : RecordProtection(contexts, suite, std::move(state), version), max_fragment_(max_fragment) {}
 
-  /// Seals as much of `content` as `out` has room for, as records of at most 2^14 bytes back to
-  /// back, and moves the cursor on. With an empty cursor one record without content is sealed.
-  /// Returns the bytes written. `out` must have room for the overhead and one byte of content, if
-  /// any, and must not overlap the content. Errors: kSequenceExhausted (nothing written),
-  /// kInternal. After an error the direction is dead.
+  /// Seals as much of `content` as `out` has room for, as records of at most max_fragment bytes
+  /// back to back, and moves the cursor on. With an empty cursor one record without content is
+  /// sealed. Returns the bytes written. `out` must have room for the overhead and one byte of
+  /// content, if any, and must not overlap the content. Errors: kSequenceExhausted (nothing
+  /// written), kInternal. After an error the direction is dead.
   std::expected<std::size_t, RecordError> seal(ContentType type, PlaintextCursor& content,
                                                std::span<std::byte> out) noexcept;
 
@@ -85,9 +87,13 @@ class RecordSealer final : public RecordProtection {
   /// there the connection must end (RFC 9325 4.4).
   bool key_update_due() const noexcept { return seq_ >= record_limit(suite_); }
 
+  std::uint16_t max_fragment() const noexcept { return max_fragment_; }
+
  private:
   std::expected<void, RecordError> seal_one(ContentType type, PlaintextCursor& content,
                                             std::size_t size, std::byte* out) noexcept;
+
+  std::uint16_t max_fragment_;
 };
 
 /// One opened record.

@@ -27,14 +27,14 @@ class RecordWriter {
  public:
   using SendResult = RecordLayer::SendResult;
 
-  /// All references must outlive this.
+  /// The transmit direction of `state` goes on here. All references but `state` must outlive this.
   RecordWriter(iouring::Socket& socket, const RecordPools& pools, RecordCounters& counters,
-               CipherSuite suite, const DirectionState& tx, RecordVersion version) noexcept
+               const SessionState& state) noexcept
       : socket_(socket),
         blocks_(pools.blocks),
         counters_(counters),
         write_lock_(socket.ring()),
-        sealer_(pools.contexts, suite, tx, version) {}
+        sealer_(pools.contexts, state.suite, state.tx, state.version, state.max_fragment) {}
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
@@ -66,6 +66,7 @@ class RecordWriter {
     return state_ == State::kOpen && !write_lock_.held() && queued_.empty();
   }
   DirectionState export_state() const { return sealer_.export_state(); }
+  std::uint16_t max_fragment() const noexcept { return sealer_.max_fragment(); }
   /// Under the present key.
   std::uint64_t sealed_records() const noexcept { return sealer_.next_record(); }
 

@@ -85,7 +85,7 @@ UserspaceRecords::UserspaceRecords(iouring::Socket socket, const SessionState& s
                                    std::span<const std::byte> leftover)
     : RecordLayer(std::move(socket), pools),
       reader_(pools.contexts, state.suite, state.rx, role, state.version),
-      writer_(socket_, pools_, counters_, state.suite, state.tx, state.version) {
+      writer_(socket_, pools_, counters_, state) {
   iouring::invariant(leftover.size() <= kMaxLeftover, "leftover of a handshake fits into a block",
                      static_cast<long long>(leftover.size()), kMaxLeftover);
   if (leftover.empty()) return;
@@ -238,7 +238,7 @@ Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
 
 std::optional<SessionState> UserspaceRecords::export_state() const {
   return SessionState{reader_.suite(), reader_.export_state(), writer_.export_state(),
-                      reader_.version()};
+                      reader_.version(), writer_.max_fragment()};
 }
 
 std::span<const std::byte> UserspaceRecords::unopened() const noexcept {

@@ -152,6 +152,18 @@ class Fragments : public Hello {
   }
 };
 
+TEST(MaxFragmentLength, IsOneOfFourSizes) {
+  EXPECT_EQ(parse_max_fragment_length(bytes_of("\x01")), 512);
+  EXPECT_EQ(parse_max_fragment_length(bytes_of("\x04")), 4096);
+}
+
+TEST(MaxFragmentLength, IsNothingWhereItIsMalformed) {
+  for (const std::string_view body : {std::string_view(), std::string_view("\0", 1),
+                                      std::string_view("\x05"), std::string_view("\x01\x01")}) {
+    EXPECT_FALSE(parse_max_fragment_length(bytes_of(body)));
+  }
+}
+
 TEST_F(Fragments, AreJoinedToTheRecordThatTheyCouldHaveBeen) {
   const std::string whole = hello(true);
   for (const std::size_t most : {1, 2, 3, 5, 100, 16384}) {

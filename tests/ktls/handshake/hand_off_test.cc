@@ -224,9 +224,10 @@ class HandOff : public ::testing::TestWithParam<RecordModel> {
   }
 
   /// A session to resume: after it a flight is Finished and what lies behind.
-  SslSessionPtr session_of(const std::shared_ptr<ServerContext>& context) {
+  SslSessionPtr session_of(const std::shared_ptr<ServerContext>& context,
+                           std::uint8_t max_fragment_code = 0) {
     testing::RoutedHandshake server(context, testing::any_route());
-    MemoryClient client({.certificate = &certificate()});
+    MemoryClient client({.certificate = &certificate(), .max_fragment_code = max_fragment_code});
     EXPECT_EQ(testing::shuttle(server, client), ServerHandshake::Step::kDone);
     server.issue_tickets();
     testing::deliver(server, client);
@@ -267,6 +268,46 @@ TEST_P(HandOff, LosesNothingWhereverTheFlightOfFinishedIsCut) {
     EXPECT_TRUE(play(context, script).resumed);
   }
   shard_.expect_idle();
+}
+
+/// OpenSSL's client ends the connection at a larger record, handshake messages and tickets
+/// included.
+TEST_P(HandOff, KeepsTheMaximumFragmentLengthThatTheClientAskedFor) {
+  const auto context = pki().context();
+  for (const std::uint8_t code : {1, 2, 3, 4}) {
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      SCOPED_TRACE(std::to_string(256 << code) + " bytes, version " + std::to_string(version));
+      const Script script{.setup = {.certificate = &certificate(),
+                                    .min_version = version,
+                                    .max_version = version,
+                                    .max_fragment_code = code},
+                          .writes = {5'000},
+                          .key_updates = {},
+                          .padding = 0,
+                          .closes = true,
+                          .fin = false,
+                          .reply = 50'000,
+                          .cuts_from_end = {}};
+      const Result result = play(context, script);
+      EXPECT_EQ(result.tickets, version == TLS1_3_VERSION ? 1U : 0U);
+    }
+  }
+}
+
+TEST_P(HandOff, KeepsTheMaximumFragmentLengthInAResumption) {
+  const auto context = pki().context();
+  const SslSessionPtr session = session_of(context, 1);
+  const Result result = play(
+      context,
+      {.setup = {.certificate = &certificate(), .session = session.get(), .max_fragment_code = 1},
+       .writes = {5'000},
+       .key_updates = {},
+       .padding = 0,
+       .closes = true,
+       .fin = false,
+       .reply = 50'000,
+       .cuts_from_end = {}});
+  EXPECT_TRUE(result.resumed);
 }
 
 TEST_P(HandOff, CountsTheTicketsThatWentBefore) {

@@ -114,6 +114,9 @@ MemoryClient::MemoryClient(const ClientSetup& setup) : ctx_(SSL_CTX_new(TLS_clie
          "ALPN");
   }
   if (setup.session != nullptr) must(SSL_set_session(ssl, setup.session) == 1, "session");
+  if (setup.max_fragment_code != 0) {
+    must(SSL_set_tlsext_max_fragment_length(ssl, setup.max_fragment_code) == 1, "fragment length");
+  }
 }
 
 int MemoryClient::on_session(SSL* ssl, SSL_SESSION* session) {

@@ -35,6 +35,7 @@ struct ClientSetup {
   int min_version = TLS1_3_VERSION;
   int max_version = TLS1_3_VERSION;
   SSL_SESSION* session = nullptr;
+  std::uint8_t max_fragment_code = 0;  ///< of max_fragment_length: 1 = 512 bytes, 4 = 4096; 0: none
 };
 
 /// OpenSSL's client over memory BIOs. Knows the alert that it received last and its sessions.

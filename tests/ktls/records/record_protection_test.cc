@@ -132,6 +132,24 @@ TEST_P(RecordProtection, SealsManySpansAsFullRecordsBackToBack) {
   EXPECT_EQ(plain, content);
 }
 
+TEST_P(RecordProtection, SealsNoMoreIntoARecordThanThePeerAskedFor) {
+  constexpr std::uint16_t kLimit = 512;
+  RecordSealer sealer(contexts_, suite(), state(), version(), kLimit);
+  const Bytes content = random_bytes(2 * kLimit + 1, 1);
+  const iovec span = span_of(content);
+  PlaintextCursor cursor{std::span(&span, 1)};
+  Bytes out(sealed_size(content.size(), overhead(), kLimit));
+  const auto sealed = sealer.seal(ContentType::kApplicationData, cursor, out);
+  ASSERT_TRUE(sealed);
+  EXPECT_EQ(*sealed, out.size());
+  EXPECT_EQ(sealer.next_record(), 3U);
+
+  RecordOpener opener(contexts_, suite(), state(), version());
+  const auto first = opener.open(std::span(out).first(kLimit + overhead()));
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(std::ranges::equal(first->content, std::span(content).first(kLimit)));
+}
+
 /// The largest content whose records fit into `capacity` bytes.
 std::size_t sealable_size(std::size_t capacity, std::size_t overhead) {
   const std::size_t full = kMaxPlaintextSize + overhead;

@@ -5,6 +5,8 @@
 namespace sallyport::ktls {
 namespace {
 
+using iouring::Block;
+using iouring::Task;
 using testing::append;
 using testing::Bytes;
 using testing::close_it;
@@ -16,6 +18,7 @@ using testing::random_bytes;
 using testing::ScriptedPeer;
 using testing::send_and_expect;
 using testing::send_one;
+using testing::Shard;
 using testing::Story;
 using testing::Words;
 
@@ -206,6 +209,33 @@ TEST_P(Tls12Records, RefusesAHelloRequestWhenItIsTheClient) {
   put(peer_->seal(ContentType::kHandshake, from_hex("00 000000")));
   expect_failure(hear(), RecordFailure::kRenegotiation);
   EXPECT_EQ(last_words(), Words{"alert:100"});
+}
+
+Task<void> send_spans(RecordLayer& layer, std::span<const std::byte> data, Shard& shard) {
+  Block block = shard.blocks.acquire();
+  std::ranges::copy(data, block.data() + 64);
+  auto* const spans = new (block.data()) iovec[2];
+  spans[0] = {block.data() + 64, 100};
+  spans[1] = {block.data() + 164, data.size() - 100};
+  const auto sent = co_await layer.send(Chunk(std::move(block), std::span(spans, 2)));
+  EXPECT_TRUE(sent);
+}
+
+/// RFC 6066 4. In the kernel no send may be larger.
+TEST_P(Tls12Records, SendsNoLargerRecordThanThePeerAskedFor) {
+  SessionState limited = state();
+  limited.max_fragment = 512;
+  KernelFixture::connect({.leftover = {}, .state = limited});
+  if (const auto exported = layer_->export_state()) EXPECT_EQ(exported->max_fragment, 512);
+  shard_.ring->run(send_one(*layer_, 1300));
+  shard_.ring->run(send_spans(*layer_, random_bytes(700, 1), shard_));
+  std::size_t bytes = 0;
+  for (const std::string& word : last_words()) {
+    const std::size_t size = std::stoul(word.substr(word.find(':') + 1));
+    EXPECT_LE(size, 512U);
+    bytes += size;
+  }
+  EXPECT_EQ(bytes, 2000U);
 }
 
 /// RFC 9325 4.4: there is no KeyUpdate that would give it another key.
