@@ -12,9 +12,8 @@ constexpr std::uint8_t kMaxWarnings = 4;
 /// costs a decryption, and no timeout sees one.
 constexpr std::uint8_t kMaxEmptyRecords = 32;
 
-/// The only messages that ask for another handshake in TLS 1.2 (RFC 5246 7.4.1).
-constexpr std::byte kHelloRequestType{0};
-constexpr std::byte kClientHelloType{1};
+/// How often a peer of TLS 1.2 may ask for another handshake, and be told that there is none.
+constexpr std::uint8_t kMaxRenegotiations = 4;
 
 }  // namespace
 
@@ -69,30 +68,36 @@ void InboundState::process_alert(std::span<const std::byte> content) noexcept {
 }
 
 void InboundState::process_handshake(std::span<const std::byte> content, const Moment& moment) {
-  if (version_ == RecordVersion::kTls12) return refuse_handshake(content);
-  if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_));
+  if (!post_) post_ = std::make_unique<PostHandshake>(PostHandshakeParser(role_, version_));
   const auto fed = post_->messages.feed(content);
   if (!fed) return refuse(fed.error());
-  while (true) {
+  while (!ended()) {
     const auto message = post_->messages.next();
     if (!message) return refuse(message.error());
     if (!*message) return;
-    // Tickets of a server are dropped: this end never resumes as a client.
-    if ((*message)->kind != PostHandshakeMessage::Kind::kKeyUpdate) continue;
-    if (!post_->budget.spend({received_bytes_, moment.sent_records, moment.now})) {
-      return refuse(RecordFailure::kKeyUpdateFlood);
-    }
-    rekey_due_ = true;
-    ++key_updates_;
-    if ((*message)->request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
+    process_message(**message, moment);
   }
 }
 
-/// TLS 1.2 has no messages after the handshake but those that begin another one.
-void InboundState::refuse_handshake(std::span<const std::byte> content) noexcept {
-  const std::byte wanted = role_ == Role::kServer ? kClientHelloType : kHelloRequestType;
-  const bool renegotiates = !content.empty() && content.front() == wanted;
-  refuse(renegotiates ? RecordFailure::kRenegotiation : RecordFailure::kUnexpectedMessage);
+void InboundState::process_message(const PostHandshakeMessage& message,
+                                   const Moment& moment) noexcept {
+  switch (message.kind) {
+    case PostHandshakeMessage::Kind::kNewSessionTicket:
+      return;  // dropped: this end never resumes as a client
+    case PostHandshakeMessage::Kind::kRenegotiation:
+      if (++post_->renegotiations > kMaxRenegotiations)
+        return refuse(RecordFailure::kRenegotiation);
+      update_requested_ = true;
+      return;
+    case PostHandshakeMessage::Kind::kKeyUpdate:
+      break;
+  }
+  if (!post_->budget.spend({received_bytes_, moment.sent_records, moment.now})) {
+    return refuse(RecordFailure::kKeyUpdateFlood);
+  }
+  rekey_due_ = true;
+  ++key_updates_;
+  if (message.request == KeyUpdateRequest::kUpdateRequested) update_requested_ = true;
 }
 
 bool InboundState::take_rekey() noexcept {
@@ -107,6 +112,7 @@ void InboundState::refuse(RecordError error) noexcept {
   end_ = End::kFailed;
   error_ = error;
   failure_pending_ = true;
+  update_requested_ = false;
 }
 
 Received InboundState::receive_failed(iouring::Errno error) noexcept {

@@ -59,7 +59,8 @@ class InboundState {
 
   /// True once after each KeyUpdate: what follows is under the next key.
   bool take_rekey() noexcept;
-  /// True once after the peer asked for a KeyUpdate, however often it did.
+  /// True once after the peer asked for new keys, however often it did: in TLS 1.3 for a KeyUpdate,
+  /// in TLS 1.2 for another handshake, which is declined.
   bool take_update_request() noexcept;
   /// A handshake message is half received.
   bool mid_message() const noexcept { return post_ && post_->messages.mid_message(); }
@@ -71,12 +72,13 @@ class InboundState {
   void process_data(std::size_t bytes) noexcept;
   void process_alert(std::span<const std::byte> content) noexcept;
   void process_handshake(std::span<const std::byte> content, const Moment& moment);
-  void refuse_handshake(std::span<const std::byte> content) noexcept;
+  void process_message(const PostHandshakeMessage& message, const Moment& moment) noexcept;
 
   /// What only a connection has whose peer sends handshake messages.
   struct PostHandshake {
     PostHandshakeParser messages;
     KeyUpdateBudget budget{};
+    std::uint8_t renegotiations = 0;
   };
 
   std::unique_ptr<PostHandshake> post_;  ///< from the first of them on

@@ -259,13 +259,14 @@ Task<void> KernelRecords::process_control_record(ContentType type,
   inbound_.process(type, content, moment());
   counters_.key_updates_received = inbound_.key_updates();
   const bool answer = inbound_.take_update_request();
-  if (!inbound_.take_rekey()) co_return;
-  if (!can_rekey_) {
-    inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
-    co_return;
+  if (inbound_.take_rekey()) {
+    if (!can_rekey_) {
+      inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
+      co_return;
+    }
+    co_await install_rx_key({next_secret(suite_, rx_secret_), 0});
   }
-  co_await install_rx_key({next_secret(suite_, rx_secret_), 0});
-  if (answer) writer_.queue_key_update();
+  if (answer) writer_.queue_answer();
 }
 
 Task<void> KernelRecords::install_rx_key(DirectionState rx) {
@@ -318,8 +319,8 @@ Task<Received> KernelRecords::open_leftover() {
   counters_.key_updates_received = inbound_.key_updates();
   if (inbound_.take_rekey()) left.next_generation();
   if (!inbound_.take_update_request()) co_return Received{};
-  if (can_rekey_) {
-    writer_.queue_key_update();
+  if (can_rekey_ || version_ == RecordVersion::kTls12) {
+    writer_.queue_answer();
   } else {
     inbound_.refuse(RecordFailure::kKeyUpdateUnsupported);
   }

@@ -76,9 +76,9 @@ std::unexpected<RecordError> KernelWriter::failed(iouring::Errno error) noexcept
 
 // ---- control records
 
-void KernelWriter::queue_key_update() noexcept {
-  if (key_update_queued_ || state_ != State::kOpen) return;
-  key_update_queued_ = true;
+void KernelWriter::queue_answer() noexcept {
+  if (answer_queued_ || state_ != State::kOpen) return;
+  answer_queued_ = true;
   flush_due_ = true;
 }
 
@@ -114,6 +114,14 @@ Task<KernelWriter::SendResult> KernelWriter::send_control(ContentType type,
   co_return SendResult{};
 }
 
+Task<KernelWriter::SendResult> KernelWriter::send_alert_record(AlertLevel level,
+                                                               AlertDescription description,
+                                                               int flags) {
+  const std::byte alert[] = {static_cast<std::byte>(level), static_cast<std::byte>(description)};
+  const SendResult sent = co_await send_control(ContentType::kAlert, alert, flags);
+  co_return sent;
+}
+
 /// Sends KeyUpdate under the old key, and gives the kernel the next one.
 Task<KernelWriter::SendResult> KernelWriter::rekey(int flags) {
   const auto message = key_update_message(KeyUpdateRequest::kUpdateNotRequested);
@@ -135,14 +143,15 @@ Task<KernelWriter::SendResult> KernelWriter::rekey(int flags) {
 /// Sends the queued records; the caller holds the lock. What could not be sent yet stays queued.
 Task<KernelWriter::SendResult> KernelWriter::flush(int flags) {
   SendResult flushed;
-  if (key_update_queued_) {
+  if (answer_queued_ && version_ == RecordVersion::kTls12) {
+    flushed =
+        co_await send_alert_record(AlertLevel::kWarning, AlertDescription::kNoRenegotiation, flags);
+  } else if (answer_queued_) {
     flushed = co_await rekey(flags);
-    if (flushed) key_update_queued_ = false;
   }
+  if (flushed) answer_queued_ = false;
   if (flushed && alert_queued_) {
-    const std::byte alert[] = {static_cast<std::byte>(alert_level_),
-                               static_cast<std::byte>(alert_)};
-    flushed = co_await send_control(ContentType::kAlert, alert, flags);
+    flushed = co_await send_alert_record(alert_level_, alert_, flags);
     if (flushed) alert_queued_ = false;
   }
   if (flushed || flushed.error().sys_errno == EAGAIN ||

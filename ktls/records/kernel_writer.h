@@ -51,9 +51,10 @@ class KernelWriter {
   iouring::Task<SendResult> close();
 
   // For the receiving half. None of these waits for the peer.
-  /// Queues the answer to a KeyUpdate; needs can_rekey. One answer that is not sent yet answers any
-  /// number of requests (RFC 8446 4.6.3).
-  void queue_key_update() noexcept;
+  /// Queues the answer to a request for new keys: a KeyUpdate, which needs can_rekey, in TLS 1.2
+  /// the warning no_renegotiation. One answer that is not sent yet answers any number of requests
+  /// (RFC 8446 4.6.3).
+  void queue_answer() noexcept;
   /// Queues the last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description) noexcept;
   /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
@@ -89,10 +90,13 @@ class KernelWriter {
     kDead,   ///< the socket failed
   };
 
-  bool has_queued() const noexcept { return key_update_queued_ || alert_queued_; }
+  bool has_queued() const noexcept { return answer_queued_ || alert_queued_; }
   bool may_flush() const noexcept { return has_queued() && state_ != State::kDead; }
   [[gnu::noinline]] iouring::Task<SendResult> flush(int flags);
   [[gnu::noinline]] iouring::Task<SendResult> rekey(int flags);
+  [[gnu::noinline]] iouring::Task<SendResult> send_alert_record(AlertLevel level,
+                                                                AlertDescription description,
+                                                                int flags);
   [[gnu::noinline]] iouring::Task<SendResult> prepare_for_data();
   [[gnu::noinline]] iouring::Task<SendResult> send_control(ContentType type,
                                                            std::span<const std::byte> content,
@@ -117,7 +121,7 @@ class KernelWriter {
   AlertDescription alert_{};
   State state_ = State::kOpen;
   bool can_rekey_;
-  bool key_update_queued_ = false;
+  bool answer_queued_ = false;
   bool alert_queued_ = false;
   bool flush_due_ = false;
   bool input_error_expected_ = false;

@@ -6,6 +6,8 @@ namespace sallyport::ktls {
 namespace {
 
 constexpr std::size_t kMessageHeaderSize = 4;
+constexpr std::byte kHelloRequestType{0};
+constexpr std::byte kClientHelloType{1};
 constexpr std::byte kNewSessionTicketType{4};
 constexpr std::byte kKeyUpdateType{24};
 
@@ -31,6 +33,15 @@ std::expected<void, RecordError> PostHandshakeParser::feed(std::span<const std::
 std::expected<void, RecordError> PostHandshakeParser::check(
     std::span<const std::byte, 4> header) const {
   const std::size_t size = body_size(header);
+  if (version_ == RecordVersion::kTls12) {
+    // The only messages that ask for another handshake (RFC 5246 7.4.1).
+    const std::byte wanted = role_ == Role::kServer ? kClientHelloType : kHelloRequestType;
+    if (header[0] != wanted) return refuse(RecordFailure::kUnexpectedMessage);
+    if (size > (role_ == Role::kServer ? kMaxMessageSize : 0)) {
+      return refuse(RecordFailure::kDecodeError);
+    }
+    return {};
+  }
   if (header[0] == kKeyUpdateType) {
     if (size != 1) return refuse(RecordFailure::kDecodeError);
     return {};
@@ -74,6 +85,11 @@ std::expected<std::optional<PostHandshakeMessage>, RecordError> PostHandshakePar
     rest_ = rest_.subspan(message.size());
   }
 
+  if (version_ == RecordVersion::kTls12) {
+    return PostHandshakeMessage{.kind = PostHandshakeMessage::Kind::kRenegotiation,
+                                .request = {},
+                                .body = message.subspan(kMessageHeaderSize)};
+  }
   if (message[0] == kNewSessionTicketType) {
     return PostHandshakeMessage{.kind = PostHandshakeMessage::Kind::kNewSessionTicket,
                                 .request = {},

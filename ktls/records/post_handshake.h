@@ -23,7 +23,11 @@ std::array<std::byte, 5> key_update_message(KeyUpdateRequest request) noexcept;
 
 /// A message that a peer may send after the handshake.
 struct PostHandshakeMessage {
-  enum class Kind : std::uint8_t { kKeyUpdate, kNewSessionTicket };
+  enum class Kind : std::uint8_t {
+    kKeyUpdate,
+    kNewSessionTicket,
+    kRenegotiation,  ///< TLS 1.2: ClientHello or, from a server, HelloRequest
+  };
   Kind kind = Kind::kKeyUpdate;
   KeyUpdateRequest request = KeyUpdateRequest::kUpdateNotRequested;  ///< of kKeyUpdate
   /// Of kNewSessionTicket: its body without the four header bytes; valid until the next feed().
@@ -38,7 +42,8 @@ class PostHandshakeParser {
   static constexpr std::size_t kMaxMessageSize = 1 << 14;
 
   /// `role`: which end this is. A server refuses NewSessionTicket.
-  explicit PostHandshakeParser(Role role) noexcept : role_(role) {}
+  explicit PostHandshakeParser(Role role, RecordVersion version = RecordVersion::kTls13) noexcept
+      : role_(role), version_(version) {}
 
   /// Takes the content of the next handshake record, which must stay alive and unchanged until
   /// next() has returned nothing or an error. Content must not be empty (kUnexpectedMessage).
@@ -60,6 +65,7 @@ class PostHandshakeParser {
   std::unique_ptr<std::vector<std::byte>> partial_;  ///< the unfinished message
   std::unique_ptr<std::vector<std::byte>> whole_;    ///< keeps the message just returned alive
   Role role_;
+  RecordVersion version_;
 };
 
 /// The KeyUpdates that a peer may send, each of which costs deriving keys and an answer. What the

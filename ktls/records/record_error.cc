@@ -70,10 +70,9 @@ std::optional<AlertDescription> alert_for(RecordFailure failure) noexcept {
     case RecordFailure::kRecordOverflow:
       return AlertDescription::kRecordOverflow;
     case RecordFailure::kUnexpectedMessage:
+    case RecordFailure::kRenegotiation:  // no_renegotiation is always a warning (RFC 5246 7.2.2)
     case RecordFailure::kKeyUpdateFlood:
       return AlertDescription::kUnexpectedMessage;
-    case RecordFailure::kRenegotiation:
-      return AlertDescription::kNoRenegotiation;
     case RecordFailure::kDecodeError:
       return AlertDescription::kDecodeError;
     case RecordFailure::kIllegalParameter:

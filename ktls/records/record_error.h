@@ -18,7 +18,7 @@ enum class RecordFailure : std::uint8_t {
   kBadRecordMac,    ///< a record did not authenticate
   kRecordOverflow,  ///< a record longer than RFC 8446 5.2 allows
   kUnexpectedMessage,     ///< a record or message that has no place after the handshake
-  kRenegotiation,         ///< TLS 1.2: the peer wants another handshake
+  kRenegotiation,         ///< TLS 1.2: the peer asks for another handshake again and again
   kDecodeError,           ///< a message of the wrong length
   kIllegalParameter,      ///< a field with a forbidden value
   kAlertReceived,         ///< the peer ended the connection with a fatal alert

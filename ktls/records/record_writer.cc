@@ -31,17 +31,25 @@ void RecordWriter::rekey() {
   ++counters_.key_updates_sent;
 }
 
-void RecordWriter::queue_key_update() {
-  if (key_update_queued_ || state_ != State::kOpen) return;
-  rekey();
-  key_update_queued_ = true;
+void RecordWriter::queue_alert_record(AlertLevel level, AlertDescription description) {
+  const std::byte alert[] = {static_cast<std::byte>(level), static_cast<std::byte>(description)};
+  queue(ContentType::kAlert, alert);
+}
+
+void RecordWriter::queue_answer() {
+  if (answer_queued_ || state_ != State::kOpen) return;
+  if (sealer_.version() == RecordVersion::kTls12) {
+    queue_alert_record(AlertLevel::kWarning, AlertDescription::kNoRenegotiation);
+  } else {
+    rekey();
+  }
+  answer_queued_ = true;
   flush_due_ = true;
 }
 
 void RecordWriter::queue_alert(AlertLevel level, AlertDescription description) {
   if (state_ != State::kOpen) return;
-  const std::byte alert[] = {static_cast<std::byte>(level), static_cast<std::byte>(description)};
-  queue(ContentType::kAlert, alert);
+  queue_alert_record(level, description);
   if (state_ == State::kOpen) state_ = State::kEnded;
   flush_due_ = true;
 }
@@ -62,14 +70,14 @@ Task<void> RecordWriter::try_flush() {
   flush_due_ = false;
   if (queued_.empty() || state_ == State::kTorn || !write_lock_.try_acquire()) co_return;
   const std::vector<std::byte> records = std::exchange(queued_, {});
-  const bool answer = std::exchange(key_update_queued_, false);
+  const bool answer = std::exchange(answer_queued_, false);
   Result<std::size_t> sent = co_await socket_.send(records, MSG_DONTWAIT);
   if (sent && *sent < records.size()) {
     Result<> rest = co_await socket_.send_all(std::span(records).subspan(*sent));
     if (!rest) torn(RecordError::from_errno(rest.error().value));
   } else if (!sent && (sent.error().value == EAGAIN || sent.error().value == ECANCELED)) {
     queued_ = records;  // not a byte of them was sent
-    key_update_queued_ = answer;
+    answer_queued_ = answer;
   } else if (!sent) {
     torn(RecordError::from_errno(sent.error().value));
   }
@@ -80,7 +88,7 @@ Task<void> RecordWriter::try_flush() {
 Task<RecordWriter::SendResult> RecordWriter::flush(int flags) {
   while (!queued_.empty()) {
     const std::vector<std::byte> records = std::exchange(queued_, {});
-    key_update_queued_ = false;
+    answer_queued_ = false;
     Result<> sent = co_await socket_.send_all(records, flags);
     if (!sent) co_return torn(RecordError::from_errno(sent.error().value));
   }
@@ -94,7 +102,7 @@ std::expected<std::size_t, RecordError> RecordWriter::seal_next(PlaintextCursor&
   std::ranges::copy(queued_, out.begin());
   const std::size_t control = queued_.size();
   if (control != 0) queued_ = {};
-  key_update_queued_ = false;
+  answer_queued_ = false;
   const auto sealed = sealer_.seal(ContentType::kApplicationData, content, out.subspan(control));
   if (!sealed) return std::unexpected(sealed.error());
   return control + *sealed;

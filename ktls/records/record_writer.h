@@ -45,9 +45,10 @@ class RecordWriter {
   iouring::Task<SendResult> send_alert(AlertLevel level, AlertDescription description);
 
   // For the receiving half. None of these waits for the peer.
-  /// Queues the answer to a KeyUpdate, of which TLS 1.2 has none. One answer that is not sent yet
-  /// answers any number of requests (RFC 8446 4.6.3).
-  void queue_key_update();
+  /// Queues the answer to a request for new keys: a KeyUpdate, in TLS 1.2 the warning
+  /// no_renegotiation. One answer that is not sent yet answers any number of requests (RFC 8446
+  /// 4.6.3).
+  void queue_answer();
   /// Queues the last record, unless there was one already.
   void queue_alert(AlertLevel level, AlertDescription description);
   /// The peer's data ended with `failure`: no data may follow, and the alert that RFC 8446 names,
@@ -82,6 +83,7 @@ class RecordWriter {
   void queue(ContentType type, std::span<const std::byte> message);
   [[gnu::noinline]] iouring::Task<SendResult> flush(int flags = 0);
   void rekey();
+  void queue_alert_record(AlertLevel level, AlertDescription description);
   bool key_exhausted() const noexcept {
     return sealer_.version() == RecordVersion::kTls12 && sealer_.key_update_due();
   }
@@ -94,7 +96,7 @@ class RecordWriter {
   RecordSealer sealer_;
   std::vector<std::byte> queued_;  ///< sealed control records, to be written before any other
   State state_ = State::kOpen;
-  bool key_update_queued_ = false;  ///< queued_ holds a KeyUpdate
+  bool answer_queued_ = false;  ///< queued_ holds a KeyUpdate, or no_renegotiation
   bool flush_due_ = false;
 };
 

@@ -208,11 +208,11 @@ Received UserspaceRecords::open_block() {
   return {.kind = Received::Kind::kData, .error = {}, .chunk = Chunk(std::move(block), content)};
 }
 
-/// Takes over the reader's counts, and answers a KeyUpdate.
+/// Takes over the reader's counts, and answers a request for new keys.
 void UserspaceRecords::after_read() {
   counters_.received_bytes = inbound().received_bytes();
   counters_.key_updates_received = inbound().key_updates();
-  if (inbound().take_update_request()) writer_.queue_key_update();
+  if (inbound().take_update_request()) writer_.queue_answer();
 }
 
 /// Puts an unfinished record into a block of its own.

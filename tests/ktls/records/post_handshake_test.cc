@@ -15,10 +15,11 @@ using testing::Bytes;
 using testing::from_hex;
 using Kind = PostHandshakeMessage::Kind;
 
-/// What a series of records amounts to: "U" update, "R" update requested, "T<size>" ticket, or the
-/// failure.
-std::string story(Role role, const std::vector<Bytes>& records) {
-  PostHandshakeParser parser(role);
+/// What a series of records amounts to: "U" update, "R" update requested, "T<size>" ticket,
+/// "N<size>" renegotiation, or the failure.
+std::string story(Role role, const std::vector<Bytes>& records,
+                  RecordVersion version = RecordVersion::kTls13) {
+  PostHandshakeParser parser(role, version);
   std::string text;
   for (const Bytes& record : records) {
     const auto fed = parser.feed(record);
@@ -27,7 +28,9 @@ std::string story(Role role, const std::vector<Bytes>& records) {
       const auto message = parser.next();
       if (!message) return text + std::string(to_string(message.error().failure));
       if (!*message) break;
-      if ((*message)->kind == Kind::kNewSessionTicket) {
+      if ((*message)->kind == Kind::kRenegotiation) {
+        text += "N" + std::to_string((*message)->body.size());
+      } else if ((*message)->kind == Kind::kNewSessionTicket) {
         text += "T" + std::to_string((*message)->body.size());
       } else {
         text += (*message)->request == KeyUpdateRequest::kUpdateRequested ? "R" : "U";
@@ -122,6 +125,24 @@ TEST(PostHandshake, BoundsWhatItHolds) {
   EXPECT_EQ(story(Role::kClient, {ticket(PostHandshakeParser::kMaxMessageSize + 1)}),
             "decode_error");
   EXPECT_EQ(story(Role::kClient, {ticket(PostHandshakeParser::kMaxMessageSize)}), "T16384");
+}
+
+TEST(PostHandshakeOfTls12, KnowsOnlyWhatAsksForAnotherHandshake) {
+  const auto tls12_story = [](Role role, const std::vector<Bytes>& records) {
+    return story(role, records, RecordVersion::kTls12);
+  };
+  const Bytes hello = from_hex("01 000002 0303");
+  EXPECT_EQ(tls12_story(Role::kServer, {hello}), "N2");
+  EXPECT_EQ(tls12_story(Role::kServer, {joined({hello, hello})}), "N2N2");
+  EXPECT_EQ(tls12_story(Role::kServer, {from_hex("01 0000"), from_hex("02 03"), from_hex("03")}),
+            "N2");
+  EXPECT_EQ(tls12_story(Role::kClient, {from_hex("00 000000")}), "N0");
+
+  EXPECT_EQ(tls12_story(Role::kServer, {from_hex("00 000000")}), "unexpected_message");
+  EXPECT_EQ(tls12_story(Role::kClient, {hello}), "unexpected_message");
+  EXPECT_EQ(tls12_story(Role::kServer, {kUpdate}), "unexpected_message");
+  EXPECT_EQ(tls12_story(Role::kServer, {from_hex("01 ffffff")}), "decode_error");
+  EXPECT_EQ(tls12_story(Role::kClient, {from_hex("00 000001 00")}), "decode_error");
 }
 
 class Budget : public ::testing::Test {

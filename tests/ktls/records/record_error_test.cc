@@ -39,7 +39,7 @@ TEST(RecordError, TellsThePeerOfItsOwnOffences) {
   EXPECT_EQ(alert_for(kRecordOverflow), AlertDescription::kRecordOverflow);
   EXPECT_EQ(alert_for(kUnexpectedMessage), AlertDescription::kUnexpectedMessage);
   EXPECT_EQ(alert_for(kKeyUpdateFlood), AlertDescription::kUnexpectedMessage);
-  EXPECT_EQ(alert_for(kRenegotiation), AlertDescription::kNoRenegotiation);
+  EXPECT_EQ(alert_for(kRenegotiation), AlertDescription::kUnexpectedMessage);
   EXPECT_EQ(alert_for(kDecodeError), AlertDescription::kDecodeError);
   EXPECT_EQ(alert_for(kIllegalParameter), AlertDescription::kIllegalParameter);
 }

@@ -55,8 +55,8 @@ class ScriptedPeer {
     return seal(ContentType::kInvalid, bytes);  // inner type 0: the last byte of the padding
   }
 
-  /// What the layer sent, record by record: "data:5", "alert:20", "update:0" (which replaces the
-  /// key).
+  /// What the layer sent, record by record: "data:5", "alert:20", "warning:100" (no close_notify),
+  /// "update:0" (which replaces the key).
   Words read(Bytes bytes) {
     Words words;
     for (std::span<std::byte> rest = bytes; !rest.empty();) {
@@ -76,7 +76,9 @@ class ScriptedPeer {
       if (opened->type == ContentType::kApplicationData) {
         words.push_back("data:" + std::to_string(content.size()));
       } else if (opened->type == ContentType::kAlert) {
-        words.push_back("alert:" + std::to_string(std::to_integer<int>(content[1])));
+        const bool warns = static_cast<AlertLevel>(content[0]) == AlertLevel::kWarning;
+        words.push_back((warns && content[1] != std::byte{0} ? "warning:" : "alert:") +
+                        std::to_string(std::to_integer<int>(content[1])));
       } else {
         words.push_back("update:" + std::to_string(std::to_integer<int>(content[4])));
         opener_.next_generation();

@@ -140,6 +140,8 @@ TEST_P(Tls12Records, ReportsWhateverAlertIsFatalAndSendsNothingAfterIt) {
   }
 }
 
+const Bytes kClientHello = from_hex("01 000002 0303");
+
 struct Offence {
   const char* what;
   Bytes (*record)(ScriptedPeer&);
@@ -182,11 +184,15 @@ TEST_P(Tls12Records, AnswersEachOffenceWithItsAlert) {
       {"KeyUpdate",
        [](P peer) { return peer.seal(ContentType::kHandshake, from_hex("18 000001 00")); },
        kUnexpected},
-      {"ClientHello",
-       [](P peer) { return peer.seal(ContentType::kHandshake, from_hex("01 000002 0303")); },
-       RecordFailure::kRenegotiation},
-      {"the first byte of a ClientHello",
-       [](P peer) { return peer.seal(ContentType::kHandshake, from_hex("01")); },
+      {"ClientHello too long",
+       [](P peer) { return peer.seal(ContentType::kHandshake, from_hex("01 ffffff")); },
+       RecordFailure::kDecodeError},
+      {"ClientHello again and again",
+       [](P peer) {
+         Bytes hellos;
+         for (int i = 0; i < 5; ++i) append(hellos, kClientHello);
+         return peer.seal(ContentType::kHandshake, hellos);
+       },
        RecordFailure::kRenegotiation},
   };
   tampered_ = true;
@@ -204,11 +210,35 @@ TEST_P(Tls12Records, AnswersEachOffenceWithItsAlert) {
   shard_.expect_idle();
 }
 
-TEST_P(Tls12Records, RefusesAHelloRequestWhenItIsTheClient) {
+/// RFC 5246 7.2.2: no_renegotiation is always a warning, and the connection goes on.
+TEST_P(Tls12Records, DeclinesAnotherHandshakeAndGoesOn) {
+  connect();
+  const Bytes before = random_bytes(100, 1);
+  const Bytes behind = random_bytes(100, 2);
+  const std::span hello(kClientHello);
+  put(peer_->data(before));
+  put(peer_->seal(ContentType::kHandshake, hello));
+  put(peer_->data(behind));
+  put(peer_->seal(ContentType::kHandshake, hello.first(3)));
+  put(peer_->seal(ContentType::kHandshake, hello.subspan(3)));
+  const Story story = hear({peer_->alert(AlertDescription::kCloseNotify, AlertLevel::kWarning)});
+  Bytes expected = before;
+  append(expected, behind);
+  EXPECT_EQ(story.data, expected);
+  EXPECT_EQ(story.end, Kind::kCloseNotify) << to_string(story.error.failure);
+  shard_.ring->run(send_one(*layer_, 20));
+  const Words words = last_words();
+  ASSERT_GE(words.size(), 2U);
+  EXPECT_EQ(words.front(), "warning:100");
+  EXPECT_EQ(words.back(), "data:20");
+}
+
+TEST_P(Tls12Records, DeclinesAHelloRequestWhenItIsTheClient) {
   connect(Role::kClient);
   put(peer_->seal(ContentType::kHandshake, from_hex("00 000000")));
-  expect_failure(hear(), RecordFailure::kRenegotiation);
-  EXPECT_EQ(last_words(), Words{"alert:100"});
+  const Story story = hear({peer_->alert(AlertDescription::kCloseNotify, AlertLevel::kWarning)});
+  EXPECT_EQ(story.end, Kind::kCloseNotify);
+  EXPECT_EQ(last_words(), Words{"warning:100"});
 }
 
 Task<void> send_spans(RecordLayer& layer, std::span<const std::byte> data, Shard& shard) {
