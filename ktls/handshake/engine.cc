@@ -35,6 +35,10 @@ constexpr std::size_t kOpensslMemory = std::size_t{60} << 10;
 constexpr std::size_t kMessageMemory = kMaxCertificateMessage / 3 * 4 + 4096;
 constexpr std::size_t kDecodedFactor = 24;
 
+// The header of no record: OpenSSL answers it with unexpected_message.
+constexpr std::array<std::byte, kRecordHeaderSize> kNoRecord{
+    std::byte{0xff}, std::byte{3}, std::byte{3}, std::byte{0}, std::byte{1}};
+
 // A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
@@ -139,9 +143,10 @@ HandshakeEngine::Step HandshakeEngine::advance() {
     }
     peer_began_ = peer_began_ || !hello_awaited_;
     if (++records_ > kMostRecords) {
-      return fail({.result = HandshakeResult::kUnexpectedMessage,
-                   .detail = "more than " + std::to_string(kMostRecords) + " records"},
-                  AlertDescription::kUnexpectedMessage);
+      refuse({.result = HandshakeResult::kUnexpectedMessage,
+              .detail = "more than " + std::to_string(kMostRecords) + " records"});
+      if (wrote_) return reject(kNoRecord);
+      return fail(std::move(failure_), AlertDescription::kUnexpectedMessage);
     }
     if (const Step next = run(rest.first(size)); next != Step::kWantRead) return next;
   }
@@ -158,9 +163,16 @@ bool HandshakeEngine::announces_large_hello(std::span<const std::byte> fragment)
 }
 
 // Refuses a header that announces no record of ours. OpenSSL gets it first, to choose the alert and
-// seal it if keys are in use; if OpenSSL would wait for the rest of the record, it is refused here.
+// seal it if keys are in use. Of TLS 1.2 it looks at the type of whole records only: once something
+// was written, where no other alert is possible, it gets a rest of zeros, for that of the peer may
+// never come.
 HandshakeEngine::Step HandshakeEngine::reject(std::span<const std::byte> header) {
   if (const Step next = run(header); next != Step::kWantRead) return next;
+  if (wrote_) {
+    const std::vector<std::byte> rest(
+        RecordHeader::parse(header.first<kRecordHeaderSize>()).length);
+    if (const Step next = run(rest); next != Step::kWantRead) return next;
+  }
   return fail({.result = HandshakeResult::kUnexpectedMessage,
                .detail = "record header with an impossible type, version or length"},
               AlertDescription::kRecordOverflow);

@@ -314,6 +314,39 @@ TEST_F(Tls12Handshake, RefusesATamperedFinished) {
   EXPECT_EQ(client->alert(), SSL_AD_BAD_RECORD_MAC);
 }
 
+/// RFC 5246 6. Neither waits for the rest of the record.
+TEST_F(Tls12Handshake, AnswersARecordOfNoTypeOrTooLongInMidHandshake) {
+  for (const auto& [header, alert] : {std::pair{"63 0303 0010", SSL_AD_UNEXPECTED_MESSAGE},
+                                      std::pair{"00 0303 0001 00", SSL_AD_UNEXPECTED_MESSAGE},
+                                      std::pair{"63 0303 0000", SSL_AD_UNEXPECTED_MESSAGE},
+                                      std::pair{"16 0303 4200", SSL_AD_RECORD_OVERFLOW},
+                                      std::pair{"16 0303 ffff", SSL_AD_RECORD_OVERFLOW}}) {
+    SCOPED_TRACE(header);
+    RoutedHandshake server(pki.context(), any_route());
+    (void)last_flight(server, setup());
+    server.feed(from_hex(header));
+    EXPECT_EQ(server.advance(), Step::kFailed);
+    EXPECT_EQ(server.failure().result, HandshakeResult::kUnexpectedMessage)
+        << server.failure().detail;
+    deliver(server, *client);
+    EXPECT_FALSE(client->handshake());
+    EXPECT_EQ(client->alert(), alert);
+  }
+}
+
+TEST_F(Tls12Handshake, AnswersAFlightOfTooManyRecords) {
+  RoutedHandshake server(pki.context(), any_route());
+  (void)last_flight(server, setup());
+  const std::string fragment("\x16\x03\x03\x00\x01\x0b", 6);  // of a Certificate of 0x0b0b0b bytes
+  std::string flight;
+  for (int i = 0; i < 3000; ++i) flight += fragment;
+  server.feed(bytes_of(flight));
+  EXPECT_EQ(server.advance(), Step::kFailed);
+  deliver(server, *client);
+  EXPECT_FALSE(client->handshake());
+  EXPECT_TRUE(client->alert().has_value()) << server.failure().detail;
+}
+
 TEST(SupportedVersions, AreReadWholeOrNotAtAll) {
   constexpr std::uint16_t kTls13 = 0x0304;
   EXPECT_TRUE(names_version(from_hex("02 0304"), kTls13));
