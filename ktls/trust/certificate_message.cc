@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "ktls/base/openssl_handles.h"
+#include "ktls/base/der.h"
 #include "ktls/base/wire.h"
 #include "ktls/records/record.h"
 #include "ktls/trust/verify_settings.h"
@@ -22,35 +22,6 @@ constexpr std::size_t kMostCertificates = kMaxIntermediates + 2;
 // have an object identifier, NULL or none.
 constexpr std::string_view kRsaPss("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", 9);
 constexpr std::string_view kDsa("\x2a\x86\x48\xce\x38\x04\x01", 7);
-
-struct Element {
-  int tag = 0;
-  bool universal = false;
-  Bytes content;
-};
-
-// The first element of `der`, which then begins behind it. Nothing if it is cut off, or of the
-// indefinite length that BER allows.
-std::optional<Element> take_element(Bytes& der) {
-  const auto* const begin = reinterpret_cast<const unsigned char*>(der.data());
-  const unsigned char* at = begin;
-  long size = 0;
-  int tag = 0;
-  int tag_class = 0;
-  constexpr int kBad = 0x80;
-  constexpr int kIndefinite = 0x01;
-  const int result = ASN1_get_object(&at, &size, &tag, &tag_class, static_cast<long>(der.size()));
-  if ((result & (kBad | kIndefinite)) != 0) {
-    (void)OpensslError::drain();
-    return std::nullopt;
-  }
-  const auto header = static_cast<std::size_t>(at - begin);
-  const Element element{.tag = tag,
-                        .universal = tag_class == V_ASN1_UNIVERSAL,
-                        .content = der.subspan(header, static_cast<std::size_t>(size))};
-  der = der.subspan(header + element.content.size());
-  return element;
-}
 
 std::optional<Bytes> take_sequence(Bytes& der) {
   const auto element = take_element(der);

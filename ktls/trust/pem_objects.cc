@@ -1,11 +1,12 @@
 #include "ktls/trust/pem_objects.h"
 
-#include <openssl/asn1.h>
 #include <openssl/pem.h>
 
 #include <memory>
+#include <span>
 #include <utility>
 
+#include "ktls/base/der.h"
 #include "ktls/base/secret_bytes.h"
 #include "ktls/base/text_lines.h"
 #include "ktls/trust/pem_blocks.h"
@@ -140,19 +141,9 @@ std::expected<std::vector<ParsedCrl>, CredentialsError> parse_der_crls(std::stri
 }
 
 // Whether the DER is one object of some kind and nothing more.
-bool is_one_object(std::string_view der) {
-  const auto* const begin = reinterpret_cast<const unsigned char*>(der.data());
-  const unsigned char* at = begin;
-  long size = 0;
-  int tag = 0;
-  int tag_class = 0;
-  constexpr int kBad = 0x80;
-  const int result = ASN1_get_object(&at, &size, &tag, &tag_class, static_cast<long>(der.size()));
-  if ((result & kBad) != 0) {
-    (void)OpensslError::drain();
-    return false;
-  }
-  return static_cast<std::size_t>(at - begin + size) == der.size();
+bool is_one_object(std::string_view text) {
+  auto der = std::as_bytes(std::span(text));
+  return take_element(der) && der.empty();
 }
 
 }  // namespace
