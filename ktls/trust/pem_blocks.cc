@@ -28,18 +28,42 @@ std::optional<std::string_view> behind_mark_word(std::string_view text) {
   return std::nullopt;
 }
 
-// Whether a BEGIN or END stands beside dashes. With a label behind it two dashes are enough, since
-// prose has "--end" as well; without one it takes three, right before the word.
+// The labels of RFC 7468 and PEM_read_bio(3), in lower case.
+constexpr std::string_view kLabels[] = {
+    "certificate",
+    "x509 certificate",
+    "trusted certificate",
+    "x509 crl",
+    "private key",
+    "rsa private key",
+    "ec private key",
+    "encrypted private key",
+    "dsa private key",
+    "any private key",
+    "openssh private key",
+    "public key",
+    "ec parameters",
+    "dh parameters",
+    "pkcs7",
+    "cms",
+    "rsa public key",
+    "certificate request",
+};
+
+bool is_label(std::string_view text) {
+  return std::ranges::find(kLabels, ascii_lower(text)) != std::end(kLabels);
+}
+
+// Whether a BEGIN or END with the label of a block stands behind dashes, as in a mark that was
+// spoilt. What has another label is a comment ("# --- End of the roots ---"); should it be a spoilt
+// mark, then the base64 behind it is seen.
 bool looks_like_mark(std::string_view text) {
   std::size_t at = 0;
   while ((at = text.find("--", at)) != std::string_view::npos) {
     at = text.find_first_not_of("- \t", at);
     if (at == std::string_view::npos) return false;
     const auto rest = behind_mark_word(text.substr(at));
-    if (!rest) continue;
-    if (rest->starts_with(' ') || rest->starts_with('\t')) return true;
-    if (text.substr(0, at).ends_with("---") && (rest->empty() || is_space(rest->front())))
-      return true;
+    if (rest && is_label(trim(rest->substr(0, rest->find('-'))))) return true;
   }
   return false;
 }

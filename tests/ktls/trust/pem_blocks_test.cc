@@ -88,15 +88,16 @@ TEST(PemBlocks, NamesTheLineOfWhatIsNoBlock) {
            Case{kA + "-----BEGIN B-----\n-----\n", "f:5: PEM block without its END"},
            Case{"\n-----END A-----\n", "f:2: PEM block without its BEGIN"},
            Case{kA + "text -----END B-----" + kB, "f:5: PEM block without its BEGIN"},
-           Case{"\n----BEGIN A----\n", "f:2: looks like"},
-           Case{kA + "-- begin B --\n", "f:5: looks like"},
-           Case{"-----begin A-----\nx\n-----end A-----\n", "f:1: looks like"},
+           Case{"\n----BEGIN CERTIFICATE----\n", "f:2: looks like"},
+           Case{kA + "-- begin x509 crl --\n", "f:5: looks like"},
+           Case{"-----Begin Private Key-----\nx\n", "f:1: looks like"},
+           Case{"# ---BEGINCERTIFICATE\n", "f:1: looks like"},
            Case{"-----BEGIN A\n-----\n", "f:1: looks like"},
            Case{"-----BEGIN A----\nYWJj\n-----END A-----\n", "f:1: looks like"},
            Case{"-----BEGIN -----\n-----END -----\n", "f:1: looks like"},
-           Case{kA + "---END\n", "f:5: looks like"},
+           Case{kA + "---END CERTIFICATE\r\n", "f:5: looks like"},
            Case{"-" + replaced(kA, "-----\n", "------\n"), "f:1: PEM block with text before"},
-           Case{kA + "----BEGIN B " + kB, "f:5: looks like"},
+           Case{kA + "----BEGIN X509 CRL " + kB, "f:5: looks like"},
            Case{std::string("a\n\0", 3), "f:2: holds a NUL"},
            Case{kA + "\xff\xfe-" + std::string(1, '\0') + "-", "f:5: holds a NUL"},
        }) {
@@ -106,15 +107,25 @@ TEST(PemBlocks, NamesTheLineOfWhatIsNoBlock) {
 
 TEST(PemBlocks, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
   for (const Case& bad : {
-           Case{"-----BEGIN A-----\n-----END A-----BEGIN B-----\nQg==\n", "f:2: looks like"},
-           Case{"-----BEGIN A-----\n-----END A------BEGIN B\n", "f:2: looks like"},
-           Case{"-----BEGIN A-----END \n-----END A-----\n", "f:1: looks like"},
-           Case{"-----BEGIN A---------END B\n-----END A-----\n", "f:1: looks like"},
-           Case{"-----BEGIN A-----\nYQ==\n---END A---\n---BEGIN A---\nYg==\n-----END A-----\n",
+           Case{"-----BEGIN A-----\n-----END A-----BEGIN CMS-----\nQg==\n", "f:2: looks like"},
+           Case{"-----BEGIN A-----\n-----END A------BEGIN CMS\n", "f:2: looks like"},
+           Case{"-----BEGIN A-----END CMS\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A---------END CMS\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A-----\nYQ==\n---END A---\n---BEGIN CMS---\nYg==\n-----END A-----\n",
                 "f:1: looks like"},
        }) {
     EXPECT_THAT(cut(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
   }
+}
+
+// Bundles are commented so by hand and by tools.
+TEST(PemBlocks, TakesACommentBetweenDashesForText) {
+  for (const std::string comment :
+       {"# --- End of the roots ---", "# --- Begin of intermediates ---", "# --- begin: roots ---",
+        "--- END ---", "--- BEGIN ROOT CA ---", "# ---- End of certificate ----",
+        "### --- END OF PRIVATE KEYS --- ###", "/* --- begin new root certificate --- */", "---END",
+        "-- begin B --", "----begin certificates of 2026----"})
+    EXPECT_THAT(cut(kB + comment + "\n" + kA), ElementsAre("B B:1:B", "A:5:abcde")) << comment;
 }
 
 // Its author may have meant a comment, in whatever language.
