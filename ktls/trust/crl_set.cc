@@ -23,6 +23,10 @@ bool has_expired(const Crl& crl, std::chrono::sys_seconds now) {
   return crl.next_update() && now >= *crl.next_update();  // as OpenSSL counts
 }
 
+// How many keys a list remembers that have not signed it. An issuer of one name has few: those from
+// before and after it was re-keyed.
+constexpr std::size_t kMaxOthers = 16;
+
 bool contains(const std::vector<Sha256>& keys, const Sha256& key) {
   return std::ranges::find(keys, key) != keys.end();
 }
@@ -30,7 +34,7 @@ bool contains(const std::vector<Sha256>& keys, const Sha256& key) {
 }  // namespace
 
 void CrlSet::add(Crl crl, std::vector<Sha256> signers) {
-  lists_.push_back({.crl = std::move(crl), .signers = std::move(signers)});
+  lists_.push_back({.crl = std::move(crl), .signers = std::move(signers), .others = {}});
 }
 
 void CrlSet::learn_signers(const STACK_OF(X509) * chain,
@@ -38,8 +42,9 @@ void CrlSet::learn_signers(const STACK_OF(X509) * chain,
   struct Signature {
     List* list;
     Sha256 key;
+    bool good;
   };
-  std::vector<Signature> found;
+  std::vector<Signature> checked;
   {
     const std::shared_lock lock(mutex_);
     int depth = 0;
@@ -47,17 +52,22 @@ void CrlSet::learn_signers(const STACK_OF(X509) * chain,
       const X509* const issuer = sk_X509_value(chain, ++depth);
       if (issuer == nullptr || !link.crl_key) continue;
       for (List& list : lists_) {
-        if (list.crl.issuer() != link.issuer || contains(list.signers, *link.crl_key)) continue;
-        if (list.crl.is_signed_by(X509_get0_pubkey(issuer)))
-          found.push_back({&list, *link.crl_key});
+        if (list.crl.issuer() != link.issuer || contains(list.signers, *link.crl_key) ||
+            contains(list.others, *link.crl_key))
+          continue;
+        const bool good = list.crl.is_signed_by(X509_get0_pubkey(issuer));
+        checked.push_back({.list = &list, .key = *link.crl_key, .good = good});
       }
     }
   }
-  if (found.empty()) return;
+  if (checked.empty()) return;
   // All of them at once: an older list must not count for a moment without the later one.
   const std::unique_lock lock(mutex_);
-  for (const Signature& each : found)
-    if (!contains(each.list->signers, each.key)) each.list->signers.push_back(each.key);
+  for (const Signature& each : checked) {
+    std::vector<Sha256>& keys = each.good ? each.list->signers : each.list->others;
+    if (!contains(keys, each.key)) keys.push_back(each.key);
+    if (!each.good && keys.size() > kMaxOthers) keys.erase(keys.begin());
+  }
 }
 
 HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seconds now) const {

@@ -7,6 +7,8 @@
 #include <openssl/x509.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -235,6 +237,26 @@ TEST_F(CrlSetTest, LearnsTheSignersOfItsLists) {
   EXPECT_EQ(verdict(), "crl_unavailable") << "the same name with another key";
   learn(root);
   EXPECT_EQ(verdict(), "success");
+}
+
+// A check costs 10 ms for a list of 14 MB, and the issuer may have been re-keyed for good.
+TEST_F(CrlSetTest, ChecksAListAgainstAKeyOnce) {
+  set.add(*Crl::make(make_crl(root.certificate(), {})), {});
+  const auto learn_key_of = [&](const TestAuthority& issuer, const Sha256& as) {
+    const OpensslPtr<STACK_OF(X509), [](STACK_OF(X509) * stack) { sk_X509_free(stack); }> chain(
+        sk_X509_new_null());
+    sk_X509_push(chain.get(), leaf.x509.get());
+    sk_X509_push(chain.get(), issuer.certificate().x509.get());
+    link.crl_key = as;
+    set.learn_signers(chain.get(), std::span(&link, 1));
+  };
+  const TestAuthority stranger;
+  learn_key_of(stranger, Sha256{1});
+  learn_key_of(root, Sha256{1});
+  EXPECT_EQ(verdict(), "crl_unavailable") << "the key that failed was checked again";
+  for (std::uint8_t other = 2; other < 100; ++other) learn_key_of(stranger, Sha256{other});
+  learn_key_of(root, Sha256{1});
+  EXPECT_EQ(verdict(), "success") << "what is remembered of failures is bounded";
 }
 
 TEST_F(CrlSetTest, HoldsTheLatestListOfEachScope) {
