@@ -230,8 +230,9 @@ std::expected<Discovery, std::string> Config::load_discovery() const {
 }
 
 std::vector<std::string> Config::warnings() const {
-  std::vector<std::string> warnings;
-  if (!complete() || options_.policy.empty()) return warnings;
+  if (!complete()) return {};
+  std::vector<std::string> warnings = credentials_->warnings();
+  if (options_.policy.empty()) return warnings;
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) == nullptr) {
       warnings.push_back("route " + route.name +

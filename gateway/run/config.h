@@ -66,8 +66,8 @@ class Config {
   /// Directories whose entries, when they change, may change a source.
   [[nodiscard]] std::vector<std::filesystem::path> directories() const;
 
-  /// Oddities of the current state that are worth a warning each: routes of one file without
-  /// counterpart in the other, and the like.
+  /// Oddities of the current state that are worth a warning each: those of the credentials, routes
+  /// of one file without counterpart in the other.
   [[nodiscard]] std::vector<std::string> warnings() const;
 
  private:

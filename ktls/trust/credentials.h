@@ -145,6 +145,9 @@ class Credentials {
   std::vector<Expiry> certificate_expiries() const;
   std::vector<Expiry> crl_next_updates() const;
 
+  /// What was accepted and deserves a warning, each with its file.
+  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+
   const HandshakeSettings& settings() const noexcept { return settings_; }
 
  private:
@@ -180,6 +183,7 @@ class Credentials {
   Sha256 trust_digest_{};
   std::vector<CertificateFact> certificates_;
   std::vector<CrlFact> crl_facts_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace sallyport::ktls

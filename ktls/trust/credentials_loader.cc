@@ -56,6 +56,7 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
   set_trust_digest();
   for (const auto& file : files.crls)
     if (auto done = add_crls(file); !done) return std::unexpected(done.error());
+  if (auto done = check_anchors_lists(); !done) return std::unexpected(done.error());
   if (auto done = set_tickets(files.ticket_keys); !done) return std::unexpected(done.error());
   return made_;
 }
@@ -179,34 +180,61 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
   auto crl = Crl::make(std::move(parsed));
   if (!crl) return credentials_error(file, line, std::move(crl.error()));
 
-  // The signature is verified here if the issuer is among the bundles. An issuer that only clients
-  // send is not known before the handshake, which verifies it.
-  bool known = false;
-  bool proven = false;
-  std::vector<Sha256> signers;
-  for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
-    X509* const issuer = trusted.certificate.get();
-    if (X509_NAME_cmp(X509_get_subject_name(issuer), crl->issuer_name()) != 0) continue;
-    known = true;
-    if (!crl->is_signed_by(X509_get0_pubkey(issuer))) continue;
-    proven = true;
-    if (may_sign_crls(issuer)) signers.push_back(public_key_hash(issuer));
-  }
-  if (known && !proven)
-    return credentials_error(
-        file, line,
-        "CRL is not signed by the issuer that it names, " + name_text(crl->issuer_name()));
-  if (proven && signers.empty())
-    return credentials_error(
-        file, line,
-        "CRL of an issuer whose keyUsage has no cRLSign, " + name_text(crl->issuer_name()));
+  auto signers = signers_of(*crl, file, line);
+  if (!signers) return std::unexpected(std::move(signers.error()));
 
   made_->crl_facts_.push_back({.name = file,
                                .issuer = name_text(crl->issuer_name()),
                                .this_update = crl->this_update(),
                                .next_update = crl->next_update(),
                                .revoked = crl->entries()});
-  made_->crls_.add(*std::move(crl), std::move(signers));
+  made_->crls_.add(*std::move(crl), *std::move(signers));
+  return {};
+}
+
+// The keys among the bundles that have signed a list. An issuer that only clients send is not known
+// before the handshake, which verifies the signature. So it is with the new key of an issuer that
+// was re-keyed and whose new certificate is not there: its list covers nothing yet, and must not
+// keep other issuers' lists from being renewed.
+std::expected<std::vector<Sha256>, CredentialsError> CredentialsLoader::signers_of(
+    const Crl& crl, const std::string& file, std::optional<unsigned> line) {
+  bool named = false;
+  bool anchor_named = false;
+  bool key_named = false;
+  bool proven = false;
+  std::vector<Sha256> signers;
+  for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
+    X509* const issuer = trusted.certificate.get();
+    if (X509_NAME_cmp(X509_get_subject_name(issuer), crl.issuer_name()) != 0) continue;
+    named = true;
+    anchor_named = anchor_named || trusted.anchor;
+    key_named = key_named || crl.names_key_of(issuer);
+    if (!crl.is_signed_by(X509_get0_pubkey(issuer))) continue;
+    proven = true;
+    if (!may_sign_crls(issuer)) continue;
+    signers.push_back(public_key_hash(issuer));
+    anchor_has_crl_ = anchor_has_crl_ || trusted.anchor;
+  }
+  const std::string name = name_text(crl.issuer_name());
+  if (proven && signers.empty())
+    return credentials_error(file, line, "CRL of an issuer whose keyUsage has no cRLSign, " + name);
+  if (proven || !named) return signers;
+  if (key_named)
+    return credentials_error(
+        file, line, "CRL with a bad signature: it names the key of the issuer in --ca, " + name);
+  CredentialsError unknown{
+      file, line,
+      "no certificate of " + name +
+          " in --ca has the key that signed this CRL: add the new certificate"};
+  made_->warnings_.push_back(unknown.message() +
+                             "; the CRL covers nothing until a client sends it");
+  if (anchor_named) re_keyed_anchor_ = std::move(unknown);
+  return signers;
+}
+
+// Without a list of any anchor all clients would be refused: the last good state is better.
+CredentialsLoader::Done CredentialsLoader::check_anchors_lists() const {
+  if (re_keyed_anchor_ && !anchor_has_crl_) return std::unexpected(*re_keyed_anchor_);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/trust/credentials.h"
@@ -28,11 +29,18 @@ class CredentialsLoader {
                    const std::optional<std::string>& domain);
   Done add_crls(const std::string& file);
   Done add_crl(X509CrlPtr parsed, const std::string& file, std::optional<unsigned> line);
+  std::expected<std::vector<Sha256>, CredentialsError> signers_of(const Crl& crl,
+                                                                  const std::string& file,
+                                                                  std::optional<unsigned> line);
+  Done check_anchors_lists() const;
   Done set_tickets(const std::optional<std::string>& file);
   void add_anchor(const X509* certificate, const std::optional<std::string>& domain);
   void set_trust_digest();
 
   std::shared_ptr<Credentials> made_;
+  bool anchor_has_crl_ = false;
+  /// A list that names an anchor, and that no certificate of that name has signed.
+  std::optional<CredentialsError> re_keyed_anchor_;
 };
 
 }  // namespace sallyport::ktls

@@ -1,5 +1,7 @@
 #include "ktls/trust/crl.h"
 
+#include <openssl/x509v3.h>
+
 #include <ctime>
 #include <utility>
 
@@ -47,6 +49,15 @@ bool Crl::is_signed_by(EVP_PKEY* key) const {
   const bool good = key != nullptr && X509_CRL_verify(crl_.get(), key) == 1;
   (void)OpensslError::drain();
   return good;
+}
+
+bool Crl::names_key_of(X509* issuer) const {
+  const OpensslPtr<AUTHORITY_KEYID, AUTHORITY_KEYID_free> named(static_cast<AUTHORITY_KEYID*>(
+      X509_CRL_get_ext_d2i(crl_.get(), NID_authority_key_identifier, nullptr, nullptr)));
+  (void)OpensslError::drain();
+  const ASN1_OCTET_STRING* const own = X509_get0_subject_key_id(issuer);
+  return named && named->keyid != nullptr && own != nullptr &&
+         ASN1_OCTET_STRING_cmp(named->keyid, own) == 0;
 }
 
 bool Crl::has_entry(const ASN1_INTEGER* serial) const noexcept {

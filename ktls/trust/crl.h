@@ -30,6 +30,9 @@ class Crl {
 
   /// Tens of µs, and more for long lists.
   bool is_signed_by(EVP_PKEY* key) const;
+  /// Whether its authorityKeyIdentifier is the subjectKeyIdentifier of `issuer`; false where either
+  /// is missing.
+  bool names_key_of(X509* issuer) const;
   bool has_entry(const ASN1_INTEGER* serial) const noexcept;
 
  private:

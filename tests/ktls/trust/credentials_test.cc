@@ -170,14 +170,6 @@ TEST_F(CredentialsTest, RefuseSettingsThatOpensslDoesNotKnow) {
   EXPECT_THAT(error(), HasSubstr("--ciphersuites"));
 }
 
-TEST_F(CredentialsTest, RefuseACrlThatItsIssuerDidNotSign) {
-  const TestAuthority impostor;  // the same name, another key
-  pki.files.crls = {pki.dir.write("bad.crl", impostor.crl())};
-  EXPECT_THAT(error(), AllOf(HasSubstr("bad.crl:1"), HasSubstr("not signed by the issuer")));
-  pki.files.crls = {pki.dir.write("bad.crl", "nonsense")};
-  EXPECT_THAT(error(), HasSubstr("holds no CRL"));
-}
-
 // Revocation was off, without a word, when the BEGIN of a list did not begin its line.
 TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
   const TestAuthority other("Other");

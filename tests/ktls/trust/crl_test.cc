@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 using test::TestAuthority;
 using test::TestCertificate;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr const char* kIdp = "issuingDistributionPoint";
@@ -148,6 +149,46 @@ TEST_F(CrlFile, IsRefusedFromAnIssuerThatMayNotSignLists) {
   // Renewed with the right: the key may sign.
   pki.files.ca = {{std::nullopt, pki.dir.write("both.pem", mute.cert_pem + root.cert_pem)}};
   EXPECT_EQ(error_with(list), "");
+}
+
+// The bundle may be behind: the lists of other issuers have to be renewed all the same.
+TEST_F(CrlFile, OfAnIssuerThatWasReKeyedCoversNothingAndRefusesNoOtherList) {
+  const TestAuthority re_keyed;  // the same name as pki.authority
+  const std::string old_list = to_pem(make_crl(pki.authority.certificate(), {}).get());
+  const std::string new_list = to_pem(make_crl(re_keyed.certificate(), {}).get());
+  for (const std::string& text : {old_list + new_list, new_list + old_list}) {
+    pki.files.crls = {pki.dir.write("a.crl", text)};
+    const auto credentials = pki.load();
+    ASSERT_TRUE(credentials) << credentials.error().message();
+    EXPECT_THAT((*credentials)->warnings(),
+                ElementsAre(AllOf(HasSubstr("a.crl:"), HasSubstr("no certificate of CN=Test Root"),
+                                  HasSubstr("add the new certificate"))));
+  }
+  pki.files.ca.push_back({std::nullopt, pki.dir.write("new.pem", re_keyed.cert_pem())});
+  const auto both = pki.load();
+  ASSERT_TRUE(both) << both.error().message();
+  EXPECT_THAT((*both)->warnings(), ElementsAre());
+}
+
+TEST_F(CrlFile, OfAReKeyedAnchorIsRefusedWhereNoAnchorIsLeftWithAList) {
+  const TestAuthority re_keyed;
+  const std::string new_list = to_pem(make_crl(re_keyed.certificate(), {}).get());
+  EXPECT_THAT(error_with(new_list),
+              AllOf(HasSubstr("a.crl:1: no certificate of CN=Test Root in --ca has the key"),
+                    HasSubstr("add the new certificate")));
+  const TestAuthority other("Other");
+  pki.files.ca.push_back({std::nullopt, pki.dir.write("other.pem", other.cert_pem())});
+  EXPECT_EQ(error_with(new_list + to_pem(make_crl(other.certificate(), {}).get())), "");
+}
+
+TEST_F(CrlFile, IsRefusedForABadSignatureOfTheKeyThatItNames) {
+  const TestCertificate& root = pki.authority.certificate();
+  TestCertificate impostor = root;
+  impostor.key = test::make_key(test::KeyType::kEcdsaP256);
+  const std::string good = to_pem(make_crl(root, {}).get());
+  const std::string bad = to_pem(
+      make_crl(impostor, {.extensions = {{"authorityKeyIdentifier", "keyid:always"}}}).get());
+  EXPECT_THAT(error_with(good + bad), HasSubstr("CRL with a bad signature"));
 }
 
 // A renewed anchor has the same key, by which chains know it.
