@@ -8,7 +8,9 @@
 namespace sallyport::metrics {
 namespace {
 
-double seconds(std::chrono::system_clock::time_point time) {
+// For times of the system clock, and for those of certificates, whose range is larger.
+template <class Duration>
+double seconds(std::chrono::sys_time<Duration> time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 

@@ -33,12 +33,12 @@ struct BackendUp {
 struct CertificateExpiry {
   std::string role;  ///< "server", "ca", ...
   std::string name;  ///< the file's name as configured
-  std::chrono::system_clock::time_point not_after;
+  std::chrono::sys_seconds not_after;
 };
 
 struct CrlNextUpdate {
   std::string name;
-  std::chrono::system_clock::time_point next_update;
+  std::chrono::sys_seconds next_update;
 };
 
 /// What the kernel's TLS can do: the series of ktls_supported and ktls_rekey_supported.

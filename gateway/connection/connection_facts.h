@@ -39,7 +39,7 @@ struct ConnectionFacts {
   bool refused = false;
   std::string issuer;
   std::string serial;  ///< hexadecimal
-  std::optional<std::chrono::system_clock::time_point> not_after;
+  std::optional<std::chrono::sys_seconds> not_after;
   std::string detail;  ///< for people: what exactly was wrong
 
   /// When it was accepted.

@@ -7,7 +7,8 @@ namespace sallyport::gateway {
 Readiness readiness(const Snapshot& snapshot, bool draining,
                     std::chrono::system_clock::time_point now) {
   if (draining) return {.ready = false, .reason = "draining"};
-  if (snapshot.credentials->own_not_after() <= now) {
+  // In seconds: the clock's nanoseconds do not reach the year 9999.
+  if (snapshot.credentials->own_not_after() <= std::chrono::floor<std::chrono::seconds>(now)) {
     return {.ready = false, .reason = "a certificate of the gateway has expired"};
   }
   if (snapshot.endpoints->usable() == 0) return {.ready = false, .reason = "no usable endpoint"};

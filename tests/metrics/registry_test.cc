@@ -207,11 +207,13 @@ TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
   const auto second = [](int value) {
     return std::chrono::system_clock::time_point(std::chrono::seconds(value));
   };
+  // "No well-defined expiration date" (RFC 5280 4.1.2.5); the system clock's type ends in 2262.
+  constexpr std::chrono::sys_seconds kYear9999(253'402'300'799s);
   registry.config_loaded("policy", second(1'000));
   registry.config_reloaded("policy", true, second(2'000));
   registry.config_reloaded("policy", false, second(3'000));
-  registry.set_certificates({{"server", "cert.pem", second(1'900'000'000)}});
-  registry.set_crls({{"ca.crl", second(1'800'000'000)}});
+  registry.set_certificates({{"server", "cert.pem", kYear9999}});
+  registry.set_crls({{"ca.crl", kYear9999}});
 
   const auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_config_reloads_total{source=\"policy\",result=\"success\"}"), 1);
@@ -220,9 +222,9 @@ TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
             2'000);
   EXPECT_EQ(series.at("sallyport_certificate_expiry_timestamp_seconds{role=\"server\",name=\"cert."
                       "pem\"}"),
-            1'900'000'000);
+            253'402'300'799);
   EXPECT_EQ(series.at("sallyport_crl_next_update_timestamp_seconds{name=\"ca.crl\"}"),
-            1'800'000'000);
+            253'402'300'799);
 }
 
 TEST(Registry, EscapesLabelValuesAndReplacesWhatIsNotUtf8) {

@@ -61,7 +61,7 @@ ConnectionFacts refused() {
   record.reason = CloseReason::kCertificateExpired;
   record.issuer = "CN=CA \"one\"";
   record.serial = "0A1B";
-  record.not_after = std::chrono::system_clock::time_point(1'600'000'000s);
+  record.not_after = std::chrono::sys_seconds(1'600'000'000s);
   record.detail = "line\nbreak \xFF";
   return record;
 }

@@ -17,13 +17,16 @@ using ::testing::Not;
 class SnapshotTest : public ::testing::Test {
  protected:
   SnapshotTest() {
-    const auto issued = authority_.issue({.cn = "gateway", .dns = {"gateway.test"}});
+    serve_with(authority_.issue({.cn = "gateway", .dns = {"gateway.test"}}));
+    discover(R"([{"targets": ["10.0.0.7:80"], "labels": {"route": "orders"}}])");
+  }
+
+  void serve_with(const test::TestCertificate& issued) {
     ktls::CredentialFiles credentials;
     credentials.pairs = {{files_.write("tls.crt", issued.chain_pem).string(),
                           files_.write_secret("tls.key", issued.key_pem).string()}};
     credentials.ca = {{std::nullopt, files_.write("ca.crt", authority_.cert_pem()).string()}};
     snapshot_.credentials = ktls::Credentials::load(credentials).value();
-    discover(R"([{"targets": ["10.0.0.7:80"], "labels": {"route": "orders"}}])");
   }
 
   void discover(std::string_view text) {
@@ -51,6 +54,17 @@ TEST_F(SnapshotTest, IsNotReadyFromTheMomentAtWhichItsCertificateExpires) {
   const Readiness then = readiness(snapshot_, false, end);
   EXPECT_FALSE(then.ready);
   EXPECT_EQ(then.reason, "a certificate of the gateway has expired");
+}
+
+// RFC 5280 4.1.2.5 has this date for certificates without an end. In nanoseconds it lay in 1816.
+TEST_F(SnapshotTest, IsReadyWithACertificateThatEndsInTheYear9999) {
+  const std::chrono::sys_seconds end = std::chrono::sys_days(std::chrono::year(9999) / 12 / 31);
+  serve_with(authority_.issue(
+      {.not_after = end - std::chrono::floor<std::chrono::seconds>(system_clock::now())}));
+  EXPECT_TRUE(readiness(snapshot_, false, system_clock::now()).ready);
+  metrics::Registry registry({}, {});
+  set_snapshot_metrics(registry, snapshot_);
+  EXPECT_THAT(registry.scrape(), HasSubstr("tls.crt\"} 2534022"));
 }
 
 TEST_F(SnapshotTest, IsNotReadyWithoutAUsableEndpoint) {

@@ -14,6 +14,7 @@
 namespace sallyport::ktls {
 namespace {
 
+using namespace std::chrono_literals;
 using ::testing::StartsWith;
 using X509NamePtr = OpensslPtr<X509_NAME, X509_NAME_free>;
 using TimePtr = OpensslPtr<ASN1_TIME, ASN1_TIME_free>;
@@ -75,10 +76,14 @@ TEST(X509Facts, SayThatANameCannotBeRead) {
   EXPECT_EQ(ERR_peek_error(), 0U) << "no reason is left for a later failure";
 }
 
-TEST(X509Facts, TakeATimeThatCannotBeReadForTheEpoch) {
+TEST(X509Facts, ReadEveryTimeAndTakeWhatIsNoneForTheEpoch) {
   const TimePtr time(ASN1_TIME_new());
   ASSERT_EQ(ASN1_TIME_set_string_X509(time.get(), "20500101000000Z"), 1);
   EXPECT_EQ(to_time(time.get()), std::chrono::sys_days(std::chrono::January / 1 / 2050));
+  ASSERT_EQ(ASN1_TIME_set_string_X509(time.get(), "99991231235959Z"), 1);
+  EXPECT_EQ(to_time(time.get()), std::chrono::sys_days(std::chrono::January / 1 / 10'000) - 1s);
+  ASSERT_EQ(ASN1_TIME_set_string_X509(time.get(), "500101000000Z"), 1);
+  EXPECT_EQ(to_time(time.get()), std::chrono::sys_days(std::chrono::January / 1 / 1950));
   ASSERT_EQ(ASN1_STRING_set(time.get(), "nonsense", -1), 1);
   EXPECT_EQ(to_time(time.get()), std::chrono::sys_seconds());
   EXPECT_EQ(to_time(nullptr), std::chrono::sys_seconds());
