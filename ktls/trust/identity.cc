@@ -1,7 +1,11 @@
 #include "ktls/trust/identity.h"
 
+#include <openssl/x509v3.h>
+
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "ktls/base/ascii.h"
@@ -17,6 +21,21 @@ constexpr std::size_t kMaxDnsLabel = 63;
 // Whether the URI claims to be a SPIFFE ID: it has the scheme, in any case, well-formed or not.
 bool claims_spiffe(std::string_view uri) {
   return ascii_lower(uri.substr(0, 7)) == "spiffe:";
+}
+
+// What the SPIFFE X.509-SVID specification forbids in a leaf (4.1, 4.3); nothing: it is a leaf.
+std::optional<std::string> why_no_leaf(const X509* certificate) {
+  // OpenSSL computes flags and usage on demand and keeps them in the certificate.
+  X509* const cached = const_cast<X509*>(certificate);
+  const std::uint32_t flags = X509_get_extension_flags(cached);
+  if ((flags & EXFLAG_CA) != 0) return "SPIFFE ID in a certificate with CA:TRUE";
+  if ((flags & EXFLAG_KUSAGE) == 0) return std::nullopt;
+  const std::uint32_t usage = X509_get_key_usage(cached);
+  if ((usage & KU_KEY_CERT_SIGN) != 0) return "SPIFFE ID in a certificate with keyCertSign";
+  if ((usage & KU_CRL_SIGN) != 0) return "SPIFFE ID in a certificate with cRLSign";
+  if ((usage & KU_DIGITAL_SIGNATURE) == 0)
+    return "SPIFFE ID in a certificate whose keyUsage has no digitalSignature";
+  return std::nullopt;
 }
 
 std::string_view view(const ASN1_STRING* text) {
@@ -117,11 +136,11 @@ std::expected<PeerIdentity, std::string> identify(const X509* certificate) {
   if (!claimed) return identity;
 
   if (uris > 1) return std::unexpected("several URI SANs, one of them a SPIFFE ID");
-  // OpenSSL computes the flags of the extensions on demand and keeps them in the certificate.
-  if ((X509_get_extension_flags(const_cast<X509*>(certificate)) & EXFLAG_CA) != 0)
-    return std::unexpected("SPIFFE ID in a certificate with CA:TRUE");
+  if (auto why = why_no_leaf(certificate)) return std::unexpected(*std::move(why));
   auto spiffe = normalise_spiffe_id(claim);
   if (!spiffe) return std::unexpected(std::move(spiffe.error()));
+  if (!spiffe->substr(kSpiffeScheme.size()).contains('/'))
+    return std::unexpected("SPIFFE ID without a path, which names no workload");
   identity.spiffe = std::move(*spiffe);
   return identity;
 }

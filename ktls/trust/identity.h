@@ -32,12 +32,14 @@ struct PeerIdentity {
 ///
 /// The error is a text: why the certificate has a SPIFFE URI but no SPIFFE identity, or why its
 /// SANs cannot be read. The handshake result is then certificate_malformed: two URI SANs of which
-/// one is SPIFFE; CA:TRUE; longer than 2048 bytes; a trust domain or path with characters that the
-/// SPIFFE ID specification (2.1, 2.2) does not allow, percent signs included; an empty, "." or ".."
-/// segment.
+/// one is SPIFFE; CA:TRUE; a keyUsage with keyCertSign or cRLSign, or without digitalSignature
+/// (X.509-SVID 4.3); no path (X.509-SVID 5.2); longer than 2048 bytes; a trust domain or path with
+/// characters that the SPIFFE ID specification (2.1, 2.2) does not allow, percent signs included;
+/// an empty, "." or ".." segment.
 std::expected<PeerIdentity, std::string> identify(const X509* certificate);
 
-/// Checks and normalises a SPIFFE ID by the rules above. Public for patterns' tests and fuzzers.
+/// Checks and normalises a SPIFFE ID by the rules above, or that of a trust domain, which has no
+/// path. Public for patterns' tests and fuzzers.
 std::expected<std::string, std::string> normalise_spiffe_id(std::string_view uri);
 
 /// Checks and lower-cases a DNS name: letters, digits, hyphens, labels of 1 to 63 bytes, at most

@@ -33,6 +33,12 @@ std::unexpected<HandshakeFailure> refuse(X509_STORE_CTX* store, HandshakeResult 
   return std::unexpected(describe(result, std::move(detail), certificate));
 }
 
+std::unexpected<HandshakeFailure> refuse_as_malformed(X509_STORE_CTX* store, std::string detail,
+                                                      const X509* leaf) {
+  return refuse(store, HandshakeResult::kCertificateMalformed, std::move(detail), leaf,
+                X509_V_ERR_CERT_REJECTED);
+}
+
 // Refuses the chain for the error that OpenSSL found, and names the certificate that has it.
 std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const X509* leaf) {
   int error = X509_STORE_CTX_get_error(store);
@@ -44,6 +50,11 @@ std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const
   if (unreadable) result = HandshakeResult::kCertificateMalformed;
   const X509* culprit = X509_STORE_CTX_get_current_cert(store);
   if (culprit == nullptr) culprit = leaf;
+  // To OpenSSL a leaf without digitalSignature has another purpose.
+  if (result == HandshakeResult::kCertificatePurposeInvalid && culprit == leaf) {
+    const auto identity = identify(leaf);
+    if (!identity) return refuse_as_malformed(store, identity.error(), leaf);
+  }
   std::string detail = X509_verify_cert_error_string(error);
   if (unreadable) detail += " (extensions cannot be decoded)";
   detail += ": " + name_text(X509_get_subject_name(culprit));
@@ -82,14 +93,11 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   if (X509_verify_cert(store) != 1) return refuse_as_openssl(store, leaf);
 
   auto identity = identify(leaf);
-  if (!identity)
-    return refuse(store, HandshakeResult::kCertificateMalformed, std::move(identity.error()), leaf,
-                  X509_V_ERR_CERT_REJECTED);
+  if (!identity) return refuse_as_malformed(store, std::move(identity.error()), leaf);
   PeerTrust trust = make_peer_trust(X509_STORE_CTX_get0_chain(store), std::move(*identity));
   const auto too_long = [](const PeerTrust::Link& link) { return link.serial.size() > kMaxSerial; };
   if (std::ranges::any_of(trust.links, too_long))
-    return refuse(store, HandshakeResult::kCertificateMalformed,
-                  "serial number of more than 64 bytes", leaf, X509_V_ERR_CERT_REJECTED);
+    return refuse_as_malformed(store, "serial number of more than 64 bytes", leaf);
 
   switch (credentials.vouches(trust.anchor_key, trust.identity)) {
     case Credentials::Vouches::kEverything:

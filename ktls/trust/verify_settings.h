@@ -13,6 +13,6 @@ inline constexpr int kMaxIntermediates = 8;
 /// A text for the rules by which chains are verified; part of the trust digest. Change it whenever
 /// a chain that passed before would not pass any more, or the other way round.
 inline constexpr std::string_view kVerifySettings =
-    "sallyport trust v1; purpose=sslclient; anchors=self-signed; level=2; intermediates=8";
+    "sallyport trust v2; purpose=sslclient; anchors=self-signed; level=2; intermediates=8";
 
 }  // namespace sallyport::ktls

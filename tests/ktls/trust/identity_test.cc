@@ -61,6 +61,12 @@ TEST(Identity, RefusesMalformedSpiffeIds) {
   }
 }
 
+// X.509-SVID 5.2: it is the ID of a trust domain, for the certificates of its authorities.
+TEST(Identity, RefusesASpiffeIdThatNamesNoWorkload) {
+  EXPECT_FALSE(identity_of({.spiffe = {"spiffe://td"}}));
+  EXPECT_FALSE(identity_of({.dns = {"web"}, .spiffe = {"SPIFFE://TD"}}));
+}
+
 TEST(Identity, RefusesASpiffeIdWithANul) {
   EXPECT_FALSE(identity_of({.spiffe = {std::string("spiffe://td/a\0b", 15)}}));
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/ktls/handshake/loopback.h"
+#include "tests/ktls/trust/crl_builder.h"
 
 namespace sallyport::ktls::testing {
 namespace {
@@ -92,6 +93,28 @@ TEST_F(OddCertificate, IsRefusedWithNamesThatCannotBeDecoded) {
   EXPECT_EQ(to_string(failure.result), "certificate_malformed");
   EXPECT_THAT(failure.detail, HasSubstr("cannot be decoded"));
   EXPECT_EQ(alert, 42);
+}
+
+// X.509-SVID 4.3. What has no SPIFFE ID is the matter of RFC 5280 alone.
+TEST_F(OddCertificate, WithASpiffeIdSignsHandshakesAndNothingElse) {
+  const TestCertificate& root = pki.authority.certificate();
+  const TestCertificate svid = pki.client();
+  const TestCertificate named = pki.authority.issue({.dns = {"web"}});
+  const auto verdict = [&](const TestCertificate& leaf, const std::string& usage) {
+    const TestCertificate odd = reissue(leaf, root, {{"keyUsage", "critical," + usage}});
+    return to_string(refusal_of(odd).result);
+  };
+  for (const char* usage :
+       {"digitalSignature,keyCertSign", "digitalSignature,cRLSign", "keyAgreement",
+        "keyEncipherment", "keyCertSign", "digitalSignature,keyCertSign,cRLSign"}) {
+    EXPECT_EQ(verdict(svid, usage), "certificate_malformed") << usage;
+    EXPECT_EQ(alert, 42);
+  }
+  EXPECT_EQ(verdict(svid, "digitalSignature,keyAgreement"), "success");
+  EXPECT_EQ(verdict(named, "digitalSignature,keyCertSign,cRLSign"), "success");
+  EXPECT_EQ(verdict(named, "keyEncipherment"), "certificate_purpose_invalid");
+  const auto without_usage = changed([](X509* leaf) { drop(leaf, NID_key_usage); });
+  EXPECT_EQ(to_string(refusal_of(without_usage).result), "success");
 }
 
 TEST_F(OddCertificate, IsRefusedWithNamesTwice) {
