@@ -39,6 +39,12 @@ using EvpCipherCtxPtr = OpensslPtr<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
 using EvpKdfCtxPtr = OpensslPtr<EVP_KDF_CTX, EVP_KDF_CTX_free>;
 using Asn1IntegerPtr = OpensslPtr<ASN1_INTEGER, ASN1_INTEGER_free>;
 
+inline void free_certificates(STACK_OF(X509) * certificates) noexcept {
+  sk_X509_pop_free(certificates, X509_free);
+}
+/// A stack that holds a reference to each certificate.
+using X509StackPtr = OpensslPtr<STACK_OF(X509), free_certificates>;
+
 inline void free_general_names(GENERAL_NAMES* names) noexcept {
   GENERAL_NAMES_free(names);
 }

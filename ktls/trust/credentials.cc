@@ -112,7 +112,9 @@ std::chrono::sys_seconds Credentials::own_not_after() const {
 std::vector<Expiry> Credentials::certificate_expiries() const {
   std::vector<Expiry> expiries;
   for (const CertificateFact& fact : certificates_)
-    add_expiry(expiries, to_string(fact.role), fact.name, fact.not_after);
+    if (fact.role == CertificateFact::Role::kServer)
+      add_expiry(expiries, to_string(fact.role), fact.name, fact.not_after);
+  expiries.insert(expiries.end(), anchor_expiries_.begin(), anchor_expiries_.end());
   return expiries;
 }
 

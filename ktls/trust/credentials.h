@@ -77,10 +77,10 @@ struct CrlFact {
   std::size_t revoked = 0;  ///< entries
 };
 
-/// One metric sample: the earliest notAfter (or nextUpdate) of a file.
+/// One metric sample.
 struct Expiry {
   std::string_view role;  ///< "server", "ca"; "crl" for CRLs
-  std::string name;       ///< the file
+  std::string name;       ///< the file; see Credentials::certificate_expiries()
   std::chrono::sys_seconds at;
 };
 
@@ -140,9 +140,12 @@ class Credentials {
   std::chrono::sys_seconds own_not_after() const;
   const std::vector<CertificateFact>& certificates() const noexcept { return certificates_; }
   const std::vector<CrlFact>& crls() const noexcept { return crl_facts_; }
-  /// For certificate_expiry_timestamp_seconds{role,name} and
-  /// crl_next_update_timestamp_seconds{name}: one a file.
+  /// For certificate_expiry_timestamp_seconds{role,name}: the earliest notAfter of each file of
+  /// ours, and that of each anchor in use. An anchor is a key: of its certificates that of the
+  /// latest notAfter counts, and it is in use if that was valid at load, or if no anchor's was. Its
+  /// name is its file, or "FILE: SUBJECT, serial SERIAL" if that holds several in use.
   std::vector<Expiry> certificate_expiries() const;
+  /// For crl_next_update_timestamp_seconds{name}: the earliest of each file.
   std::vector<Expiry> crl_next_updates() const;
 
   /// What was accepted and deserves a warning, each with its file.
@@ -182,6 +185,7 @@ class Credentials {
   HandshakeSettings settings_;
   Sha256 trust_digest_{};
   std::vector<CertificateFact> certificates_;
+  std::vector<Expiry> anchor_expiries_;
   std::vector<CrlFact> crl_facts_;
   std::vector<std::string> warnings_;
 };

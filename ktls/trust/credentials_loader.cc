@@ -3,6 +3,8 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <functional>
 #include <utility>
 
 #include "ktls/base/hex.h"
@@ -39,7 +41,9 @@ std::optional<std::string> normalise_domain(const std::string& domain) {
 
 }  // namespace
 
-CredentialsLoader::CredentialsLoader(HandshakeSettings settings) : made_(new Credentials) {
+CredentialsLoader::CredentialsLoader(HandshakeSettings settings)
+    : now_(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now())),
+      made_(new Credentials) {
   made_->settings_ = std::move(settings);
   made_->crls_.accept_expired(made_->settings_.accept_expired_crl);
 }
@@ -54,6 +58,7 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
     if (auto done = add_bundle(bundle); !done) return std::unexpected(done.error());
   std::ranges::sort(made_->anchors_, {}, &Credentials::Anchor::key);
   set_trust_digest();
+  set_anchor_expiries();
   for (const auto& file : files.crls)
     if (auto done = add_crls(file); !done) return std::unexpected(done.error());
   if (auto done = check_anchors_lists(); !done) return std::unexpected(done.error());
@@ -142,27 +147,62 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
   CertificateFact fact = fact_of(certificate.get(), CertificateFact::Role::kCa, file);
   fact.anchor = anchor;
   fact.trust_domain = domain;
+  if (anchor) {
+    warn_if_expired(fact, line);
+    add_anchor(certificate.get(), fact);
+  }
   made_->certificates_.push_back(std::move(fact));
-  if (anchor) add_anchor(certificate.get(), domain);
   made_->trusted_.push_back({std::move(certificate), domain, anchor});
   return {};
 }
 
-void CredentialsLoader::add_anchor(const X509* certificate,
-                                   const std::optional<std::string>& domain) {
+void CredentialsLoader::warn_if_expired(const CertificateFact& anchor, unsigned line) {
+  if (anchor.not_after > now_) return;
+  const std::chrono::year_month_day date(std::chrono::floor<std::chrono::days>(anchor.not_after));
+  char text[32];
+  std::snprintf(text, sizeof text, "%04d-%02u-%02u", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+  made_->warnings_.push_back(
+      CredentialsError{anchor.name, line, "trust anchor " + anchor.subject + " expired on " + text}
+          .message());
+}
+
+void CredentialsLoader::set_anchor_expiries() {
+  const auto is_in_use = [this](const auto& anchor) { return anchor.second.not_after > now_; };
+  auto& anchors = latest_of_anchors_;
+  if (std::ranges::any_of(anchors, is_in_use)) std::erase_if(anchors, std::not_fn(is_in_use));
+  for (const auto& [key, fact] : anchors) {
+    const auto in_file = std::ranges::count_if(
+        anchors, [&fact](const auto& other) { return other.second.name == fact.name; });
+    std::string name = fact.name;
+    if (in_file > 1) name += ": " + fact.subject + ", serial " + fact.serial;
+    made_->anchor_expiries_.push_back(
+        {.role = to_string(fact.role), .name = std::move(name), .at = fact.not_after});
+  }
+}
+
+void CredentialsLoader::add_anchor(const X509* certificate, const CertificateFact& fact) {
   const Sha256 key = public_key_hash(certificate);
   auto known = std::ranges::find(made_->anchors_, key, &Credentials::Anchor::key);
   if (known == made_->anchors_.end())
     known = made_->anchors_.insert(
         known, {.key = key, .unscoped = false, .domains = {}, .certificates = {}});
-  if (domain) {
-    known->domains.push_back(*domain);
+  if (fact.trust_domain) {
+    known->domains.push_back(*fact.trust_domain);
   } else {
     known->unscoped = true;
   }
   PeerTrust::Link link = make_link(certificate);
   link.crl_key = key;
   known->certificates.push_back(std::move(link));
+
+  const auto latest =
+      std::ranges::find(latest_of_anchors_, key, [](const auto& anchor) { return anchor.first; });
+  if (latest == latest_of_anchors_.end()) {
+    latest_of_anchors_.emplace_back(key, fact);
+  } else if (latest->second.not_after < fact.not_after) {
+    latest->second = fact;
+  }
 }
 
 CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {

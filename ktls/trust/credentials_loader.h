@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <expected>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
@@ -34,10 +36,15 @@ class CredentialsLoader {
                                                                   std::optional<unsigned> line);
   Done check_anchors_lists() const;
   Done set_tickets(const std::optional<std::string>& file);
-  void add_anchor(const X509* certificate, const std::optional<std::string>& domain);
+  void add_anchor(const X509* certificate, const CertificateFact& fact);
+  void warn_if_expired(const CertificateFact& anchor, unsigned line);
+  void set_anchor_expiries();
   void set_trust_digest();
 
+  const std::chrono::sys_seconds now_;
   std::shared_ptr<Credentials> made_;
+  /// The certificate of the latest notAfter of each anchor's key.
+  std::vector<std::pair<Sha256, CertificateFact>> latest_of_anchors_;
   bool anchor_has_crl_ = false;
   /// A list that names an anchor, and that no certificate of that name has signed.
   std::optional<CredentialsError> re_keyed_anchor_;

@@ -5,10 +5,13 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <utility>
 
+#include "ktls/base/openssl_handles.h"
 #include "ktls/trust/identity.h"
+#include "ktls/trust/path_search.h"
 #include "ktls/trust/verify_error.h"
 #include "ktls/trust/x509_facts.h"
 
@@ -18,62 +21,152 @@ namespace {
 // The longest serial that PeerTrust takes. RFC 5280 4.1.2.2 allows 20 bytes; some CAs use more.
 constexpr std::size_t kMaxSerial = 64;
 
-HandshakeFailure describe(HandshakeResult result, std::string detail, const X509* certificate) {
+struct Refusal {
+  HandshakeFailure failure;
+  int error = X509_V_ERR_UNSPECIFIED;  // for which OpenSSL sends the alert
+  bool of_leaf = false;                // for what the leaf says of itself: no other path helps
+};
+using Judged = std::expected<std::shared_ptr<const PeerTrust>, Refusal>;
+
+// `error` is the X509_V_ERR_* that OpenSSL is told where no alert is promised for `result`.
+std::unexpected<Refusal> refuse(HandshakeResult result, std::string detail, const X509* certificate,
+                                int error) {
   HandshakeFailure failure{.result = result, .detail = std::move(detail)};
   failure.issuer = name_text(X509_get_issuer_name(certificate));
   failure.serial = serial_text(X509_get0_serialNumber(certificate));
   failure.not_after = to_time(X509_get0_notAfter(certificate));
-  return failure;
+  return std::unexpected(Refusal{.failure = std::move(failure),
+                                 .error = verify_error_for_alert(result, error),
+                                 .of_leaf = false});
 }
 
-// `error` is the X509_V_ERR_* that OpenSSL is told where no alert is promised for `result`.
-std::unexpected<HandshakeFailure> refuse(X509_STORE_CTX* store, HandshakeResult result,
-                                         std::string detail, const X509* certificate, int error) {
-  X509_STORE_CTX_set_error(store, verify_error_for_alert(result, error));
-  return std::unexpected(describe(result, std::move(detail), certificate));
-}
-
-std::unexpected<HandshakeFailure> refuse_as_malformed(X509_STORE_CTX* store, std::string detail,
-                                                      const X509* leaf) {
-  return refuse(store, HandshakeResult::kCertificateMalformed, std::move(detail), leaf,
-                X509_V_ERR_CERT_REJECTED);
+std::unexpected<Refusal> refuse_as_malformed(std::string detail, const X509* leaf) {
+  auto refused = refuse(HandshakeResult::kCertificateMalformed, std::move(detail), leaf,
+                        X509_V_ERR_CERT_REJECTED);
+  refused.error().of_leaf = true;
+  return refused;
 }
 
 // Refuses the chain for the error that OpenSSL found, and names the certificate that has it.
-std::unexpected<HandshakeFailure> refuse_as_openssl(X509_STORE_CTX* store, const X509* leaf) {
+std::unexpected<Refusal> refuse_as_openssl(X509_STORE_CTX* store, const X509* leaf) {
+  using enum HandshakeResult;
   int error = X509_STORE_CTX_get_error(store);
   if (error == X509_V_OK) error = X509_V_ERR_UNSPECIFIED;
   HandshakeResult result = result_of_verify_error(error);
   // Where extensions cannot be decoded, OpenSSL's error is about something that it did not find in
   // them, mostly an issuer.
   const bool unreadable = (X509_get_extension_flags(const_cast<X509*>(leaf)) & EXFLAG_INVALID) != 0;
-  if (unreadable) result = HandshakeResult::kCertificateMalformed;
+  if (unreadable) result = kCertificateMalformed;
   const X509* culprit = X509_STORE_CTX_get_current_cert(store);
   if (culprit == nullptr) culprit = leaf;
   // To OpenSSL a leaf without digitalSignature has another purpose.
-  if (result == HandshakeResult::kCertificatePurposeInvalid && culprit == leaf) {
-    const auto identity = identify(leaf);
-    if (!identity) return refuse_as_malformed(store, identity.error(), leaf);
+  if (result == kCertificatePurposeInvalid && culprit == leaf) {
+    auto identity = identify(leaf);
+    if (!identity) return refuse_as_malformed(std::move(identity.error()), leaf);
   }
   std::string detail = X509_verify_cert_error_string(error);
   if (unreadable) detail += " (extensions cannot be decoded)";
   detail += ": " + name_text(X509_get_subject_name(culprit));
-  return refuse(store, result, std::move(detail), culprit, error);
+  auto refused = refuse(result, std::move(detail), culprit, error);
+  refused.error().of_leaf =
+      unreadable ||
+      (culprit == leaf && (result == kCertificateExpired || result == kCertificateNotYetValid ||
+                           result == kCertificatePurposeInvalid));
+  return refused;
 }
 
 // Refuses the chain for its revocation, in OpenSSL's words.
-std::unexpected<HandshakeFailure> refuse_revoked(X509_STORE_CTX* store,
-                                                 const Credentials::Revocation& revocation) {
+std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store,
+                                        const Credentials::Revocation& revocation) {
   const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
   const X509* culprit = sk_X509_value(chain, static_cast<int>(revocation.depth));
   if (culprit == nullptr) culprit = X509_STORE_CTX_get0_cert(store);
-  const int error =
-      revocation.result == HandshakeResult::kCertificateRevoked ? X509_V_ERR_CERT_REVOKED
-      : revocation.result == HandshakeResult::kCrlExpired       ? X509_V_ERR_CRL_HAS_EXPIRED
-                                                                : X509_V_ERR_UNABLE_TO_GET_CRL;
+  const bool revoked = revocation.result == HandshakeResult::kCertificateRevoked;
+  const int error = revoked ? X509_V_ERR_CERT_REVOKED
+                    : revocation.result == HandshakeResult::kCrlExpired
+                        ? X509_V_ERR_CRL_HAS_EXPIRED
+                        : X509_V_ERR_UNABLE_TO_GET_CRL;
   std::string detail = X509_verify_cert_error_string(error);
   detail += ": " + name_text(X509_get_subject_name(culprit));
-  return refuse(store, revocation.result, std::move(detail), culprit, error);
+  auto refused = refuse(revocation.result, std::move(detail), culprit, error);
+  refused.error().of_leaf = revoked && revocation.depth == 0;
+  return refused;
+}
+
+// Judges the one path that OpenSSL finds from the leaf of `store`, which is prepared for it.
+Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono::sys_seconds now) {
+  const X509* const leaf = X509_STORE_CTX_get0_cert(store);
+  if (X509_verify_cert(store) != 1) return refuse_as_openssl(store, leaf);
+
+  auto identity = identify(leaf);
+  if (!identity) return refuse_as_malformed(std::move(identity.error()), leaf);
+  PeerTrust trust = make_peer_trust(X509_STORE_CTX_get0_chain(store), std::move(*identity));
+  const auto too_long = [](const PeerTrust::Link& link) { return link.serial.size() > kMaxSerial; };
+  if (std::ranges::any_of(trust.links, too_long))
+    return refuse_as_malformed("serial number of more than 64 bytes", leaf);
+
+  switch (credentials.vouches(trust.anchor_key, trust.identity)) {
+    case Credentials::Vouches::kEverything:
+      break;
+    case Credentials::Vouches::kSpiffeOnly:
+      trust.identity.dns.clear();
+      break;
+    case Credentials::Vouches::kNothing:
+      return refuse(HandshakeResult::kCertificateAuthorityInvalid,
+                    "the authority's bundle does not vouch for " +
+                        (trust.identity.spiffe.empty() ? "certificates without a SPIFFE ID"
+                                                       : trust.identity.spiffe),
+                    leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+  }
+  const auto revocation =
+      credentials.check_revocation(X509_STORE_CTX_get0_chain(store), trust, now);
+  if (revocation.result != HandshakeResult::kSuccess) return refuse_revoked(store, revocation);
+  return std::shared_ptr<const PeerTrust>(new PeerTrust(std::move(trust)));
+}
+
+bool is_path_of(const STACK_OF(X509) * chain, CertificatePath path) {
+  if (sk_X509_num(chain) != static_cast<int>(path.size())) return false;
+  for (std::size_t i = 0; i < path.size(); ++i)
+    if (sk_X509_value(chain, static_cast<int>(i)) != path[i]) return false;
+  return true;
+}
+
+X509StackPtr stack_of(CertificatePath certificates) {
+  X509StackPtr stack(sk_X509_new_null());
+  if (!stack) throw std::bad_alloc();
+  for (X509* const each : certificates)
+    if (X509_add_cert(stack.get(), each, X509_ADD_FLAG_UP_REF) != 1) throw std::bad_alloc();
+  return stack;
+}
+
+// Judges one path, by the parameters of `store`, which gets its chain if that is good.
+Judged judge_path(X509_STORE_CTX* store, CertificatePath path, const Credentials& credentials,
+                  std::chrono::sys_seconds now) {
+  const X509StackPtr between = stack_of(path.subspan(1, path.size() - 2));
+  const X509StackPtr anchor = stack_of(path.last(1));
+  const OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free> alone(X509_STORE_CTX_new());
+  if (!alone || X509_STORE_CTX_init(alone.get(), nullptr, path.front(), between.get()) != 1 ||
+      X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(alone.get()),
+                             X509_STORE_CTX_get0_param(store)) != 1)
+    throw std::bad_alloc();
+  X509_STORE_CTX_set0_trusted_stack(alone.get(), anchor.get());
+  Judged judged = judge(alone.get(), credentials, now);
+  if (judged) X509_STORE_CTX_set0_verified_chain(store, X509_STORE_CTX_get1_chain(alone.get()));
+  return judged;
+}
+
+// Tries the other paths of a chain that was refused: one that is good is enough. If none is, a path
+// that leads to an anchor says more than one that does not.
+void try_other_paths(X509_STORE_CTX* store, const Credentials& credentials,
+                     std::chrono::sys_seconds now, Judged& judged) {
+  search_paths(store, [&](CertificatePath path) {
+    if (is_path_of(X509_STORE_CTX_get0_chain(store), path)) return false;
+    Judged other = judge_path(store, path, credentials, now);
+    const bool good = other.has_value();
+    if (good || judged.error().failure.result == HandshakeResult::kCertificateAuthorityInvalid)
+      judged = std::move(other);
+    return good;
+  });
 }
 
 }  // namespace
@@ -90,36 +183,12 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   }
 
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), now.time_since_epoch().count());
-  if (X509_verify_cert(store) != 1) return refuse_as_openssl(store, leaf);
-
-  auto identity = identify(leaf);
-  if (!identity) return refuse_as_malformed(store, std::move(identity.error()), leaf);
-  PeerTrust trust = make_peer_trust(X509_STORE_CTX_get0_chain(store), std::move(*identity));
-  const auto too_long = [](const PeerTrust::Link& link) { return link.serial.size() > kMaxSerial; };
-  if (std::ranges::any_of(trust.links, too_long))
-    return refuse_as_malformed(store, "serial number of more than 64 bytes", leaf);
-
-  switch (credentials.vouches(trust.anchor_key, trust.identity)) {
-    case Credentials::Vouches::kEverything:
-      break;
-    case Credentials::Vouches::kSpiffeOnly:
-      trust.identity.dns.clear();
-      break;
-    case Credentials::Vouches::kNothing:
-      return refuse(store, HandshakeResult::kCertificateAuthorityInvalid,
-                    "the authority's bundle does not vouch for " +
-                        (trust.identity.spiffe.empty() ? "certificates without a SPIFFE ID"
-                                                       : trust.identity.spiffe),
-                    leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
-  }
-  const auto revocation =
-      credentials.check_revocation(X509_STORE_CTX_get0_chain(store), trust, now);
-  if (revocation.result != HandshakeResult::kSuccess) return refuse_revoked(store, revocation);
-
-  std::shared_ptr<const PeerTrust> verified(new PeerTrust(std::move(trust)));
-  if (name) cache.remember(*name, verified);
-  X509_STORE_CTX_set_error(store, X509_V_OK);
-  return verified;
+  Judged judged = judge(store, credentials, now);
+  if (!judged && !judged.error().of_leaf) try_other_paths(store, credentials, now, judged);
+  X509_STORE_CTX_set_error(store, judged ? X509_V_OK : judged.error().error);
+  if (!judged) return std::unexpected(std::move(judged.error().failure));
+  if (name) cache.remember(*name, *judged);
+  return *std::move(judged);
 }
 
 }  // namespace sallyport::ktls

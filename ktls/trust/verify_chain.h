@@ -14,7 +14,8 @@
 namespace sallyport::ktls {
 
 /// Verifies the chain that a peer sent, of either role: path and signatures, validity at `now`,
-/// CRLs, identity, and what its anchor vouches for. For a certificate verification callback
+/// CRLs, identity, and what its anchor vouches for. One path that passes all of it is enough, see
+/// search_paths(). For a certificate verification callback
 /// (SSL_CTX_set_cert_verify_callback(3)), which calls it with its `store`.
 ///
 /// A chain that is in `cache` is not verified again, but revalidated (Credentials::revalidate()).
