@@ -57,8 +57,7 @@ class Listener::Multishot final : public Operation {
   void prepare(io_uring_sqe& sqe) noexcept override {
     // No address: a multishot accept writes each peer's address to the same place. No
     // SOCK_NONBLOCK: the ring would report EAGAIN instead of waiting.
-    io_uring_prep_multishot_accept(&sqe, listener_->listening_.get(), nullptr, nullptr,
-                                   SOCK_CLOEXEC);
+    io_uring_prep_multishot_accept(&sqe, listener_->socket_.get(), nullptr, nullptr, SOCK_CLOEXEC);
   }
   bool finish(int result, unsigned flags) noexcept override {
     if (result >= 0) listener_->accepted(result);
@@ -96,9 +95,9 @@ class Listener::StopWaiter final : private Waiter {
   std::coroutine_handle<> awaiting_;
 };
 
-Listener::Listener(Ring& ring, FileDescriptor listening) noexcept
+Listener::Listener(Ring& ring, FileDescriptor socket) noexcept
     : ring_(&ring),
-      listening_(std::move(listening)),
+      socket_(std::move(socket)),
       multishot_(std::make_unique<Multishot>(*this)),
       pause_(std::make_unique<Pause>(*this)) {}
 
@@ -118,7 +117,6 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   if (address.family() == AF_INET6 && enable(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY) != 0)
     return failure(errno);
   if (::bind(fd.get(), address.data(), address.size()) != 0) return failure(errno);
-  if (::listen(fd.get(), kBacklog) != 0) return failure(errno);
   sockaddr_storage storage = {};
   socklen_t size = sizeof storage;
   if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
@@ -128,9 +126,21 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   return listener;
 }
 
+Result<> Listener::listen() noexcept {
+  if (::listen(socket_.get(), kBacklog) != 0) return failure(errno);
+  listening_ = true;
+  if (waiting_ != nullptr) arm();
+  return {};
+}
+
+Result<> Listener::share_port() noexcept {
+  if (enable(socket_.get(), SOL_SOCKET, SO_REUSEPORT) != 0) return failure(errno);
+  return {};
+}
+
 // Arms the multishot accept unless it is armed or must not be.
 void Listener::arm() noexcept {
-  if (stopping_ || error_ != 0 || multishot_->in_flight() || pause_->armed() ||
+  if (!listening_ || stopping_ || error_ != 0 || multishot_->in_flight() || pause_->armed() ||
       queue_.size() >= kMaxQueued)
     return;
   multishot_->arm();
@@ -178,15 +188,15 @@ Task<void> Listener::stop() {
     co_await StopWaiter(*this);
   }
   take_backlog();
-  listening_.close();
+  socket_.close();
   wake();
 }
 
 void Listener::take_backlog() noexcept {
-  const int flags = ::fcntl(listening_.get(), F_GETFL);
-  ::fcntl(listening_.get(), F_SETFL, flags | O_NONBLOCK);
+  const int flags = ::fcntl(socket_.get(), F_GETFL);
+  ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK);
   for (;;) {
-    const int fd = ::accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    const int fd = ::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC);
     if (fd >= 0) {
       queue_.emplace_back(fd);
       continue;
@@ -201,7 +211,7 @@ bool Accept::start(std::coroutine_handle<> awaiting, CancelScope* scope) noexcep
   cancelled_ = scope != nullptr && scope->cancelled();
   // While the listener is being stopped, stop() may still take connections out of the backlog, so
   // that accept() waits until the descriptor is closed.
-  if (cancelled_ || !listener.queue_.empty() || listener.error_ != 0 || !listener.listening_)
+  if (cancelled_ || !listener.queue_.empty() || listener.error_ != 0 || !listener.socket_)
     return false;
   awaiting_ = awaiting;
   if (scope != nullptr) scope->add(*this);

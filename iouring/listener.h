@@ -14,20 +14,21 @@
 namespace sallyport::iouring {
 
 struct ListenOptions {
-  /// Several listeners, one per shard, share the address (SO_REUSEPORT, socket(7)); TCP only.
+  /// Bind beside other sockets of this user that share the address already (SO_REUSEPORT,
+  /// socket(7)); TCP only. Without it a listener anywhere on the machine makes bind() fail.
   bool reuse_port = false;
 };
 
 class Accept;
 
-/// The multishot accept starts with the first accept() and ends with stop(). After EMFILE, ENFILE,
-/// ENOBUFS or ENOMEM it is armed again after a pause of 10 ms, which doubles up to 1 s; meanwhile
-/// connections wait in the backlog. One accept() at a time. stop() comes before destruction, unless
-/// accept() was never awaited.
+/// The multishot accept starts with listen() and the first accept(), and ends with stop(). After
+/// EMFILE, ENFILE, ENOBUFS or ENOMEM it is armed again after a pause of 10 ms, which doubles up to
+/// 1 s; meanwhile connections wait in the backlog. One accept() at a time. stop() comes before
+/// destruction, unless accept() was never awaited.
 class Listener {
  public:
-  /// Binds and listens. SO_REUSEADDR is set, and IPV6_V6ONLY: [::] takes no IPv4. Errors: bind(2)'s
-  /// and listen(2)'s. Port 0 takes any, see address().
+  /// Binds; no client gets here before listen(). SO_REUSEADDR is set, and IPV6_V6ONLY: [::] takes
+  /// no IPv4. Errors: bind(2)'s. Port 0 takes any, see address().
   [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(Ring& ring,
                                                               const SocketAddress& address,
                                                               ListenOptions options = {});
@@ -35,14 +36,25 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
   ~Listener();
 
+  /// Listens: from here on the kernel takes clients, and accept() returns them. Sockets that are
+  /// bound to one address, as SO_REUSEADDR allows, exclude each other here: the second one gets
+  /// EADDRINUSE unless both have shared the port. Errors: listen(2)'s.
+  [[nodiscard]] Result<> listen() noexcept;
+
+  /// Sets SO_REUSEPORT, before listen() or after it: further sockets of this user that have it may
+  /// listen on the address, too, and the kernel spreads the clients. A socket that sets it after
+  /// listen() was the only one at that moment.
+  [[nodiscard]] Result<> share_port() noexcept;
+
   /// For setsockopt(2): accepted sockets inherit what is set here. -1 once stopped.
-  [[nodiscard]] int descriptor() const noexcept { return listening_.get(); }
+  [[nodiscard]] int descriptor() const noexcept { return socket_.get(); }
   /// The address that it listens on, with the port that the kernel chose.
   [[nodiscard]] const SocketAddress& address() const noexcept { return address_; }
 
-  /// -> Result<Socket>: the next connection, an ordinary descriptor (close-on-exec). ESHUTDOWN once
-  /// the listener is stopped and its queue empty; ECANCELED; any other error is permanent.
-  /// Descriptor exhaustion is not reported here but counted by exhausted().
+  /// -> Result<Socket>: the next connection, an ordinary descriptor (close-on-exec); waits for
+  /// listen() as well. ESHUTDOWN once the listener is stopped and its queue empty; ECANCELED; any
+  /// other error is permanent. Descriptor exhaustion is not reported here but counted by
+  /// exhausted().
   [[nodiscard]] Accept accept() noexcept;
 
   /// Stops accepting without losing a connection: cancels the multishot accept, then takes the
@@ -68,7 +80,7 @@ class Listener {
   class Pause;
   class StopWaiter;
 
-  Listener(Ring& ring, FileDescriptor listening) noexcept;
+  Listener(Ring& ring, FileDescriptor socket) noexcept;
   void arm() noexcept;
   void accepted(int fd) noexcept;
   void ended(int result) noexcept;
@@ -76,7 +88,7 @@ class Listener {
   void take_backlog() noexcept;
 
   Ring* ring_;
-  FileDescriptor listening_;
+  FileDescriptor socket_;
   SocketAddress address_;
   std::deque<FileDescriptor> queue_;
   std::unique_ptr<Multishot> multishot_;
@@ -86,6 +98,7 @@ class Listener {
   std::chrono::milliseconds next_pause_ = kFirstPause;
   std::uint64_t exhausted_ = 0;
   int error_ = 0;  // permanent
+  bool listening_ = false;
   bool stopping_ = false;
 };
 

@@ -24,6 +24,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
               },
           .readiness =
               [&] {
+                if (!shards.listening()) return Readiness{.ready = false, .reason = "starting"};
                 return readiness(*publisher.snapshot(), drain.begun(),
                                  std::chrono::system_clock::now());
               },

@@ -34,6 +34,9 @@ constexpr std::array kTraffic{
     Flag{"listen", "ADDR:PORT", true,
          "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. Required, "
          "repeatable"},
+    Flag{"share-port", "", false,
+         "Listen beside another process of this user that has the address, to take over from it "
+         "without a gap (default: an address in use is an error)"},
     Flag{"discovery", "FILE", false, "Endpoints, in the form of Prometheus' file_sd. Required"},
     Flag{"discovery-allow-empty", "", false,
          "Accept an update that leaves a route that had endpoints with none"},

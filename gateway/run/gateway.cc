@@ -43,7 +43,7 @@ int Gateway::run() {
   resolve_host_names();
   if (!drop_privileges()) return kExitFailed;
   if (!start_shards()) return kExitConfiguration;
-  if (!start_admin()) {
+  if (!start_admin() || !listen()) {
     stop_shards();
     return kExitFailed;
   }
@@ -158,6 +158,15 @@ bool Gateway::start_admin() {
   const std::string host = address.v6 ? "[" + address.host + "]" : address.host;
   log_info("admin listening", {{"address", host + ":" + std::to_string(admin_->port())}});
   return true;
+}
+
+// Last: what fails before takes no client from a process that has the address.
+bool Gateway::listen() {
+  if (options_.share_port && !kernel_migrates_requests()) {
+    log_warning("--share-port: a process that stops listening resets clients in mid-connect",
+                {{"set", "sysctl net.ipv4.tcp_migrate_req=1"}});
+  }
+  return shards_->listen();
 }
 
 void Gateway::serve_until_drained() {

@@ -41,6 +41,7 @@ class Gateway {
   bool drop_privileges();
   bool start_shards();
   bool start_admin();
+  bool listen();
   void serve_until_drained();
   void stop_shards();
 

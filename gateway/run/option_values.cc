@@ -119,6 +119,16 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
   return result;
 }
 
+bool overlap(const ListenAddress& one, const ListenAddress& other) {
+  if (one.text == other.text) return true;
+  if (one.v6 != other.v6 || one.port != other.port || one.port == 0) return false;
+  const auto address = iouring::SocketAddress::parse(one.text);
+  const auto other_address = iouring::SocketAddress::parse(other.text);
+  const auto every =
+      iouring::SocketAddress::parse((one.v6 ? "[::]:" : "0.0.0.0:") + std::to_string(one.port));
+  return address == other_address || address == every || other_address == every;
+}
+
 std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text) {
   TrustBundle bundle;
   const std::size_t equals = text.find('=');

@@ -36,6 +36,10 @@ struct TrustBundle {
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
 
+/// A client's connection could be for either: the same text, or an address beside every address of
+/// its family at the same port. [::] takes no IPv4.
+[[nodiscard]] bool overlap(const ListenAddress& one, const ListenAddress& other);
+
 /// "[TRUST-DOMAIN=]FILE". What stands before the first '=' is a trust domain unless it holds a '/':
 /// a file whose name has a '=' is written with its directory, "./a=b.pem".
 [[nodiscard]] std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text);

@@ -128,12 +128,16 @@ void read_listeners(Reader& reader, Options& options) {
   for (const GivenValue& use : reader.uses("listen")) {
     auto address = parse_listen_address(use.value);
     if (!address) return reader.fail("listen", use, address.error());
-    const auto same = [&](const ListenAddress& each) { return each.text == address->text; };
-    if (std::ranges::any_of(options.listen, same)) {
-      return reader.fail("listen", use, "is given twice");
+    const auto taken = std::ranges::find_if(
+        options.listen, [&](const ListenAddress& each) { return overlap(each, *address); });
+    if (taken != options.listen.end()) {
+      return reader.fail(
+          "listen", use,
+          taken->text == address->text ? "is given twice" : "overlaps " + taken->text);
     }
     options.listen.push_back(*std::move(address));
   }
+  reader.on("share-port", options.share_port);
 }
 
 void read_pairs(Reader& reader, Options& options) {

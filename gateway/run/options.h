@@ -26,7 +26,8 @@ struct Options {
   };
   enum class CrlExpired { kRefuse, kAccept };
 
-  std::vector<ListenAddress> listen;   ///< at least one, no two alike
+  std::vector<ListenAddress> listen;   ///< at least one, no two overlap
+  bool share_port = false;             ///< listen beside another process that has the address
   std::vector<CertificatePair> pairs;  ///< at least one
   std::vector<TrustBundle> ca;         ///< at least one
   std::vector<std::string> crl;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "iouring/clock.h"
 #include "iouring/idle_worker.h"
@@ -81,6 +82,12 @@ std::expected<void, std::string> become_user(const std::string& user) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   forbid_core_dumps();  // a change of user sets it back
   return {};
+}
+
+bool kernel_migrates_requests() {
+  int value = 0;
+  std::ifstream("/proc/sys/net/ipv4/tcp_migrate_req") >> value;  // of IPv6, too
+  return value == 1;
 }
 
 void notify_ready() {

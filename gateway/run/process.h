@@ -21,6 +21,11 @@ void forbid_core_dumps();
 /// The error names what failed.
 std::expected<void, std::string> become_user(const std::string& user);
 
+/// Whether the kernel gives connections that a closing listener has not accepted to another
+/// listener of the address: net.ipv4.tcp_migrate_req of this network namespace, since Linux 5.14.
+/// Where it does not it resets them.
+bool kernel_migrates_requests();
+
 /// sd_notify(3); nothing happens where systemd did not start us.
 void notify_ready();
 void notify_reloading();

@@ -70,10 +70,11 @@ Shard::~Shard() {
   join();
 }
 
-std::expected<iouring::SocketAddress, std::string> Shard::listen(
-    const std::string& text, const iouring::SocketAddress& address) {
-  auto listener = iouring::Listener::bind(*ring_, address, {.reuse_port = true});
-  if (!listener) return std::unexpected(std::strerror(listener.error().value));
+iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
+                                                    const iouring::SocketAddress& address,
+                                                    iouring::ListenOptions options) {
+  auto listener = iouring::Listener::bind(*ring_, address, options);
+  if (!listener) return std::unexpected(listener.error());
   set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
   listeners_.push_back(std::make_unique<Bound>(
@@ -88,6 +89,23 @@ void Shard::start(std::shared_ptr<const Snapshot> snapshot,
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
   thread_ = std::thread([this] { thread_main(); });
+}
+
+std::expected<void, Shard::ListenError> Shard::listen(bool beside_others) {
+  std::promise<std::expected<void, ListenError>> promise;
+  auto outcome = promise.get_future();
+  inbox_->post([&] { promise.set_value(listen_on_all(beside_others)); });
+  return outcome.get();
+}
+
+std::expected<void, Shard::ListenError> Shard::listen_on_all(bool beside_others) {
+  for (const auto& bound : listeners_) {
+    iouring::Listener& listener = *bound->listener;
+    iouring::Result<> outcome = beside_others ? listener.share_port() : listener.listen();
+    if (outcome) outcome = beside_others ? listener.listen() : listener.share_port();
+    if (!outcome) return std::unexpected(ListenError{bound->served.text, outcome.error()});
+  }
+  return {};
 }
 
 void Shard::join() {

@@ -52,13 +52,23 @@ class Shard {
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  /// Before start(). `text` is the label; `address` may have port 0. The address that it got, or
-  /// the reason why not.
-  [[nodiscard]] std::expected<iouring::SocketAddress, std::string> listen(
-      const std::string& text, const iouring::SocketAddress& address);
+  /// Before start(). Takes an address without listening on it yet. `text` is the label; `address`
+  /// may have port 0. The address that it got, or bind(2)'s error.
+  [[nodiscard]] iouring::Result<iouring::SocketAddress> bind(const std::string& text,
+                                                             const iouring::SocketAddress& address,
+                                                             iouring::ListenOptions options);
 
+  /// Starts the thread, which accepts once listen() was called.
   void start(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
   void join();
+
+  /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
+  /// other sockets and lets them join afterwards; `beside_others` is for the shards that join.
+  struct ListenError {
+    std::string text;  ///< the label
+    iouring::Errno error;
+  };
+  [[nodiscard]] std::expected<void, ListenError> listen(bool beside_others);
 
   // From any thread, after start(). A shard that has ended ignores these.
 
@@ -91,6 +101,7 @@ class Shard {
   iouring::Task<void> stop_listeners();
   iouring::Task<void> end_after_drain_timeout();
   void end_all();
+  std::expected<void, ListenError> listen_on_all(bool beside_others);
 
   ShardOptions options_;
 #ifdef SALLYPORT_FAULTS

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <iterator>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <utility>
 
 #include "gateway/observe/log.h"
@@ -20,6 +21,10 @@ Timeouts timeouts_of(const Options& options) {
           .half_close = options.half_close_timeout,
           .idle = options.idle_timeout,
           .lifetime = options.max_lifetime};
+}
+
+void log_cannot_listen(std::string_view listener, iouring::Errno error) {
+  log_error("cannot listen", {{"listener", listener}, {"error", std::strerror(error.value)}});
 }
 
 }  // namespace
@@ -85,17 +90,34 @@ bool ShardSet::bind_listeners() {
 }
 
 bool ShardSet::bind_listener(const ListenAddress& listen) {
-  auto address = iouring::SocketAddress::parse(listen.text);
+  iouring::SocketAddress address = *iouring::SocketAddress::parse(listen.text);
   for (const auto& shard : shards_) {
-    const auto bound = address ? shard->listen(listen.text, *address)
-                               : std::unexpected(std::string("not an address"));
+    const auto bound =
+        shard->bind(listen.text, address, {.reuse_port = options_.options.share_port});
     if (!bound) {
-      log_error("cannot listen", {{"listener", listen.text}, {"error", bound.error()}});
+      log_cannot_listen(listen.text, bound.error());
       return false;
     }
     address = *bound;  // port 0: the others take the port that the first shard got
   }
-  log_info("listening", {{"listener", listen.text}, {"address", address->to_string()}});
+  addresses_.push_back(address);
+  return true;
+}
+
+bool ShardSet::listen() {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    const bool beside_others = i > 0 || options_.options.share_port;
+    const auto listens = shards_[i]->listen(beside_others);
+    if (!listens) {
+      log_cannot_listen(listens.error().text, listens.error().error);
+      return false;
+    }
+  }
+  listening_ = true;
+  for (std::size_t i = 0; i < addresses_.size(); ++i) {
+    log_info("listening", {{"listener", options_.options.listen[i].text},
+                           {"address", addresses_[i].to_string()}});
+  }
   return true;
 }
 

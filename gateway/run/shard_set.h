@@ -1,6 +1,8 @@
-// All shards of the process: created, bound to their addresses, started, updated, drained.
+// All shards of the process: created, bound to their addresses, started, let listen, updated,
+// drained.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -28,8 +30,9 @@ struct ShardSetOptions {
 /// Control thread only, except where a member is documented otherwise.
 class ShardSet {
  public:
-  /// Makes the shards and binds all listeners; nothing is accepted yet. Null, with the reason
-  /// logged, where the kernel refuses a ring or an address.
+  /// Makes the shards and binds all listeners, none of which listens yet: the clients of another
+  /// process with the same address notice nothing. Null, with the reason logged, where the kernel
+  /// refuses a ring or an address.
   [[nodiscard]] static std::unique_ptr<ShardSet> create(ShardSetOptions options);
   /// The shards must have been joined, or never started.
   ~ShardSet() = default;
@@ -42,12 +45,18 @@ class ShardSet {
   /// from now on. The first call starts the shards.
   void serve(const std::shared_ptr<const Snapshot>& snapshot,
              const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts);
+  /// Listens, after the first serve(), as the last step of a start: a start that failed before has
+  /// taken no client from a process that it was to stand beside or replace. False, with the reason
+  /// logged, where another process took an address meanwhile.
+  [[nodiscard]] bool listen();
   /// See Shard::drain() and Shard::end_connections().
   void drain();
   void end_connections();
   /// Waits until every shard has ended: drain() first.
   void join();
 
+  /// Any thread: listen() has succeeded.
+  [[nodiscard]] bool listening() const { return listening_; }
   /// Any thread, after serve(). At most `limit` connections, those of the first shard first.
   [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
   /// Any thread, after serve(). Writes each shard's busy time into its metrics.
@@ -64,8 +73,10 @@ class ShardSet {
   Timeouts timeouts_;
   ConnectionLimit limit_;
   std::vector<std::unique_ptr<Shard>> shards_;
-  std::vector<metrics::ShardMetrics*> metrics_;  // of the shard at the same index
+  std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index
+  std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen
   bool started_ = false;
+  std::atomic<bool> listening_ = false;
   std::mutex counting_;  // two threads scrape; a counter has one writer at a time
 };
 

@@ -26,6 +26,7 @@ std::unique_ptr<Listener> listen_on(Ring& ring, const char* address, ListenOptio
     ADD_FAILURE() << listener.error().name();
     std::abort();
   }
+  EXPECT_TRUE((*listener)->listen());
   return std::move(*listener);
 }
 
@@ -97,20 +98,52 @@ TEST(Listener, AcceptsOverAUnixSocket) {
   EXPECT_EQ(got, "hi");
 }
 
-TEST(Listener, ReportsAnAddressInUse) {
-  auto ring = make_ring();
-  auto listener = listen_on(*ring, "127.0.0.1:0");
-  const auto second = Listener::bind(*ring, listener->address());
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().value, EADDRINUSE);
+// An address of each family.
+class ListenerAddress : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const auto bound = bind(*SocketAddress::parse(GetParam()));
+    if (!bound && bound.error().value == EADDRNOTAVAIL) GTEST_SKIP() << "no " << GetParam();
+  }
+  [[nodiscard]] Result<std::unique_ptr<Listener>> bind(const SocketAddress& address,
+                                                       ListenOptions options = {}) const {
+    return Listener::bind(*ring_, address, options);
+  }
+  std::unique_ptr<Ring> ring_ = make_ring();
+};
+
+TEST_P(ListenerAddress, InUseIsAnErrorOfBind) {
+  auto listener = listen_on(*ring_, GetParam());
+  for (const bool reuse_port : {false, true}) {
+    const auto second = bind(listener->address(), {.reuse_port = reuse_port});
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().value, EADDRINUSE);
+  }
 }
 
-TEST(Listener, SharesAnAddressWithReusePort) {
-  auto ring = make_ring();
-  auto first = listen_on(*ring, "127.0.0.1:0", {.reuse_port = true});
-  const auto second = Listener::bind(*ring, first->address(), {.reuse_port = true});
-  EXPECT_TRUE(second);
+TEST_P(ListenerAddress, BelongsToTheFirstThatListensOfThoseThatAreBound) {
+  const auto first = bind(*SocketAddress::parse(GetParam())).value();
+  const auto second = bind(first->address()).value();
+  ASSERT_TRUE(first->listen());
+  EXPECT_EQ(second->listen().error().value, EADDRINUSE);
+
+  ASSERT_TRUE(second->share_port());
+  EXPECT_EQ(second->listen().error().value, EADDRINUSE) << "the first one does not share";
+  ASSERT_TRUE(first->share_port());
+  EXPECT_TRUE(second->listen());
 }
+
+TEST_P(ListenerAddress, IsSharedOnlyWithThoseThatAskForIt) {
+  auto first = listen_on(*ring_, GetParam());
+  ASSERT_TRUE(first->share_port());
+  EXPECT_EQ(bind(first->address()).error().value, EADDRINUSE);
+  const auto second = bind(first->address(), {.reuse_port = true});
+  ASSERT_TRUE(second);
+  EXPECT_TRUE((*second)->listen());
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, ListenerAddress,
+                         ::testing::Values("127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"));
 
 Task<void> accept_until_stopped(Listener& listener, std::size_t& accepted) {
   for (;;) {
@@ -164,6 +197,14 @@ TEST(Listener, WakesAWaitingAcceptWhenStopped) {
   EXPECT_EQ(accepted, 0U);
 }
 
+TEST(Listener, CanBeStoppedBeforeItListens) {
+  auto ring = make_ring();
+  auto listener = Listener::bind(*ring, *SocketAddress::parse("127.0.0.1:0")).value();
+  std::size_t accepted = 0;
+  ring->run(stop_while_accepting(*ring, *listener, accepted));
+  EXPECT_EQ(accepted, 0U);
+}
+
 Task<int> accept_error(Listener& listener) {
   const Result<Socket> socket = co_await listener.accept();
   co_return socket ? 0 : socket.error().value;
@@ -210,6 +251,24 @@ Task<void> accept_into(Listener& listener, int& accepted) {
   const Result<Socket> socket = co_await listener.accept();
   EXPECT_TRUE(socket);
   if (socket) ++accepted;
+}
+
+Task<void> accept_then_listen(Ring& ring, Listener& listener, int& accepted) {
+  TaskGroup group(ring);
+  group.spawn(accept_into(listener, accepted));
+  co_await next_iteration(ring);
+  EXPECT_TRUE(listener.listen());
+  const FileDescriptor client = connect_blocking(listener.address());
+  co_await group.join();
+  co_await listener.stop();
+}
+
+TEST(Listener, AcceptsOnceItListens) {
+  auto ring = make_ring();
+  auto listener = Listener::bind(*ring, *SocketAddress::parse("127.0.0.1:0")).value();
+  int accepted = 0;
+  ring->run(accept_then_listen(*ring, *listener, accepted));
+  EXPECT_EQ(accepted, 1);
 }
 
 Task<void> exhaust(Ring& ring, Listener& listener, int& accepted, std::uint64_t& iterations) {

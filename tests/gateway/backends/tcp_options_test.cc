@@ -39,6 +39,7 @@ TEST_P(TcpOptions, OfAListenerAreThoseOfItsConnections) {
   if (!listener && listener.error().value == EADDRNOTAVAIL) GTEST_SKIP() << "no " << GetParam();
   ASSERT_TRUE(listener);
   set_tcp_options((*listener)->descriptor());
+  ASSERT_TRUE((*listener)->listen());
   std::optional<Result<Socket>> accepted;
   (*ring)->run(accept_one(**ring, **listener, accepted));
   ASSERT_TRUE(accepted && *accepted);

@@ -80,6 +80,7 @@ class KeptReasons final : public ConnectionLog {
 class Serve : public ::testing::Test {
  protected:
   void SetUp() override {
+    ASSERT_TRUE(listener_->listen());
     Snapshot snapshot;
     snapshot.policy = *Policy::build({route("orders"), route("empty")});
     const std::string target = test::local_address(backend_).to_string();

@@ -71,6 +71,23 @@ TEST(ListenAddress, KnowsLoopbackInEveryForm) {
   }
 }
 
+TEST(ListenAddress, OverlapsWhatCouldTakeTheSameConnection) {
+  const auto overlaps = [](const char* one, const char* other) {
+    const ListenAddress a = parse_listen_address(one).value();
+    const ListenAddress b = parse_listen_address(other).value();
+    EXPECT_EQ(overlap(a, b), overlap(b, a));
+    return overlap(a, b);
+  };
+  EXPECT_TRUE(overlaps("0.0.0.0:1", "127.0.0.1:1"));
+  EXPECT_TRUE(overlaps("[::]:1", "[::1]:1"));
+  EXPECT_TRUE(overlaps("[::1]:1", "[0:0::1]:1"));
+  EXPECT_TRUE(overlaps("127.0.0.1:0", "127.0.0.1:0"));
+  EXPECT_FALSE(overlaps("127.0.0.1:1", "127.0.0.2:1"));
+  EXPECT_FALSE(overlaps("0.0.0.0:1", "127.0.0.1:2"));
+  EXPECT_FALSE(overlaps("0.0.0.0:1", "[::]:1"));
+  EXPECT_FALSE(overlaps("0.0.0.0:0", "127.0.0.1:0"));
+}
+
 TEST(ListenAddress, RefusesOtherTexts) {
   for (const char* text : {"",
                            ":",
