@@ -1,6 +1,9 @@
 #include "gateway/run/check.h"
 
+#include <unistd.h>
+
 #include <cstdio>
+#include <expected>
 #include <set>
 #include <string>
 #include <vector>
@@ -8,6 +11,7 @@
 #include "gateway/run/config.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/probe_records.h"
+#include "gateway/run/process.h"
 #include "gateway/run/server_contexts.h"
 
 namespace sallyport::gateway {
@@ -26,17 +30,35 @@ std::vector<std::string> check_files(const Options& options, Config& config) {
   return errors;
 }
 
+// Reads the files as --user from now on, as a start does. Only root can become another user; any
+// other user is told as which one it judges. The error is what is wrong with --user.
+std::expected<void, std::string> become_reader(const std::string& user) {
+  if (user.empty()) return {};
+  if (::geteuid() == 0) return become_user(user);
+  const auto found = find_user(user);
+  if (!found) return std::unexpected(found.error());
+  if (found->user != ::geteuid()) {
+    std::fprintf(stderr, "warning: not root: files are judged as the user that runs this, not %s\n",
+                 user.c_str());
+  }
+  return {};
+}
+
+int report(const std::vector<std::string>& errors) {
+  for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
+  return kExitConfiguration;
+}
+
 }  // namespace
 
 int check(const Options& options) {
+  const RecordChoice records = probe_records(options);  // before root is given up, as at start
+  const auto became = become_reader(options.user);
+  if (!became) return report({became.error()});
   Config config(options);
   std::vector<std::string> errors = check_files(options, config);
-  const RecordChoice records = probe_records(options);
   if (const auto unmet = records_unmet(options, records)) errors.push_back(*unmet);
-  if (!errors.empty()) {
-    for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
-    return kExitConfiguration;
-  }
+  if (!errors.empty()) return report(errors);
 
   if (records.wanted != RecordsWanted::kUserspace) {
     std::printf("%s\n", records.kernel.describe().c_str());

@@ -11,6 +11,7 @@
 
 #include "gateway/policy/pattern.h"
 #include "ktls/handshake/server_context.h"
+#include "ktls/trust/key_file.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -155,6 +156,13 @@ std::vector<std::filesystem::path> Config::files(Source source) const {
   return files;
 }
 
+std::vector<std::string> Config::secret_files() const {
+  std::vector<std::string> files;
+  for (const auto& pair : options_.pairs) files.push_back(pair.key);
+  if (!options_.ticket_keys.empty()) files.push_back(options_.ticket_keys);
+  return files;
+}
+
 std::vector<std::filesystem::path> Config::directories() const {
   std::set<std::filesystem::path> directories;
   for (std::size_t i = 0; i < kSources; ++i) {
@@ -230,8 +238,12 @@ std::expected<Discovery, std::string> Config::load_discovery() const {
 }
 
 std::vector<std::string> Config::warnings() const {
-  if (!complete()) return {};
-  std::vector<std::string> warnings = credentials_->warnings();
+  std::vector<std::string> warnings;
+  for (const std::string& file : secret_files()) {
+    if (auto readers = ktls::key_file_readers(file)) warnings.push_back(*std::move(readers));
+  }
+  if (!complete()) return warnings;
+  warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
   if (options_.policy.empty()) return warnings;
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) == nullptr) {

@@ -66,8 +66,8 @@ class Config {
   /// Directories whose entries, when they change, may change a source.
   [[nodiscard]] std::vector<std::filesystem::path> directories() const;
 
-  /// Oddities of the current state that are worth a warning each: those of the credentials, routes
-  /// of one file without counterpart in the other.
+  /// Oddities of the current state that are worth a warning each: those of the credentials, keys
+  /// that a group may read, routes of one file without counterpart in the other.
   [[nodiscard]] std::vector<std::string> warnings() const;
 
  private:
@@ -78,6 +78,7 @@ class Config {
   };
 
   [[nodiscard]] std::vector<std::filesystem::path> files(Source source) const;
+  [[nodiscard]] std::vector<std::string> secret_files() const;
   [[nodiscard]] std::expected<std::shared_ptr<const ktls::Credentials>, std::string>
   load_credentials() const;
   [[nodiscard]] std::expected<Policy::Pointer, std::string> load_policy(

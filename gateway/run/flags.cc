@@ -114,7 +114,7 @@ constexpr std::array kProcess{
         "handshake-memory", "BYTES", false,
         "What handshakes that wait may hold, per shard (default 64M); beyond it the longest waiter "
         "of the address with most waiters is shed"},
-    Flag{"user", "NAME", false, "User to become after binding"},
+    Flag{"user", "NAME", false, "User to become after binding; it reads the files"},
     Flag{"admin", "ADDR:PORT", false,
          "Read-only HTTP: metrics, health, connections (default 127.0.0.1:9464)"},
     Flag{"admin-expose-all", "", false,

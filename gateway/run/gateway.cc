@@ -33,15 +33,18 @@ metrics::BuildInfo build_info() {
 
 }  // namespace
 
+// What needs privileges comes first. The files are read without them, as reloads read them: what
+// this user could not read again is found now.
 int Gateway::run() {
-  if (!load_first(config_)) return kExitConfiguration;
+  if (!find_later_user()) return kExitConfiguration;
   if (!probe_kernel_records()) return kExitConfiguration;
   forbid_core_dumps();
   open_log_and_metrics();
   report_tls_library();
   if (!bind_listeners()) return kExitFailed;
-  resolve_host_names();
   if (!drop_privileges()) return kExitFailed;
+  if (!load_configuration()) return kExitConfiguration;
+  resolve_host_names();
   if (!start_shards()) return kExitConfiguration;
   if (!start_admin() || !listen()) {
     stop_shards();
@@ -52,6 +55,13 @@ int Gateway::run() {
   serve_until_drained();
   log_info("drained");
   return drain_->failed() ? kExitFailed : kExitDrained;
+}
+
+bool Gateway::find_later_user() {
+  if (options_.user.empty()) return true;
+  const auto found = find_user(options_.user);
+  if (!found) log_error("configuration refused", {{"source", "flags"}, {"error", found.error()}});
+  return found.has_value();
 }
 
 // Before privileges are dropped: the kernel loads its modules by itself only for the privileged.
@@ -78,9 +88,6 @@ void Gateway::open_log_and_metrics() {
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
   if (auto support = ktls_support_metrics(records_))
     registry_->set_ktls_support(*std::move(support));
-  for (std::size_t i = 0; i < kSources; ++i) {
-    registry_->config_loaded(to_string(static_cast<Source>(i)), std::chrono::system_clock::now());
-  }
 }
 
 void Gateway::report_tls_library() {
@@ -114,6 +121,21 @@ bool Gateway::bind_listeners() {
   return true;
 }
 
+bool Gateway::drop_privileges() {
+  if (options_.user.empty()) return true;
+  const auto became = become_user(options_.user);
+  if (!became) log_error(became.error());
+  return became.has_value();
+}
+
+bool Gateway::load_configuration() {
+  if (!load_first(config_)) return false;
+  for (std::size_t i = 0; i < kSources; ++i) {
+    registry_->config_loaded(to_string(static_cast<Source>(i)), std::chrono::system_clock::now());
+  }
+  return true;
+}
+
 void Gateway::resolve_host_names() {
   resolver_ = std::make_unique<Resolver>(Resolver::Options{}, [this] {
     loop_->inbox->post([this] { reloader_->publish(); });  // runs after start_shards()
@@ -122,13 +144,6 @@ void Gateway::resolve_host_names() {
   if (!resolver_->wait_for_first(kFirstResolution)) {
     log_warning("some names are not resolved yet");
   }
-}
-
-bool Gateway::drop_privileges() {
-  if (options_.user.empty()) return true;
-  const auto became = become_user(options_.user);
-  if (!became) log_error(became.error());
-  return became.has_value();
 }
 
 bool Gateway::start_shards() {

@@ -33,12 +33,14 @@ class Gateway {
 
  private:
   // The steps of run(). False, with the reason logged, where it cannot go on.
+  bool find_later_user();
   bool probe_kernel_records();
   void open_log_and_metrics();
   void report_tls_library();
   bool bind_listeners();
-  void resolve_host_names();
   bool drop_privileges();
+  bool load_configuration();
+  void resolve_host_names();
   bool start_shards();
   bool start_admin();
   bool listen();

@@ -8,12 +8,14 @@
 #include "gateway/run/exit_code.h"
 #include "gateway/run/gateway.h"
 #include "gateway/run/options.h"
+#include "gateway/run/process.h"
 #include "iouring/signals.h"
 #include "ktls/handshake/tls_library.h"
 
 int main(int argc, char** argv) {
   using namespace sallyport;
-  // Before the first thread: every thread inherits it, and only the control thread listens.
+  // Before the first thread: every thread inherits these. Only the control thread takes signals.
+  gateway::forbid_new_privileges();
   iouring::block_signals({SIGHUP, SIGTERM, SIGINT, SIGPIPE});
   ktls::skip_legacy_cipher_names();
 

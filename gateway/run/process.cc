@@ -64,22 +64,31 @@ void forbid_core_dumps() {
 #endif
 }
 
-std::expected<void, std::string> become_user(const std::string& user) {
+void forbid_new_privileges() {
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+std::expected<UserId, std::string> find_user(const std::string& name) {
   errno = 0;
-  const passwd* entry = getpwnam(user.c_str());
-  if (entry == nullptr) {
-    return std::unexpected("--user " + user + ": " +
-                           (errno != 0 ? std::strerror(errno) : "no such user"));
-  }
+  const passwd* entry = getpwnam(name.c_str());
+  if (entry != nullptr) return UserId{.user = entry->pw_uid, .group = entry->pw_gid};
+  return std::unexpected("--user " + name + ": " +
+                         (errno != 0 ? std::strerror(errno) : "no such user"));
+}
+
+std::expected<void, std::string> become_user(const std::string& name) {
+  const auto found = find_user(name);
+  if (!found) return std::unexpected(found.error());
+  const auto [user, group] = *found;
+  if (user == geteuid()) return {};
   const auto failed = [&](const char* call) {
-    return std::unexpected("--user " + user + ": " + call + ": " + std::strerror(errno));
+    return std::unexpected("--user " + name + ": " + call + ": " + std::strerror(errno));
   };
   allow_nice_zero();
-  if (initgroups(user.c_str(), entry->pw_gid) != 0) return failed("initgroups");
-  if (setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0) return failed("setresgid");
-  if (setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) return failed("setresuid");
-  if (entry->pw_uid != 0 && setuid(0) == 0) return std::unexpected("--user: root came back");
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (initgroups(name.c_str(), group) != 0) return failed("initgroups");
+  if (setresgid(group, group, group) != 0) return failed("setresgid");
+  if (setresuid(user, user, user) != 0) return failed("setresuid");
+  if (setuid(0) == 0) return std::unexpected("--user: root came back");
   forbid_core_dumps();  // a change of user sets it back
   return {};
 }

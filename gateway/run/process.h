@@ -1,6 +1,8 @@
 // The process and the system: descriptors, CPUs, an unprivileged user, systemd.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -17,9 +19,21 @@ std::vector<int> usable_cpus();
 /// Keys must not reach a core file, nor a tracer of the same user.
 void forbid_core_dumps();
 
-/// Gives up root for `user` and its groups, for good; keeps the right to come back from SCHED_IDLE.
-/// The error names what failed.
-std::expected<void, std::string> become_user(const std::string& user);
+/// No program that this process starts, and no file that it executes, may gain privileges. Before
+/// the first thread: a thread inherits it from the one that starts it.
+void forbid_new_privileges();
+
+/// A user of the system.
+struct UserId {
+  uid_t user = 0;
+  gid_t group = 0;  ///< its primary one
+};
+/// Looks `name` up. The error names it.
+std::expected<UserId, std::string> find_user(const std::string& name);
+
+/// Gives up root for the user `name` and its groups, for good; keeps the right to come back from
+/// SCHED_IDLE. Nothing happens where that is the user already. The error names what failed.
+std::expected<void, std::string> become_user(const std::string& name);
 
 /// Whether the kernel gives connections that a closing listener has not accepted to another
 /// listener of the address: net.ipv4.tcp_migrate_req of this network namespace, since Linux 5.14.

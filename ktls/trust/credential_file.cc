@@ -6,10 +6,11 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
-#include <optional>
 #include <utility>
+
+#include "iouring/file_descriptor.h"
+#include "ktls/trust/key_file.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -21,31 +22,10 @@ std::string reason_of(int error) {
   return strerror_r(error, buffer, sizeof buffer);  // the GNU one
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
-// The rule that owner or mode of a secret's file break, or nothing.
-std::optional<std::string> broken_rule(const struct stat& status) {
-  if (status.st_uid != 0 && status.st_uid != ::geteuid())
-    return "belongs to user " + std::to_string(status.st_uid) +
-           ", who is neither root nor the user of this process";
-  if ((status.st_mode & 077) != 0) {
-    char mode[8];
-    std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(status.st_mode & 07777));
-    return std::string("mode ") + mode + " lets others than its owner use it (chmod 600)";
-  }
-  return std::nullopt;
+// As which user: with --user it is not the one that started the program.
+std::string why_not_opened(int error) {
+  const std::string as = error == EACCES ? " by user " + std::to_string(::geteuid()) : "";
+  return "cannot be opened" + as + ": " + reason_of(error);
 }
 
 }  // namespace
@@ -53,13 +33,14 @@ std::optional<std::string> broken_rule(const struct stat& status) {
 std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
                                                                        FileRules rules) {
   // O_NONBLOCK: a FIFO must be refused below, not waited for.
-  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (fd.get() < 0) return credentials_error(file, "cannot be opened: " + reason_of(errno));
+  const iouring::FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return credentials_error(file, why_not_opened(errno));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return credentials_error(file, reason_of(errno));
   if (!S_ISREG(status.st_mode)) return credentials_error(file, "is not a regular file");
   if (rules == FileRules::kSecret) {
-    if (auto broken = broken_rule(status)) return credentials_error(file, std::move(*broken));
+    if (auto fault = key_file_fault(fd.get())) return credentials_error(file, *std::move(fault));
+    if (auto fault = key_directory_fault(file)) return credentials_error(file, *std::move(fault));
   }
   if (status.st_size > kMaxFile) return credentials_error(file, "is larger than 64 MiB");
 

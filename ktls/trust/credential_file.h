@@ -11,7 +11,7 @@ namespace sallyport::ktls {
 
 enum class FileRules {
   kPublic,
-  kSecret,  ///< owned by root or this user, not readable or writable by others; cleansed in memory
+  kSecret,  ///< obeys the rules of key files (key_file.h); cleansed in memory
 };
 
 /// Reads a regular file (or a symlink to one) of at most 64 MiB.

@@ -22,7 +22,7 @@ namespace sallyport::ktls {
 struct CredentialFiles {
   struct Pair {
     std::string cert;  ///< PEM: leaf first, then its intermediates
-    std::string key;   ///< PEM, unencrypted; readable by its owner only, which is root or this user
+    std::string key;   ///< PEM, unencrypted; under the rules of key_file.h
   };
   struct Trust {
     std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for

@@ -68,9 +68,9 @@ TEST(TicketSecrets, NameTheLineThatIsWrong) {
 TEST(TicketSecrets, ObeyTheRulesOfAPrivateKey) {
   const test::TempDir dir;
   EXPECT_TRUE(TicketSecrets::load(dir.write("good", kHex, 0600)));
-  const auto open = TicketSecrets::load(dir.write("open", kHex, 0640));
+  const auto open = TicketSecrets::load(dir.write("open", kHex, 0644));
   ASSERT_FALSE(open);
-  EXPECT_TRUE(open.error().what.contains("0640")) << open.error().message();
+  EXPECT_TRUE(open.error().what.contains("0644")) << open.error().message();
   EXPECT_FALSE(TicketSecrets::load(dir / "absent"));
 }
 
