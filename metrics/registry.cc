@@ -54,6 +54,16 @@ void Registry::set_tls_library(std::string_view mode) {
   tls_library_ = mode;
 }
 
+void Registry::set_max_connections(std::uint64_t connections) {
+  const std::lock_guard lock(mutex_);
+  max_connections_ = connections;
+}
+
+void Registry::set_dropped_lines(std::vector<std::pair<std::string_view, std::uint64_t>> lines) {
+  const std::lock_guard lock(mutex_);
+  dropped_lines_.swap(lines);
+}
+
 void Registry::config_reloaded(std::string_view source, bool success,
                                std::chrono::system_clock::time_point now) {
   const std::lock_guard lock(mutex_);
@@ -104,6 +114,12 @@ std::string Registry::scrape() const {
       text.add(MetricId::kKtlsRekeySupported, {}, ktls_->rekey ? 1 : 0);
     }
     if (!tls_library_.empty()) text.add(MetricId::kTlsLibrary, {tls_library_}, 1);
+    if (max_connections_) {
+      text.add(MetricId::kMaxConnections, {}, static_cast<double>(*max_connections_));
+    }
+    for (const auto& [cause, lines] : dropped_lines_) {
+      text.add(MetricId::kLogLinesDropped, {cause}, static_cast<double>(lines));
+    }
     for (const auto& [name, source] : sources_) {
       text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));
       text.add(MetricId::kConfigReloads, {name, "failure"}, static_cast<double>(source.failures));

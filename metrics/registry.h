@@ -74,6 +74,11 @@ class Registry {
   /// series is not there.
   void set_tls_library(std::string_view mode);
 
+  /// The one series of max_connections. Without it the series is not there.
+  void set_max_connections(std::uint64_t connections);
+  /// The series of log_lines_dropped_total: each cause, of static storage, with its count so far.
+  void set_dropped_lines(std::vector<std::pair<std::string_view, std::uint64_t>> lines);
+
   /// Counts a reload of `source` ("policy", "discovery", ...) as result success or failure; a
   /// success moves config_last_reload_success_timestamp_seconds to `now`. Counts both results of a
   /// source from its first call on.
@@ -104,6 +109,8 @@ class Registry {
   std::vector<CrlNextUpdate> crls_;
   std::optional<KtlsSupport> ktls_;
   std::string_view tls_library_;  // empty: not known yet
+  std::optional<std::uint64_t> max_connections_;
+  std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_;
   std::map<std::string, Source, std::less<>> sources_;
 };
 

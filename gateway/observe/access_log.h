@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "gateway/connection/connection_facts.h"
+#include "gateway/observe/line_output.h"
 #include "gateway/observe/log.h"
 
 namespace sallyport::gateway {
@@ -27,12 +28,13 @@ namespace sallyport::gateway {
 struct AccessLogOptions {
   int descriptor = 1;  ///< not owned; a file, pipe, socket or terminal, blocking or not
   LogFormat format = LogFormat::kJson;
+  bool probes = true;  ///< off: no line for a connection that closed before its first byte
   std::size_t capacity = 16'384;  ///< records that may wait; more are dropped
   /// The destructor waits for a reader that stalls at most this long.
   std::chrono::milliseconds flush_timeout{2'000};
   /// Called by the writer thread with the number of lines that were dropped since the last call, at
-  /// most once a second and once at the end. Write an operational line there.
-  std::function<void(std::uint64_t lines)> on_dropped;
+  /// most once a second and once at the end, for each cause. Write an operational line there.
+  std::function<void(DropCause cause, std::uint64_t lines)> on_dropped;
 };
 
 class AccessLog final : public ConnectionLog {
@@ -46,28 +48,21 @@ class AccessLog final : public ConnectionLog {
   /// Any thread; never blocks on the reader, may allocate.
   void write(ConnectionFacts record) override;
 
-  /// Lines lost since the start: the queue was full, or the descriptor failed.
-  [[nodiscard]] std::uint64_t dropped() const;
+  /// Any thread. kSlowReader: the queue was full, or the end was not waited for.
+  [[nodiscard]] DroppedLines dropped() const noexcept { return output_.dropped(); }
 
  private:
   struct Node;
 
-  enum class Kind { kFile, kPipe, kSocket };
-
   void push(Node* node);
   void run();
-  void write_batch(std::string& text);
   void report_dropped(bool at_end);
-  [[nodiscard]] bool wait_writable();
 
   AccessLogOptions options_;
-  Kind kind_;
+  LineOutput output_;
   std::atomic<Node*> newest_{nullptr};  // a stack; the writer takes and reverses it as a whole
   std::atomic<std::size_t> waiting_{0};
-  std::atomic<std::uint64_t> dropped_{0};
-  std::atomic<std::int64_t> give_up_at_{0};  // steady clock, ns; 0 until the destructor runs
-  bool mid_line_ = false;                    // this and what follows: writer thread only
-  std::uint64_t dropped_reported_ = 0;
+  DroppedLines dropped_reported_{};  // this and what follows: writer thread only
   std::chrono::steady_clock::time_point report_after_{};
   std::thread writer_;
 };

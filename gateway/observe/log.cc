@@ -2,8 +2,10 @@
 
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -22,6 +24,8 @@ namespace {
 
 // Lines that may wait for the reader of stderr; spdlog keeps room for all of them (0.4 MiB).
 constexpr std::size_t kWaitingLines = 1024;
+// The end of the log waits so long for a reader that stalls.
+constexpr std::chrono::seconds kFlushTimeout{2};
 
 // The log is a global, together with spdlog's own registry: every part may log, also before and
 // after main() has objects.
@@ -130,25 +134,48 @@ void configure_log(LogFormat wanted, LogLevel level) {
   logger().set_level(spdlog_level(level));
 }
 
+// Writes what waits to stderr. Only the thread of the pool calls it.
+class LogThread::Sink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  LineOutput output{STDERR_FILENO};
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    text_.assign(line.data(), line.size());
+    output.write(text_);
+  }
+  void flush_() override {}
+
+  std::string text_;
+};
+
 struct LogThread::Pool {
   spdlog::details::thread_pool threads{kWaitingLines, 1};
 };
 
-LogThread::LogThread() {
+LogThread::LogThread() : sink_(std::make_shared<Sink>()) {
   {
     const iouring::SignalsMasked masked;
     pool_ = std::make_shared<Pool>();
   }
   const std::shared_ptr<spdlog::details::thread_pool> threads(pool_, &pool_->threads);
-  install(std::make_shared<spdlog::async_logger>(
-              "", std::make_shared<spdlog::sinks::stderr_sink_mt>(), threads,
-              spdlog::async_overflow_policy::overrun_oldest),
+  install(std::make_shared<spdlog::async_logger>("", sink_, threads,
+                                                 spdlog::async_overflow_policy::overrun_oldest),
           logger().level());
 }
 
 LogThread::~LogThread() {
+  sink_->output.give_up_after(kFlushTimeout);
   install(direct_logger(), logger().level());
   pool_.reset();  // joins, after the last waiting line
+}
+
+DroppedLines LogThread::dropped() const {
+  DroppedLines lines = sink_->output.dropped();
+  lines[static_cast<std::size_t>(DropCause::kSlowReader)] += pool_->threads.overrun_counter();
+  return lines;
 }
 
 }  // namespace sallyport::gateway

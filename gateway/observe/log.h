@@ -14,6 +14,8 @@
 #include <string_view>
 #include <variant>
 
+#include "gateway/observe/line_output.h"
+
 namespace sallyport::gateway {
 
 enum class LogFormat { kJson, kText };
@@ -50,19 +52,24 @@ void log_error(std::string_view message, LogFields fields = {});
 /// Format and least level of lines from now on (before: text, info). Call before threads start.
 void configure_log(LogFormat format, LogLevel level);
 
-/// While it lives, lines are written by a thread of its own, so that a shard never waits for the
-/// reader of stderr; if that one stalls, the oldest waiting lines are lost. One at a time; make it
-/// before other threads start, and destroy it after they ended.
+/// While it lives, lines are written by a thread of its own, so that no other thread waits for the
+/// reader of stderr; if that one stalls, the oldest waiting lines are dropped. One at a time; make
+/// it before other threads start, and destroy it after they ended.
 class LogThread {
  public:
   LogThread();
-  /// Writes what waits.
+  /// Writes what waits, and waits two seconds for a reader that stalls.
   ~LogThread();
   LogThread(const LogThread&) = delete;
   LogThread& operator=(const LogThread&) = delete;
 
+  /// Any thread.
+  [[nodiscard]] DroppedLines dropped() const;
+
  private:
+  class Sink;
   struct Pool;
+  std::shared_ptr<Sink> sink_;
   std::shared_ptr<Pool> pool_;
 };
 

@@ -1,5 +1,11 @@
 #include "gateway/run/admin_handlers.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "gateway/observe/admin_json.h"
 
 namespace sallyport::gateway {
@@ -15,11 +21,28 @@ Readiness readiness(const Snapshot& snapshot, bool draining,
   return {.ready = true, .reason = {}};
 }
 
+namespace {
+
+void count_dropped_lines(metrics::Registry& registry, const Logs& logs) {
+  const DroppedLines operational = logs.operational.dropped();
+  const DroppedLines connections = logs.connections.dropped();
+  std::vector<std::pair<std::string_view, std::uint64_t>> lines;
+  lines.reserve(kDropCauseWords.size());
+  for (std::size_t i = 0; i < kDropCauseWords.size(); ++i) {
+    lines.emplace_back(kDropCauseWords[i], operational[i] + connections[i]);
+  }
+  registry.set_dropped_lines(std::move(lines));
+}
+
+}  // namespace
+
 AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
-                                  metrics::Registry& registry, const Drain& drain) {
+                                  metrics::Registry& registry, const Drain& drain,
+                                  const Logs& logs) {
   return {.metrics =
-              [&] {
+              [&, logs] {
                 shards.count_busy_time();
+                count_dropped_lines(registry, logs);
                 return registry.scrape();
               },
           .readiness =

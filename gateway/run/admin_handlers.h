@@ -4,7 +4,9 @@
 #include <chrono>
 
 #include "gateway/connection/snapshot.h"
+#include "gateway/observe/access_log.h"
 #include "gateway/observe/admin.h"
+#include "gateway/observe/log.h"
 #include "gateway/run/drain.h"
 #include "gateway/run/publisher.h"
 #include "gateway/run/shard_set.h"
@@ -12,12 +14,19 @@
 
 namespace sallyport::gateway {
 
+/// The two logs of the process.
+struct Logs {
+  const LogThread& operational;
+  const AccessLog& connections;
+};
+
 /// Whether new connections can be served now. The reason is the text of the 503.
 [[nodiscard]] Readiness readiness(const Snapshot& snapshot, bool draining,
                                   std::chrono::system_clock::time_point now);
 
 /// All references outlive the handlers. Something must have been published.
 [[nodiscard]] AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
-                                                metrics::Registry& registry, const Drain& drain);
+                                                metrics::Registry& registry, const Drain& drain,
+                                                const Logs& logs);
 
 }  // namespace sallyport::gateway

@@ -7,8 +7,13 @@ namespace sallyport::gateway {
 
 bool Drain::begin() {
   if (begun_.exchange(true)) return false;
+  begun_at_ = loop_.ring->now();
   loop_.tasks->spawn(drain_after_delay());
   return true;
+}
+
+std::chrono::nanoseconds Drain::age() const {
+  return begun_ ? loop_.ring->now() - begun_at_ : std::chrono::nanoseconds(0);
 }
 
 iouring::Task<void> Drain::drain_after_delay() {
@@ -27,6 +32,7 @@ void Drain::end_at_once() {
 void Drain::shard_ended() {
   if (!begun_.exchange(true)) {
     // Its listeners are gone, and its share of the clients would be refused from now on.
+    begun_at_ = loop_.ring->now();
     log_error("a shard ended by itself: draining the others");
     failed_ = true;
     shards_.drain();

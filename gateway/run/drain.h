@@ -22,6 +22,8 @@ class Drain {
 
   /// Drains the shards after the delay. False if that had begun before.
   bool begin();
+  /// Since begin(); zero before it.
+  [[nodiscard]] std::chrono::nanoseconds age() const;
   /// Ends all connections now.
   void end_at_once();
   /// One more shard has ended. If draining had not begun, it failed, and the others are drained.
@@ -40,6 +42,7 @@ class Drain {
   std::chrono::milliseconds delay_;
   std::size_t shards_alive_;
   std::atomic<bool> begun_ = false;
+  iouring::TimePoint begun_at_;
   bool failed_ = false;
 };
 

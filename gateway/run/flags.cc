@@ -123,6 +123,9 @@ constexpr std::array kProcess{
     Flag{"log-format", "json|text", false, "Of both logs (default json)"},
     Flag{"log-level", "debug|info|warning|error", false,
          "Least level of operational lines, on stderr (default info)"},
+    Flag{"log-probes", "on|off", false,
+         "off: connections that close before their first byte, the probes of load balancers, are "
+         "counted and not logged (default on)"},
 };
 constexpr std::array kCommandLineOnly{
     Flag{"config", "FILE", false, "More flags, one 'name = value' a line; the command line wins"},
@@ -304,8 +307,8 @@ std::string help_text() {
          "usage: sallyport --listen ADDR:PORT --cert FILE --key FILE --ca FILE --discovery FILE\n"
          "                 (--allow PATTERN... | --allow-any-verified | --policy FILE) [flag...]\n";
   for (const Group& group : kGroups) out << '\n' << describe(group);
-  out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, a second one ends at "
-         "once.\n"
+  out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, one more after a second "
+         "ends at\nonce.\n"
          "Exit code: 0 drained or --check good, 2 bad command line or configuration, 1 anything "
          "else.\n";
   return std::move(out).str();

@@ -78,10 +78,12 @@ bool Gateway::probe_kernel_records() {
 }
 
 void Gateway::open_log_and_metrics() {
-  access_log_ = std::make_unique<AccessLog>(
-      AccessLogOptions{.format = options_.log_format, .on_dropped = [](std::uint64_t lines) {
-                         log_warning("access log too slow: lines dropped", {{"lines", lines}});
-                       }});
+  access_log_ = std::make_unique<AccessLog>(AccessLogOptions{
+      .format = options_.log_format,
+      .probes = options_.log_probes,
+      .on_dropped = [](DropCause cause, std::uint64_t lines) {
+        log_warning("connection lines dropped", {{"cause", to_string(cause)}, {"lines", lines}});
+      }});
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
                                   .handshake_results = ktls::kHandshakeResultWords,
                                   .fallback_reasons = ktls::kKtlsFallbackWords};
@@ -159,12 +161,13 @@ bool Gateway::start_shards() {
 
 bool Gateway::start_admin() {
   const ListenAddress& address = options_.admin;
-  auto admin = AdminServer::start({.address = address.text,
-                                   .host = address.host,
-                                   .v6 = address.v6,
-                                   .loopback = address.loopback,
-                                   .expose_all = options_.admin_expose_all},
-                                  make_admin_handlers(*publisher_, *shards_, *registry_, *drain_));
+  auto admin = AdminServer::start(
+      {.address = address.text,
+       .host = address.host,
+       .v6 = address.v6,
+       .loopback = address.loopback,
+       .expose_all = options_.admin_expose_all},
+      make_admin_handlers(*publisher_, *shards_, *registry_, *drain_, {log_, *access_log_}));
   if (!admin) {
     log_error("cannot start the admin server", {{"error", admin.error()}});
     return false;

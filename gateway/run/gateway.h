@@ -7,6 +7,7 @@
 #include "gateway/backends/resolver.h"
 #include "gateway/observe/access_log.h"
 #include "gateway/observe/admin.h"
+#include "gateway/observe/log.h"
 #include "gateway/run/config.h"
 #include "gateway/run/control_loop.h"
 #include "gateway/run/drain.h"
@@ -23,8 +24,9 @@ namespace sallyport::gateway {
 /// must be blocked in the whole process.
 class Gateway {
  public:
-  /// `options` must outlive it.
-  explicit Gateway(const Options& options) : options_(options), config_(options) {}
+  /// Both must outlive it.
+  Gateway(const Options& options, const LogThread& log)
+      : options_(options), log_(log), config_(options) {}
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
@@ -49,6 +51,7 @@ class Gateway {
 
   // Each part may use those before it.
   const Options& options_;
+  const LogThread& log_;
   Config config_;
   RecordChoice records_;
   std::unique_ptr<AccessLog> access_log_;

@@ -1,5 +1,6 @@
 #include "gateway/run/handle_signals.h"
 
+#include <chrono>
 #include <csignal>
 
 #include "gateway/observe/log.h"
@@ -15,10 +16,16 @@ void reload_everything(Reloader& reloader) {
   notify_ready();
 }
 
+// Service managers and shells signal a process group and then the process: a second signal within
+// this time is the first one again.
+constexpr std::chrono::seconds kSameSignal{1};
+
 void drain_or_end(Drain& drain, int signal) {
   if (drain.begin()) {
     log_info("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
     notify_stopping();
+  } else if (drain.age() < kSameSignal) {
+    log_info("signal within a second of the first: the same");
   } else {
     log_warning("ending at once: second signal");
     drain.end_at_once();

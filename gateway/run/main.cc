@@ -14,6 +14,10 @@
 
 int main(int argc, char** argv) {
   using namespace sallyport;
+  if (!gateway::open_standard_descriptors()) return gateway::kExitFailed;
+  // Log rotation and habit send these to daemons; their default would end the process.
+  std::signal(SIGUSR1, SIG_IGN);
+  std::signal(SIGUSR2, SIG_IGN);
   // Before the first thread: every thread inherits these. Only the control thread takes signals.
   gateway::forbid_new_privileges();
   iouring::block_signals({SIGHUP, SIGTERM, SIGINT, SIGPIPE});
@@ -32,5 +36,5 @@ int main(int argc, char** argv) {
   gateway::configure_log(options.log_format, options.log_level);
   if (options.check) return gateway::check(options);
   const gateway::LogThread log_thread;
-  return gateway::Gateway(options).run();
+  return gateway::Gateway(options, log_thread).run();
 }

@@ -246,6 +246,7 @@ void read_process(Reader& reader, Options& options) {
                  {"info", LogLevel::kInfo},
                  {"warning", LogLevel::kWarning},
                  {"error", LogLevel::kError}});
+  reader.choice("log-probes", options.log_probes, {{"on", true}, {"off", false}});
   reader.on("check", options.check);
   reader.text("config", options.config);
 }

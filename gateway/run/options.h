@@ -73,6 +73,7 @@ struct Options {
   std::string user;
   LogFormat log_format = LogFormat::kJson;
   LogLevel log_level = LogLevel::kInfo;
+  bool log_probes = true;  ///< off: no line for a connection that closed before its first byte
   bool check = false;
   std::string config;  ///< the file that was read, or empty
 };

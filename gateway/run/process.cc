@@ -1,5 +1,6 @@
 #include "gateway/run/process.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -31,6 +32,15 @@ void allow_nice_zero() {
 }
 
 }  // namespace
+
+bool open_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) != -1) continue;
+    // The lowest free number, which is this one. Not close-on-exec, as standard descriptors are.
+    if (open("/dev/null", O_RDWR) != descriptor) return false;  // NOLINT(*-vararg)
+  }
+  return true;
+}
 
 std::uint64_t raise_descriptor_limit() {
   rlimit limit{};

@@ -10,6 +10,11 @@
 
 namespace sallyport::gateway {
 
+/// Opens the null device for each standard descriptor that is closed: else the next files and
+/// sockets would take their numbers, and the logs be written into them. Before anything is opened.
+/// False where there is no null device.
+[[nodiscard]] bool open_standard_descriptors();
+
 /// Raises the soft limit of descriptors to the hard one; returns what it is then.
 std::uint64_t raise_descriptor_limit();
 

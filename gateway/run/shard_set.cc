@@ -36,6 +36,7 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
   const ConnectionCapacity capacity = connection_capacity(descriptors, count, options.can_install);
   const std::uint64_t max_connections =
       options.options.max_connections.value_or(capacity.connections);
+  options.registry.set_max_connections(max_connections);
   log_info("limits", {{"descriptors", descriptors},
                       {"max_connections", max_connections},
                       {"carried", capacity.connections},

@@ -34,6 +34,8 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"crl_next_update_timestamp_seconds", {"name"}},
     {"config_reloads_total", {"source", "result"}},
     {"config_last_reload_success_timestamp_seconds", {"source"}},
+    {"max_connections", {}},
+    {"log_lines_dropped_total", {"cause"}},
     {"shard_busy_seconds_total", {"shard"}},
     {"build_info", {"version", "openssl", "kernel", "liburing"}},
 };

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -25,6 +26,7 @@ using namespace std::chrono_literals;
 using nlohmann::ordered_json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Pair;
 
 ConnectionFacts served() {
   ConnectionFacts record;
@@ -167,6 +169,10 @@ class Pipe {
   std::array<int, 2> ends_{-1, -1};
 };
 
+std::uint64_t dropped_by(const AccessLog& log, DropCause cause) {
+  return log.dropped().at(static_cast<std::size_t>(cause));
+}
+
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream in(text);
@@ -215,9 +221,9 @@ TEST(AccessLog, DropsAndCountsWhatAStalledReaderHasNoRoomFor) {
     AccessLog log({.descriptor = pipe.writer(),
                    .capacity = 10,
                    .flush_timeout = 0ms,
-                   .on_dropped = [&](std::uint64_t lines) { reported += lines; }});
+                   .on_dropped = [&](DropCause, std::uint64_t lines) { reported += lines; }});
     for (std::uint64_t i = 0; i < kLines; ++i) log.write(served());
-    dropped = log.dropped();
+    dropped = dropped_by(log, DropCause::kSlowReader);
     EXPECT_GT(dropped, 0U);
   }
   EXPECT_GE(reported, dropped);
@@ -239,20 +245,48 @@ TEST(AccessLog, GoesOnWhenTheReaderReadsAgain) {
     ASSERT_GT(got, 0);
     seen += static_cast<std::size_t>(std::count(part.data(), part.data() + got, '\n'));
   }
-  EXPECT_EQ(log.dropped(), 0U);
+  EXPECT_EQ(log.dropped(), DroppedLines{});
 }
 
 TEST(AccessLog, SurvivesAReaderThatHasGone) {
   Pipe pipe;
   pipe.close_reader();
-  std::uint64_t reported = 0;
+  std::map<DropCause, std::uint64_t> reported;
   {
     AccessLog log({.descriptor = pipe.writer(),
-                   .on_dropped = [&](std::uint64_t lines) { reported += lines; }});
+                   .on_dropped = [&](DropCause cause, auto lines) { reported[cause] += lines; }});
     log.write(served());
     log.write(served());
   }
-  EXPECT_EQ(reported, 2U);
+  EXPECT_THAT(reported, ElementsAre(Pair(DropCause::kBrokenPipe, 2U)));
+}
+
+TEST(AccessLog, TellsAFullDisk) {
+  const int full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(full, 0);
+  std::map<DropCause, std::uint64_t> reported;
+  {
+    AccessLog log({.descriptor = full,
+                   .on_dropped = [&](DropCause cause, auto lines) { reported[cause] += lines; }});
+    log.write(served());
+  }
+  ::close(full);
+  EXPECT_THAT(reported, ElementsAre(Pair(DropCause::kDiskFull, 1U)));
+}
+
+TEST(AccessLog, LeavesProbesOutWhereItIsTold) {
+  for (const bool probes : {true, false}) {
+    Pipe pipe;
+    {
+      AccessLog log({.descriptor = pipe.writer(), .probes = probes, .on_dropped = {}});
+      ConnectionFacts probe = refused();
+      probe.reason = CloseReason::kClosedBeforeHello;
+      log.write(probe);
+      log.write(served());
+    }
+    pipe.close_writer();
+    EXPECT_EQ(lines_of(pipe.read_all()).size(), probes ? 2U : 1U);
+  }
 }
 
 TEST(AccessLog, WritesToASocketAsJournaldGivesOne) {

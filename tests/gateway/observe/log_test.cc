@@ -1,8 +1,12 @@
 #include "gateway/observe/log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <array>
+#include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -83,6 +87,26 @@ TEST(Log, WritesAllLinesOfAllThreadsThroughItsOwn) {
     EXPECT_EQ(json["i"], next.at(json["shard"].get<std::size_t>())++);
   }
   EXPECT_EQ(next, (std::array{200, 200}));
+}
+
+// A second SIGTERM did not end the process: its log waited for the reader of stderr.
+TEST(Log, EndsAlthoughItsReaderStalls) {
+  configure_log(LogFormat::kText, LogLevel::kInfo);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const int kept = ::dup(STDERR_FILENO);
+  ASSERT_EQ(::dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+  constexpr std::uint64_t kLines = 4'000;  // more than the pipe and the queue hold
+  std::uint64_t dropped = 0;
+  {
+    const LogThread thread;
+    for (std::uint64_t i = 0; i < kLines; ++i) log_info(std::string(100, 'x'));
+    dropped = thread.dropped().at(static_cast<std::size_t>(DropCause::kSlowReader));
+  }
+  ::dup2(kept, STDERR_FILENO);
+  for (const int each : {ends[0], ends[1], kept}) ::close(each);
+  EXPECT_GT(dropped, 0U);
+  EXPECT_LT(dropped, kLines);
 }
 
 TEST(Log, WritesAtOnceAgainAfterItsThreadIsGone) {
