@@ -25,7 +25,7 @@ std::vector<std::string> check_files(const Options& options, Config& config) {
     if (outcome.error && known.insert(*outcome.error).second) errors.push_back(*outcome.error);
   }
   if (!errors.empty()) return errors;
-  const auto contexts = make_server_contexts(config.credentials(), options.listen, 1);
+  const auto contexts = ServerContexts(options.listen, 1).renew(config.credentials());
   if (!contexts) errors.push_back(contexts.error());
   return errors;
 }

@@ -2,14 +2,12 @@
 
 #include <utility>
 
-#include "gateway/run/server_contexts.h"
 #include "gateway/run/snapshot_metrics.h"
 
 namespace sallyport::gateway {
 
 std::expected<void, std::string> Publisher::publish() {
-  const auto contexts =
-      make_server_contexts(config_.credentials(), options_.listen, shards_.size());
+  const auto contexts = contexts_.renew(config_.credentials());
   if (!contexts) return std::unexpected(contexts.error());
   const std::shared_ptr<const Snapshot> next = next_snapshot();
   set_snapshot(next);

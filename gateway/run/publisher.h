@@ -10,6 +10,7 @@
 #include "gateway/connection/snapshot.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
+#include "gateway/run/server_contexts.h"
 #include "gateway/run/shard_set.h"
 #include "metrics/registry.h"
 
@@ -22,11 +23,11 @@ class Publisher {
   /// All references outlive it.
   Publisher(const Options& options, const Config& config, const Resolver& resolver,
             ShardSet& shards, metrics::Registry& registry)
-      : options_(options),
-        config_(config),
+      : config_(config),
         resolver_(resolver),
         shards_(shards),
-        registry_(registry) {}
+        registry_(registry),
+        contexts_(options.listen, shards.size()) {}
 
   /// The configuration must be complete(). The first call starts the shards. The error is why
   /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
@@ -39,11 +40,11 @@ class Publisher {
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
 
-  const Options& options_;
   const Config& config_;
   const Resolver& resolver_;
   ShardSet& shards_;
   metrics::Registry& registry_;
+  ServerContexts contexts_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
 };

@@ -16,16 +16,19 @@ std::string listener_set(std::span<const ListenAddress> listen) {
 
 }  // namespace
 
-std::expected<std::vector<std::shared_ptr<ktls::ServerContext>>, std::string> make_server_contexts(
-    const std::shared_ptr<const ktls::Credentials>& credentials,
-    std::span<const ListenAddress> listen, std::size_t count) {
-  const std::string listeners = listener_set(listen);
+ServerContexts::ServerContexts(std::span<const ListenAddress> listen, std::size_t shards)
+    : listeners_(listener_set(listen)), shards_(shards) {}
+
+std::expected<std::vector<std::shared_ptr<ktls::ServerContext>>, std::string> ServerContexts::renew(
+    const std::shared_ptr<const ktls::Credentials>& credentials) {
   std::vector<std::shared_ptr<ktls::ServerContext>> contexts;
-  for (std::size_t i = 0; i < count; ++i) {
-    auto context = ktls::ServerContext::create(credentials, listeners);
+  if (credentials == latest_) return contexts;
+  for (std::size_t i = 0; i < shards_; ++i) {
+    auto context = ktls::ServerContext::create(credentials, listeners_);
     if (!context) return std::unexpected(context.error().message());
     contexts.push_back(*std::move(context));
   }
+  latest_ = credentials;
   return contexts;
 }
 

@@ -185,7 +185,7 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot,
   inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
-    state_.tls = std::move(tls);
+    if (tls) state_.tls = std::move(tls);
   });
 }
 

@@ -72,7 +72,7 @@ class Shard {
 
   // From any thread, after start(). A shard that has ended ignores these.
 
-  /// New connections use these from now on.
+  /// New connections use these from now on; without `tls`, the context that is there.
   void update(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
   void drain();

@@ -129,7 +129,7 @@ void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
     if (first) {
       shards_[i]->start(snapshot, contexts[i]);
     } else {
-      shards_[i]->update(snapshot, contexts[i]);
+      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i]);
     }
   }
 }

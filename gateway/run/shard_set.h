@@ -42,7 +42,7 @@ class ShardSet {
   [[nodiscard]] std::size_t size() const { return shards_.size(); }
 
   /// New connections use `snapshot` and the context of their shard (one for each shard, in order)
-  /// from now on. The first call starts the shards.
+  /// from now on. Without contexts the shards keep theirs. The first call starts the shards.
   void serve(const std::shared_ptr<const Snapshot>& snapshot,
              const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts);
   /// Listens, after the first serve(), as the last step of a start: a start that failed before has

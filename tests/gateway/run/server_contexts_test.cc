@@ -8,25 +8,43 @@
 namespace sallyport::gateway {
 namespace {
 
-TEST(ServerContexts, AreOneForEachShard) {
-  const test::TestAuthority authority;
-  test::TempDir files;
-  const auto issued = authority.issue({.cn = "gateway", .dns = {"gateway.test"}});
-  ktls::CredentialFiles credentials;
-  credentials.pairs = {{files.write("tls.crt", issued.chain_pem).string(),
-                        files.write_secret("tls.key", issued.key_pem).string()}};
-  credentials.ca = {{std::nullopt, files.write("ca.crt", authority.cert_pem()).string()}};
-  const auto loaded = ktls::Credentials::load(credentials);
-  ASSERT_TRUE(loaded);
-  const std::vector<ListenAddress> listen{*parse_listen_address("127.0.0.1:1"),
-                                          *parse_listen_address("127.0.0.1:2")};
+class ServerContextsTest : public ::testing::Test {
+ protected:
+  ServerContextsTest() {
+    const auto issued = authority_.issue({.cn = "gateway", .dns = {"gateway.test"}});
+    files_of_credentials_.pairs = {{files_.write("tls.crt", issued.chain_pem).string(),
+                                    files_.write_secret("tls.key", issued.key_pem).string()}};
+    files_of_credentials_.ca = {
+        {std::nullopt, files_.write("ca.crt", authority_.cert_pem()).string()}};
+  }
 
-  const auto contexts = make_server_contexts(*loaded, listen, 3);
+  std::shared_ptr<const ktls::Credentials> load() const {
+    return ktls::Credentials::load(files_of_credentials_).value();
+  }
+
+  const test::TestAuthority authority_;
+  test::TempDir files_;
+  ktls::CredentialFiles files_of_credentials_;
+  const std::vector<ListenAddress> listen_{*parse_listen_address("127.0.0.1:1"),
+                                           *parse_listen_address("127.0.0.1:2")};
+};
+
+TEST_F(ServerContextsTest, AreOneForEachShard) {
+  const auto contexts = ServerContexts(listen_, 3).renew(load());
 
   ASSERT_TRUE(contexts) << contexts.error();
   ASSERT_EQ(contexts->size(), 3u);
   EXPECT_NE((*contexts)[0], (*contexts)[1]);
   EXPECT_NE((*contexts)[1], (*contexts)[2]);
+}
+
+TEST_F(ServerContextsTest, AreMadeAnewForOtherCredentialsOnly) {
+  ServerContexts contexts(listen_, 2);
+  const auto credentials = load();
+  ASSERT_EQ(contexts.renew(credentials)->size(), 2u);
+
+  EXPECT_TRUE(contexts.renew(credentials)->empty());
+  EXPECT_EQ(contexts.renew(load())->size(), 2u);
 }
 
 }  // namespace
