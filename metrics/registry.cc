@@ -76,6 +76,11 @@ void Registry::config_reloaded(std::string_view source, bool success,
   entry.last_success_seconds = seconds(now);
 }
 
+void Registry::config_current(std::string_view source, bool current) {
+  const std::lock_guard lock(mutex_);
+  sources_.try_emplace(std::string(source)).first->second.current = current;
+}
+
 void Registry::config_loaded(std::string_view source, std::chrono::system_clock::time_point now) {
   const std::lock_guard lock(mutex_);
   sources_.try_emplace(std::string(source)).first->second.last_success_seconds = seconds(now);
@@ -124,6 +129,7 @@ std::string Registry::scrape() const {
       text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));
       text.add(MetricId::kConfigReloads, {name, "failure"}, static_cast<double>(source.failures));
       text.add(MetricId::kConfigLastReloadSuccess, {name}, source.last_success_seconds);
+      text.add(MetricId::kConfigSourceCurrent, {name}, source.current ? 1 : 0);
     }
   }
   text.add(MetricId::kBuildInfo, {build_.version, build_.openssl, build_.kernel, build_.liburing},

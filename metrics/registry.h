@@ -84,6 +84,8 @@ class Registry {
   /// source from its first call on.
   void config_reloaded(std::string_view source, bool success,
                        std::chrono::system_clock::time_point now);
+  /// Whether the newest content of `source` is in force.
+  void config_current(std::string_view source, bool current);
   /// The first load, at start: sets the timestamp and shows the source's counters as 0.
   void config_loaded(std::string_view source, std::chrono::system_clock::time_point now);
 
@@ -96,6 +98,7 @@ class Registry {
     std::uint64_t successes = 0;
     std::uint64_t failures = 0;
     double last_success_seconds = 0;
+    bool current = true;
   };
 
   [[nodiscard]] std::vector<ShardSample> sample_shards() const;

@@ -66,28 +66,24 @@ bool Config::complete() const {
 
 Config::Reload Config::reload(bool force) {
   Reload result;
-  std::array<bool, kSources> read{};
   for (std::size_t i = 0; i < kSources; ++i) {
-    const Fingerprint now = fingerprint(files(static_cast<Source>(i)));
-    read[i] = force || seen_[i] != now;
-    seen_[i] = now;
-    result.outcomes[i].read = read[i];
+    result.outcomes[i].files = fingerprint(files(static_cast<Source>(i)));
+    result.outcomes[i].read = force || accepted_[i] != result.outcomes[i].files;
   }
-  const auto reading = [&](Source source) { return read[static_cast<std::size_t>(source)]; };
   const auto failed = [&](Source source, std::string why) {
     result.outcomes[static_cast<std::size_t>(source)].error = std::move(why);
   };
 
   Candidate next{credentials_, policy_, discovery_};
-  if (reading(Source::kCredentials)) {
+  if (const SourceOutcome& credentials = result.of(Source::kCredentials); credentials.read) {
     auto loaded = load_credentials();
-    if (loaded) {
-      next.credentials = *std::move(loaded);
-    } else {
+    if (!loaded) {
       failed(Source::kCredentials, std::move(loaded.error()));
-    }
+    } else if (accepted_[static_cast<std::size_t>(Source::kCredentials)] != credentials.files) {
+      next.credentials = *std::move(loaded);
+    }  // else equal to those in force, with which shards have chains that they verified
   }
-  if (reading(Source::kDiscovery)) {
+  if (result.of(Source::kDiscovery).read) {
     auto loaded = load_discovery();
     if (loaded) {
       next.discovery = *std::move(loaded);
@@ -98,7 +94,7 @@ Config::Reload Config::reload(bool force) {
   // Without a policy file the routes are those of the discovery file.
   const bool from_flags = options_.policy.empty();
   const Source policy_source = from_flags ? Source::kDiscovery : Source::kPolicy;
-  if (reading(policy_source) && !result.of(policy_source).error) {
+  if (result.of(policy_source).read && !result.of(policy_source).error) {
     auto loaded = load_policy(next.discovery);
     if (loaded) {
       next.policy = *std::move(loaded);
@@ -125,8 +121,11 @@ Config::Reload Config::reload(bool force) {
 
   result.routes_split =
       from_flags && policy_ && policy_->routes().size() == 1 && next.policy->routes().size() > 1;
-  for (const SourceOutcome& outcome : result.outcomes) {
-    result.changed = result.changed || (outcome.read && !outcome.error);
+  for (std::size_t i = 0; i < kSources; ++i) {
+    const SourceOutcome& outcome = result.outcomes[i];
+    if (!outcome.read || outcome.error) continue;
+    accepted_[i] = outcome.files;
+    result.changed = true;
   }
   credentials_ = std::move(next.credentials);
   policy_ = std::move(next.policy);

@@ -25,13 +25,14 @@ inline constexpr std::size_t kSources = 3;
 
 /// What became of one source in a reload.
 struct SourceOutcome {
-  bool read = false;                 ///< its files changed, or reading was forced
+  bool read = false;                 ///< its files are not those in force, or reading was forced
   std::optional<std::string> error;  ///< names file, line and key as far as known; old state stays
+  Fingerprint files{};
 };
 
-/// The credentials, policy and discovery of the process: last good state of each, read again when
-/// content changes. A state takes over only if it is valid by itself *and* together with the other
-/// two.
+/// The credentials, policy and discovery of the process: last good state of each, read again as
+/// long as the files are not those that it was made of. A state takes over only if it is valid by
+/// itself *and* together with the other two.
 ///
 /// Control thread only; blocks on the disk.
 class Config {
@@ -49,8 +50,9 @@ class Config {
     }
   };
 
-  /// Reads what changed since the last call, or everything if `force`d. The first call reads all;
-  /// the configuration is usable once a call left complete() true.
+  /// Reads what is not in force, or everything if `force`d: also what was refused before, since the
+  /// reason may have been elsewhere, in another source or in the rights of a directory. The first
+  /// call reads all; the configuration is usable once a call left complete() true.
   Reload reload(bool force);
 
   /// Each source has been good at least once.
@@ -87,7 +89,7 @@ class Config {
 
   const Options& options_;
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
-  std::array<std::optional<Fingerprint>, kSources> seen_;  // of the last attempt, good or bad
+  std::array<std::optional<Fingerprint>, kSources> accepted_;  // of what is in force
   std::shared_ptr<const ktls::Credentials> credentials_;
   Policy::Pointer policy_;
   std::optional<Discovery> discovery_;

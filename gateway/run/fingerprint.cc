@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,6 +23,20 @@ void digest(EVP_MD_CTX* context, const void* bytes, std::size_t size) {
   if (EVP_DigestUpdate(context, bytes, size) != 1) throw std::bad_alloc();
 }
 
+template <class Value>
+void digest_value(EVP_MD_CTX* context, const Value& value) {
+  digest(context, &value, sizeof value);
+}
+
+// Nothing of a file that cannot be opened.
+void digest_owner(EVP_MD_CTX* context, int fd) {
+  struct stat status{};
+  if (fstat(fd, &status) != 0) return;
+  digest_value(context, status.st_mode);
+  digest_value(context, status.st_uid);
+  digest_value(context, status.st_gid);
+}
+
 // The length comes after the content, so that no byte can move from one file to the next unseen.
 void digest_file(EVP_MD_CTX* context, const std::filesystem::path& file) {
   Chunk chunk;
@@ -36,8 +51,10 @@ void digest_file(EVP_MD_CTX* context, const std::filesystem::path& file) {
     digest(context, chunk.bytes.data(), static_cast<std::size_t>(count));
     length += count;
   }
-  if (fd >= 0) close(fd);
-  digest(context, &length, sizeof length);
+  digest_value(context, length);
+  if (fd < 0) return;
+  digest_owner(context, fd);
+  close(fd);
 }
 
 }  // namespace

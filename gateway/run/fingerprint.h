@@ -1,5 +1,4 @@
-// The content of a set of files in 32 bytes: equal fingerprints mean that nothing needs to be read
-// again.
+// A set of files in 32 bytes: equal fingerprints mean that nothing needs to be read again.
 #pragma once
 
 #include <array>
@@ -11,8 +10,9 @@ namespace sallyport::gateway {
 
 using Fingerprint = std::array<std::byte, 32>;
 
-/// SHA-256 over the content of `files` in order, or over the error number where one cannot be read,
-/// so that a file that appears or disappears changes it too. Buffers are cleansed: private keys
+/// SHA-256 over content, mode and owner of `files` in order, or over the error number where one
+/// cannot be read, so that a file that appears or disappears changes it too. Mode and owner count
+/// because keys are refused for them. Buffers are cleansed: private keys
 /// pass through here. Blocks on the disk: control thread only.
 Fingerprint fingerprint(std::span<const std::filesystem::path> files);
 

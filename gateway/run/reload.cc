@@ -1,5 +1,6 @@
 #include "gateway/run/reload.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -15,6 +16,7 @@ namespace {
 // The files are read again this often, with or without events of inotify(7): network file systems
 // make none.
 constexpr std::chrono::seconds kLookEvery{5};
+constexpr std::chrono::seconds kLookWhileSettling{1};
 
 // Groups without a route are for Prometheus. Logged, since the label may also have been forgotten.
 void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
@@ -52,7 +54,7 @@ void Reloader::reload(bool force) {
     resolver_.watch(config_.discovery().host_names());
     publish();
   }
-  report(reloaded);
+  report(reloaded, force);
   files_.add(config_.directories());
   if (reloaded.changed) log_warnings(config_);
 }
@@ -64,24 +66,39 @@ void Reloader::publish() {
             {{"source", "credentials"}, {"error", published.error()}});
 }
 
-void Reloader::report(const Config::Reload& reloaded) {
+void Reloader::report(const Config::Reload& reloaded, bool force) {
   for (std::size_t i = 0; i < kSources; ++i) {
-    const SourceOutcome& outcome = reloaded.outcomes[i];
-    if (!outcome.read) continue;
-    const std::string_view source = to_string(static_cast<Source>(i));
-    registry_.config_reloaded(source, !outcome.error, std::chrono::system_clock::now());
-    if (outcome.error) {
-      log_error("reload refused, last good state stays",
-                {{"source", source}, {"error", *outcome.error}});
-    } else {
-      log_info("reloaded", {{"source", source}});
-    }
+    report(static_cast<Source>(i), reloaded.outcomes[i], force);
   }
   log_ignored_groups(config_, reloaded);
   if (reloaded.routes_split) {
     log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
                 {{"file", options_.discovery}});
   }
+}
+
+void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
+  RefusalReport& refusal = refusals_[static_cast<std::size_t>(source)];
+  const std::string_view name = to_string(source);
+  registry_.config_current(name, !outcome.error);
+  if (!outcome.error) {
+    refusal.accepted();
+    if (!outcome.read) return;
+    registry_.config_reloaded(name, true, std::chrono::system_clock::now());
+    log_info("reloaded", {{"source", name}});
+    return;
+  }
+  const RefusalReport::Say say =
+      refusal.refused(outcome.files, *outcome.error, std::chrono::steady_clock::now(), force);
+  if (say == RefusalReport::Say::kNothing) return;
+  if (say == RefusalReport::Say::kCountAndLog) {
+    registry_.config_reloaded(name, false, std::chrono::system_clock::now());
+  }
+  log_error("reload refused, last good state stays", {{"source", name}, {"error", *outcome.error}});
+}
+
+bool Reloader::settling() const {
+  return std::ranges::any_of(refusals_, &RefusalReport::settling);
 }
 
 iouring::Task<void> Reloader::reload_on_change() {
@@ -99,9 +116,13 @@ iouring::Task<void> Reloader::reload_on_change() {
 }
 
 iouring::Task<void> Reloader::reload_now_and_then(iouring::Ring& ring) {
+  std::chrono::seconds since{0};
   for (;;) {
-    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookEvery);
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookWhileSettling);
     if (!slept) co_return;
+    since += kLookWhileSettling;
+    if (since < kLookEvery && !settling()) continue;
+    since = std::chrono::seconds(0);
     reload(false);
   }
 }

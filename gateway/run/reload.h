@@ -1,11 +1,14 @@
 // Reads changed files and publishes what they hold.
 #pragma once
 
+#include <array>
+
 #include "gateway/backends/resolver.h"
 #include "gateway/run/config.h"
 #include "gateway/run/file_watch.h"
 #include "gateway/run/options.h"
 #include "gateway/run/publisher.h"
+#include "gateway/run/refusal_report.h"
 #include "iouring/ring.h"
 #include "iouring/task.h"
 #include "metrics/registry.h"
@@ -32,7 +35,7 @@ class Reloader {
         registry_(registry),
         files_(files) {}
 
-  /// Reads what changed since the last time, or everything if `force`d.
+  /// Reads what is not in force, or everything if `force`d by an operator.
   void reload(bool force);
   /// Publishes the configuration that is in force: the addresses of its host names changed.
   void publish();
@@ -42,7 +45,9 @@ class Reloader {
   [[nodiscard]] iouring::Task<void> reload_now_and_then(iouring::Ring& ring);
 
  private:
-  void report(const Config::Reload& reloaded);
+  void report(const Config::Reload& reloaded, bool force);
+  void report(Source source, const SourceOutcome& outcome, bool force);
+  [[nodiscard]] bool settling() const;
 
   const Options& options_;
   Config& config_;
@@ -50,6 +55,7 @@ class Reloader {
   Publisher& publisher_;
   metrics::Registry& registry_;
   FileWatch& files_;
+  std::array<RefusalReport, kSources> refusals_;
 };
 
 }  // namespace sallyport::gateway

@@ -1,6 +1,7 @@
 // Certificates, anchors and CRLs change while traffic flows: new handshakes see the new state at
 // once, open connections stay, and no handshake fails for the moment in between.
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "tests/e2e/scenario.h"
@@ -12,6 +13,9 @@ class CredentialRotation : public Scenario {
  protected:
   Backend backend{echo()};
 
+  bool credentials_current() const {
+    return gateway->metrics().sum("config_source_current", {{"source", "credentials"}}) == 1;
+  }
   std::uint64_t serial_seen() const {
     const TlsClient tls = connect();
     return tls.connected() ? tls.server_serial() : 0;
@@ -44,6 +48,7 @@ TEST_F(CredentialRotation, OfTheCertificateLosesNoConnection) {
   traffic.join();
   EXPECT_EQ(bad, 0);
   EXPECT_EQ(serial_seen(), last);
+  EXPECT_EQ(reloads("failure"), 0) << "a key may be there some time before its certificate";
   EXPECT_TRUE(live.echo("still here"));
 }
 
@@ -93,6 +98,12 @@ TEST_F(CredentialRotation, RefusesAKeyThatOthersCanRead) {
   wait_reload("failure", before);
   gateway->wait_err({"gateway.key"}, from);
   EXPECT_EQ(serial_seen(), server.serial);
+  EXPECT_FALSE(credentials_current());
+
+  // The same bytes again: nothing but the mode was wrong.
+  std::filesystem::permissions(dir / "gateway.key", std::filesystem::perms(0600));
+  wait_until("the new certificate is shown", [&] { return serial_seen() == next.serial; });
+  wait_until("the metric says so", [&] { return credentials_current(); });
 }
 
 TEST_F(CredentialRotation, OfAnchorsAddsAndRemoves) {

@@ -36,6 +36,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"config_last_reload_success_timestamp_seconds", {"source"}},
     {"max_connections", {}},
     {"log_lines_dropped_total", {"cause"}},
+    {"config_source_current", {"source"}},
     {"shard_busy_seconds_total", {"shard"}},
     {"build_info", {"version", "openssl", "kernel", "liburing"}},
 };

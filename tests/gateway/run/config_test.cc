@@ -65,7 +65,7 @@ TEST_F(ConfigTest, KeepsTheLastGoodDiscoveryAndSaysWhatIsWrong) {
   EXPECT_THAT(*error(bad, Source::kDiscovery), HasSubstr("targets.json:2"));
   EXPECT_FALSE(bad.changed);
   EXPECT_EQ(config.discovery().routes.size(), 1u);
-  EXPECT_FALSE(config.reload(false).of(Source::kDiscovery).read) << "one report per content";
+  EXPECT_TRUE(error(config.reload(false), Source::kDiscovery)) << "tried again";
   files_.write("targets.json", one_route("orders", "127.0.0.1:81"));
   EXPECT_TRUE(config.reload(false).changed);
 }
@@ -113,6 +113,47 @@ TEST_F(ConfigTest, KeepsTheOldPolicyWhenTheNewOneNeedsScopedTrust) {
   EXPECT_TRUE(error(bad, Source::kPolicy));
   EXPECT_FALSE(error(bad, Source::kCredentials)) << "which did not change";
   EXPECT_EQ(config.policy(), before);
+}
+
+TEST_F(ConfigTest, TakesAKeyOnceItsModeIsRepaired) {
+  Config config(options_);
+  config.reload(false);
+  std::filesystem::permissions(options_.pairs[0].key, std::filesystem::perms(0644));
+  ASSERT_TRUE(error(config.reload(false), Source::kCredentials));
+  std::filesystem::permissions(options_.pairs[0].key, std::filesystem::perms(0600));
+  EXPECT_FALSE(error(config.reload(false), Source::kCredentials));
+
+  const auto next = authority_.issue({.cn = "gateway", .dns = {"gateway.test"}});
+  files_.replace("tls.crt", next.chain_pem);
+  files_.replace("tls.key", next.key_pem, 0644);
+  ASSERT_TRUE(error(config.reload(false), Source::kCredentials));
+  const auto before = config.credentials();
+  std::filesystem::permissions(options_.pairs[0].key, std::filesystem::perms(0600));
+  const Config::Reload repaired = config.reload(false);
+  EXPECT_FALSE(error(repaired, Source::kCredentials));
+  EXPECT_TRUE(repaired.changed);
+  EXPECT_NE(config.credentials(), before);
+}
+
+TEST_F(ConfigTest, ReadsRefusedCredentialsAgainWhenThePolicyIsCorrected) {
+  use_policy(R"({"routes": {"orders": {"allow": ["spiffe://a.test/x", "spiffe://b.test/x"]}}})");
+  Config config(options_);
+  const Config::Reload bad = config.reload(false);
+  ASSERT_TRUE(error(bad, Source::kPolicy));
+  ASSERT_TRUE(error(bad, Source::kCredentials));
+  use_policy(R"({"routes": {"orders": {"allow": ["spiffe://a.test/x"]}}})");
+  const Config::Reload corrected = config.reload(false);
+  EXPECT_FALSE(error(corrected, Source::kPolicy));
+  EXPECT_FALSE(error(corrected, Source::kCredentials));
+  EXPECT_TRUE(config.complete());
+}
+
+TEST_F(ConfigTest, KeepsTheCredentialsObjectWhenNothingInTheFilesChanged) {
+  Config config(options_);
+  config.reload(false);
+  const auto before = config.credentials();
+  EXPECT_TRUE(config.reload(true).of(Source::kCredentials).read);
+  EXPECT_EQ(config.credentials(), before);
 }
 
 TEST_F(ConfigTest, SaysWhenASecondRouteAppearsWithoutAPolicyFile) {

@@ -39,6 +39,14 @@ TEST(Fingerprint, TellsAMissingFileFromAnEmptyOne) {
   EXPECT_NE(fingerprint(names), empty);
 }
 
+TEST(Fingerprint, ChangesWithTheMode) {
+  const test::TempDir files;
+  const Files names{files.write("a", "one", 0644)};
+  const Fingerprint before = fingerprint(names);
+  std::filesystem::permissions(names[0], std::filesystem::perms(0600));
+  EXPECT_NE(fingerprint(names), before);
+}
+
 TEST(Fingerprint, DoesNotWaitForAFifo) {
   const test::TempDir files;
   const Files names{files / "fifo"};

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/run/fingerprint.h"
+
+namespace sallyport::gateway {
+
+/// Decides what is said of a source that is refused, at each attempt to read it. Writers replace a
+/// key and its certificate one after the other, so the first refusals of a new content are not
+/// reported; and one that stays for days is counted once and logged now and then.
+class RefusalReport {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  /// How long a content must stay refused before that is reported.
+  static constexpr std::chrono::seconds kSettle{1};
+  /// An unchanged complaint is logged again after this time.
+  static constexpr std::chrono::hours kRepeat{1};
+
+  enum class Say { kNothing, kCountAndLog, kLogAgain };
+
+  /// `files` were refused for the reason `complaint`. Asked for `by_operator`, it is reported at
+  /// once and every time.
+  [[nodiscard]] Say refused(const Fingerprint& files, std::string_view complaint, TimePoint now,
+                            bool by_operator);
+  /// The files are in force.
+  void accepted() { latest_.reset(); }
+
+  /// A refusal is not reported yet: the source is to be read again after kSettle.
+  [[nodiscard]] bool settling() const { return latest_ && !latest_->logged; }
+
+ private:
+  struct Refusal {
+    Fingerprint files;
+    std::string complaint;
+    TimePoint since;
+    std::optional<TimePoint> logged;
+  };
+  std::optional<Refusal> latest_;
+};
+
+}  // namespace sallyport::gateway
