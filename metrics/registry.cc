@@ -44,6 +44,11 @@ void Registry::set_crls(std::vector<CrlNextUpdate> crls) {
   crls_.swap(crls);
 }
 
+void Registry::set_discovery_routes(std::map<std::string, bool> current) {
+  const std::lock_guard lock(mutex_);
+  discovery_routes_.swap(current);
+}
+
 void Registry::set_ktls_support(KtlsSupport support) {
   const std::lock_guard lock(mutex_);
   ktls_ = std::move(support);
@@ -111,6 +116,9 @@ std::string Registry::scrape() const {
     }
     for (const CrlNextUpdate& each : crls_) {
       text.add(MetricId::kCrlNextUpdate, {each.name}, seconds(each.next_update));
+    }
+    for (const auto& [route, current] : discovery_routes_) {
+      text.add(MetricId::kDiscoveryRouteCurrent, {route}, current ? 1 : 0);
     }
     if (ktls_) {
       for (const KtlsSupport::Cipher& each : ktls_->ciphers) {

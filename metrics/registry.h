@@ -68,6 +68,8 @@ class Registry {
   void set_backends(std::vector<BackendUp> backends);
   void set_certificates(std::vector<CertificateExpiry> certificates);
   void set_crls(std::vector<CrlNextUpdate> crls);
+  /// Whether what the discovery file says of a route is in force.
+  void set_discovery_routes(std::map<std::string, bool> current);
   /// Without it, for records that are never the kernel's, its series are not there.
   void set_ktls_support(KtlsSupport support);
   /// The one series of tls_library: `mode` is "tuned" or "stock", of static storage. Without it the
@@ -110,6 +112,7 @@ class Registry {
   std::map<std::pair<std::string, std::string>, bool> backends_;
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
+  std::map<std::string, bool> discovery_routes_;
   std::optional<KtlsSupport> ktls_;
   std::string_view tls_library_;  // empty: not known yet
   std::optional<std::uint64_t> max_connections_;

@@ -20,6 +20,23 @@ constexpr unsigned kMaxWeight = 65535;
 
 using Outcome = std::expected<void, ConfigError>;
 
+// The first of several like findings, and how many there are: one warning is made of them.
+class Tally {
+ public:
+  void add(ConfigError finding) {
+    if (count_++ == 0) first_ = std::move(finding);
+  }
+  void report(std::vector<ConfigError>& warnings) {
+    if (count_ == 0) return;
+    if (count_ > 1) first_.what += " (and " + std::to_string(count_ - 1) + " more like this)";
+    warnings.push_back(std::move(first_));
+  }
+
+ private:
+  ConfigError first_;
+  std::size_t count_ = 0;
+};
+
 class DiscoveryReader {
  public:
   explicit DiscoveryReader(std::string_view file) { discovery_.file = file; }
@@ -27,22 +44,40 @@ class DiscoveryReader {
   std::expected<Discovery, ConfigError> read(const JsonValue& root);
 
  private:
+  struct Seen {
+    std::size_t target = 0;  // index in the route
+    unsigned line = 0;
+  };
+  // A route while its groups are read; its index is that of the DiscoveredRoute.
+  struct Reading {
+    std::unordered_map<std::string, Seen> seen;  // by canonical target
+    std::unordered_set<std::size_t> contradictory;
+    Tally repeated, refused;
+  };
+
+  ConfigError error(unsigned line, std::string key, std::string what) const {
+    return {discovery_.file, line, std::move(key), std::move(what)};
+  }
   std::unexpected<ConfigError> refuse(unsigned line, std::string key, std::string what) const {
-    return std::unexpected(ConfigError{discovery_.file, line, std::move(key), std::move(what)});
+    return std::unexpected(error(line, std::move(key), std::move(what)));
   }
 
   Outcome read_group(const JsonValue& group, const std::string& key);
+  Outcome read_group_of(std::size_t route, const JsonValue& group, const std::string& key);
+  Outcome check_form(const JsonValue& group, const std::string& key) const;
   Outcome check_targets(const JsonValue* targets, const std::string& key) const;
   Outcome check_labels(const JsonValue* labels, const std::string& key) const;
   Outcome read_label(GroupLabels& labels, const JsonMember& label, const std::string& key) const;
   Outcome read_targets(std::size_t route, const JsonValue& targets, const std::string& key,
                        const std::shared_ptr<const GroupLabels>& labels);
+  void merge(std::size_t route, const Seen& first, const GroupLabels& labels, unsigned line,
+             std::string key);
   std::size_t route_of(const std::string& name, unsigned line);
+  void finish(std::size_t route);
 
   Discovery discovery_;
   std::unordered_map<std::string, std::size_t> route_indexes_;
-  // For each route: canonical target to line.
-  std::vector<std::unordered_map<std::string, unsigned>> seen_;
+  std::vector<Reading> reading_;
 };
 
 std::expected<Discovery, ConfigError> DiscoveryReader::read(const JsonValue& root) {
@@ -54,42 +89,59 @@ std::expected<Discovery, ConfigError> DiscoveryReader::read(const JsonValue& roo
     auto read = read_group((*groups)[i], "[" + std::to_string(i) + "]");
     if (!read) return std::unexpected(std::move(read.error()));
   }
+  for (std::size_t i = 0; i < reading_.size(); ++i) finish(i);
   return std::move(discovery_);
 }
 
+// The error refuses the file; one of the group's route is kept with the route.
 Outcome DiscoveryReader::read_group(const JsonValue& group, const std::string& key) {
-  const JsonValue::Object* members = group.object();
-  if (!members) {
+  if (!group.object()) {
     return refuse(
         group.line, key,
         "must be an object with \"targets\" and \"labels\", not " + std::string(group.kind()));
   }
-  for (const JsonMember& member : *members) {
+  const JsonValue* labels = group.find("labels");
+  const JsonValue* route = labels ? labels->find("route") : nullptr;
+  if (!route || !route->string() || route->string()->empty()) {
+    auto checked = check_form(group, key);
+    if (checked) ++discovery_.ignored_groups;
+    return checked;
+  }
+  const std::size_t index = route_of(*route->string(), route->line);
+  auto read = read_group_of(index, group, key);
+  DiscoveredRoute& discovered = discovery_.routes[index];
+  if (!read && !discovered.refused) discovered.refused = std::move(read.error());
+  return {};
+}
+
+Outcome DiscoveryReader::check_form(const JsonValue& group, const std::string& key) const {
+  for (const JsonMember& member : *group.object()) {
     if (member.key == "targets" || member.key == "labels") continue;
     return refuse(member.line, key + "." + printable(member.key), "unknown key");
   }
-  const JsonValue* targets = group.find("targets");
-  const JsonValue* labels = group.find("labels");
-  if (auto checked = check_targets(targets, key + ".targets"); !checked) return checked;
-  if (auto checked = check_labels(labels, key + ".labels"); !checked) return checked;
-
-  const JsonValue* route = labels ? labels->find("route") : nullptr;
-  if (!route) {
-    ++discovery_.ignored_groups;
-    return {};
+  if (auto checked = check_targets(group.find("targets"), key + ".targets"); !checked) {
+    return checked;
   }
-  if (!is_route_name(*route->string())) {
-    return refuse(route->line, key + ".labels.route",
+  return check_labels(group.find("labels"), key + ".labels");
+}
+
+Outcome DiscoveryReader::read_group_of(std::size_t route, const JsonValue& group,
+                                       const std::string& key) {
+  if (auto checked = check_form(group, key); !checked) return checked;
+  const JsonValue& labels = *group.find("labels");
+  const JsonValue& name = *labels.find("route");
+  if (!is_route_name(*name.string())) {
+    return refuse(name.line, key + ".labels.route",
                   "a route's name has 1 to 255 bytes and no control characters");
   }
   auto group_labels = std::make_shared<GroupLabels>();
-  for (const JsonMember& label : *labels->object()) {
+  for (const JsonMember& label : *labels.object()) {
     auto read = read_label(*group_labels, label, key + ".labels." + printable(label.key));
     if (!read) return read;
   }
-  const std::size_t index = route_of(*route->string(), route->line);
+  const JsonValue* targets = group.find("targets");
   if (!targets || targets->is_null()) return {};
-  return read_targets(index, *targets, key + ".targets", group_labels);
+  return read_targets(route, *targets, key + ".targets", group_labels);
 }
 
 Outcome DiscoveryReader::check_targets(const JsonValue* targets, const std::string& key) const {
@@ -155,11 +207,13 @@ Outcome DiscoveryReader::read_label(GroupLabels& labels, const JsonMember& label
   return {};
 }
 
+// A name that is none is made printable: it stands in logs and metrics.
 std::size_t DiscoveryReader::route_of(const std::string& name, unsigned line) {
   const auto [found, fresh] = route_indexes_.emplace(name, discovery_.routes.size());
   if (fresh) {
-    discovery_.routes.push_back({name, line, {}});
-    seen_.emplace_back();
+    discovery_.routes.push_back(
+        {is_route_name(name) ? name : printable(name), line, {}, std::nullopt});
+    reading_.emplace_back();
   }
   return found->second;
 }
@@ -167,22 +221,91 @@ std::size_t DiscoveryReader::route_of(const std::string& name, unsigned line) {
 Outcome DiscoveryReader::read_targets(std::size_t route, const JsonValue& targets,
                                       const std::string& key,
                                       const std::shared_ptr<const GroupLabels>& labels) {
+  std::vector<DiscoveredTarget>& known = discovery_.routes[route].targets;
   const JsonValue::Array& items = *targets.array();
   for (std::size_t i = 0; i < items.size(); ++i) {
     const JsonValue& item = items[i];
     const auto place = [&] { return key + "[" + std::to_string(i) + "]"; };
     auto target = Target::parse(*item.string());
     if (!target) return refuse(item.line, place(), std::move(target.error()));
-    const auto [first, fresh] = seen_[route].emplace(target->canonical(), item.line);
-    if (!fresh) {
-      return refuse(item.line, place(),
-                    "'" + printable(*item.string()) + "' is in route '" +
-                        printable(discovery_.routes[route].name) + "' already, on line " +
-                        std::to_string(first->second));
+    const auto [first, fresh] =
+        reading_[route].seen.emplace(target->canonical(), Seen{known.size(), item.line});
+    if (fresh) {
+      known.push_back({std::move(*target), *item.string(), labels});
+    } else {
+      merge(route, first->second, *labels, item.line, place());
     }
-    discovery_.routes[route].targets.push_back({std::move(*target), *item.string(), labels});
   }
   return {};
+}
+
+// One target twice is one endpoint, with the more cautious of each label.
+void DiscoveryReader::merge(std::size_t route, const Seen& first, const GroupLabels& labels,
+                            unsigned line, std::string key) {
+  DiscoveredRoute& discovered = discovery_.routes[route];
+  DiscoveredTarget& target = discovered.targets[first.target];
+  const std::string what = "'" + printable(target.text) + "' is in route '" +
+                           printable(discovered.name) + "' already, on line " +
+                           std::to_string(first.line);
+  if (target.labels->tls_name != labels.tls_name) {
+    reading_[route].contradictory.insert(first.target);
+    reading_[route].refused.add(
+        error(line, std::move(key), what + ", with another tls_name: it is left out"));
+    return;
+  }
+  reading_[route].repeated.add(error(line, std::move(key), what + ": it is one endpoint"));
+  GroupLabels merged = *target.labels;
+  merged.weight = std::min(merged.weight, labels.weight);
+  merged.state = std::max(merged.state, labels.state);
+  if (merged != *target.labels) target.labels = std::make_shared<GroupLabels>(std::move(merged));
+}
+
+void DiscoveryReader::finish(std::size_t route) {
+  DiscoveredRoute& discovered = discovery_.routes[route];
+  if (discovered.refused) {
+    discovered.targets.clear();
+    return;
+  }
+  Reading& reading = reading_[route];
+  reading.repeated.report(discovery_.warnings);
+  reading.refused.report(discovery_.warnings);
+  if (reading.contradictory.empty()) return;
+  std::vector<DiscoveredTarget> kept;
+  for (std::size_t i = 0; i < discovered.targets.size(); ++i) {
+    if (!reading.contradictory.contains(i)) kept.push_back(std::move(discovered.targets[i]));
+  }
+  discovered.targets = std::move(kept);
+}
+
+using RoutesByName = std::unordered_map<std::string_view, const DiscoveredRoute*>;
+
+// The routes that have targets.
+RoutesByName routes_with_targets(const Discovery* discovery) {
+  RoutesByName routes;
+  if (!discovery) return routes;
+  for (const DiscoveredRoute& route : discovery->routes) {
+    if (!route.targets.empty()) routes.emplace(route.name, &route);
+  }
+  return routes;
+}
+
+// Why a route that had targets may not be left with so many. What counts is how many there are
+// afterwards: all of them may be others.
+std::optional<std::string> refuse_loss(std::string_view route, std::size_t before,
+                                       std::size_t after, const UpdateLimits& limits) {
+  const std::string had = std::to_string(before);
+  if (after == 0) {
+    const Route* rule = limits.policy ? limits.policy->find(route) : nullptr;
+    if (limits.allow_empty || (rule && rule->allow_empty)) return std::nullopt;
+    return "would be left with none of its " + had +
+           " targets; \"allow-empty\" in the policy file or --discovery-allow-empty accepts this";
+  }
+  if (after >= before || (before - after) * 100 <= before * limits.max_removal_percent) {
+    return std::nullopt;
+  }
+  return "would have " + std::to_string(after) + " targets instead of " + had +
+         ", which is less by more than the " + std::to_string(limits.max_removal_percent) +
+         " % of --discovery-max-removal";
 }
 
 }  // namespace
@@ -199,6 +322,10 @@ std::string_view to_string(EndpointState state) {
   std::abort();
 }
 
+bool DiscoveredTarget::operator==(const DiscoveredTarget& other) const {
+  return target == other.target && text == other.text && *labels == *other.labels;
+}
+
 const DiscoveredRoute* Discovery::find(std::string_view route) const {
   const auto found = std::ranges::find(routes, route, &DiscoveredRoute::name);
   return found == routes.end() ? nullptr : &*found;
@@ -209,6 +336,14 @@ std::vector<std::string> Discovery::route_labels() const {
   labels.reserve(routes.size());
   for (const DiscoveredRoute& route : routes) labels.push_back(route.name);
   return labels;
+}
+
+std::vector<const DiscoveredRoute*> Discovery::refused() const {
+  std::vector<const DiscoveredRoute*> refused;
+  for (const DiscoveredRoute& route : routes) {
+    if (route.refused) refused.push_back(&route);
+  }
+  return refused;
 }
 
 std::set<std::string> Discovery::host_names() const {
@@ -228,39 +363,40 @@ std::expected<Discovery, ConfigError> parse_discovery(std::string_view text,
   return DiscoveryReader(file).read(*root);
 }
 
-std::expected<void, ConfigError> check_update(const Discovery& previous, const Discovery& next,
-                                              const UpdateLimits& limits) {
-  std::unordered_map<std::string_view, const DiscoveredRoute*> next_routes;
-  for (const DiscoveredRoute& route : next.routes) next_routes.emplace(route.name, &route);
-  for (const DiscoveredRoute& before : previous.routes) {
-    if (before.targets.empty()) continue;
-    const auto found = next_routes.find(before.name);
-    const DiscoveredRoute* after = found == next_routes.end() ? nullptr : found->second;
-    const auto refuse = [&](std::string what) {
-      return std::unexpected(ConfigError{next.file, after ? after->line : 0,
-                                         "route '" + printable(before.name) + "'",
-                                         std::move(what)});
-    };
-    const std::string had = std::to_string(before.targets.size());
-    if ((!after || after->targets.empty()) && !limits.allow_empty) {
-      return refuse("would be left with none of its " + had +
-                    " targets; --discovery-allow-empty accepts this");
+Discovery update_discovery(const Discovery* previous, Discovery next, const UpdateLimits& limits) {
+  const auto known = [&](std::string_view route) {
+    return !limits.policy || limits.policy->find(route) != nullptr;
+  };
+  const auto refusal = [&](const DiscoveredRoute& before, std::size_t after,
+                           unsigned line) -> std::optional<ConfigError> {
+    auto why = refuse_loss(before.name, before.targets.size(), after, limits);
+    if (!why) return std::nullopt;
+    return ConfigError{next.file, line, "route '" + printable(before.name) + "'", *std::move(why)};
+  };
+
+  RoutesByName before = routes_with_targets(previous);
+  for (DiscoveredRoute& route : next.routes) {
+    const auto found = before.find(route.name);
+    const DiscoveredRoute* had = found == before.end() ? nullptr : found->second;
+    if (had) before.erase(found);
+    if (!known(route.name)) {
+      if (route.refused) next.warnings.push_back(*std::exchange(route.refused, std::nullopt));
+      continue;
     }
-    std::unordered_set<std::string> kept;
-    if (after) {
-      for (const DiscoveredTarget& target : after->targets) kept.insert(target.target.canonical());
+    if (!route.refused && had) {
+      route.refused = refusal(*had, route.targets.size(), route.line);
+      if (!route.refused) continue;
     }
-    std::size_t removed = 0;
-    for (const DiscoveredTarget& target : before.targets) {
-      removed += kept.contains(target.target.canonical()) ? 0 : 1;
-    }
-    if (removed * 100 > before.targets.size() * limits.max_removal_percent) {
-      return refuse("would lose " + std::to_string(removed) + " of its " + had +
-                    " targets at once, more than the " +
-                    std::to_string(limits.max_removal_percent) + " % of --discovery-max-removal");
+    if (route.refused && had) route.targets = had->targets;
+  }
+  if (!previous) return next;
+  for (const DiscoveredRoute& route : previous->routes) {
+    if (!before.contains(route.name) || !known(route.name)) continue;
+    if (auto why = refusal(route, 0, 0)) {
+      next.routes.push_back({route.name, route.line, route.targets, std::move(why)});
     }
   }
-  return {};
+  return next;
 }
 
 }  // namespace sallyport::gateway

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "gateway/backends/target.h"
 #include "gateway/policy/config_error.h"
+#include "gateway/policy/policy.h"
 
 namespace sallyport::gateway {
 
@@ -35,40 +37,58 @@ struct DiscoveredTarget {
   Target target;
   std::string text;  ///< as written; the `backend` of logs and metrics
   std::shared_ptr<const GroupLabels> labels;
+
+  bool operator==(const DiscoveredTarget& other) const;
 };
 
 struct DiscoveredRoute {
   std::string name;
   unsigned line = 0;  ///< of the group that first named it
   std::vector<DiscoveredTarget> targets;
+  /// Why what the file says of this route is not in force. Names file, line and key.
+  std::optional<ConfigError> refused = std::nullopt;
+
+  bool operator==(const DiscoveredRoute&) const = default;
 };
 
-/// A discovery file that was read without an error. A value, immutable by convention.
+/// A discovery file that was read. A value, immutable by convention.
 struct Discovery {
   std::string file;
   std::vector<DiscoveredRoute> routes;  ///< in the order in which the file first names them
   std::size_t ignored_groups = 0;       ///< groups without a `route` label
+  std::vector<ConfigError> warnings;    ///< at most two a route
 
   const DiscoveredRoute* find(std::string_view route) const;
   std::vector<std::string> route_labels() const;
-  std::set<std::string> host_names() const;  ///< to be resolved
+  std::set<std::string> host_names() const;             ///< to be resolved
+  std::vector<const DiscoveredRoute*> refused() const;  ///< they live as long as this object
+
+  bool operator==(const Discovery&) const = default;
 };
 
-/// Reads a discovery file: Prometheus' file_sd JSON with reserved labels. All or nothing: the error
-/// names file, line and key. As in Prometheus, `targets` and `labels` may be absent or null, labels
-/// are strings, and unknown keys of a group are errors. Groups without `route` are checked for this
-/// form only. `file` is kept and used for errors.
+/// Reads a discovery file: Prometheus' file_sd JSON with reserved labels. As in Prometheus,
+/// `targets` and `labels` may be absent or null, labels are strings, and unknown keys of a group
+/// are errors. Groups without `route`, or with an empty one, are checked for this form only. `file`
+/// is kept and used for errors.
+///
+/// An error in a group with a route refuses that route, which then has no targets. The error of
+/// the function refuses the file: it is no JSON, or a group has no form by which its route could be
+/// known.
 std::expected<Discovery, ConfigError> parse_discovery(std::string_view text, std::string_view file);
 
 struct UpdateLimits {
   bool allow_empty = false;            ///< --discovery-allow-empty
   unsigned max_removal_percent = 100;  ///< --discovery-max-removal
+  /// Its routes can be refused, others cannot, and its `allow-empty` counts. Null, without a policy
+  /// file: every route can be.
+  const Policy* policy = nullptr;
 };
 
-/// Whether `next` may replace `previous`: refused if a route that had targets is left with none
-/// (unless allowed), or loses more than the percentage of its targets at once. The error carries
-/// the file of `next` and "route NAME" as key.
-std::expected<void, ConfigError> check_update(const Discovery& previous, const Discovery& next,
-                                              const UpdateLimits& limits);
+/// What is in force after an update: `next`, but for the routes that are refused, which keep the
+/// targets of `previous` (null at the start: none). An update of a route that had targets is
+/// refused, too, if it is left with none (unless allowed), or with fewer by more than the
+/// percentage; the error's key is then "route 'NAME'". Errors in routes that the policy lacks
+/// become warnings.
+Discovery update_discovery(const Discovery* previous, Discovery next, const UpdateLimits& limits);
 
 }  // namespace sallyport::gateway

@@ -32,6 +32,7 @@ struct Route {
   bool allow_any_verified = false;
   Balance balance = Balance::kRoundRobin;
   Truncation truncation = Truncation::kReset;
+  bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
 };
 
 /// --allow (repeatable) or --allow-any-verified.

@@ -14,7 +14,7 @@ namespace {
 
 // Keys of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {"health", "proxy-protocol", "backend-tls",
-                                             "credentials", "allow-empty"};
+                                             "credentials"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
@@ -60,6 +60,7 @@ class PolicyReader {
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_allow(Route& route, const JsonValue& value, const std::string& key);
   Outcome check_coverage(const Route& route, const JsonValue& value, const std::string& key);
+  Outcome read_bool(bool& target, const JsonValue& value, const std::string& key) const;
   template <class Enumerator, std::size_t N>
   Outcome read_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
                     const std::string& key);
@@ -139,13 +140,8 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "allow") return read_allow(route, value, key);
   if (member.key == "balance") return read_word(route.balance, kBalances, value, key);
   if (member.key == "truncation") return read_word(route.truncation, kTruncations, value, key);
-  if (member.key == "allow-any-verified") {
-    if (!value.boolean()) {
-      return refuse(value.line, key, "must be true or false, not " + std::string(value.kind()));
-    }
-    route.allow_any_verified = *value.boolean();
-    return {};
-  }
+  if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
+  if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys)) {
     return refuse(member.line, key, "not supported by this version");
   }
@@ -229,6 +225,15 @@ Outcome PolicyReader::check_coverage(const Route& route, const JsonValue& value,
                     "is covered by " + item_key("allow", wide) + ", " + allow[wide].text());
     }
   }
+  return {};
+}
+
+Outcome PolicyReader::read_bool(bool& target, const JsonValue& value,
+                                const std::string& key) const {
+  if (!value.boolean()) {
+    return refuse(value.line, key, "must be true or false, not " + std::string(value.kind()));
+  }
+  target = *value.boolean();
   return {};
 }
 

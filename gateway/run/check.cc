@@ -23,6 +23,7 @@ std::vector<std::string> check_files(const Options& options, Config& config) {
   std::set<std::string> known;
   for (const SourceOutcome& outcome : config.reload(true).outcomes) {
     if (outcome.error && known.insert(*outcome.error).second) errors.push_back(*outcome.error);
+    for (const auto& each : outcome.refused_routes) errors.push_back(each.error);
   }
   if (!errors.empty()) return errors;
   const auto contexts = ServerContexts(options.listen, 1).renew(config.credentials());

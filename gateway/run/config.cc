@@ -50,11 +50,25 @@ std::optional<std::string> conflict(const ktls::Credentials& credentials, const 
          "), so each --ca must say which one it vouches for: --ca TRUST-DOMAIN=FILE";
 }
 
+// How many routes of the file can be reached.
+std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      discovery.routes,
+      [&](const DiscoveredRoute& route) { return !policy || policy->find(route.name); }));
+}
+
 }  // namespace
 
 std::string_view to_string(Source source) {
   constexpr std::array<std::string_view, kSources> kWords{"credentials", "policy", "discovery"};
   return kWords[static_cast<std::size_t>(source)];
+}
+
+std::string SourceOutcome::complaint() const {
+  if (error) return *error;
+  std::string all;
+  for (const RefusedRoute& each : refused_routes) all += each.route + ": " + each.error + "\n";
+  return all;
 }
 
 Config::Config(const Options& options)
@@ -64,73 +78,108 @@ bool Config::complete() const {
   return credentials_ && policy_ && discovery_;
 }
 
-Config::Reload Config::reload(bool force) {
-  Reload result;
+const Config::Reload& Config::reload(bool force) {
+  Attempt attempt = look(force);
+  read_credentials(attempt);
+  if (options_.policy.empty()) {
+    read_discovery(attempt);
+    read_policy(attempt);
+    fit_together(attempt);
+  } else {
+    read_policy(attempt);
+    fit_together(attempt);
+    read_discovery(attempt);  // which the policy that will be in force judges
+  }
+  take(std::move(attempt));
+  return latest_;
+}
+
+Config::Attempt Config::look(bool force) const {
+  Attempt attempt{.result = {}, .next = {credentials_, policy_, discovery_}};
   for (std::size_t i = 0; i < kSources; ++i) {
-    result.outcomes[i].files = fingerprint(files(static_cast<Source>(i)));
-    result.outcomes[i].read = force || accepted_[i] != result.outcomes[i].files;
+    SourceOutcome& outcome = attempt.result.outcomes[i];
+    outcome.files = fingerprint(files(static_cast<Source>(i)));
+    outcome.read = force || accepted_[i] != outcome.files;
   }
-  const auto failed = [&](Source source, std::string why) {
-    result.outcomes[static_cast<std::size_t>(source)].error = std::move(why);
-  };
+  return attempt;
+}
 
-  Candidate next{credentials_, policy_, discovery_};
-  if (const SourceOutcome& credentials = result.of(Source::kCredentials); credentials.read) {
-    auto loaded = load_credentials();
-    if (!loaded) {
-      failed(Source::kCredentials, std::move(loaded.error()));
-    } else if (accepted_[static_cast<std::size_t>(Source::kCredentials)] != credentials.files) {
-      next.credentials = *std::move(loaded);
-    }  // else equal to those in force, with which shards have chains that they verified
-  }
-  if (result.of(Source::kDiscovery).read) {
-    auto loaded = load_discovery();
-    if (loaded) {
-      next.discovery = *std::move(loaded);
-    } else {
-      failed(Source::kDiscovery, std::move(loaded.error()));
-    }
-  }
-  // Without a policy file the routes are those of the discovery file.
-  const bool from_flags = options_.policy.empty();
-  const Source policy_source = from_flags ? Source::kDiscovery : Source::kPolicy;
-  if (result.of(policy_source).read && !result.of(policy_source).error) {
-    auto loaded = load_policy(next.discovery);
-    if (loaded) {
-      next.policy = *std::move(loaded);
-    } else {
-      failed(policy_source, std::move(loaded.error()));
-      if (from_flags) next.discovery = discovery_;
-    }
-  }
+void Config::read_credentials(Attempt& attempt) const {
+  if (!attempt.of(Source::kCredentials).read) return;
+  auto loaded = load_credentials();
+  if (!loaded) return attempt.fail(Source::kCredentials, std::move(loaded.error()));
+  // Equal ones stay, since shards have chains that were verified under them.
+  if (!is_in_force(Source::kCredentials, attempt)) attempt.next.credentials = *std::move(loaded);
+}
 
-  // Each is valid by itself; credentials and policy must also fit together.
-  if (next.credentials && next.policy) {
-    if (auto why = conflict(*next.credentials, *next.policy)) {
-      if (next.policy != policy_) {
-        failed(policy_source, *why);
-        if (from_flags) next.discovery = discovery_;
-        next.policy = policy_;
-      }
-      if (next.credentials != credentials_) {
-        failed(Source::kCredentials, *why);
-        next.credentials = credentials_;
-      }
-    }
-  }
+void Config::read_policy(Attempt& attempt) const {
+  const Source source = policy_source();
+  if (!attempt.of(source).read || attempt.of(source).error) return;
+  auto loaded = load_policy(attempt.next.discovery);
+  if (!loaded) return refuse_policy(attempt, std::move(loaded.error()));
+  if (!is_in_force(source, attempt)) attempt.next.policy = *std::move(loaded);
+}
 
-  result.routes_split =
-      from_flags && policy_ && policy_->routes().size() == 1 && next.policy->routes().size() > 1;
+// Without a policy file it is made of the discovery file.
+void Config::refuse_policy(Attempt& attempt, std::string why) const {
+  attempt.fail(policy_source(), std::move(why));
+  attempt.next.policy = policy_;
+  if (options_.policy.empty()) attempt.next.discovery = discovery_;
+}
+
+// Each is valid by itself; credentials and policy must also fit together.
+void Config::fit_together(Attempt& attempt) const {
+  Candidate& next = attempt.next;
+  if (!next.credentials || !next.policy) return;
+  const auto why = conflict(*next.credentials, *next.policy);
+  if (!why) return;
+  if (next.policy != policy_) refuse_policy(attempt, *why);
+  if (next.credentials != credentials_) {
+    attempt.fail(Source::kCredentials, *why);
+    next.credentials = credentials_;
+  }
+}
+
+// Another policy may judge the same file in another way.
+void Config::read_discovery(Attempt& attempt) const {
+  SourceOutcome& outcome = attempt.of(Source::kDiscovery);
+  const bool other_policy = attempt.next.policy != policy_;
+  if (!outcome.read && !other_policy) return;
+  auto loaded = load_discovery(options_.policy.empty() ? nullptr : attempt.next.policy.get());
+  if (!loaded) return attempt.fail(Source::kDiscovery, std::move(loaded.error()));
+  for (const DiscoveredRoute* route : loaded->refused()) {
+    outcome.refused_routes.push_back({route->name, route->refused->to_string()});
+  }
+  outcome.read = outcome.read || outcome.refused();
+  attempt.next.discovery = *std::move(loaded);
+}
+
+void Config::take(Attempt attempt) {
+  Candidate& next = attempt.next;
+  Reload& result = attempt.result;
+  result.changed =
+      next.credentials != credentials_ || next.policy != policy_ || next.discovery != discovery_;
+  result.routes_split = options_.policy.empty() && policy_ && policy_->routes().size() == 1 &&
+                        next.policy->routes().size() > 1;
   for (std::size_t i = 0; i < kSources; ++i) {
     const SourceOutcome& outcome = result.outcomes[i];
-    if (!outcome.read || outcome.error) continue;
-    accepted_[i] = outcome.files;
-    result.changed = true;
+    if (outcome.read && !outcome.error) accepted_[i] = outcome.files;
   }
   credentials_ = std::move(next.credentials);
   policy_ = std::move(next.policy);
   discovery_ = std::move(next.discovery);
-  return result;
+  // A file of which a route is refused is not in force as it is.
+  if (discovery_ && !discovery_->refused().empty())
+    accepted_[static_cast<std::size_t>(Source::kDiscovery)].reset();
+  latest_ = std::move(result);
+}
+
+bool Config::is_in_force(Source source, const Attempt& attempt) const {
+  return accepted_[static_cast<std::size_t>(source)] == attempt.result.of(source).files;
+}
+
+Source Config::policy_source() const {
+  return options_.policy.empty() ? Source::kDiscovery : Source::kPolicy;
 }
 
 std::vector<std::filesystem::path> Config::files(Source source) const {
@@ -222,18 +271,23 @@ std::expected<Policy::Pointer, std::string> Config::load_policy(
   return *std::move(policy);
 }
 
-std::expected<Discovery, std::string> Config::load_discovery() const {
+std::expected<Discovery, std::string> Config::load_discovery(const Policy* policy) const {
   auto text = read_text(options_.discovery);
   if (!text) return std::unexpected(std::move(text.error()));
-  auto discovery = parse_discovery(*text, options_.discovery);
-  if (!discovery) return std::unexpected(discovery.error().to_string());
-  if (discovery_) {
-    const UpdateLimits limits{.allow_empty = options_.discovery_allow_empty,
-                              .max_removal_percent = options_.discovery_max_removal_percent};
-    const auto allowed = check_update(*discovery_, *discovery, limits);
-    if (!allowed) return std::unexpected(allowed.error().to_string());
-  }
-  return *std::move(discovery);
+  auto read = parse_discovery(*text, options_.discovery);
+  if (!read) return std::unexpected(read.error().to_string());
+  const std::size_t named = read->routes.size();
+  Discovery next = update_discovery(discovery_ ? &*discovery_ : nullptr, *std::move(read),
+                                    {.allow_empty = options_.discovery_allow_empty,
+                                     .max_removal_percent = options_.discovery_max_removal_percent,
+                                     .policy = policy});
+  const auto refused = next.refused();
+  if (refused.empty()) return next;
+  // The only route would take no SNI but its own name any more, once it stands beside another one.
+  const bool renamed = !policy && named == 1 && next.routes.size() == 2;
+  const bool none_good = !discovery_ && refused.size() == routes_of(next, policy);
+  if (renamed || none_good) return std::unexpected(refused.front()->refused->to_string());
+  return next;
 }
 
 std::vector<std::string> Config::warnings() const {
@@ -243,6 +297,7 @@ std::vector<std::string> Config::warnings() const {
   }
   if (!complete()) return warnings;
   warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
+  for (const ConfigError& warning : discovery_->warnings) warnings.push_back(warning.to_string());
   if (options_.policy.empty()) return warnings;
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) == nullptr) {

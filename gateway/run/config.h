@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gateway/backends/discovery.h"
@@ -27,12 +28,20 @@ inline constexpr std::size_t kSources = 3;
 struct SourceOutcome {
   bool read = false;                 ///< its files are not those in force, or reading was forced
   std::optional<std::string> error;  ///< names file, line and key as far as known; old state stays
+  struct RefusedRoute {
+    std::string route, error;
+  };
+  /// Of discovery without an error: routes whose last good endpoints stay. The rest is in force.
+  std::vector<RefusedRoute> refused_routes;
   Fingerprint files{};
+
+  [[nodiscard]] bool refused() const { return error || !refused_routes.empty(); }
+  [[nodiscard]] std::string complaint() const;  ///< all errors in one text
 };
 
 /// The credentials, policy and discovery of the process: last good state of each, read again as
 /// long as the files are not those that it was made of. A state takes over only if it is valid by
-/// itself *and* together with the other two.
+/// itself *and* together with the other two; of discovery, each route by itself.
 ///
 /// Control thread only; blocks on the disk.
 class Config {
@@ -53,7 +62,9 @@ class Config {
   /// Reads what is not in force, or everything if `force`d: also what was refused before, since the
   /// reason may have been elsewhere, in another source or in the rights of a directory. The first
   /// call reads all; the configuration is usable once a call left complete() true.
-  Reload reload(bool force);
+  const Reload& reload(bool force);
+  /// Of the latest reload().
+  [[nodiscard]] const Reload& latest() const { return latest_; }
 
   /// Each source has been good at least once.
   [[nodiscard]] bool complete() const;
@@ -63,6 +74,7 @@ class Config {
     return credentials_;
   }
   [[nodiscard]] const Policy::Pointer& policy() const { return policy_; }
+  /// Its refused() are routes that are not as the file has them.
   [[nodiscard]] const Discovery& discovery() const { return *discovery_; }
 
   /// Directories whose entries, when they change, may change a source.
@@ -78,6 +90,24 @@ class Config {
     Policy::Pointer policy;
     std::optional<Discovery> discovery;
   };
+  // A reload on its way: what it found, and what will be in force.
+  struct Attempt {
+    Reload result;
+    Candidate next;
+    SourceOutcome& of(Source source) { return result.outcomes[static_cast<std::size_t>(source)]; }
+    void fail(Source source, std::string why) { of(source).error = std::move(why); }
+  };
+
+  [[nodiscard]] Attempt look(bool force) const;
+  void read_credentials(Attempt& attempt) const;
+  void read_policy(Attempt& attempt) const;
+  void refuse_policy(Attempt& attempt, std::string why) const;
+  void fit_together(Attempt& attempt) const;
+  void read_discovery(Attempt& attempt) const;
+  void take(Attempt attempt);
+
+  [[nodiscard]] bool is_in_force(Source source, const Attempt& attempt) const;
+  [[nodiscard]] Source policy_source() const;
 
   [[nodiscard]] std::vector<std::filesystem::path> files(Source source) const;
   [[nodiscard]] std::vector<std::string> secret_files() const;
@@ -85,7 +115,7 @@ class Config {
   load_credentials() const;
   [[nodiscard]] std::expected<Policy::Pointer, std::string> load_policy(
       const std::optional<Discovery>& discovery) const;
-  [[nodiscard]] std::expected<Discovery, std::string> load_discovery() const;
+  [[nodiscard]] std::expected<Discovery, std::string> load_discovery(const Policy* policy) const;
 
   const Options& options_;
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
@@ -93,6 +123,7 @@ class Config {
   std::shared_ptr<const ktls::Credentials> credentials_;
   Policy::Pointer policy_;
   std::optional<Discovery> discovery_;
+  Reload latest_;
 };
 
 }  // namespace sallyport::gateway

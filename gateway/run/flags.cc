@@ -41,7 +41,7 @@ constexpr std::array kTraffic{
     Flag{"discovery-allow-empty", "", false,
          "Accept an update that leaves a route that had endpoints with none"},
     Flag{"discovery-max-removal", "PERCENT", false,
-         "Refuse an update that removes more of a route's endpoints at once (default 100)"},
+         "Refuse an update that leaves a route with fewer targets by more than this (default 100)"},
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,

@@ -4,8 +4,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "gateway/observe/log.h"
 #include "iouring/deadline.h"
@@ -21,9 +23,17 @@ constexpr std::chrono::seconds kLookWhileSettling{1};
 // Groups without a route are for Prometheus. Logged, since the label may also have been forgotten.
 void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
   const SourceOutcome& discovery = reloaded.of(Source::kDiscovery);
-  if (!discovery.read || discovery.error || config.discovery().ignored_groups == 0) return;
+  if (!discovery.read || discovery.refused() || config.discovery().ignored_groups == 0) return;
   log_info("groups without a route label ignored",
            {{"file", config.discovery().file}, {"groups", config.discovery().ignored_groups}});
+}
+
+void log_refused_routes(const SourceOutcome& outcome, std::string_view message) {
+  for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes) {
+    log_warning(
+        message,
+        {{"source", to_string(Source::kDiscovery)}, {"route", each.route}, {"error", each.error}});
+  }
 }
 
 }  // namespace
@@ -31,11 +41,12 @@ void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
 bool load_first(Config& config) {
   const Config::Reload loaded = config.reload(true);
   for (std::size_t i = 0; i < kSources; ++i) {
-    const auto& error = loaded.outcomes[i].error;
-    if (error) {
+    const SourceOutcome& outcome = loaded.outcomes[i];
+    if (outcome.error) {
       log_error("configuration refused",
-                {{"source", to_string(static_cast<Source>(i))}, {"error", *error}});
+                {{"source", to_string(static_cast<Source>(i))}, {"error", *outcome.error}});
     }
+    log_refused_routes(outcome, "route refused, it begins without endpoints");
   }
   log_ignored_groups(config, loaded);
   return config.complete();
@@ -48,15 +59,16 @@ void log_warnings(const Config& config) {
 }
 
 void Reloader::reload(bool force) {
-  const Config::Reload reloaded = config_.reload(force);
+  const Config::Reload& reloaded = config_.reload(force);
   // Shards first: what is counted as a success is in force.
   if (reloaded.changed) {
     resolver_.watch(config_.discovery().host_names());
     publish();
   }
   report(reloaded, force);
+  report_current();
   files_.add(config_.directories());
-  if (reloaded.changed) log_warnings(config_);
+  if (reloaded.changed || force) log_warnings(config_);
 }
 
 void Reloader::publish() {
@@ -80,8 +92,7 @@ void Reloader::report(const Config::Reload& reloaded, bool force) {
 void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
   RefusalReport& refusal = refusals_[static_cast<std::size_t>(source)];
   const std::string_view name = to_string(source);
-  registry_.config_current(name, !outcome.error);
-  if (!outcome.error) {
+  if (!outcome.refused()) {
     refusal.accepted();
     if (!outcome.read) return;
     registry_.config_reloaded(name, true, std::chrono::system_clock::now());
@@ -89,12 +100,30 @@ void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
     return;
   }
   const RefusalReport::Say say =
-      refusal.refused(outcome.files, *outcome.error, std::chrono::steady_clock::now(), force);
+      refusal.refused(outcome.files, outcome.complaint(), std::chrono::steady_clock::now(), force);
   if (say == RefusalReport::Say::kNothing) return;
   if (say == RefusalReport::Say::kCountAndLog) {
     registry_.config_reloaded(name, false, std::chrono::system_clock::now());
   }
-  log_error("reload refused, last good state stays", {{"source", name}, {"error", *outcome.error}});
+  if (outcome.error) {
+    log_error("reload refused, last good state stays",
+              {{"source", name}, {"error", *outcome.error}});
+  }
+  log_refused_routes(outcome, "route refused, its last good endpoints stay");
+}
+
+void Reloader::report_current() {
+  for (std::size_t i = 0; i < kSources; ++i) {
+    registry_.config_current(to_string(static_cast<Source>(i)),
+                             !config_.latest().outcomes[i].refused());
+  }
+  const SourceOutcome& discovery = config_.latest().of(Source::kDiscovery);
+  std::map<std::string, bool> routes;
+  for (const Route& route : config_.policy()->routes()) routes[route.name] = !discovery.error;
+  for (const DiscoveredRoute& route : config_.discovery().routes) {
+    routes[route.name] = !discovery.error && !route.refused;
+  }
+  registry_.set_discovery_routes(std::move(routes));
 }
 
 bool Reloader::settling() const {

@@ -25,7 +25,7 @@ void log_warnings(const Config& config);
 /// only.
 class Reloader {
  public:
-  /// All references outlive it.
+  /// All references outlive it. The configuration is complete().
   Reloader(const Options& options, Config& config, Resolver& resolver, Publisher& publisher,
            metrics::Registry& registry, FileWatch& files)
       : options_(options),
@@ -33,7 +33,9 @@ class Reloader {
         resolver_(resolver),
         publisher_(publisher),
         registry_(registry),
-        files_(files) {}
+        files_(files) {
+    report_current();
+  }
 
   /// Reads what is not in force, or everything if `force`d by an operator.
   void reload(bool force);
@@ -47,6 +49,7 @@ class Reloader {
  private:
   void report(const Config::Reload& reloaded, bool force);
   void report(Source source, const SourceOutcome& outcome, bool force);
+  void report_current();
   [[nodiscard]] bool settling() const;
 
   const Options& options_;

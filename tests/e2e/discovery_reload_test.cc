@@ -1,5 +1,6 @@
 // The discovery file changes while connections live: whatever is wrong with the new one, the last
-// good state stays in force, the error names file, line and key, and no connection ends.
+// good state stays in force, the error names file, line and key, and no connection ends. One
+// service scaled to zero used to freeze discovery for all of them: each route is judged by itself.
 #include <filesystem>
 #include <ostream>
 #include <regex>
@@ -151,6 +152,90 @@ TEST_F(DiscoveryReload, RefusesToRemoveMoreThanToldAtOnce) {
   wait_reload("success", good);
 }
 
+class DiscoveryOfTwoRoutes : public DiscoveryReload {
+ protected:
+  DiscoveryGroup group(const Backend& backend, const std::string& route) const {
+    return {{backend.address()}, {{"route", route}}};
+  }
+  void set_policy(const std::string& more_of_billing = "") {
+    dir.replace("policy.json",
+                R"({"routes": {"orders": {"allow": ["spiffe://example.org/**"]},
+                               "billing": {"sni": ["billing.example.org"],
+                                           "allow": ["spiffe://example.org/**"])" +
+                    more_of_billing + "}}}");
+  }
+  void start_both() {
+    set_policy();
+    discover({group(first, "orders"), group(second, "billing")});
+    start({"--policy", dir / "policy.json"});
+  }
+  double current(const std::string& route) const {
+    return gateway->metrics().sum("discovery_route_current", {{"route", route}});
+  }
+  double source_current() const {
+    return gateway->metrics().sum("config_source_current", {{"source", "discovery"}});
+  }
+};
+
+TEST_F(DiscoveryOfTwoRoutes, FollowOneWhileTheOtherIsRefused) {
+  start_both();
+  const double failures = reloads("failure");
+  const std::size_t from = gateway->err_size();
+  dir.replace("discovery.json",
+              discovery_json({{{}, {{"route", "billing"}}}, group(second, "orders")}));
+  wait_reached("second ");
+  wait_reload("failure", failures);
+  gateway->wait_err({"billing", "would be left with none"}, from);
+  EXPECT_EQ(current("billing"), 0);
+  EXPECT_EQ(current("orders"), 1);
+  EXPECT_EQ(source_current(), 0);
+  EXPECT_TRUE(gateway->ready());
+
+  set_policy(R"(, "allow-empty": true)");
+  wait_until("the policy lets it be empty", [&] { return current("billing") == 1; });
+  EXPECT_EQ(source_current(), 1);
+  EXPECT_EQ(reloads("failure"), failures + 1) << "counted once";
+}
+
+TEST_F(DiscoveryOfTwoRoutes, RetireOneByItsPolicyFirst) {
+  start_both();
+  dir.replace("policy.json", R"({"routes": {"orders": {"allow": ["spiffe://example.org/**"]}}})");
+  wait_until("the policy is in force", [&] { return reloads("success", "policy") == 1; });
+  dir.replace("discovery.json", discovery_json({group(second, "orders")}));
+  wait_reached("second ");
+  EXPECT_EQ(reloads("failure"), 0);
+}
+
+TEST_F(DiscoveryOfTwoRoutes, StartWithOneThatIsRefusedAndFollowItsRepair) {
+  set_policy();
+  discover({group(first, "orders"), {{"no-port"}, {{"route", "billing"}}}});
+  const Finished checked = run_sallyport(flags({"--policy", dir / "policy.json", "--check"}));
+  EXPECT_EQ(checked.status, 2);
+  EXPECT_NE(checked.err.find("no-port"), std::string::npos) << checked.err;
+
+  start({"--policy", dir / "policy.json"});
+  gateway->wait_err({"warn", "billing", "no-port"});
+  EXPECT_EQ(reached(), "first ");
+  EXPECT_EQ(current("billing"), 0);
+  dir.replace("discovery.json", discovery_json({group(first, "orders"), group(second, "billing")}));
+  wait_until("it is repaired", [&] { return current("billing") == 1; });
+}
+
+TEST_F(DiscoveryOfTwoRoutes, DoNotStartIfBothAreRefused) {
+  set_policy();
+  discover({{{"a"}, {{"route", "orders"}}}, {{"b"}, {{"route", "billing"}}}});
+  const Finished finished = run_sallyport(flags({"--policy", dir / "policy.json"}));
+  EXPECT_EQ(finished.status, 2) << finished.err;
+  EXPECT_NE(finished.err.find("the port is missing"), std::string::npos) << finished.err;
+}
+
+TEST_F(DiscoveryReload, LetsAllEndpointsBeSwappedAtOnce) {
+  start_for(first, {"--discovery-max-removal", "50"});
+  dir.replace("discovery.json", group_of(second));
+  wait_reached("second ");
+  EXPECT_EQ(reloads("failure"), 0);
+}
+
 struct Broken {
   const char* name;
   std::string content;
@@ -188,9 +273,6 @@ std::vector<Broken> broken_files() {
       {"Truncated", "[{\"targets\": [\"127.0.0.1:1\"],\n \"labels\": {\"rou", ""},
       {"Empty", "", ""},
       {"NotAList", "{}", ""},
-      {"DuplicateTarget",
-       "[{\"targets\": [\"127.0.0.1:1\",\n\"127.0.0.1:1\"], \"labels\": {\"route\": \"orders\"}}]",
-       "127.0.0.1:1"},
       {"DuplicateKey", labels(", \"route\": \"orders\""), "route"},
       {"UnknownKey", "[{\"targets\": [], \"labels\": {\"route\": \"orders\"},\n \"lables\": {}}]",
        "lables"},

@@ -36,7 +36,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       require(Target::parse(target.target.canonical()) == target.target);
     }
   }
-  require(check_update(*discovery, *discovery, {.max_removal_percent = 0}).has_value());
+  for (const ConfigError& warning : discovery->warnings) require(!warning.what.empty());
+  require(update_discovery(&*discovery, *discovery, {.max_removal_percent = 0}) == *discovery);
   const auto first = EndpointSet::build(*discovery, {}, nullptr);
   const auto second = EndpointSet::build(*discovery, {}, first.get());
   require(first->routes().size() == second->routes().size());

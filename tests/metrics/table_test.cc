@@ -37,6 +37,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"max_connections", {}},
     {"log_lines_dropped_total", {"cause"}},
     {"config_source_current", {"source"}},
+    {"discovery_route_current", {"route"}},
     {"shard_busy_seconds_total", {"shard"}},
     {"build_info", {"version", "openssl", "kernel", "liburing"}},
 };

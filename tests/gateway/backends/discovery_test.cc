@@ -7,9 +7,18 @@
 namespace sallyport::gateway {
 namespace {
 
+// Why the file is refused.
 std::string error_of(std::string_view text) {
   const auto parsed = parse_discovery(text, "d.json");
   return parsed ? "no error" : parsed.error().to_string();
+}
+
+// Why a route is refused.
+std::string route_error(std::string_view text, std::string_view route = "r") {
+  const auto parsed = parse_discovery(text, "d.json");
+  if (!parsed) return "the file is refused";
+  const DiscoveredRoute* found = parsed->find(route);
+  return found && found->refused ? found->refused->to_string() : "no error";
 }
 
 Discovery parsed(std::string_view text) {
@@ -20,7 +29,7 @@ Discovery parsed(std::string_view text) {
 
 // One group with these labels beside the route.
 std::string label_error(const std::string& labels) {
-  return error_of("[{\"targets\": [\"a:1\"], \"labels\": {\"route\": \"r\",\n" + labels + "}}]");
+  return route_error("[{\"targets\": [\"a:1\"], \"labels\": {\"route\": \"r\",\n" + labels + "}}]");
 }
 
 TEST(Discovery, ReadsTheExampleOfTheContract) {
@@ -67,8 +76,9 @@ TEST(Discovery, IgnoresAndCountsGroupsWithoutRoute) {
       {"targets": ["x"]},
       {"labels": null, "targets": null},
       {},
+      {"targets": ["a"], "labels": {"route": ""}},
       {"targets": ["a:1"], "labels": {"route": "r"}}])");
-  EXPECT_EQ(discovery.ignored_groups, 4u);
+  EXPECT_EQ(discovery.ignored_groups, 5u);
   EXPECT_EQ(discovery.routes.size(), 1u);
 }
 
@@ -100,12 +110,38 @@ TEST(Discovery, RefusesOtherShapes) {
             "d.json:1: [0].labels.route: must be a string, not a number");
   EXPECT_EQ(error_of("[{\"labels\": {\"a\": \"1\",\n\"a\": \"2\"}}]"),
             "d.json:2: [0].labels.a: duplicate key, already given on line 1");
-  EXPECT_EQ(error_of("[{\"labels\": {\"route\": \"\"}}]"),
+}
+
+TEST(Discovery, AnErrorInAGroupRefusesItsRouteAndNoOther) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["a:1"], "labels": {"route": "r"}},
+      {"targets": ["b:1"], "labels": {"route": "s"}},
+      {"targets": ["a:0"], "labels": {"route": "r"}},
+      {"targets": ["a:2"], "labels": {"route": "r"}}])");
+  ASSERT_EQ(discovery.routes.size(), 2u);
+  EXPECT_TRUE(discovery.routes[0].targets.empty());
+  EXPECT_EQ(discovery.routes[0].refused.value().to_string(),
+            "d.json:4: [2].targets[0]: 'a:0': the port must be a number from 1 to 65535");
+  EXPECT_EQ(discovery.routes[1].targets.size(), 1u);
+  EXPECT_FALSE(discovery.routes[1].refused);
+  EXPECT_EQ(discovery.refused(), std::vector{&discovery.routes[0]});
+}
+
+TEST(Discovery, AFormThatIsUnknownRefusesTheRouteThatTheGroupNames) {
+  EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\"},\n\"target\": []}]"),
+            "d.json:2: [0].target: unknown key");
+  EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\"},\n\"targets\": \"a:1\"}]"),
+            "d.json:2: [0].targets: must be an array of strings, not a string");
+  EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\\n\"}}]", "r\\x0a"),
             "d.json:1: [0].labels.route: a route's name has 1 to 255 bytes and no control "
             "characters");
 }
 
-TEST(Discovery, ABadReservedLabelRefusesTheFile) {
+TEST(Discovery, MayBeginWithAByteOrderMark) {
+  EXPECT_EQ(parsed("\xEF\xBB\xBF[{\"labels\": {\"route\": \"r\"}}]").routes.size(), 1u);
+}
+
+TEST(Discovery, ABadReservedLabelRefusesTheRoute) {
   for (const char* weight :
        {"", "-1", "65536", "1.5", "ten", " 1", "1 ", "+1", "0x10", "99999999999999999999"}) {
     EXPECT_EQ(label_error("\"weight\": \"" + std::string(weight) + "\""),
@@ -124,19 +160,46 @@ TEST(Discovery, ABadReservedLabelRefusesTheFile) {
 }
 
 TEST(Discovery, RefusesBadTargetsWithTheirPlace) {
-  EXPECT_EQ(error_of("[{\"targets\": [\"a:1\",\n\"b\"], \"labels\": {\"route\": \"r\"}}]"),
+  EXPECT_EQ(route_error("[{\"targets\": [\"a:1\",\n\"b\"], \"labels\": {\"route\": \"r\"}}]"),
             "d.json:2: [0].targets[1]: 'b': the port is missing");
 }
 
-TEST(Discovery, TheSameTargetTwiceIsAnErrorInOneRouteOnly) {
-  EXPECT_EQ(error_of("[{\"targets\": [\"[::1]:1\"], \"labels\": {\"route\": \"r\"}},\n"
-                     "{\"targets\": [\"[0::1]:1\"], \"labels\": {\"route\": \"r\"}}]"),
-            "d.json:2: [1].targets[0]: '[0::1]:1' is in route 'r' already, on line 1");
-  EXPECT_EQ(error_of(R"([{"targets": ["a:1", "A.:1"], "labels": {"route": "r"}}])").substr(0, 29),
-            "d.json:1: [0].targets[1]: 'A.");
-  EXPECT_EQ(error_of(R"([{"targets": ["a:1"], "labels": {"route": "r"}},
-                         {"targets": ["a:1", "a:2"], "labels": {"route": "s"}}])"),
-            "no error");
+TEST(Discovery, TheSameTargetTwiceInARouteIsOneEndpointWithAWarning) {
+  const Discovery discovery = parsed(
+      "[{\"targets\": [\"[::1]:1\"], \"labels\": {\"route\": \"r\"}},\n"
+      "{\"targets\": [\"[0::1]:1\", \"[::1]:1\"], \"labels\": {\"route\": \"r\"}}]");
+  ASSERT_EQ(discovery.routes[0].targets.size(), 1u);
+  EXPECT_EQ(discovery.routes[0].targets[0].text, "[::1]:1");
+  ASSERT_EQ(discovery.warnings.size(), 1u);
+  EXPECT_EQ(discovery.warnings[0].to_string(),
+            "d.json:2: [1].targets[0]: '[::1]:1' is in route 'r' already, on line 1: it is one "
+            "endpoint (and 1 more like this)");
+  EXPECT_TRUE(parsed(R"([{"targets": ["a:1"], "labels": {"route": "r"}},
+                         {"targets": ["a:1", "a:2"], "labels": {"route": "s"}}])")
+                  .warnings.empty());
+}
+
+TEST(Discovery, OfTheLabelsOfOneTargetTheMoreCautiousCounts) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["a:1", "b:1"],
+       "labels": {"route": "r", "weight": "5", "state": "draining", "zone": "first"}},
+      {"targets": ["a:1"], "labels": {"route": "r", "weight": "7", "state": "down", "zone": "second"}},
+      {"targets": ["a:1"], "labels": {"route": "r", "weight": "3"}}])");
+  ASSERT_EQ(discovery.routes[0].targets.size(), 2u);
+  EXPECT_EQ(
+      *discovery.routes[0].targets[0].labels,
+      (GroupLabels{.weight = 3, .state = EndpointState::kDown, .zone = "first", .tls_name = ""}));
+  EXPECT_EQ(discovery.routes[0].targets[1].labels->weight, 5u);
+}
+
+TEST(Discovery, ATargetWithTwoTlsNamesIsLeftOut) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["a:1", "b:1"], "labels": {"route": "r", "tls_name": "a.test"}},
+      {"targets": ["a:1"], "labels": {"route": "r"}}])");
+  EXPECT_FALSE(discovery.routes[0].refused);
+  ASSERT_EQ(discovery.routes[0].targets.size(), 1u);
+  EXPECT_EQ(discovery.routes[0].targets[0].text, "b:1");
+  ASSERT_EQ(discovery.warnings.size(), 1u);
 }
 
 TEST(Discovery, RefusesEveryTruncationAndBytesThatAreNotUtf8) {
@@ -158,7 +221,7 @@ TEST(Discovery, ReadsAHundredThousandEndpoints) {
   const Discovery discovery = parsed(text + "]");
   ASSERT_EQ(discovery.routes.size(), 10u);
   EXPECT_EQ(discovery.routes[9].targets.size(), 10'000u);
-  EXPECT_TRUE(check_update(discovery, discovery, {}));
+  EXPECT_EQ(update_discovery(&discovery, discovery, {}), discovery);
 }
 
 Discovery route_with(const std::string& route, int first, int last) {
@@ -169,15 +232,20 @@ Discovery route_with(const std::string& route, int first, int last) {
   return parsed(text + "]}]");
 }
 
+// Why route "r" is not updated.
 std::string update_error(const Discovery& previous, const Discovery& next, UpdateLimits limits) {
-  const auto checked = check_update(previous, next, limits);
-  return checked ? "no error" : checked.error().to_string();
+  const Discovery updated = update_discovery(&previous, next, limits);
+  const DiscoveredRoute* route = updated.find("r");
+  if (!route || !route->refused) return "no error";
+  EXPECT_EQ(route->targets, previous.find("r")->targets) << "the last good ones stay";
+  return route->refused->to_string();
 }
 
 TEST(DiscoveryUpdate, RefusesToLeaveARouteWithNone) {
   const Discovery ten = route_with("r", 0, 10);
   const std::string error =
-      "would be left with none of its 10 targets; --discovery-allow-empty accepts this";
+      "would be left with none of its 10 targets; \"allow-empty\" in the policy file or "
+      "--discovery-allow-empty accepts this";
   EXPECT_EQ(update_error(ten, route_with("r", 0, 0), {}), "d.json:1: route 'r': " + error);
   EXPECT_EQ(update_error(ten, route_with("s", 0, 5), {}), "d.json: route 'r': " + error);
   EXPECT_EQ(update_error(ten, parsed("[]"), {}), "d.json: route 'r': " + error);
@@ -188,22 +256,75 @@ TEST(DiscoveryUpdate, RefusesToLeaveARouteWithNone) {
   EXPECT_EQ(update_error(ten, route_with("r", 20, 21), {}), "no error") << "all others, but one";
 }
 
-TEST(DiscoveryUpdate, RefusesToRemoveMoreThanThePercentage) {
+TEST(DiscoveryUpdate, RefusesToLeaveLessThanThePercentage) {
   const Discovery ten = route_with("r", 0, 10);
   EXPECT_EQ(update_error(ten, route_with("r", 3, 10), {.max_removal_percent = 30}), "no error");
-  EXPECT_EQ(update_error(ten, route_with("r", 4, 20), {.max_removal_percent = 30}),
-            "d.json:1: route 'r': would lose 4 of its 10 targets at once, more than the 30 % of "
-            "--discovery-max-removal");
+  EXPECT_EQ(update_error(ten, route_with("r", 4, 10), {.max_removal_percent = 30}),
+            "d.json:1: route 'r': would have 6 targets instead of 10, which is less by more than "
+            "the 30 % of --discovery-max-removal");
   EXPECT_EQ(update_error(ten, route_with("r", 0, 20), {.max_removal_percent = 0}), "no error");
-  EXPECT_NE(update_error(ten, route_with("r", 1, 20), {.max_removal_percent = 0}), "no error");
-  EXPECT_NE(update_error(ten, parsed("[]"), {.allow_empty = true, .max_removal_percent = 99}),
+  EXPECT_NE(update_error(ten, route_with("r", 1, 10), {.max_removal_percent = 0}), "no error");
+  EXPECT_EQ(update_error(ten, parsed("[]"), {.allow_empty = true, .max_removal_percent = 30}),
+            "no error")
+      << "it may be left with none";
+}
+
+TEST(DiscoveryUpdate, LetsAllTargetsBeSwappedForOthers) {
+  EXPECT_EQ(update_error(route_with("r", 0, 4), route_with("r", 4, 8), {.max_removal_percent = 0}),
             "no error");
 }
 
-TEST(DiscoveryUpdate, TakesTwoFormsOfATargetForTheSame) {
-  const Discovery before = parsed(R"([{"targets": ["[::1]:1"], "labels": {"route": "r"}}])");
-  const Discovery after = parsed(R"([{"targets": ["[0::1]:1"], "labels": {"route": "r"}}])");
-  EXPECT_EQ(update_error(before, after, {.max_removal_percent = 0}), "no error");
+TEST(DiscoveryUpdate, AppliesTheRestOfAFileOfWhichARouteIsRefused) {
+  const Discovery before = parsed(R"([{"targets": ["a:1"], "labels": {"route": "r"}},
+                                      {"targets": ["b:1"], "labels": {"route": "s"}}])");
+  const Discovery after =
+      update_discovery(&before, parsed(R"([{"targets": ["a"], "labels": {"route": "r"}},
+                          {"targets": ["b:2"], "labels": {"route": "s"}}])"),
+                       {});
+  EXPECT_EQ(after.find("r")->targets, before.find("r")->targets);
+  EXPECT_TRUE(after.find("r")->refused);
+  EXPECT_EQ(after.find("s")->targets[0].text, "b:2");
+  EXPECT_FALSE(after.find("s")->refused);
+}
+
+TEST(DiscoveryUpdate, ARefusedRouteBeginsWithNone) {
+  const Discovery first =
+      update_discovery(nullptr, parsed(R"([{"targets": ["a"], "labels": {"route": "r"}}])"), {});
+  EXPECT_TRUE(first.find("r")->targets.empty());
+  EXPECT_TRUE(first.find("r")->refused);
+}
+
+class DiscoveryUpdateWithPolicy : public ::testing::Test {
+ protected:
+  const Policy::Pointer policy_ = parse_policy(R"({"routes": {
+      "r": {"allow-any-verified": true},
+      "batch": {"sni": ["batch.test"], "allow-any-verified": true, "allow-empty": true}}})",
+                                               "p.json")
+                                      .value();
+  const UpdateLimits limits_{.policy = policy_.get()};
+};
+
+TEST_F(DiscoveryUpdateWithPolicy, ARouteWithAllowEmptyMayLoseAll) {
+  const Discovery before = route_with("batch", 0, 3);
+  const Discovery after = update_discovery(&before, parsed("[]"), limits_);
+  EXPECT_EQ(after.find("batch"), nullptr);
+}
+
+TEST_F(DiscoveryUpdateWithPolicy, ARouteThatThePolicyLacksIsNeverRefused) {
+  const Discovery before = parsed(R"([{"targets": ["a:1"], "labels": {"route": "retired"}},
+                                      {"targets": ["a:1"], "labels": {"route": "r"}}])");
+  const Discovery gone = update_discovery(
+      &before, parsed(R"([{"targets": ["a:2"], "labels": {"route": "r"}}])"), limits_);
+  EXPECT_EQ(gone.find("retired"), nullptr);
+  EXPECT_EQ(gone.find("r")->targets[0].text, "a:2");
+
+  const Discovery broken =
+      update_discovery(&before, parsed(R"([{"targets": ["a"], "labels": {"route": "retired"}},
+                          {"targets": ["a:2"], "labels": {"route": "r"}}])"),
+                       limits_);
+  EXPECT_TRUE(broken.refused().empty());
+  ASSERT_EQ(broken.warnings.size(), 1u);
+  EXPECT_EQ(broken.warnings[0].to_string(), "d.json:1: [0].targets[0]: 'a': the port is missing");
 }
 
 }  // namespace

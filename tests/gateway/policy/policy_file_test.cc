@@ -92,7 +92,7 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
 
 TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
   for (const char* key :
-       {"health", "proxy-protocol", "backend-tls", "credentials", "allow-empty"}) {
+       {"health", "proxy-protocol", "backend-tls", "credentials"}) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }
@@ -107,6 +107,9 @@ TEST(PolicyFile, NeedsExactlyOneKindOfRule) {
             "p.json:1: routes.orders: has both \"allow\" and \"allow-any-verified\"; they exclude "
             "each other");
   EXPECT_EQ(route_error(std::string(kAllow) + ", \"allow-any-verified\": false"), "no error");
+  EXPECT_EQ(route_error(std::string(kAllow) + ", \"allow-empty\": true"), "no error");
+  EXPECT_EQ(route_error(std::string(kAllow) + ", \"allow-empty\": 1"),
+            "p.json:2: routes.orders.allow-empty: must be true or false, not a number");
   EXPECT_EQ(route_error("\"allow\": [], \"allow-any-verified\": true"),
             "p.json:2: routes.orders.allow: must not be empty");
   EXPECT_EQ(route_error("\"allow-any-verified\": \"true\""),

@@ -11,6 +11,10 @@ namespace {
 
 using ::testing::HasSubstr;
 
+constexpr char kOrdersAndUsers[] =
+    R"({"routes": {"orders": {"allow-any-verified": true},
+                   "users": {"sni": ["users"], "allow-any-verified": true}}})";
+
 class ConfigTest : public ::testing::Test {
  protected:
   ConfigTest() {
@@ -24,6 +28,17 @@ class ConfigTest : public ::testing::Test {
 
   static std::string one_route(const std::string& name, const std::string& target) {
     return R"([{"targets": [")" + target + R"("], "labels": {"route": ")" + name + R"("}}])";
+  }
+  static std::string two_routes(const std::string& orders, const std::string& users) {
+    return R"([{"targets": [")" + orders + R"("], "labels": {"route": "orders"}},)" +
+           R"({"targets": [")" + users + R"("], "labels": {"route": "users"}}])";
+  }
+  static std::vector<std::string> refused_routes(const Config::Reload& reload) {
+    std::vector<std::string> names;
+    for (const auto& each : reload.of(Source::kDiscovery).refused_routes) {
+      names.push_back(each.route);
+    }
+    return names;
   }
   void use_policy(const std::string& text) {
     options_.allow_any_verified = false;
@@ -180,11 +195,89 @@ TEST_F(ConfigTest, RefusesAnUpdateThatEmptiesARoute) {
   Config config(options_);
   config.reload(false);
   files_.write("targets.json", R"([{"targets": [], "labels": {"route": "orders"}}])");
-  EXPECT_TRUE(error(config.reload(false), Source::kDiscovery));
+  EXPECT_EQ(refused_routes(config.reload(false)), std::vector<std::string>{"orders"});
   EXPECT_EQ(config.discovery().routes[0].targets.size(), 1u);
   options_.discovery_allow_empty = true;
-  EXPECT_FALSE(error(config.reload(true), Source::kDiscovery));
+  EXPECT_FALSE(config.reload(true).of(Source::kDiscovery).refused());
   EXPECT_TRUE(config.discovery().routes[0].targets.empty());
+}
+
+TEST_F(ConfigTest, AppliesTheRestOfADiscoveryFileAndRetriesWhatWasRefused) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1:80", "127.0.0.1:90"));
+  Config config(options_);
+  ASSERT_FALSE(config.reload(false).of(Source::kDiscovery).refused());
+
+  files_.write("targets.json", two_routes("127.0.0.1", "127.0.0.1:91"));
+  const Config::Reload partial = config.reload(false);
+  EXPECT_TRUE(partial.changed);
+  EXPECT_EQ(refused_routes(partial), std::vector<std::string>{"orders"});
+  EXPECT_EQ(config.discovery().find("orders")->targets[0].text, "127.0.0.1:80");
+  EXPECT_EQ(config.discovery().find("users")->targets[0].text, "127.0.0.1:91");
+
+  const Config::Reload again = config.reload(false);
+  EXPECT_FALSE(again.changed);
+  EXPECT_EQ(refused_routes(again), std::vector<std::string>{"orders"}) << "still";
+
+  files_.write("targets.json", two_routes("127.0.0.1:80", "127.0.0.1:90"));
+  const Config::Reload back = config.reload(false);
+  EXPECT_FALSE(back.of(Source::kDiscovery).refused());
+  EXPECT_EQ(config.discovery().find("users")->targets[0].text, "127.0.0.1:90")
+      << "the first file again is not what is in force";
+}
+
+TEST_F(ConfigTest, BeginsARefusedRouteWithoutEndpointsIfAnotherOneIsGood) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1", "127.0.0.1:90"));
+  Config config(options_);
+  EXPECT_EQ(refused_routes(config.reload(false)), std::vector<std::string>{"orders"});
+  EXPECT_TRUE(config.complete());
+  EXPECT_TRUE(config.discovery().find("orders")->targets.empty());
+}
+
+TEST_F(ConfigTest, IsNotCompleteIfEveryRouteIsRefused) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1", "::1"));
+  Config config(options_);
+  const Config::Reload loaded = config.reload(false);
+  ASSERT_TRUE(error(loaded, Source::kDiscovery));
+  EXPECT_THAT(*error(loaded, Source::kDiscovery), HasSubstr("targets.json:1"));
+  EXPECT_FALSE(config.complete());
+}
+
+TEST_F(ConfigTest, RetiresARouteWhosePolicyIsGone) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1:80", "127.0.0.1:90"));
+  Config config(options_);
+  config.reload(false);
+  use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
+  EXPECT_FALSE(config.reload(false).of(Source::kDiscovery).refused());
+  files_.write("targets.json", one_route("users", "127.0.0.1:91"));
+  EXPECT_FALSE(config.reload(false).of(Source::kDiscovery).refused());
+  EXPECT_EQ(config.discovery().find("orders"), nullptr);
+  EXPECT_EQ(config.discovery().find("users")->targets[0].text, "127.0.0.1:91");
+}
+
+TEST_F(ConfigTest, JudgesTheDiscoveryFileAnewUnderAnotherPolicy) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1:80", "127.0.0.1:90"));
+  Config config(options_);
+  config.reload(false);
+  files_.write("targets.json", one_route("users", "127.0.0.1:91"));
+  EXPECT_EQ(refused_routes(config.reload(false)), std::vector<std::string>{"orders"});
+  use_policy(R"({"routes": {"orders": {"allow-any-verified": true, "allow-empty": true},
+                            "users": {"sni": ["users"], "allow-any-verified": true}}})");
+  EXPECT_FALSE(config.reload(false).of(Source::kDiscovery).refused());
+  EXPECT_EQ(config.discovery().find("orders"), nullptr);
+}
+
+// Kept beside the new name, the only route would no longer take every SNI.
+TEST_F(ConfigTest, RefusesToRenameTheOnlyRouteWithoutAPolicyFile) {
+  Config config(options_);
+  config.reload(false);
+  files_.write("targets.json", one_route("renamed", "127.0.0.1:80"));
+  EXPECT_TRUE(error(config.reload(false), Source::kDiscovery));
+  EXPECT_EQ(config.policy()->routes().size(), 1u);
 }
 
 TEST_F(ConfigTest, WatchesWhereLinksPointToo) {
