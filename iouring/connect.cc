@@ -1,11 +1,15 @@
 #include "iouring/connect.h"
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
+#include "iouring/deadline.h"
 #include "iouring/file_descriptor.h"
 #include "iouring/socket_operation.h"
 
@@ -27,15 +31,37 @@ class [[nodiscard]] Connect final : public SocketOperation {
   const SocketAddress* address_;
 };
 
-}  // namespace
+// connect(2) to a unix socket waits for nothing but room in the backlog, of which poll(2) tells
+// nothing: the ring would give each such connect a thread to wait in (unix_stream_connect in the
+// kernel). It is asked again now and then instead.
+Task<Result<Socket>> connect_unix(Ring& ring, SocketAddress address) {
+  constexpr std::chrono::milliseconds kLongestPause{64};
+  FileDescriptor descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!descriptor) co_return failure(errno);
+  for (auto pause = std::chrono::milliseconds(1);
+       ::connect(descriptor.get(), address.data(), address.size()) != 0;
+       pause = std::min(2 * pause, kLongestPause)) {
+    if (errno != EAGAIN && errno != EINTR) co_return failure(errno);
+    const Result<> slept = co_await sleep_for(ring, pause);
+    if (!slept) co_return failure(slept.error().value);
+  }
+  if (::fcntl(descriptor.get(), F_SETFL, 0) != 0) co_return failure(errno);
+  co_return Socket(ring, std::move(descriptor));
+}
 
-Task<Result<Socket>> connect(Ring& ring, SocketAddress address) {
+Task<Result<Socket>> connect_by_ring(Ring& ring, SocketAddress address) {
   FileDescriptor descriptor(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!descriptor) co_return failure(errno);
   Socket socket(ring, std::move(descriptor));
   const Result<> connected = co_await Connect(socket, address);
   if (!connected) co_return failure(connected.error().value);
   co_return std::move(socket);
+}
+
+}  // namespace
+
+Task<Result<Socket>> connect(Ring& ring, SocketAddress address) {
+  return address.family() == AF_UNIX ? connect_unix(ring, address) : connect_by_ring(ring, address);
 }
 
 }  // namespace sallyport::iouring

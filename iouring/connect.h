@@ -9,8 +9,8 @@
 namespace sallyport::iouring {
 
 /// Connects a stream socket (TCP over IPv4 or IPv6, unix). Errors: connect(2)'s, socket(2)'s
-/// (EMFILE), ECANCELED. A connection that was established while the scope was being cancelled is
-/// delivered.
+/// (EMFILE), ECANCELED. While the backlog of a unix socket is full it waits, without a
+/// thread. A connection that was established while the scope was being cancelled is delivered.
 [[nodiscard]] Task<Result<Socket>> connect(Ring& ring, SocketAddress address);
 
 }  // namespace sallyport::iouring
