@@ -99,6 +99,7 @@ ListenerSample ListenerCells::sample() const {
       route.sent_bytes[leg] = cells[i]->sent_[leg].value();
     }
     route.connect = cells[i]->connect_.sample();
+    route.failovers = cells[i]->failovers_.value();
   }
 
   // Against the order in which they are written: closed, then routed, then accepted. A route that

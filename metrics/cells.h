@@ -114,6 +114,7 @@ class RouteCells {
   void received(Leg leg, std::uint64_t bytes) noexcept { received_[index(leg)].add(bytes); }
   void sent(Leg leg, std::uint64_t bytes) noexcept { sent_[index(leg)].add(bytes); }
   void backend_connected(std::chrono::nanoseconds took) noexcept { connect_.observe(took); }
+  void backend_failed_over(std::uint64_t times) noexcept { failovers_.add(times); }
 
  private:
   friend class OpenConnection;
@@ -126,6 +127,7 @@ class RouteCells {
   std::array<Counter, 2> received_;
   std::array<Counter, 2> sent_;
   Histogram connect_;
+  Counter failovers_;
 };
 
 /// One (listener, route) at one moment.
@@ -136,6 +138,7 @@ struct RouteSample {
   std::array<std::uint64_t, 2> received_bytes{};
   std::array<std::uint64_t, 2> sent_bytes{};
   HistogramSample connect;
+  std::uint64_t failovers = 0;
 };
 
 /// One listener at one moment: accepted == sum of closed + sum of open, always.

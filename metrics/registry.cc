@@ -14,6 +14,9 @@ double seconds(std::chrono::sys_time<Duration> time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
+// A counter must be seen at its last value, and a rate over it be right for a while.
+constexpr std::chrono::hours kGoneSeriesStay{1};
+
 }  // namespace
 
 Registry::Registry(Vocabulary words, BuildInfo build) : words_(words), build_(std::move(build)) {}
@@ -25,12 +28,18 @@ ShardMetrics& Registry::add_shard(unsigned shard) {
   return *shards_.emplace_back(std::make_unique<ShardMetrics>(shard, words_));
 }
 
-void Registry::set_backends(std::vector<BackendUp> backends) {
-  std::map<std::pair<std::string, std::string>, bool> fresh;
-  for (BackendUp& each : backends) {
-    fresh.insert_or_assign({std::move(each.route), std::move(each.backend)}, each.up);
+void Registry::set_backends(const std::vector<BackendFacts>& backends, SteadyTime now) {
+  std::map<std::pair<std::string, std::string>, Backend> fresh;
+  for (const BackendFacts& each : backends) {
+    Backend& backend = fresh[{each.route, each.backend}];
+    backend.up = backend.up || each.up;
+    backend.connect_failures += each.connect_failures;
   }
   const std::lock_guard lock(mutex_);
+  for (auto& [names, backend] : backends_) {
+    if (!backend.gone) backend.gone = now;
+    if (now - *backend.gone < kGoneSeriesStay) fresh.try_emplace(names, backend);
+  }
   backends_.swap(fresh);
 }
 
@@ -103,13 +112,25 @@ std::vector<ShardSample> Registry::sample_shards() const {
   return samples;
 }
 
+std::set<std::string> Registry::configured_routes() const {
+  std::set<std::string> routes;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [names, backend] : backends_) {
+    if (!backend.gone) routes.insert(names.first);
+  }
+  return routes;
+}
+
 std::string Registry::scrape() const {
   TextFormat text;
-  text.shards(sample_shards(), words_);
+  text.shards(sample_shards(), words_, configured_routes());
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [names, up] : backends_) {
-      text.add(MetricId::kBackendUp, {names.first, names.second}, up ? 1 : 0);
+    for (const auto& [names, backend] : backends_) {
+      const auto& [route, target] = names;
+      if (!backend.gone) text.add(MetricId::kBackendUp, {route, target}, backend.up ? 1 : 0);
+      text.add(MetricId::kBackendConnectFailures, {route, target},
+               static_cast<double>(backend.connect_failures));
     }
     for (const CertificateExpiry& each : certificates_) {
       text.add(MetricId::kCertificateExpiry, {each.role, each.name}, seconds(each.not_after));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,10 +25,11 @@ struct BuildInfo {
   std::string liburing;  ///< "2.3"
 };
 
-struct BackendUp {
+struct BackendFacts {
   std::string route;
   std::string backend;  ///< the target as written in the discovery file
   bool up = false;
+  std::uint64_t connect_failures = 0;
 };
 
 struct CertificateExpiry {
@@ -64,8 +66,12 @@ class Registry {
   /// the shards first.
   ShardMetrics& add_shard(unsigned shard);
 
+  using SteadyTime = std::chrono::steady_clock::time_point;
+  /// Replaces what is known of backends. One that is given several times (a name with several
+  /// addresses) is up if any is, and its failures add up. The failures of one that is not given any
+  /// more are shown for another hour.
+  void set_backends(const std::vector<BackendFacts>& backends, SteadyTime now);
   /// Replace all series of the family: what is not given is gone.
-  void set_backends(std::vector<BackendUp> backends);
   void set_certificates(std::vector<CertificateExpiry> certificates);
   void set_crls(std::vector<CrlNextUpdate> crls);
   /// Whether what the discovery file says of a route is in force.
@@ -103,13 +109,20 @@ class Registry {
     bool current = true;
   };
 
+  struct Backend {
+    bool up = false;
+    std::uint64_t connect_failures = 0;
+    std::optional<SteadyTime> gone;  // since then
+  };
+
   [[nodiscard]] std::vector<ShardSample> sample_shards() const;
+  [[nodiscard]] std::set<std::string> configured_routes() const;
 
   Vocabulary words_;
   BuildInfo build_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<ShardMetrics>> shards_;
-  std::map<std::pair<std::string, std::string>, bool> backends_;
+  std::map<std::pair<std::string, std::string>, Backend> backends_;
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
   std::map<std::string, bool> discovery_routes_;

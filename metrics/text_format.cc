@@ -42,6 +42,7 @@ struct RouteSum {
   std::array<std::uint64_t, 2> received{};
   std::array<std::uint64_t, 2> sent{};
   HistogramSample connect;
+  std::uint64_t failovers = 0;
 };
 
 void add_to(std::vector<std::uint64_t>& sums, const std::vector<std::uint64_t>& values) {
@@ -130,9 +131,11 @@ void TextFormat::add(MetricId id, std::initializer_list<std::string_view> label_
   target.sample_sum = histogram.sum_seconds;
 }
 
-void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& words) {
+void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& words,
+                        const std::set<std::string>& configured_routes) {
   std::map<std::string, ListenerSum> listeners;
   std::map<std::string, RouteSum> routes;
+  for (const std::string& route : configured_routes) routes.try_emplace(route);
   std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> negotiated;
   std::array<std::uint64_t, 2> keyupdates{};
   std::array<std::array<std::uint64_t, 2>, 2> records{};
@@ -148,6 +151,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
           sum.sent[leg] += route.sent_bytes[leg];
         }
         sum.connect += route.connect;
+        sum.failovers += route.failovers;
       }
     }
     for (const auto& each : shard.negotiated) {
@@ -201,6 +205,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
       add(MetricId::kSentBytes, {route, kLegs[leg]}, number(sum.sent[leg]));
     }
     add(MetricId::kBackendConnectDuration, {route}, sum.connect);
+    add(MetricId::kBackendFailovers, {route}, number(sum.failovers));
   }
   for (const auto& [names, count] : negotiated) {
     const auto& [version, group, cipher] = names;

@@ -39,10 +39,10 @@ class RouteBalance {
 
   // `endpoints` lives until the next call; null: the route is gone.
   void update(const RouteEndpoints* endpoints);
-  std::optional<Pick> pick(Balance method, const Tried& tried);
+  std::optional<Pick> pick(Balance method, const Tried& tried, iouring::TimePoint now);
   void release(std::uint64_t id) noexcept;
 
-  std::size_t usable() const { return order_.size(); }
+  std::size_t usable() const { return order_.size() + failing_.size(); }
   std::size_t outstanding() const { return outstanding_; }
   std::size_t in_use(std::uint64_t id) const {
     const Slot* slot = find(id);
@@ -74,13 +74,25 @@ class RouteBalance {
   void restore_order(std::size_t place);
   void remove(std::size_t place);
 
+  AddressHealth& health(const Slot& slot) const {
+    return *endpoints_->endpoints[static_cast<std::size_t>(&slot - slots_.data())]->health;
+  }
+  Slot* choose(const Tried& tried, iouring::TimePoint now);
+  void take_back_healthy();
+  void set_aside(const Slot& failing);
+  void take_turn(Slot& slot);
+
   Slot* first(const Tried& tried);
+  std::array<Slot*, 2> draw_two(const Tried& tried);
   Slot* better_of_two(const Tried& tried);
+  Slot* longest_unpicked_failing(const Tried& tried);
 
   std::mt19937_64* random_;
   const RouteEndpoints* endpoints_ = nullptr;
   std::vector<Slot> slots_;           // sorted by id
   std::vector<std::uint32_t> order_;  // indexes of slots
+  // Those that took new connections when their address was found failing: not in order_.
+  std::vector<std::uint32_t> failing_;
   Balance method_ = Balance::kRoundRobin;
   std::uint64_t now_ = 0;  // virtual time of the last pick
   std::uint64_t next_pick_ = kFirstPick;
@@ -108,21 +120,65 @@ void RouteBalance::update(const RouteEndpoints* endpoints) {
   build_order();
 }
 
-std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried) {
+std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried, iouring::TimePoint now) {
   if (method != method_) {
     method_ = method;
     build_order();
   }
-  Slot* slot = method == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+  Slot* slot = choose(tried, now);
   if (!slot) return std::nullopt;
-  if (before(now_, slot->pass)) now_ = slot->pass;
-  slot->pass += kUnitStride / slot->weight;
-  slot->last_pick = next_pick_++;
+  if (tried.empty()) take_turn(*slot);
   slot->in_use += 1;
   outstanding_ += 1;
-  restore_order(slot->place);
+  if (slot->place != kNowhere) restore_order(slot->place);
   const auto index = static_cast<std::size_t>(slot - slots_.data());
   return Pick{endpoints_->endpoints[index], InUse(this, slot->id)};
+}
+
+RouteBalance::Slot* RouteBalance::choose(const Tried& tried, iouring::TimePoint now) {
+  if (!failing_.empty()) take_back_healthy();
+  // A connection that goes on from a failed endpoint has waited enough: it makes no trial.
+  for (std::size_t i = 0; tried.empty() && i < failing_.size(); ++i) {
+    Slot& slot = slots_[failing_[i]];
+    if (health(slot).claim_trial(now)) return &slot;
+  }
+  Slot* const slot = method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+  return slot ? slot : longest_unpicked_failing(tried);
+}
+
+void RouteBalance::take_turn(Slot& slot) {
+  if (before(now_, slot.pass)) now_ = slot.pass;
+  slot.pass += kUnitStride / slot.weight;
+  slot.last_pick = next_pick_++;
+}
+
+// What is healthy again goes on like a new endpoint, without a backlog of picks.
+void RouteBalance::take_back_healthy() {
+  std::erase_if(failing_, [this](std::uint32_t index) {
+    Slot& slot = slots_[index];
+    if (health(slot).failing()) return false;
+    const std::uint64_t soon = now_ + kUnitStride / slot.weight / 2;
+    if (before(slot.pass, soon)) slot.pass = soon;
+    order_.push_back(index);
+    slot.place = static_cast<std::uint32_t>(order_.size() - 1);
+    restore_order(slot.place);
+    return true;
+  });
+}
+
+void RouteBalance::set_aside(const Slot& failing) {
+  failing_.push_back(order_[failing.place]);
+  remove(failing.place);
+}
+
+RouteBalance::Slot* RouteBalance::longest_unpicked_failing(const Tried& tried) {
+  Slot* found = nullptr;
+  for (const std::uint32_t index : failing_) {
+    Slot& slot = slots_[index];
+    if (contains(tried, slot.id)) continue;
+    if (!found || slot.last_pick < found->last_pick) found = &slot;
+  }
+  return found;
 }
 
 void RouteBalance::release(std::uint64_t id) noexcept {
@@ -164,6 +220,7 @@ bool RouteBalance::goes_first(const Slot& a, const Slot& b) const {
 
 void RouteBalance::build_order() {
   order_.clear();
+  failing_.clear();  // those that still fail are found again
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].weight == 0) continue;
     order_.push_back(i);
@@ -222,9 +279,16 @@ void RouteBalance::remove(std::size_t place) {
 
 RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
   std::vector<std::uint32_t> aside;
-  while (!order_.empty() && contains(tried, slots_[order_.front()].id)) {
-    aside.push_back(order_.front());
-    remove(0);
+  while (!order_.empty()) {
+    const Slot& slot = slots_[order_.front()];
+    if (health(slot).failing()) {
+      set_aside(slot);
+    } else if (contains(tried, slot.id)) {
+      aside.push_back(order_.front());
+      remove(0);
+    } else {
+      break;
+    }
   }
   Slot* found = order_.empty() ? nullptr : &slots_[order_.front()];
   for (const std::uint32_t index : aside) {
@@ -235,6 +299,21 @@ RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
 }
 
 RouteBalance::Slot* RouteBalance::better_of_two(const Tried& tried) {
+  while (true) {
+    const auto [one, other] = draw_two(tried);
+    bool any_failing = false;
+    for (const Slot* slot : {one, other}) {
+      if (!slot || !health(*slot).failing()) continue;
+      set_aside(*slot);
+      any_failing = true;
+    }
+    if (any_failing) continue;
+    return other && compare_load(*other, *one) < 0 ? other : one;
+  }
+}
+
+// Null: there are no two.
+std::array<RouteBalance::Slot*, 2> RouteBalance::draw_two(const Tried& tried) {
   std::array<Slot*, 2> drawn{};
   std::size_t count = 0;
   const auto take = [&](std::uint32_t index) {
@@ -250,8 +329,7 @@ RouteBalance::Slot* RouteBalance::better_of_two(const Tried& tried) {
       take(order_[(start + i) % order_.size()]);
     }
   }
-  if (count < 2) return drawn[0];
-  return compare_load(*drawn[1], *drawn[0]) < 0 ? drawn[1] : drawn[0];
+  return drawn;
 }
 
 InUse::InUse(InUse&& other) noexcept
@@ -297,10 +375,11 @@ RouteBalance* Balancer::current(std::string_view name) {
   return routes_.emplace(name, std::move(route)).first->second.get();
 }
 
-std::optional<Pick> Balancer::pick(std::string_view route, Balance method, const Tried& tried) {
+std::optional<Pick> Balancer::pick(std::string_view route, Balance method, const Tried& tried,
+                                   iouring::TimePoint now) {
   RouteBalance* balance = current(route);
   if (!balance) return std::nullopt;
-  return balance->pick(method, tried);
+  return balance->pick(method, tried, now);
 }
 
 std::size_t Balancer::usable(std::string_view route) {

@@ -57,6 +57,10 @@ using Tried = std::vector<std::uint64_t>;
 ///   least-connections  smallest (in use + 1) / weight, the longest unpicked among equals
 ///   power-of-two       the better, in that sense, of two different ones drawn evenly
 ///
+/// Endpoints whose address fails (AddressHealth) are passed over, and have no turns to catch up
+/// with later; where all that are left fail, the one that was not picked for longest is taken. A
+/// connection that goes on from a failed endpoint takes no one's turn.
+///
 /// A pick costs O(log endpoints). The seed is that of all random draws, so that shards differ.
 class Balancer {
  public:
@@ -69,13 +73,12 @@ class Balancer {
   /// of those that stay are kept.
   void update(EndpointSet::Pointer endpoints);
 
-  /// An endpoint of the route that is not in `tried`; nullopt: there is none.
-  std::optional<Pick> pick(std::string_view route, Balance method, const Tried& tried = {});
-  std::optional<Pick> pick(const Route& route, const Tried& tried = {}) {
-    return pick(route.name, route.balance, tried);
-  }
+  /// An endpoint of the route that is not in `tried`; nullopt: there is none. `now` says which
+  /// addresses are to be tried again.
+  std::optional<Pick> pick(std::string_view route, Balance method, const Tried& tried = {},
+                           iouring::TimePoint now = {});
 
-  /// How many endpoints of the route take new connections.
+  /// How many endpoints of the route take new connections, failing ones included.
   std::size_t usable(std::string_view route);
   /// Connections of this shard at an endpoint of the current generation.
   std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "gateway/backends/tcp_options.h"
+#include "iouring/both.h"
 #include "iouring/cancel.h"
 #include "iouring/connect.h"
 #include "iouring/deadline.h"
@@ -14,85 +17,172 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Below this an attempt is not worth starting another one for: a SYN may get lost anywhere.
-constexpr milliseconds kShortestShare{100};
-
-struct Attempt {
-  iouring::Result<iouring::Socket> socket;
-  bool timed_out = false;
-};
-
-// One connect, under a scope of its own that the share of time cancels. 0 = no limit.
-iouring::Task<Attempt> attempt(iouring::Ring& ring, iouring::SocketAddress address,
-                               milliseconds share) {
-  iouring::CancelScope* outer = co_await iouring::current_scope();
-  iouring::CancelScope scope(outer);
-  iouring::Deadline deadline(ring, scope);
-  if (share.count() > 0) deadline.arm(share);
-  iouring::Result<iouring::Socket> socket =
-      co_await iouring::in_scope(scope, iouring::connect(ring, address));
-  const bool cancelled = outer && outer->cancelled();
-  const bool timed_out = !socket && deadline.expired() && !cancelled;
-  co_return Attempt{std::move(socket), timed_out};
-}
+// How long an endpoint may be silent before the next one is tried beside it: RFC 8305 5.
+constexpr milliseconds kPatience{250};
+constexpr std::size_t kAtATime = 2;
 
 // Errors of socket(2) and of our own memory: no endpoint is to blame, and none will do better.
 bool is_our_own(int error) {
   return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
-// How long the next attempt may take: half of what is left while others could be tried.
-milliseconds share_of(milliseconds left, bool others) {
-  if (!others) return left;
-  return std::min(left, std::max(left / 2, kShortestShare));
+iouring::Task<iouring::Result<>> sleep(iouring::Ring& ring, milliseconds duration) {
+  iouring::Result<> slept = co_await iouring::sleep_for(ring, duration);
+  co_return slept;
+}
+
+// One connect of a race. Lives in the frame of try_each().
+struct Attempt {
+  Attempt(Pick its_pick, iouring::CancelScope& race, iouring::TimePoint now)
+      : pick(std::move(its_pick)), scope(&race), patience(&race), began(now) {}
+
+  Pick pick;
+  iouring::CancelScope scope;     // of the connect
+  iouring::CancelScope patience;  // of the wait for it
+  iouring::TimePoint began;
+  bool silent = false;  // others are tried beside it
+};
+
+// The attempts of one connection, at most two at a time; the first that connects wins.
+class Race {
+ public:
+  Race(iouring::Ring& ring, Balancer& balancer, const Route& route, milliseconds timeout,
+       iouring::CancelScope* caller)
+      : ring_(ring),
+        balancer_(balancer),
+        route_(route),
+        caller_(caller),
+        patience_(timeout.count() > 0 ? std::min(kPatience, timeout / 2) : kPatience),
+        scope_(caller),
+        deadline_(ring, scope_) {
+    if (timeout.count() > 0) deadline_.arm(timeout);
+  }
+
+  iouring::Task<void> run();
+  std::expected<Dialed, DialFailure> verdict();
+
+ private:
+  iouring::Task<void> try_each();
+  iouring::Task<void> connect(Attempt& attempt);
+  iouring::Task<void> try_others_beside(Attempt& attempt);
+  std::optional<Pick> pick();
+  bool others_left() { return balancer_.usable(route_.name) > tried_.size(); }
+  bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
+  void won(Attempt& attempt, iouring::Socket socket);
+  void failed(const Attempt& attempt, int error);
+
+  iouring::Ring& ring_;
+  Balancer& balancer_;
+  const Route& route_;
+  iouring::CancelScope* caller_;
+  milliseconds patience_;
+  iouring::CancelScope scope_;
+  iouring::Deadline deadline_;
+  Tried tried_;
+  std::vector<Attempt*> running_;  // the oldest first
+  std::optional<Dialed> winner_;
+  DialFailure failure_{.error = DialError::kNoEndpoint, .endpoint = nullptr};
+  bool any_silent_ = false;
+};
+
+iouring::Task<void> Race::run() {
+  co_await iouring::in_scope(scope_, try_each());
+}
+
+std::optional<Pick> Race::pick() {
+  if (winner_ || scope_.cancelled()) return std::nullopt;
+  auto picked = balancer_.pick(route_.name, route_.balance, tried_, ring_.now());
+  if (!picked) return std::nullopt;
+  tried_.push_back(picked->endpoint->id);
+  failure_.attempts += 1;
+  failure_.endpoint = picked->endpoint;
+  return picked;
+}
+
+// Tries one endpoint after the other; from one that is silent on, the others beside it.
+iouring::Task<void> Race::try_each() {
+  bool goes_on = true;
+  while (goes_on) {
+    std::optional<Pick> picked = pick();
+    if (!picked) co_return;
+    Attempt attempt(*std::move(picked), scope_, ring_.now());
+    if (running_.size() == kAtATime) running_.front()->scope.cancel();
+    running_.push_back(&attempt);
+    if (!others_left()) {
+      co_await connect(attempt);
+      co_return;
+    }
+    co_await iouring::both(connect(attempt), try_others_beside(attempt));
+    goes_on = !attempt.silent;
+  }
+}
+
+iouring::Task<void> Race::connect(Attempt& attempt) {
+  iouring::Result<iouring::Socket> socket = co_await iouring::in_scope(
+      attempt.scope, iouring::connect(ring_, attempt.pick.endpoint->address));
+  std::erase(running_, &attempt);
+  if (socket && !winner_) {
+    won(attempt, *std::move(socket));
+  } else if (!socket) {
+    failed(attempt, socket.error().value);
+  }
+  attempt.pick.in_use.release();
+  attempt.patience.cancel();
+}
+
+iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
+  iouring::Result<> waited = co_await iouring::in_scope(attempt.patience, sleep(ring_, patience_));
+  attempt.silent = waited.has_value();
+  if (attempt.silent) co_await try_each();
+}
+
+void Race::won(Attempt& attempt, iouring::Socket socket) {
+  attempt.pick.endpoint->health->succeeded();
+  set_tcp_options(socket.descriptor());
+  winner_.emplace(Dialed{std::move(socket), std::move(attempt.pick.endpoint),
+                         std::move(attempt.pick.in_use), failure_.attempts});
+  scope_.cancel();
+}
+
+// A connect that was cancelled tells something of its endpoint only after a silence.
+void Race::failed(const Attempt& attempt, int error) {
+  const Endpoint& endpoint = *attempt.pick.endpoint;
+  if (failure_.error == DialError::kInternal) return;
+  if (error == ECANCELED) {
+    const bool silent = ring_.now() - attempt.began >= patience_ || deadline_.expired();
+    if (cancelled_by_caller() || !silent) return;
+    error = ETIMEDOUT;
+  }
+  failure_.last_errno = error;
+  failure_.endpoint = attempt.pick.endpoint;
+  if (is_our_own(error)) {
+    failure_.error = DialError::kInternal;
+    scope_.cancel();
+    return;
+  }
+  any_silent_ = any_silent_ || error == ETIMEDOUT;
+  endpoint.health->failed(ring_.now(), error);
+  endpoint.connect_failures->fetch_add(1, std::memory_order_relaxed);
+}
+
+std::expected<Dialed, DialFailure> Race::verdict() {
+  if (winner_) return *std::move(winner_);
+  if (cancelled_by_caller()) {
+    failure_.error = DialError::kCancelled;
+  } else if (failure_.attempts > 0 && failure_.error != DialError::kInternal) {
+    failure_.error = any_silent_ ? DialError::kBackendTimeout : DialError::kBackendRefused;
+  }
+  return std::unexpected(std::move(failure_));
 }
 
 }  // namespace
 
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route, milliseconds timeout) {
-  const iouring::TimePoint start = ring.now();
   iouring::CancelScope* scope = co_await iouring::current_scope();
-  Tried tried;
-  DialFailure failure{.error = DialError::kNoEndpoint, .endpoint = nullptr};
-  bool any_timed_out = false;
-  while (true) {
-    std::optional<Pick> pick = balancer.pick(route, tried);
-    if (!pick) break;
-    milliseconds share{0};
-    if (timeout.count() > 0) {
-      const auto spent = std::chrono::duration_cast<milliseconds>(ring.now() - start);
-      if (spent >= timeout) {
-        any_timed_out = true;
-        break;
-      }
-      share = share_of(timeout - spent, balancer.usable(route.name) > tried.size() + 1);
-    }
-    tried.push_back(pick->endpoint->id);
-    failure.attempts += 1;
-    failure.endpoint = pick->endpoint;
-
-    Attempt made = co_await attempt(ring, pick->endpoint->address, share);
-    if (made.socket) {
-      set_tcp_options(made.socket->descriptor());
-      co_return Dialed{std::move(*made.socket), std::move(pick->endpoint), std::move(pick->in_use),
-                       failure.attempts};
-    }
-    failure.last_errno = made.timed_out ? ETIMEDOUT : made.socket.error().value;
-    any_timed_out = any_timed_out || failure.last_errno == ETIMEDOUT;
-    if (scope && scope->cancelled()) {
-      failure.error = DialError::kCancelled;
-      co_return std::unexpected(std::move(failure));
-    }
-    if (is_our_own(failure.last_errno)) {
-      failure.error = DialError::kInternal;
-      co_return std::unexpected(std::move(failure));
-    }
-  }
-  if (failure.attempts > 0) {
-    failure.error = any_timed_out ? DialError::kBackendTimeout : DialError::kBackendRefused;
-  }
-  co_return std::unexpected(std::move(failure));
+  Race race(ring, balancer, route, timeout, scope);
+  co_await race.run();
+  co_return race.verdict();
 }
 
 }  // namespace sallyport::gateway

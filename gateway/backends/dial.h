@@ -21,9 +21,9 @@ enum class DialError {
 
 struct DialFailure {
   DialError error;
-  int last_errno = 0;  ///< of the last attempt; 0 = none
+  int last_errno = 0;  ///< of the last attempt that ended; 0 = none
   unsigned attempts = 0;
-  std::shared_ptr<const Endpoint> endpoint;  ///< last tried; null = none
+  std::shared_ptr<const Endpoint> endpoint;  ///< of last_errno, or last tried; null = none
 };
 
 struct Dialed {
@@ -33,9 +33,12 @@ struct Dialed {
   unsigned attempts = 1;
 };
 
-/// Connects to an endpoint of `route`, to the next one if it refuses, until `timeout` has passed
-/// (0 = no limit). While others are left, one attempt gets half of the remaining time, so one
-/// endpoint that stalls does not use it all. `ring`, `balancer` and `route` outlive the task.
+/// Connects to an endpoint of `route` within `timeout` (0 = no limit). If it refuses, the next one
+/// is tried at once; if it is silent for 250 ms (less of a short timeout), the next one is tried
+/// beside it, and the first to answer is taken (the idea of RFC 8305). No more than two are tried
+/// at a time: the oldest gives way to a third. What failed, and what was silent for that long, is
+/// remembered in AddressHealth and counted in Endpoint::connect_failures.
+/// `ring`, `balancer` and `route` outlive the task.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,
                                                        std::chrono::milliseconds timeout);

@@ -10,6 +10,10 @@
 namespace sallyport::gateway {
 namespace {
 
+std::string key_of(const iouring::SocketAddress& address) {
+  return {reinterpret_cast<const char*>(address.data()), address.size()};
+}
+
 // The endpoints of a route in the previous generation, by place.
 class PreviousEndpoints {
  public:
@@ -29,11 +33,32 @@ class PreviousEndpoints {
 
  private:
   static std::string place(const std::string& target, const iouring::SocketAddress& address) {
-    std::string key(reinterpret_cast<const char*>(address.data()), address.size());
-    return key + target;
+    return key_of(address) + target;
   }
 
   std::unordered_map<std::string, std::shared_ptr<const Endpoint>> by_place_;
+};
+
+// What is known of each address, from the generation before on.
+class KnownAddresses {
+ public:
+  explicit KnownAddresses(const EndpointSet* previous) {
+    if (!previous) return;
+    for (const RouteEndpoints& route : previous->routes()) {
+      for (const auto& endpoint : route.endpoints) {
+        health_.emplace(key_of(endpoint->address), endpoint->health);
+      }
+    }
+  }
+
+  const std::shared_ptr<AddressHealth>& health(const iouring::SocketAddress& address) {
+    std::shared_ptr<AddressHealth>& known = health_[key_of(address)];
+    if (!known) known = std::make_shared<AddressHealth>();
+    return known;
+  }
+
+ private:
+  std::unordered_map<std::string, std::shared_ptr<AddressHealth>> health_;
 };
 
 // The addresses of the target now; empty: a name that has none.
@@ -63,6 +88,7 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
   std::shared_ptr<EndpointSet> set(new EndpointSet);
   set->next_id_ = previous ? previous->next_id_ : 1;
   set->routes_.reserve(discovery.routes.size());
+  KnownAddresses addresses_known(previous);
   for (const DiscoveredRoute& discovered : discovery.routes) {
     RouteEndpoints& route = set->routes_.emplace_back();
     route.name = discovered.name;
@@ -78,8 +104,11 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
           continue;
         }
         const std::uint64_t id = before ? before->id : set->next_id_++;
-        route.endpoints.push_back(
-            std::make_shared<const Endpoint>(Endpoint{id, address, target.text, target.labels}));
+        auto failures =
+            before ? before->connect_failures : std::make_shared<std::atomic<std::uint64_t>>(0);
+        route.endpoints.push_back(std::make_shared<const Endpoint>(
+            Endpoint{id, address, target.text, target.labels, addresses_known.health(address),
+                     std::move(failures)}));
       }
     }
     std::ranges::sort(route.endpoints, {}, [](const auto& endpoint) { return endpoint->id; });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,25 +10,32 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gateway/backends/address_health.h"
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/resolver.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
 
-/// One address to which connections can be made. Immutable; shared by generations as long as it
+/// One address to which connections can be made. Immutable but for what is known of connects to it,
+/// which stays with the place from one generation to the next; shared by generations as long as it
 /// does not change, so a connection keeps its endpoint alive and not a whole generation.
 struct Endpoint {
   std::uint64_t id = 0;  ///< same place in the same route = same id in the next generation
   iouring::SocketAddress address;
   std::string target;  ///< as the discovery file writes it; several addresses of a name share it
   std::shared_ptr<const GroupLabels> labels;
+  std::shared_ptr<AddressHealth> health;  ///< of the address, in whatever route
+  std::shared_ptr<std::atomic<std::uint64_t>> connect_failures;  ///< in this route
 
   std::uint32_t weight() const { return labels->weight; }
   EndpointState state() const { return labels->state; }
   bool takes_new_connections() const {
     return labels->state == EndpointState::kReady && labels->weight > 0;
   }
+  /// Whether it would get a new connection now: backend_up. One that is avoided gets some where no
+  /// other is better, and is not up.
+  bool up(iouring::TimePoint now) const { return takes_new_connections() && !health->avoided(now); }
 };
 
 struct RouteEndpoints {

@@ -35,6 +35,8 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialli
       dialling.dial_scope,
       dial(shard.ring, shard.balancer, connection.route(), shard.timeouts.connect));
   dialling.watch_scope.cancel();
+  const unsigned attempts = dialed ? dialed->attempts : dialed.error().attempts;
+  if (attempts > 1) connection.count_failovers(attempts - 1);
   co_return dialed;
 }
 

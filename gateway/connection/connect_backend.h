@@ -11,8 +11,9 @@
 namespace sallyport::gateway {
 
 /// Connects to an endpoint of the client's route, or to the next one if that refuses or is silent,
-/// within the connect timeout (dial()), and enters it in LiveConnection. The client is watched
-/// meanwhile: if it leaves, the attempt is cancelled; what it sends is in Client::early.
+/// within the connect timeout (dial()), counts how often it went on, and enters it in
+/// LiveConnection. The client is watched meanwhile: if it leaves, the attempt is cancelled; what it
+/// sends is in Client::early.
 [[nodiscard]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
 connect_backend(Client& client);
 

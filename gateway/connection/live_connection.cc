@@ -89,6 +89,10 @@ const Negotiated* LiveConnection::negotiated() const noexcept {
   return undecided_ ? &undecided_->negotiated : negotiated_.get();
 }
 
+void LiveConnection::count_failovers(unsigned times) noexcept {
+  open_.route().backend_failed_over(times);
+}
+
 void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
                                  std::chrono::nanoseconds took) {
   backend_ = std::move(endpoint);

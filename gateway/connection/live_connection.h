@@ -56,6 +56,8 @@ class LiveConnection : public iouring::ListNode {
   /// The verdict `success`: authenticated, routed, and authorised by `rule` of the route.
   void mark_established(Rule rule);
   void set_records(ktls::RecordModel model) noexcept { records_ = model; }
+  /// It went on to another endpoint so often.
+  void count_failovers(unsigned times) noexcept;
   void set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
                    std::chrono::nanoseconds took);
 

@@ -1,5 +1,6 @@
 #include "gateway/observe/admin_json.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "gateway/observe/timestamp.h"
@@ -19,7 +20,8 @@ Json endpoint_json(const Endpoint& endpoint) {
   Json json{{"backend", endpoint.target},
             {"address", endpoint.address.to_string()},
             {"state", to_string(endpoint.state())},
-            {"weight", endpoint.weight()}};
+            {"weight", endpoint.weight()},
+            {"up", endpoint.up(std::chrono::steady_clock::now())}};
   if (!endpoint.labels->zone.empty()) json["zone"] = endpoint.labels->zone;
   if (!endpoint.labels->tls_name.empty()) json["tls_name"] = endpoint.labels->tls_name;
   return json;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gateway/observe/admin_json.h"
+#include "gateway/run/snapshot_metrics.h"
 
 namespace sallyport::gateway {
 
@@ -43,6 +44,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
               [&, logs] {
                 shards.count_busy_time();
                 count_dropped_lines(registry, logs);
+                set_backend_metrics(registry, *publisher.snapshot()->endpoints);
                 return registry.scrape();
               },
           .readiness =

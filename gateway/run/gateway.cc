@@ -10,6 +10,7 @@
 #include "gateway/connection/close_reason.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/admin_handlers.h"
+#include "gateway/run/endpoint_watch.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/handle_signals.h"
 #include "gateway/run/probe_records.h"
@@ -191,6 +192,8 @@ void Gateway::serve_until_drained() {
   loop_->tasks->spawn(handle_signals(*loop_->signals, *reloader_, *drain_));
   loop_->tasks->spawn(reloader_->reload_on_change());
   loop_->tasks->spawn(reloader_->reload_now_and_then(*loop_->ring));
+  EndpointWatch endpoint_watch(*publisher_);
+  loop_->tasks->spawn(endpoint_watch.log_changes(*loop_->ring));
   loop_->run();  // until Drain has seen the last shard end
   admin_.reset();
   resolver_.reset();

@@ -1,5 +1,6 @@
 #include "gateway/run/snapshot_metrics.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,13 +8,15 @@
 namespace sallyport::gateway {
 namespace {
 
-std::vector<metrics::BackendUp> backends_of(const EndpointSet& endpoints) {
-  std::vector<metrics::BackendUp> backends;
+std::vector<metrics::BackendFacts> backends_of(const EndpointSet& endpoints,
+                                               std::chrono::steady_clock::time_point now) {
+  std::vector<metrics::BackendFacts> backends;
   for (const RouteEndpoints& route : endpoints.routes()) {
     for (const auto& endpoint : route.endpoints) {
       backends.push_back({.route = route.name,
                           .backend = endpoint->target,
-                          .up = endpoint->takes_new_connections()});
+                          .up = endpoint->up(now),
+                          .connect_failures = *endpoint->connect_failures});
     }
     for (const std::string& target : route.unresolved) {
       backends.push_back({.route = route.name, .backend = target, .up = false});
@@ -41,8 +44,13 @@ std::vector<metrics::CrlNextUpdate> crls_of(const ktls::Credentials& credentials
 
 }  // namespace
 
+void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoints) {
+  const auto now = std::chrono::steady_clock::now();
+  registry.set_backends(backends_of(endpoints, now), now);
+}
+
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
-  registry.set_backends(backends_of(*snapshot.endpoints));
+  set_backend_metrics(registry, *snapshot.endpoints);
   registry.set_certificates(certificates_of(*snapshot.credentials));
   registry.set_crls(crls_of(*snapshot.credentials));
 }

@@ -9,4 +9,7 @@ namespace sallyport::gateway {
 /// certificates and CRLs.
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot);
 
+/// The part of it that changes with connects to the endpoints: before each scrape.
+void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoints);
+
 }  // namespace sallyport::gateway

@@ -26,6 +26,44 @@ TEST_F(BackendFailure, ARefusalGoesOnToTheNextEndpoint) {
   EXPECT_EQ(backend.accepted(), 8);
 }
 
+// A black hole beside a good endpoint once cost half of the connections 1.5 s each.
+TEST_F(BackendFailure, OneSilentEndpointOfTwoIsFoundOnceAndThenAvoided) {
+  const SilentAddress silent;
+  Backend backend(echo());
+  discover({silent.address(), backend.address()});
+  start({"--connect-timeout", "60s"});
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(served()) << i;
+  const Metrics::Labels of_silent{{"route", "orders"}, {"backend", silent.address()}};
+  const Metrics metrics = gateway->metrics();
+  const double failures = metrics.sum("backend_connect_failures_total", of_silent);
+  EXPECT_GE(failures, 1);
+  EXPECT_LE(failures, 4) << "once, and when it was tried again";
+  EXPECT_EQ(metrics.sum("backend_failovers_total", {{"route", "orders"}}), failures);
+  EXPECT_EQ(metrics.sum("backend_connect_failures_total", {{"backend", backend.address()}}), 0);
+  EXPECT_EQ(metrics.sum("backend_up", {{"backend", backend.address()}}), 1);
+  gateway->wait_err({"connects to an endpoint fail", silent.address(), "ETIMEDOUT"});
+}
+
+TEST_F(BackendFailure, BackendUpFollowsWhatConnectsFind) {
+  auto backend = std::make_unique<Backend>(echo());
+  const std::string address = backend->address();
+  const Metrics::Labels labels{{"route", "orders"}, {"backend", address}};
+  start_for(*backend);
+  EXPECT_EQ(gateway->metrics().sum("backend_up", labels), 1);
+  EXPECT_TRUE(gateway->metrics().has("backend_connect_failures_total", labels)) << "from the start";
+  EXPECT_TRUE(gateway->metrics().has("backend_failovers_total", {{"route", "orders"}}));
+  backend.reset();
+  EXPECT_TRUE(eventually([&] {
+    expect_ended(as(client), "backend_refused", kInternalError);
+    return gateway->metrics().sum("backend_up", labels) == 0;
+  }));
+  gateway->wait_err({"connects to an endpoint fail", address, "ECONNREFUSED"});
+  backend = std::make_unique<Backend>(echo(), address);
+  EXPECT_TRUE(eventually([&] { return bool{served()}; }));
+  EXPECT_EQ(gateway->metrics().sum("backend_up", labels), 1);
+  gateway->wait_err({"connects to an endpoint succeed again", address});
+}
+
 TEST_F(BackendFailure, ASilentEndpointDoesNotHoldUpOtherClients) {
   const SilentAddress silent;
   Backend backend(echo());

@@ -201,15 +201,44 @@ TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
 
 TEST(Registry, ReplacesTheBackendsThatItHad) {
   Registry registry(kWords, build());
-  registry.set_backends({{"orders", "10.0.0.1:80", true}, {"orders", "10.0.0.2:80", false}});
+  const Registry::SteadyTime start(1h);
+  registry.set_backends({{"orders", "10.0.0.1:80", true, 3}, {"orders", "10.0.0.2:80", false}},
+                        start);
   auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"), 1);
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.2:80\"}"), 0);
 
-  registry.set_backends({{"orders", "10.0.0.3:80", true}});
+  registry.set_backends({{"orders", "10.0.0.3:80", true}}, start + 1s);
   series = parse(registry.scrape()).series;
   EXPECT_FALSE(series.contains("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"));
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.3:80\"}"), 1);
+
+  const std::string failures =
+      "sallyport_backend_connect_failures_total{route=\"orders\",backend=\"10.0.0.1:80\"}";
+  EXPECT_EQ(series.at(failures), 3) << "for an hour";
+  registry.set_backends({}, start + 1s + 1h);
+  EXPECT_FALSE(parse(registry.scrape()).series.contains(failures));
+}
+
+TEST(Registry, AddsUpTheAddressesOfABackend) {
+  Registry registry(kWords, build());
+  registry.set_backends({{"orders", "name:80", true, 1}, {"orders", "name:80", false, 2}}, {});
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"name:80\"}"), 1);
+  EXPECT_EQ(
+      series.at("sallyport_backend_connect_failures_total{route=\"orders\",backend=\"name:80\"}"),
+      3);
+}
+
+TEST(Registry, ShowsTheCountersOfConfiguredRoutesFromTheStart) {
+  Registry registry(kWords, build());
+  registry.set_backends({{"orders", "10.0.0.1:80", true}}, {});
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_backend_failovers_total{route=\"orders\"}"), 0);
+  EXPECT_EQ(
+      series.at(
+          "sallyport_backend_connect_failures_total{route=\"orders\",backend=\"10.0.0.1:80\"}"),
+      0);
 }
 
 TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {

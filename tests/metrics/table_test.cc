@@ -30,6 +30,8 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"sent_bytes_total", {"route", "leg"}},
     {"backend_up", {"route", "backend"}},
     {"backend_connect_duration_seconds", {"route"}},
+    {"backend_connect_failures_total", {"route", "backend"}},
+    {"backend_failovers_total", {"route"}},
     {"certificate_expiry_timestamp_seconds", {"role", "name"}},
     {"crl_next_update_timestamp_seconds", {"name"}},
     {"config_reloads_total", {"source", "result"}},

@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace sallyport::gateway {
 namespace {
+
+using namespace std::chrono_literals;
 
 // Route "r" with endpoints 10.0.0.1:1, 10.0.0.2:1, ... of these weights; -1 = draining, -2 = down.
 EndpointSet::Pointer set_of(const std::vector<int>& weights,
@@ -335,6 +339,82 @@ TEST(Balancer, AgreesWithAPlainCountWhateverHappens) {
     }
     held.clear();
   }
+}
+
+// The first endpoint of three fails.
+class FailingEndpoint : public testing::TestWithParam<Balance> {
+ protected:
+  FailingEndpoint() { balancer_.update(set_); }
+
+  std::string pick(const Tried& tried = {}) {
+    const auto pick = balancer_.pick("r", GetParam(), tried, now_);
+    return pick ? pick->endpoint->target : "none";
+  }
+  Counts counts(int picks) {
+    Counts counts;
+    for (int i = 0; i < picks; ++i) ++counts[pick()];
+    return counts;
+  }
+  const Endpoint& endpoint(std::size_t index) const { return *set_->find("r")->endpoints[index]; }
+
+  iouring::TimePoint now_{1h};
+  EndpointSet::Pointer set_ = set_of({1, 1, 1});
+  Balancer balancer_{1};
+};
+
+TEST_P(FailingEndpoint, IsPassedOver) {
+  counts(30);
+  endpoint(0).health->failed(now_, ECONNREFUSED);
+  const Counts seen = counts(100);
+  EXPECT_FALSE(seen.contains("10.0.0.1:1"));
+  EXPECT_EQ(seen.size(), 2U);
+  EXPECT_EQ(balancer_.usable("r"), 3U);
+}
+
+TEST_P(FailingEndpoint, IsTriedAgainByOneConnection) {
+  endpoint(0).health->failed(now_, ECONNREFUSED);
+  counts(3);
+  now_ += 1s;
+  EXPECT_EQ(pick(), "10.0.0.1:1");
+  EXPECT_FALSE(counts(100).contains("10.0.0.1:1"));
+}
+
+TEST_P(FailingEndpoint, IsNoTrialForAConnectionThatHasFailedElsewhere) {
+  endpoint(0).health->failed(now_, ECONNREFUSED);
+  counts(3);
+  now_ += 1s;
+  EXPECT_EQ(pick({endpoint(1).id}), "10.0.0.3:1");
+}
+
+TEST_P(FailingEndpoint, HasNoTurnsToCatchUpWithWhenItIsHealthyAgain) {
+  endpoint(0).health->failed(now_, ECONNREFUSED);
+  counts(3'000);
+  endpoint(0).health->succeeded();
+  const Counts seen = counts(300);
+  EXPECT_GT(seen.at("10.0.0.1:1"), 60);
+  EXPECT_LT(seen.at("10.0.0.1:1"), 140);
+}
+
+TEST_P(FailingEndpoint, IsPickedWhereAllFail) {
+  for (std::size_t i = 0; i < 3; ++i) endpoint(i).health->failed(now_, ECONNREFUSED);
+  const Counts seen = counts(30);
+  EXPECT_EQ(seen, (Counts{{"10.0.0.1:1", 10}, {"10.0.0.2:1", 10}, {"10.0.0.3:1", 10}}));
+  EXPECT_EQ(pick({endpoint(0).id, endpoint(1).id}), "10.0.0.3:1");
+  EXPECT_EQ(pick({endpoint(0).id, endpoint(1).id, endpoint(2).id}), "none");
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, FailingEndpoint, testing::ValuesIn(kAll),
+                         [](const auto& each) { return std::to_string(each.index); });
+
+// Or all connections that follow begin at the one that failed.
+TEST(RoundRobin, ARetryTakesNoTurn) {
+  Balancer balancer(1);
+  const EndpointSet::Pointer set = set_of({1, 1});
+  balancer.update(set);
+  const auto first = balancer.pick("r", Balance::kRoundRobin);
+  const auto retry = balancer.pick("r", Balance::kRoundRobin, {first->endpoint->id});
+  EXPECT_NE(retry->endpoint->id, first->endpoint->id);
+  EXPECT_EQ(balancer.pick("r", Balance::kRoundRobin)->endpoint->id, retry->endpoint->id);
 }
 
 }  // namespace

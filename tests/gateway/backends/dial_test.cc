@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 #include "iouring/file_descriptor.h"
+#include "iouring/task_group.h"
 #include "tests/iouring/socket_options.h"
+#include "tests/support/proc.h"
 #include "tests/support/temp_dir.h"
 
 namespace sallyport::gateway {
@@ -60,6 +63,8 @@ class Backend {
     }
   }
 
+  void listen() const { ::listen(socket_.get(), 64); }
+
   std::string target;  // empty: this host has no such address
 
  private:
@@ -67,13 +72,17 @@ class Backend {
   std::vector<FileDescriptor> fill_;
 };
 
-EndpointSet::Pointer set_of(const std::vector<std::string>& targets) {
+Discovery discovery_of(const std::vector<std::string>& targets) {
   std::string text = "[{\"labels\": {\"route\": \"r\"}, \"targets\": [";
   for (const std::string& target : targets)
     text += (&target == &targets[0] ? "\"" : ",\"") + target + "\"";
   const auto discovery = parse_discovery(text + "]}]", "d.json");
   EXPECT_TRUE(discovery) << discovery.error().to_string();
-  return EndpointSet::build(*discovery, {}, nullptr);
+  return *discovery;
+}
+
+EndpointSet::Pointer set_of(const std::vector<std::string>& targets) {
+  return EndpointSet::build(discovery_of(targets), {}, nullptr);
 }
 
 Task<void> dial_into(iouring::Ring& ring, Balancer& balancer, const Route& route,
@@ -94,6 +103,27 @@ Task<void> dial_until_cancelled(iouring::Ring& ring, Balancer& balancer, const R
   co_await iouring::in_scope(scope, dial_into(ring, balancer, route, 60s, result));
 }
 
+// The backlog of `listener` is full; it accepts once all have waited for a while.
+Task<void> dial_all(iouring::Ring& ring, Balancer& balancer, const Route& route,
+                    std::vector<std::optional<DialResult>>& results,
+                    const FileDescriptor& listener) {
+  const std::size_t threads = test::threads_of();
+  iouring::TaskGroup group(ring);
+  for (auto& result : results) group.spawn(dial_into(ring, balancer, route, 60s, result));
+  co_await iouring::sleep_for(ring, 100ms);
+  EXPECT_EQ(test::threads_of(), threads);
+  std::vector<FileDescriptor> accepted;
+  while (accepted.size() <= results.size()) {  // and the one that filled it
+    FileDescriptor next(::accept(listener.get(), nullptr, nullptr));
+    if (next) {
+      accepted.push_back(std::move(next));
+    } else {
+      co_await iouring::sleep_for(ring, 1ms);
+    }
+  }
+  co_await group.join();
+}
+
 class Dial : public testing::Test {
  protected:
   void SetUp() override {
@@ -106,13 +136,23 @@ class Dial : public testing::Test {
 
   DialResult dial_to(const std::vector<std::string>& targets,
                      std::chrono::milliseconds timeout = 60s) {
-    balancer_.update(set_of(targets));
+    set_ = EndpointSet::build(discovery_of(targets), {}, set_.get());
+    balancer_.update(set_);
     std::optional<DialResult> result;
     ring_->run(dial_into(*ring_, balancer_, route_, timeout, result));
     return std::move(*result);
   }
 
+  const Endpoint& only_endpoint() const { return *set_->find("r")->endpoints.at(0); }
+  const Endpoint& endpoint(const Backend& backend) const {
+    for (const auto& each : set_->find("r")->endpoints) {
+      if (each->target == backend.target) return *each;
+    }
+    std::abort();
+  }
+
   std::unique_ptr<iouring::Ring> ring_;
+  EndpointSet::Pointer set_;  // what was dialled last
   Balancer balancer_{1};
   Route route_;
 };
@@ -204,6 +244,65 @@ TEST_F(Dial, ASilentEndpointLeavesTimeForTheOthers) {
   }
 }
 
+TEST_F(Dial, AsksASilentEndpointOnceForAllThatFollow) {
+  const Backend silent(Backend::kSilent), good(Backend::kListens);
+  unsigned attempts = 0;
+  for (int i = 0; i < 6; ++i) {
+    const DialResult dialed = dial_to({silent.target, good.target});
+    ASSERT_TRUE(dialed);
+    EXPECT_EQ(dialed->endpoint->target, good.target);
+    attempts += dialed->attempts;
+  }
+  EXPECT_EQ(attempts, 7U);
+  EXPECT_EQ(*endpoint(silent).connect_failures, 1U);
+  EXPECT_EQ(endpoint(silent).health->error(), ETIMEDOUT);
+  EXPECT_FALSE(endpoint(silent).up(ring_->now()));
+  EXPECT_EQ(*endpoint(good).connect_failures, 0U);
+  EXPECT_TRUE(endpoint(good).up(ring_->now()));
+}
+
+TEST_F(Dial, TriesTwoAtATimeAndTheFirstToAnswerIsTaken) {
+  const Backend one(Backend::kSilent), two(Backend::kSilent), three(Backend::kSilent),
+      good(Backend::kListens);
+  for (int i = 0; i < 2; ++i) {
+    const DialResult dialed = dial_to({one.target, two.target, three.target, good.target});
+    ASSERT_TRUE(dialed);
+    EXPECT_EQ(dialed->endpoint->target, good.target);
+  }
+  EXPECT_EQ(balancer_.in_use("r", endpoint(one).id), 0U);
+}
+
+TEST_F(Dial, RemembersARefusalUntilAConnectSucceeds) {
+  const Backend refuses(Backend::kRefuses);
+  ASSERT_FALSE(dial_to({refuses.target}));
+  EXPECT_EQ(only_endpoint().health->error(), ECONNREFUSED);
+  EXPECT_FALSE(only_endpoint().up(ring_->now()));
+  refuses.listen();
+  ASSERT_TRUE(dial_to({refuses.target})) << "there is no other";
+  EXPECT_TRUE(only_endpoint().up(ring_->now()));
+  EXPECT_EQ(*only_endpoint().connect_failures, 1U);
+}
+
+TEST_F(Dial, WaitsWithoutAThreadForRoomInTheBacklogOfAUnixSocket) {
+  const test::TempDir directory;
+  const std::string path = (directory.path() / "b.sock").string();
+  const FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const auto* const name = reinterpret_cast<const sockaddr*>(&address);
+  ASSERT_EQ(::bind(listener.get(), name, sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  const FileDescriptor fills(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(fills.get(), name, sizeof address), 0);
+
+  set_ = set_of({"unix:" + path});
+  balancer_.update(set_);
+  std::vector<std::optional<DialResult>> results(20);
+  ring_->run(dial_all(*ring_, balancer_, route_, results, listener));
+  for (const auto& result : results) EXPECT_TRUE(*result);
+}
+
 TEST_F(Dial, TimesOutWhenAllAreSilent) {
   const Backend first(Backend::kSilent), second(Backend::kSilent);
   const DialResult dialed = dial_to({first.target, second.target}, 250ms);
@@ -223,12 +322,15 @@ TEST_F(Dial, TimesOutWhenSomeAreSilentAndTheOthersRefuse) {
 TEST_F(Dial, EndsWithTheScopeOfItsCaller) {
   const Backend silent(Backend::kSilent), good(Backend::kListens);
   for (const auto until : {0ms, 30ms}) {
-    balancer_.update(set_of({silent.target}));
+    set_ = set_of({silent.target});
+    balancer_.update(set_);
     std::optional<DialResult> result;
     ring_->run(dial_until_cancelled(*ring_, balancer_, route_, until, result));
     ASSERT_FALSE(*result);
     EXPECT_EQ(result->error().error, DialError::kCancelled);
-    EXPECT_EQ(balancer_.in_use("r", result->error().endpoint->id), 0u);
+    const Endpoint& endpoint = only_endpoint();
+    EXPECT_EQ(balancer_.in_use("r", endpoint.id), 0u);
+    EXPECT_FALSE(endpoint.health->failing()) << "it was not silent for long";
   }
 }
 

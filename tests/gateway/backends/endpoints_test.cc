@@ -103,5 +103,25 @@ TEST(EndpointSet, WeightsAreThoseOfTheEndpoints) {
   EXPECT_EQ(route.weights[1].weight, 0u);
 }
 
+TEST(EndpointSet, KnowsAnAddressByItsFailuresWhateverItsRouteLabelsAndGeneration) {
+  const auto first =
+      EndpointSet::build(parsed(R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r"}},
+                 {"targets": ["10.0.0.1:1", "10.0.0.1:2"], "labels": {"route": "s"}}])"),
+                         {}, nullptr);
+  const Endpoint& in_r = *first->find("r")->endpoints[0];
+  const Endpoint& in_s = *first->find("s")->endpoints[0];
+  EXPECT_EQ(in_r.health, in_s.health);
+  EXPECT_NE(in_r.connect_failures, in_s.connect_failures) << "the metric has a label for the route";
+  EXPECT_NE(first->find("s")->endpoints[1]->health, in_s.health);
+
+  const auto second = EndpointSet::build(
+      parsed(R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r", "weight": "7"}},
+                 {"targets": ["10.0.0.1:2"], "labels": {"route": "t"}}])"),
+      {}, first.get());
+  EXPECT_EQ(second->find("r")->endpoints[0]->health, in_r.health);
+  EXPECT_EQ(second->find("r")->endpoints[0]->connect_failures, in_r.connect_failures);
+  EXPECT_EQ(second->find("t")->endpoints[0]->health, first->find("s")->endpoints[1]->health);
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

@@ -1,0 +1,49 @@
+#include "gateway/run/endpoint_watch.h"
+
+#include <chrono>
+#include <utility>
+
+#include "gateway/observe/log.h"
+#include "iouring/deadline.h"
+#include "iouring/result.h"
+
+namespace sallyport::gateway {
+namespace {
+
+constexpr std::chrono::seconds kLookEvery{1};
+
+}  // namespace
+
+iouring::Task<void> EndpointWatch::log_changes(iouring::Ring& ring) {
+  while (true) {
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookEvery);
+    if (!slept) co_return;
+    look(*publisher_.snapshot()->endpoints);
+  }
+}
+
+void EndpointWatch::look(const EndpointSet& endpoints) {
+  std::unordered_set<std::uint64_t> failing;
+  for (const RouteEndpoints& route : endpoints.routes()) {
+    for (const auto& endpoint : route.endpoints) {
+      const bool fails = endpoint->health->failing();
+      if (fails) failing.insert(endpoint->id);
+      if (fails == failing_.contains(endpoint->id)) continue;
+      if (fails) {
+        log_warning("connects to an endpoint fail: avoided",
+                    {{"route", route.name},
+                     {"backend", endpoint->target},
+                     {"address", endpoint->address.to_string()},
+                     {"error", iouring::errno_name(endpoint->health->error())}});
+      } else {
+        log_info("connects to an endpoint succeed again",
+                 {{"route", route.name},
+                  {"backend", endpoint->target},
+                  {"address", endpoint->address.to_string()}});
+      }
+    }
+  }
+  failing_ = std::move(failing);
+}
+
+}  // namespace sallyport::gateway
