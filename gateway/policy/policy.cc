@@ -91,13 +91,17 @@ std::expected<void, RouteConflict> Policy::index() {
   std::set<std::string, std::less<>> trust_domains;
   const Route* without_sni = nullptr;
   for (std::size_t i = 0; i < routes_.size(); ++i) {
-    const Route& route = routes_[i];
+    Route& route = routes_[i];
     if (!by_route_name_.emplace(route.name, &route).second) {
       return std::unexpected(RouteConflict{i, std::nullopt, "a second route of this name"});
     }
     for (const IdentityPattern& pattern : route.allow) {
-      if (!pattern.trust_domain().empty()) trust_domains.emplace(pattern.trust_domain());
+      if (!pattern.trust_domain().empty()) route.trust_domains.emplace_back(pattern.trust_domain());
     }
+    std::ranges::sort(route.trust_domains);
+    const auto again = std::ranges::unique(route.trust_domains);
+    route.trust_domains.erase(again.begin(), again.end());
+    trust_domains.insert(route.trust_domains.begin(), route.trust_domains.end());
     if (route.sni.empty()) {
       if (without_sni) {
         return std::unexpected(RouteConflict{

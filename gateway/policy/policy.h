@@ -30,10 +30,16 @@ struct Route {
   std::vector<std::string> alpn;       ///< in our order of preference; empty = not looked at
   std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
   bool allow_any_verified = false;
+  std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
   Truncation truncation = Truncation::kReset;
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
 };
+
+/// The trust domains whose SPIFFE IDs may pass; null: any.
+inline const std::vector<std::string>* allowed_domains(const Route& route) {
+  return route.allow_any_verified ? nullptr : &route.trust_domains;
+}
 
 /// --allow (repeatable) or --allow-any-verified.
 struct FlagRules {

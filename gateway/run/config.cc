@@ -57,6 +57,19 @@ std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
       [&](const DiscoveredRoute& route) { return !policy || policy->find(route.name); }));
 }
 
+void warn_of_ca_names(const ktls::Credentials& credentials, const Policy& policy,
+                      std::vector<std::string>& warnings) {
+  for (const Route& route : policy.routes()) {
+    const std::size_t size = credentials.ca_names().size(allowed_domains(route));
+    if (size <= ktls::CaNames::kMost) continue;
+    warnings.push_back(
+        "route " + route.name + ": the names of the CAs in --ca that matter here have " +
+        std::to_string(size) + " bytes, more than the " + std::to_string(ktls::CaNames::kMost) +
+        " that clients are sent: they are sent none, and those with several "
+        "certificates have to choose by themselves");
+  }
+}
+
 }  // namespace
 
 std::string_view to_string(Source source) {
@@ -297,6 +310,7 @@ std::vector<std::string> Config::warnings() const {
   }
   if (!complete()) return warnings;
   warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
+  warn_of_ca_names(*credentials_, *policy_, warnings);
   for (const ConfigError& warning : discovery_->warnings) warnings.push_back(warning.to_string());
   if (options_.policy.empty()) return warnings;
   for (const DiscoveredRoute& route : discovery_->routes) {

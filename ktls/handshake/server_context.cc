@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <new>
 #include <ranges>
 #include <utility>
 
@@ -20,15 +21,23 @@
 namespace sallyport::ktls {
 namespace {
 
+void free_names(STACK_OF(X509_NAME) * names) noexcept {
+  sk_X509_NAME_pop_free(names, X509_NAME_free);
+}
+
 /// In the order of preference, each where OpenSSL has it: X25519MLKEM768 since 3.5; X25519 not from
 /// a FIPS provider.
 constexpr const char* kGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
-// Issuer names in our CertificateRequest help clients with several certificates to choose. A very
-// large bundle would bloat every handshake; without names a client offers what it has.
-constexpr std::size_t kMaxIssuerNames = std::size_t{8} << 10;
-
-std::size_t encoded_size(const X509_NAME* name) {
-  return static_cast<std::size_t>(i2d_X509_NAME(name, nullptr)) + 2;
+// The caller gives the stack to OpenSSL.
+STACK_OF(X509_NAME) * copy_of(const std::vector<const X509_NAME*>& names) {
+  OpensslPtr<STACK_OF(X509_NAME), free_names> copies(sk_X509_NAME_new_null());
+  if (!copies) throw std::bad_alloc();
+  for (const X509_NAME* name : names) {
+    OpensslPtr<X509_NAME, X509_NAME_free> copy(X509_NAME_dup(name));
+    if (!copy || sk_X509_NAME_push(copies.get(), copy.get()) == 0) throw std::bad_alloc();
+    (void)copy.release();
+  }
+  return copies.release();
 }
 
 /// The suites of TLS 1.2 that protect records as `suites`, TLS 1.3 names with colons between, in
@@ -194,22 +203,28 @@ std::expected<void, CredentialsError> ServerContext::set_trust() {
   SSL_CTX* ctx = ctx_.get();
   const X509StorePtr store(X509_STORE_new());
   if (!store) return credentials_error({}, OpensslError::drain().text);
-  std::size_t names = 0;
   for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_) {
     const X509Ptr copy(X509_dup(trusted.certificate.get()));
     if (!copy || X509_STORE_add_cert(store.get(), copy.get()) != 1)
       return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
-    names += encoded_size(X509_get_subject_name(copy.get()));
   }
   SSL_CTX_set1_cert_store(ctx, store.get());
-  if (names <= kMaxIssuerNames) {
-    for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
-      if (SSL_CTX_add_client_CA(ctx, trusted.certificate.get()) != 1)
-        return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
-  }
+  const std::vector<const X509_NAME*> names = credentials_->ca_names().fitting(nullptr);
+  same_ca_names_ = !names.empty();
+  SSL_CTX_set_client_CA_list(ctx, copy_of(names));
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_verify_depth(ctx, kMaxIntermediates);
   return {};
+}
+
+std::size_t ServerContext::set_ca_names(SSL* ssl, CaNames::Clients clients) const {
+  constexpr std::size_t kDecodedFactor = 32;  // a name of 14 bytes takes some 400 of memory
+  if (same_ca_names_) return 0;
+  const CaNames& all = credentials_->ca_names();
+  const std::vector<const X509_NAME*> names = all.fitting(clients);
+  if (names.empty()) return 0;
+  SSL_set_client_CA_list(ssl, copy_of(names));
+  return kDecodedFactor * all.size(clients);
 }
 
 void ServerContext::set_tickets(std::string_view listener_set) {

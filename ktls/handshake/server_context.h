@@ -50,6 +50,8 @@ class ServerContext {
   std::expected<void, CredentialsError> set_pairs();
   std::expected<void, CredentialsError> set_trust();
   void set_tickets(std::string_view listener_set);
+  /// Returns the bytes of memory that the names take in `ssl`, an upper bound.
+  std::size_t set_ca_names(SSL* ssl, CaNames::Clients clients) const;
 
   std::shared_ptr<const Credentials> credentials_;
   WallClock clock_ = wall_clock_now;
@@ -57,6 +59,8 @@ class ServerContext {
   std::vector<TicketSecrets::Key> ticket_keys_;  ///< sealing key first; empty: no tickets
   PeerTrustPool trusts_;                         ///< of the shard's thread
   ChainCache chains_;                            ///< verified under these credentials
+  /// Every client is sent the same names of CAs; else those of its route, see CaNames.
+  bool same_ca_names_ = true;
 };
 
 }  // namespace sallyport::ktls

@@ -59,8 +59,9 @@ ServerHandshake::Step ServerHandshake::advance() {
   std::abort();
 }
 
-void ServerHandshake::accept(std::string_view alpn) {
+void ServerHandshake::accept(std::string_view alpn, CaNames::Clients clients) {
   if (hello_state_ != HelloState::kRead) std::abort();
+  ca_names_memory_ = context_->set_ca_names(ssl(), clients);
   hello_state_ = HelloState::kAccepted;
   confirmed_alpn_ = alpn;
 }

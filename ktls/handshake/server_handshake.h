@@ -71,7 +71,7 @@ class ServerHandshake {
   void feed(std::span<const std::byte> ciphertext) { engine_.feed(ciphertext); }
 
   /// The bytes of memory that it may hold while it waits for the client, an upper bound.
-  [[nodiscard]] std::size_t memory() const { return engine_.memory(); }
+  [[nodiscard]] std::size_t memory() const { return engine_.memory() + ca_names_memory_; }
 
   /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one.
   [[nodiscard]] bool can_advance() const noexcept { return engine_.can_advance(); }
@@ -83,7 +83,8 @@ class ServerHandshake {
   /// After kHello: the ClientHello. Its views live as long as the handshake.
   [[nodiscard]] const ClientHello& hello() const noexcept { return hello_; }
   /// After kHello, once: the handshake goes on, and confirms `alpn`, one of the offer; empty: none.
-  void accept(std::string_view alpn);
+  /// `clients` are those that may pass, in case that not all names of CAs fit. It is not kept.
+  void accept(std::string_view alpn, CaNames::Clients clients = nullptr);
   /// After kHello, once: the next advance() fails, with the alert of `why`.
   void reject(HelloRefusal why);
 
@@ -165,7 +166,8 @@ class ServerHandshake {
   std::string sni_, alpn_offer_;             ///< hello_ points into these
   std::vector<std::string_view> protocols_;  ///< of alpn_offer_
   ClientHello hello_;
-  std::string confirmed_alpn_;  ///< the protocol of accept(), to be confirmed; empty: none
+  std::size_t ca_names_memory_ = 0;  ///< of names for this handshake alone
+  std::string confirmed_alpn_;       ///< the protocol of accept(), to be confirmed; empty: none
   struct TicketPsk {
     SecretBytes<kMaxHashSize> psk;
     std::array<std::byte, 4> age_add{};

@@ -10,6 +10,7 @@
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/keys/suite.h"
+#include "ktls/trust/ca_names.h"
 #include "ktls/trust/credentials_error.h"
 #include "ktls/trust/crl_set.h"
 #include "ktls/trust/handshake_result.h"
@@ -111,6 +112,9 @@ class Credentials {
   /// Domains of the scoped bundles, sorted, none twice.
   std::vector<std::string> trust_domains() const;
 
+  /// The names of all certificates of the bundles.
+  const CaNames& ca_names() const noexcept { return ca_names_; }
+
   /// The identities that an anchor may vouch for.
   enum class Vouches { kNothing, kSpiffeOnly, kEverything };
   /// Whether the anchor with this key vouches for the SPIFFE ID's domain (kSpiffeOnly: by a scoped
@@ -180,6 +184,7 @@ class Credentials {
   std::vector<KeyPair> pairs_;
   std::vector<TrustedCertificate> trusted_;
   std::vector<Anchor> anchors_;  ///< sorted by key
+  CaNames ca_names_;
   CrlSet crls_;
   std::shared_ptr<const TicketSecrets> tickets_;  ///< null: no resumption
   HandshakeSettings settings_;

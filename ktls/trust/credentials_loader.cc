@@ -152,6 +152,7 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
     add_anchor(certificate.get(), fact);
   }
   made_->certificates_.push_back(std::move(fact));
+  made_->ca_names_.add(X509_get_subject_name(certificate.get()), domain);
   made_->trusted_.push_back({std::move(certificate), domain, anchor});
   return {};
 }

@@ -9,6 +9,7 @@
 namespace sallyport::gateway {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr char kOrdersAndUsers[] =
@@ -189,6 +190,26 @@ TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileNames) {
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_THAT(warnings[0], HasSubstr("orders"));
   EXPECT_THAT(warnings[1], HasSubstr("users"));
+}
+
+// Without a word clients of all routes were sent none.
+TEST_F(ConfigTest, WarnsOfARouteForWhoseClientsTheNamesOfCasAreTooLong) {
+  std::string roots;
+  for (int i = 0; i < 130; ++i)
+    roots +=
+        test::TestAuthority("Root " + std::to_string(i) + " " + std::string(50, 'x')).cert_pem();
+  options_.ca = {{"a.example", files_.write("a.pem", roots)},
+                 {"b.example", files_.write("b.pem", authority_.cert_pem())}};
+  use_policy(R"({"routes": {
+      "orders": {"allow": ["spiffe://a.example/web"]},
+      "users": {"sni": ["users"], "allow": ["spiffe://b.example/web"]}}})");
+  options_.discovery = files_.write("targets.json", R"([
+      {"targets": ["127.0.0.1:80"], "labels": {"route": "orders"}},
+      {"targets": ["127.0.0.1:80"], "labels": {"route": "users"}}])");
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  EXPECT_THAT(config.warnings(), ElementsAre(HasSubstr("route orders: the names of the CAs")));
 }
 
 TEST_F(ConfigTest, RefusesAnUpdateThatEmptiesARoute) {

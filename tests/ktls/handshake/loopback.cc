@@ -209,7 +209,7 @@ RoutedHandshake::Step RoutedHandshake::advance() {
   if (step != Step::kHello) return step;
   const auto alpn = route_(hello());
   if (alpn) {
-    accept(*alpn);
+    accept(*alpn, clients);
   } else {
     reject(alpn.error());
   }

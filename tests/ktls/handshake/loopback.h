@@ -104,6 +104,8 @@ class RoutedHandshake : public ServerHandshake {
       : ServerHandshake(std::move(context)), route_(std::move(route)) {}
   Step advance();
 
+  CaNames::Clients clients = nullptr;  ///< for accept()
+
  private:
   RouteByHello route_;
 };
