@@ -98,6 +98,8 @@ ListenerSample ListenerCells::sample() const {
       route.received_bytes[leg] = cells[i]->received_[leg].value();
       route.sent_bytes[leg] = cells[i]->sent_[leg].value();
     }
+    const std::uint64_t ended = cells[i]->lingering_ended_.value();  // before: never below zero
+    route.lingering = cells[i]->lingering_begun_.value() - ended;
     route.connect = cells[i]->connect_.sample();
     route.failovers = cells[i]->failovers_.value();
   }

@@ -118,6 +118,7 @@ class RouteCells {
 
  private:
   friend class OpenConnection;
+  friend class LingeringConnection;
   friend class ListenerCells;
   static constexpr std::size_t index(Leg leg) { return static_cast<std::size_t>(leg); }
 
@@ -126,6 +127,7 @@ class RouteCells {
   std::vector<Counter> closed_;  // by reason; sized once
   std::array<Counter, 2> received_;
   std::array<Counter, 2> sent_;
+  Counter lingering_begun_, lingering_ended_;
   Histogram connect_;
   Counter failovers_;
 };
@@ -137,6 +139,7 @@ struct RouteSample {
   std::vector<std::uint64_t> closed;  ///< by reason
   std::array<std::uint64_t, 2> received_bytes{};
   std::array<std::uint64_t, 2> sent_bytes{};
+  std::uint64_t lingering = 0;  ///< of `open`
   HistogramSample connect;
   std::uint64_t failovers = 0;
 };
@@ -199,6 +202,19 @@ class OpenConnection {
   RouteCells* route_;
   std::uint32_t fallback_;
   bool ended_ = false;
+};
+
+/// Counts one connection that lingers: its client has left, its backend's side is still open.
+/// Shard's thread only.
+class LingeringConnection {
+ public:
+  explicit LingeringConnection(RouteCells& route) : route_(route) { route_.lingering_begun_.add(); }
+  ~LingeringConnection() { route_.lingering_ended_.add(); }
+  LingeringConnection(const LingeringConnection&) = delete;
+  LingeringConnection& operator=(const LingeringConnection&) = delete;
+
+ private:
+  RouteCells& route_;
 };
 
 /// Counts one TLS handshake from its first byte to exactly one result.

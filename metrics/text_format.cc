@@ -41,6 +41,7 @@ prometheus::MetricType prometheus_type(MetricType type) {
 struct RouteSum {
   std::array<std::uint64_t, 2> received{};
   std::array<std::uint64_t, 2> sent{};
+  std::uint64_t lingering = 0;
   HistogramSample connect;
   std::uint64_t failovers = 0;
 };
@@ -150,6 +151,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
           sum.received[leg] += route.received_bytes[leg];
           sum.sent[leg] += route.sent_bytes[leg];
         }
+        sum.lingering += route.lingering;
         sum.connect += route.connect;
         sum.failovers += route.failovers;
       }
@@ -204,6 +206,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
       add(MetricId::kReceivedBytes, {route, kLegs[leg]}, number(sum.received[leg]));
       add(MetricId::kSentBytes, {route, kLegs[leg]}, number(sum.sent[leg]));
     }
+    add(MetricId::kConnectionsLingering, {route}, number(sum.lingering));
     add(MetricId::kBackendConnectDuration, {route}, sum.connect);
     add(MetricId::kBackendFailovers, {route}, number(sum.failovers));
   }

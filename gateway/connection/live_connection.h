@@ -66,7 +66,11 @@ class LiveConnection : public iouring::ListNode {
   /// The reason and, where there was no verdict yet, the verdict of its handshake.
   void set_refused(RefusalPtr refusal);
 
+  /// The cells of its route, or those of no route.
+  [[nodiscard]] metrics::RouteCells& route_cells() const { return open_.route(); }
   void count_received(metrics::Leg leg, std::size_t bytes) noexcept;
+  /// Of application data, from the client.
+  [[nodiscard]] std::uint64_t received_bytes() const noexcept { return received_bytes_; }
   void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
 
   // ---- what relay, log and admin read

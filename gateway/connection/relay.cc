@@ -1,9 +1,5 @@
 #include "gateway/connection/relay.h"
 
-#include <linux/sockios.h>
-#include <poll.h>
-#include <sys/ioctl.h>
-
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -11,6 +7,7 @@
 
 #include "gateway/connection/lingering_close.h"
 #include "gateway/connection/live_connection.h"
+#include "gateway/connection/peer_state.h"
 #include "iouring/both.h"
 #include "iouring/deadline.h"
 
@@ -77,7 +74,11 @@ struct RelayState {
   std::unique_ptr<Received>& early;  // what the client sent before the relay began, until passed on
   std::optional<CloseReason> reason;  // the first one that is no clean end
   bool client_ended = false;          // close_notify received
+  bool client_left = false;           // it takes nothing more
+  bool client_took_late = false;      // a send to it was still waiting when the relay stopped
+  bool client_heard_out = false;      // everything that it sent was passed on
   bool backend_ended = false;         // FIN received
+  bool backend_answered = false;      // since the last byte that it was sent
   bool backend_send_failed = false;   // sending to it failed
 
   RelayState(Client& its_client, ktls::RecordLayer& its_backend)
@@ -94,12 +95,13 @@ struct RelayState {
   }
 };
 
-CloseReason reason_of(const ktls::RecordError& error, CloseReason reset) {
+// Nothing where the peer is gone or its socket failed.
+std::optional<CloseReason> fault_of(const ktls::RecordError& error) {
   switch (error.failure) {
     case RecordFailure::kReset:
     case RecordFailure::kPipe:
     case RecordFailure::kSocket:
-      return reset;
+      return std::nullopt;
     case RecordFailure::kKeyUpdateFlood:
       return CloseReason::kKeyupdateFlood;
     case RecordFailure::kKeyUpdateUnsupported:
@@ -111,8 +113,24 @@ CloseReason reason_of(const ktls::RecordError& error, CloseReason reset) {
   }
 }
 
+CloseReason reason_of(const ktls::RecordError& error, CloseReason gone) {
+  return fault_of(error).value_or(gone);
+}
+
 bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
+}
+
+CloseReason reason_of_leaving(const RelayState& state) {
+  return state.client_ended ? CloseReason::kClientClosed : CloseReason::kClientReset;
+}
+
+// Nothing more reaches the client. What it sent before still goes to the backend: its socket gives
+// that, and then the end, also behind a reset.
+void client_leaves(RelayState& state) {
+  state.client_left = true;
+  state.timers.half_closed();
+  if (state.client_heard_out) state.stop(reason_of_leaving(state));
 }
 
 // Passes what the client sent to the backend. False: it was the last.
@@ -135,15 +153,17 @@ bool cancelled(const ktls::RecordError& error) {
         // It takes no more, but may have sent a reason: the other direction receives that, and the
         // end.
         state.backend_send_failed = true;
-        if (state.backend_ended) state.stop(CloseReason::kBackendClosed);
+        if (state.backend_ended && !state.client_left) state.stop(CloseReason::kBackendClosed);
         state.timers.half_closed();
         co_return false;
       }
+      state.backend_answered = false;
       state.connection.count_sent(metrics::Leg::kBackend, bytes);
       state.timers.touch();
       co_return true;
     }
     case Received::Kind::kTruncated:
+      if (state.client_left) co_return false;
       if (state.backend_ended) {
         // It had our close_notify and left. What it sent may still be cut short.
         state.stop(CloseReason::kBackendClosed);
@@ -165,9 +185,11 @@ bool cancelled(const ktls::RecordError& error) {
       co_return false;
     }
     case Received::Kind::kFailed:
-      if (!cancelled(received.error)) {
-        state.stop(reason_of(received.error, state.backend_ended ? CloseReason::kBackendClosed
-                                                                 : CloseReason::kClientReset));
+      if (cancelled(received.error)) co_return false;
+      if (const auto fault = fault_of(received.error)) {
+        state.stop(*fault);
+      } else if (!state.client_left) {
+        state.stop(state.backend_ended ? CloseReason::kBackendClosed : CloseReason::kClientReset);
       }
       co_return false;
   }
@@ -183,13 +205,21 @@ bool cancelled(const ktls::RecordError& error) {
       const std::size_t bytes = received.size();
       if (bytes == 0) co_return true;
       state.connection.count_received(metrics::Leg::kBackend, bytes);
+      state.backend_answered = true;
+      if (state.client_left) co_return true;
       state.timers.touch();
       ktls::RecordLayer::SendResult sent = co_await state.client.send(std::move(received));
       if (!sent) {
-        if (cancelled(sent.error())) co_return false;
-        state.stop(reason_of(sent.error(), state.client_ended ? CloseReason::kClientClosed
-                                                              : CloseReason::kClientReset));
-        co_return false;
+        if (cancelled(sent.error())) {
+          state.client_took_late = true;
+          co_return false;
+        }
+        if (const auto fault = fault_of(sent.error())) {
+          state.stop(*fault);
+          co_return false;
+        }
+        client_leaves(state);
+        co_return true;
       }
       state.connection.count_sent(metrics::Leg::kClient, bytes);
       state.timers.touch();
@@ -200,10 +230,11 @@ bool cancelled(const ktls::RecordError& error) {
     case Received::Kind::kCloseNotify: {
       state.backend_ended = true;
       state.timers.half_closed();
+      if (state.client_left) co_return false;
       ktls::RecordLayer::SendResult sent = co_await state.client.send_close();
       if (!sent && !cancelled(sent.error())) {
         // A client that has ended and taken every byte need not wait for our close_notify.
-        if (!state.client_ended) state.stop(reason_of(sent.error(), CloseReason::kClientReset));
+        if (!state.client_ended) client_leaves(state);
       } else if (state.backend_send_failed) {
         state.stop(CloseReason::kBackendClosed);
       }
@@ -231,6 +262,8 @@ iouring::Task<void> pump_to_backend(RelayState& state) {
     co_await arrival;
     goes_on = co_await pass_to_backend(state, state.client.take(arrival));
   }
+  state.client_heard_out = true;
+  if (state.client_left) state.stop(reason_of_leaving(state));
 }
 
 iouring::Task<void> pump_to_client(RelayState& state) {
@@ -246,44 +279,32 @@ iouring::Task<void> both_ways(RelayState& state) {
   co_await iouring::both(pump_to_backend(state), pump_to_client(state));
 }
 
-// Waits until the peer has taken everything or is gone, at most the half-close timeout: a reset
-// throws away what the kernel has not sent yet, and the peer may be slower than the sender.
-iouring::Task<void> until_taken(LiveConnection& connection, iouring::Socket& peer) {
-  iouring::Ring& ring = connection.shard().ring;
-  const auto most = connection.shard().timeouts.half_close;
-  const iouring::TimePoint give_up =
-      most.count() > 0 ? ring.now() + most : iouring::TimePoint::max();
-  iouring::Result<iouring::FileDescriptor> descriptor = co_await peer.install();
-  if (!descriptor) co_return;
-  for (auto pause = std::chrono::milliseconds(1); ring.now() < give_up;
-       pause = std::min(2 * pause, std::chrono::milliseconds(50))) {
-    int unsent = 0;
-    pollfd gone{.fd = descriptor->get(), .events = 0, .revents = 0};
-    if (::ioctl(descriptor->get(), SIOCOUTQ, &unsent) != 0 || unsent == 0) co_return;
-    if (::poll(&gone, 1, 0) != 0) co_return;
-    iouring::Result<> slept = co_await iouring::sleep_for(ring, pause);
-    if (!slept) co_return;
-  }
-}
-
 CloseReason verdict(const RelayState& state) {
   if (const auto ended = state.connection.ended_by()) return *ended;
   if (state.reason) return *state.reason;
+  if (state.client_left) return reason_of_leaving(state);
   if (const auto ran_out = state.timers.ran_out()) return *ran_out;
   return CloseReason::kDone;
+}
+
+bool left_by_client(CloseReason reason) {
+  return reason == CloseReason::kClientClosed || reason == CloseReason::kClientTruncated ||
+         reason == CloseReason::kClientReset;
+}
+
+// Whether the backend may still have to read what the client sent before it left.
+bool lingers(const RelayState& state, CloseReason reason) {
+  return left_by_client(reason) && state.connection.received_bytes() > 0 && !state.backend_ended &&
+         !state.backend_send_failed && !state.timers.ran_out();
 }
 
 // What each side is left with. Not inlined: its frame is not needed before the end.
 [[gnu::noinline]] iouring::Task<void> leave(RelayState& state, CloseReason reason) {
   LiveConnection& connection = state.connection;
   ktls::RecordLayer& client = state.client;
-  ktls::RecordLayer& backend = state.backend;
-  if (reason == CloseReason::kClientTruncated) {
-    co_await iouring::in_scope(connection.scope(), until_taken(connection, backend.socket()));
-  }
   // No clean end for a backend whose client gave none.
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
-    backend.socket().reset();
+    state.backend.socket().reset();
   }
   const std::optional<CloseReason::End> end = reason.end();
   if (!end) {  // a drain
@@ -297,7 +318,8 @@ CloseReason verdict(const RelayState& state) {
     case CloseReason::kClientReset:
       break;
     case CloseReason::kBackendReset:
-      co_await iouring::in_scope(connection.scope(), until_taken(connection, client.socket()));
+      co_await iouring::in_scope(connection.scope(),
+                                 until_acknowledged(connection, client.socket()));
       client.socket().reset();
       break;
     case CloseReason::kBackendClosed:
@@ -314,12 +336,18 @@ CloseReason verdict(const RelayState& state) {
 
 }  // namespace
 
-iouring::Task<CloseReason> relay(Client& client, ktls::RecordLayer& backend) {
+iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend) {
   RelayState state(client, backend);
   co_await iouring::in_scope(state.scope, both_ways(state));
   const CloseReason reason = verdict(state);
+  if (lingers(state, reason)) {
+    co_return RelayEnd{.reason = reason,
+                       .lingers = BackendLeft{.fin_sent = state.client_ended,
+                                              .answered = state.backend_answered,
+                                              .behind = state.client_took_late}};
+  }
   co_await leave(state, reason);
-  co_return reason;
+  co_return RelayEnd{.reason = reason};
 }
 
 }  // namespace sallyport::gateway

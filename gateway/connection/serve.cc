@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "gateway/connection/backend_linger.h"
 #include "gateway/connection/client.h"
 #include "gateway/connection/connect_backend.h"
 #include "gateway/connection/hello.h"
@@ -34,9 +35,15 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
   auto backend = co_await establish(client);
   if (!backend) co_return co_await refuse(client, std::move(backend.error()));
 
-  const CountedRecords counted(client);
-  const CloseReason reason = co_await relay(client, **backend);
-  connection.set_reason(reason);
+  RelayEnd end;
+  {
+    const CountedRecords counted(client);
+    end = co_await relay(client, **backend);
+  }
+  connection.set_reason(end.reason);
+  if (!end.lingers) co_return;
+  client.records.reset();
+  co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);
 }
 
 namespace {

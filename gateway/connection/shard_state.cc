@@ -1,5 +1,6 @@
 #include "gateway/connection/shard_state.h"
 
+#include "gateway/connection/backend_linger.h"
 #include "gateway/connection/live_connection.h"
 
 namespace sallyport::gateway {

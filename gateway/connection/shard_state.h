@@ -24,6 +24,7 @@
 
 namespace sallyport::gateway {
 
+class LingeringConnection;
 class LiveConnection;
 
 /// Zero means off.
@@ -33,6 +34,9 @@ struct Timeouts {
   std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
   std::chrono::milliseconds idle{0};             ///< silence of both sides
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
+  // A backend whose client left: not off, and no flags.
+  std::chrono::milliseconds answered{1'000};     ///< silence of a backend that has answered
+  std::chrono::milliseconds unanswered{10'000};  ///< silence of one that has not
 };
 
 /// Of one shard.
@@ -80,7 +84,8 @@ struct ShardState {
   /// When bytes of a connection passed last that was established for a while.
   iouring::TimePoint relayed_at{};
 
-  iouring::List<LiveConnection> live;  ///< oldest first
+  iouring::List<LiveConnection> live;            ///< oldest first
+  iouring::List<LingeringConnection> lingering;  ///< those of them that linger, likewise
 };
 
 }  // namespace sallyport::gateway

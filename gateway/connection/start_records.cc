@@ -50,7 +50,8 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
   // At once: a client may wait for the last flight of TLS 1.2, for an acknowledgement of its own
   // bytes that travels with a ticket, or for the ticket.
   iouring::Result<> sent = co_await handshake.socket.send_all(output);
-  if (!sent) co_return interrupted(sent.error().value);
+  if (!sent && sent.error().value == ECANCELED) co_return interrupted(ECANCELED);
+  // A client that has left already may have sent data before: the relay hears it out.
   co_return nullptr;
 }
 
@@ -83,6 +84,8 @@ RefusalPtr hand_to_kernel(Client& client) {
     return nullptr;
   }
   const ktls::KernelRefusal refused = handed.error();
+  // The client has left. What it sent before is read here, whatever records are wanted.
+  if (!refused.connection_lost && refused.sys_errno == ENOTCONN) return nullptr;
   if (refused.connection_lost || shard.records.wanted == RecordsWanted::kKernel) {
     return refused_by_kernel(refused);
   }

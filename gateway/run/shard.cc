@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "gateway/backends/tcp_options.h"
+#include "gateway/connection/backend_linger.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/listener.h"
 #include "iouring/deadline.h"
@@ -194,6 +195,10 @@ void Shard::drain() {
     if (std::exchange(draining_, true)) return;
     chores_.spawn(stop_listeners());
   });
+}
+
+void Shard::end_lingering() {
+  inbox_->post([this] { gateway::end_lingering(state_); });
 }
 
 void Shard::end_connections() {

@@ -76,6 +76,8 @@ class Shard {
   void update(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
   void drain();
+  /// Ends what lingers, as far as --max-connections needs its places.
+  void end_lingering();
   /// Ends what still lives, now.
   void end_connections();
   /// At most `limit` connections, oldest first; fewer if the shard is too busy to answer in time.

@@ -51,7 +51,9 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
 ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
     : options_(std::move(options)),
       timeouts_(timeouts_of(options_.options)),
-      limit_(max_connections) {}
+      limit_(max_connections, [this] {
+        for (const auto& shard : shards_) shard->end_lingering();
+      }) {}
 
 bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
                              std::uint64_t registered_descriptors) {

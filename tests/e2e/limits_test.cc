@@ -48,6 +48,28 @@ class Limits : public Scenario {
   std::vector<Fd> silent_;
 };
 
+// The places of connections that only wait for their backend are for new clients.
+TEST_F(Limits, OnConnectionsEndWhatLingersFirst) {
+  Backend backend(stall());
+  start_for(backend, {"--max-connections", "4", "--shards", "2"});
+  for (int i = 0; i < 4; ++i) {
+    TlsClient tls = connect();
+    ASSERT_TRUE(tls.send("a command"));
+    tls.abrupt_close();
+    gateway->wait_metric("connections_lingering", {{"route", "orders"}}, i + 1);
+  }
+  std::vector<TlsClient> others;
+  for (int i = 0; i < 4; ++i) {
+    others.push_back(connect());
+    ASSERT_TRUE(others.back().send("another"));
+  }
+  gateway->wait_metric("received_bytes_total", {{"leg", "client"}}, 4 * 9 + 4 * 7);
+  EXPECT_EQ(gateway->wait_logs(4).size(), 4U) << "those that lingered have ended";
+  const Metrics metrics = gateway->metrics();
+  EXPECT_EQ(metrics.sum("connections_lingering"), 0);
+  EXPECT_EQ(metrics.sum("connections_closed_total", {{"reason", "shed"}}), 0);
+}
+
 TEST_F(Limits, OnConnectionsShedsInPlaintextBeforeAnyCrypto) {
   Backend backend(echo());
   start_for(backend, {"--max-connections", "2"});

@@ -14,14 +14,16 @@ class Truncation : public Scenario {
   const std::string data = pseudo_random(700'000, 10);
 
   void start_with(const std::string& truncation) {
-    start_for(backend, {"--policy", dir.write("policy.json", R"({"routes": {"orders": {
+    start_for(backend, {"--policy",
+                        dir.write("policy.json", R"({"routes": {"orders": {
                 "allow": ["spiffe://example.org/**"], "truncation": ")" +
-                                                                 truncation + "\"}}}")});
+                                                     truncation + "\"}}}"),
+                        "--half-close-timeout", "1s"});
   }
 };
 
 TEST_F(Truncation, BecomesAResetToTheBackendBehindWhatCameBefore) {
-  start_for(backend);
+  start_with("reset");
   TlsClient tls = connect();
   ASSERT_TRUE(tls.send(data));
   tls.shutdown_write();
@@ -83,7 +85,7 @@ TEST_F(Truncation, InTheMiddleOfARecordIsNeverACleanEnd) {
 }
 
 TEST_F(Truncation, AResetOfTheClientBecomesAResetToTheBackend) {
-  start_for(backend);
+  start_with("reset");
   std::string from;
   {
     TlsClient tls = connect();

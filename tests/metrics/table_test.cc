@@ -28,6 +28,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"ktls_rekey_supported", {}},
     {"received_bytes_total", {"route", "leg"}},
     {"sent_bytes_total", {"route", "leg"}},
+    {"connections_lingering", {"route"}},
     {"backend_up", {"route", "backend"}},
     {"backend_connect_duration_seconds", {"route"}},
     {"backend_connect_failures_total", {"route", "backend"}},

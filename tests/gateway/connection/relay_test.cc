@@ -2,111 +2,12 @@
 
 #include <malloc.h>
 
-#include <memory>
-
-#include "gateway/connection/client.h"
-#include "gateway/connection/live_connection.h"
-#include "gateway/policy/route.h"
-#include "iouring/both.h"
 #include "iouring/frame_memory.h"
-#include "iouring/idle_worker.h"
 #include "iouring/sanitizers.h"
-#include "metrics/registry.h"
-#include "tests/ktls/records/layer_fixture.h"
+#include "tests/gateway/connection/relay_fixture.h"
 
-/// The relay alone: a TLS peer and a plain peer over loopback TCP, no handshake, no gateway.
 namespace sallyport::gateway {
 namespace {
-
-using iouring::Task;
-using ktls::testing::Bytes;
-using ktls::testing::Layer;
-using ktls::testing::Story;
-using Kind = ktls::Received::Kind;
-
-class KeptRecords final : public ConnectionLog {
- public:
-  void write(ConnectionFacts record) override { records.push_back(std::move(record)); }
-  std::vector<ConnectionFacts> records;
-};
-
-class RelayTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    route_.name = "orders";
-    route_.allow_any_verified = true;
-    snapshot_.policy = *Policy::build({route_});
-    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
-    make_ends();
-  }
-
-  // Client and backend as seen from outside, and our ends of both.
-  void make_ends() {
-    auto outer = iouring::tcp_pair(*shard_.ring);
-    auto inner = iouring::tcp_pair(*shard_.ring);
-    const ktls::SessionState session =
-        ktls::testing::session_of(ktls::CipherSuite::kAes128GcmSha256);
-    client_peer_ = ktls::userspace_records(std::move(outer.left), ktls::testing::mirrored(session),
-                                           shard_.pools(), {}, ktls::Role::kClient);
-    backend_peer_ = ktls::plain_records(std::move(inner.left), shard_.pools());
-    backend_ = ktls::plain_records(std::move(inner.right), shard_.pools());
-    connection_ = std::make_unique<LiveConnection>(*state_, served_, scope_.emplace(),
-                                                   iouring::PeerAddress());
-    connection_->start_handshake();
-    const auto& policy = state_->snapshot->policy;
-    const auto chosen = choose(*policy, {}, {});
-    ASSERT_TRUE(chosen);
-    connection_->set_route(std::shared_ptr<const Route>(policy, chosen->route), {});
-    client_ = std::make_unique<Client>(*connection_, iouring::Socket());
-    client_->handshake.reset();
-    client_->records = ktls::userspace_records(std::move(outer.right), session, shard_.pools());
-  }
-
-  void with_truncation(Truncation truncation) {
-    route_.truncation = truncation;
-    snapshot_.policy = *Policy::build({route_});
-    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
-    client_.reset();
-    connection_.reset();
-    make_ends();
-  }
-
-  Task<void> relay_to_end() {
-    reason_ = co_await iouring::in_scope(connection_->scope(), relay(*client_, *backend_));
-    connection_->set_reason(reason_);
-    client_->records.reset();
-    backend_.reset();
-  }
-
-  Task<void> beside_relay(Task<void> peers) {
-    co_await iouring::both(relay_to_end(), std::move(peers));
-  }
-  void run(Task<void> peers) { shard_.ring->run(beside_relay(std::move(peers))); }
-
-  ktls::testing::Shard shard_;
-  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
-      iouring::IdleWorker::create(*shard_.ring, {}).value();
-  Timeouts timeouts_;
-  RecordChoice records_;
-  ConnectionLimit limit_{10};
-  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
-                               .handshake_results = ktls::kHandshakeResultWords,
-                               .fallback_reasons = {}},
-                              {}};
-  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
-  KeptRecords log_;
-  std::unique_ptr<ShardState> state_ =
-      std::make_unique<ShardState>(*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
-                                   HandshakeLimits{}, limit_, metrics_, log_, 1);
-  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
-  Route route_;
-  Snapshot snapshot_;
-  std::optional<iouring::CancelScope> scope_;
-  std::unique_ptr<LiveConnection> connection_;
-  std::unique_ptr<Client> client_;
-  Layer client_peer_, backend_peer_, backend_;
-  CloseReason reason_ = CloseReason::kInternalError;
-};
 
 // Bytes of frames while the relay idles, and when it has ended.
 Task<void> weigh_frames(iouring::Ring& ring, LiveConnection& connection, Layer& client_peer,
@@ -219,14 +120,17 @@ TEST_F(RelayTest, PassesABackendsResetOnAsAReset) {
 }
 
 Task<void> client_resets(Layer& client, ktls::RecordLayer& backend, Story& backend_heard) {
+  const Bytes data = ktls::testing::random_bytes(1000, 4);
+  co_await ktls::testing::send_in_pieces(*client, data, 1000, 1);
   client->socket().reset();
   co_await ktls::testing::tell(backend, backend_heard);
 }
 
-TEST_F(RelayTest, NamesAClientsReset) {
+TEST_F(RelayTest, DeliversWhatCameBeforeAResetOfTheClient) {
   Story backend_heard;
   run(client_resets(client_peer_, *backend_peer_, backend_heard));
   EXPECT_EQ(reason_, CloseReason::kClientReset);
+  EXPECT_EQ(backend_heard.data.size(), 1000u);
   EXPECT_EQ(backend_heard.end, Kind::kFailed);
 }
 

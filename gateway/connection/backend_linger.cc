@@ -1,0 +1,105 @@
+#include "gateway/connection/backend_linger.h"
+
+#include <chrono>
+#include <optional>
+
+#include "gateway/connection/peer_state.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLongest{60'000};  // where there is no half-close timeout
+// What a backend's kernel holds back from a receiver that is full arrives in less than this once
+// there is room.
+constexpr milliseconds kCatchUp{250};
+
+enum class Heard : std::uint8_t { kNothing, kBytes, kEnd };
+
+iouring::Task<Heard> hear(ShardState& shard, iouring::Socket& backend) {
+  iouring::Result<iouring::Lease> received = co_await backend.recv(shard.pools.small);
+  if (!received) co_return received.error().value == ECANCELED ? Heard::kNothing : Heard::kEnd;
+  co_return received->bytes().empty() ? Heard::kEnd : Heard::kBytes;
+}
+
+iouring::Task<Heard> hear_within(ShardState& shard, iouring::Socket& backend, milliseconds time) {
+  iouring::CancelScope* const parent = co_await iouring::current_scope();
+  iouring::CancelScope scope(parent);
+  iouring::Deadline deadline(shard.ring, scope);
+  deadline.arm(time);
+  co_return co_await iouring::in_scope(scope, hear(shard, backend));
+}
+
+// Most clients leave a while after their last answer: then nothing is left to wait for.
+iouring::Task<bool> long_answered(ShardState& shard, iouring::Socket& backend, BackendLeft left) {
+  if (!left.answered || left.behind || left.fin_sent) co_return false;
+  const std::optional<PeerState> state = co_await peer_state(backend);
+  co_return state && state->acknowledged && state->silent_for > shard.timeouts.answered;
+}
+
+// Returns when the backend has ended, has had its time, or the scope was cancelled.
+iouring::Task<void> read_and_drop(ShardState& shard, iouring::Socket& backend, BackendLeft& left) {
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  const Timeouts& timeouts = shard.timeouts;
+  milliseconds silent{0};
+  while (!scope->cancelled()) {
+    const milliseconds patience = left.behind ? kCatchUp : timeouts.answered;
+    const Heard heard = co_await hear_within(shard, backend, patience);
+    if (heard == Heard::kEnd) {
+      left.ended = true;
+      co_return;
+    }
+    if (heard == Heard::kBytes) {
+      left.answered = left.answered || !left.behind;
+      silent = milliseconds(0);
+      continue;
+    }
+    left.behind = false;
+    silent += patience;
+    if (left.fin_sent || silent < (left.answered ? timeouts.answered : timeouts.unanswered))
+      continue;
+    const std::optional<PeerState> state = co_await peer_state(backend);
+    if (state && state->acknowledged) co_return;
+  }
+}
+
+}  // namespace
+
+LingeringConnection::LingeringConnection(LiveConnection& connection, iouring::CancelScope& scope)
+    : limit_(connection.shard().limit), scope_(scope), counted_(connection.route_cells()) {
+  limit_.lingers();
+  connection.shard().lingering.push_back(*this);
+}
+
+LingeringConnection::~LingeringConnection() {
+  unlink();
+  if (!ended_for_another_) limit_.lingers_no_more();
+}
+
+void LingeringConnection::end() noexcept {
+  ended_for_another_ = true;
+  unlink();
+  scope_.cancel();
+}
+
+iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Socket& backend,
+                                       BackendLeft left) {
+  ShardState& shard = connection.shard();
+  iouring::CancelScope scope(&connection.scope());
+  const LingeringConnection lingering(connection, scope);
+  iouring::Deadline latest(shard.ring, scope);
+  const milliseconds half_close = shard.timeouts.half_close;
+  latest.arm(half_close.count() > 0 ? half_close : kLongest);
+  const bool dealt_with = co_await long_answered(shard, backend, left);
+  if (!dealt_with) co_await iouring::in_scope(scope, read_and_drop(shard, backend, left));
+  if (left.ended && left.fin_sent) co_return;
+  backend.reset();
+}
+
+void end_lingering(ShardState& shard) noexcept {
+  while (!shard.lingering.empty() && shard.limit.settle()) shard.lingering.front().end();
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,30 @@
+// What the kernel knows of a peer, and of what was sent to it.
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "gateway/connection/live_connection.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+
+namespace sallyport::gateway {
+
+struct PeerState {
+  /// Everything that was sent, a FIN included, is acknowledged (SIOCOUTQ counts what waits in the
+  /// socket and what is under way, tcp(7)). On a unix socket: the peer has read it (unix(7)).
+  bool acknowledged = false;
+  /// Since the last byte came, to a millisecond or a tick of the kernel's; nothing on a unix
+  /// socket.
+  std::optional<std::chrono::milliseconds> silent_for = {};
+};
+
+/// Nothing if the socket cannot be asked: no descriptor is free, or it was closed.
+[[nodiscard]] iouring::Task<std::optional<PeerState>> peer_state(iouring::Socket& socket);
+
+/// Waits until everything sent to `peer` is acknowledged or the peer is gone, at most the
+/// half-close timeout: a reset throws away what the kernel has not sent yet, and the peer may be
+/// slower than the sender. Ends early where its scope is cancelled.
+iouring::Task<void> until_acknowledged(LiveConnection& connection, iouring::Socket& peer);
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,134 @@
+// A real Redis whose clients send commands and leave without waiting for the answers, as most do:
+// Python, Node.js, Java, Go and redis-cli end without close_notify. A reset to the backend made its
+// kernel drop what Redis had not read yet, up to a third of the commands.
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "tests/e2e/peers/peer_scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+constexpr int kClients = 200;
+constexpr int kCommands = 200;
+
+/// A redis-server that stores nothing on disk, on a TCP port of its own and on a unix socket.
+class RedisServer {
+ public:
+  explicit RedisServer(const TempDir& dir) : socket_("unix:" + (dir / "redis.sock").string()) {
+    // Another process may take the port between our asking and its binding.
+    for (int tries = 0; tries < 5 && !answers(); ++tries) start(dir);
+    if (!answers()) throw TestFailure("redis-server does not start: " + process_->out());
+  }
+
+  const std::string& tcp() const { return tcp_; }
+  const std::string& socket() const { return socket_; }
+  Process& process() { return *process_; }
+
+  long executed() const {
+    const Fd asking = connect_to(socket_);
+    send_all(asking, "DBSIZE\r\n");
+    std::string answer;
+    while (answer.find('\n') == std::string::npos) {
+      if (receive(asking, answer, answer.size() + 1) != StreamEnd::kOpen) return -1;
+    }
+    return std::stol(answer.substr(1));
+  }
+  void forget_all() const {
+    const Fd asking = connect_to(socket_);
+    send_all(asking, "FLUSHALL\r\n");
+    std::string answer;
+    receive(asking, answer, 5);
+  }
+
+ private:
+  void start(const TempDir& dir) {
+    tcp_ = RefusingAddress().address();
+    const std::string path = socket_.substr(socket_.find(':') + 1);
+    process_ = std::make_unique<Process>(std::vector<std::string>{
+        "redis-server", "--bind", "127.0.0.1", "--port", tcp_.substr(tcp_.rfind(':') + 1),
+        "--unixsocket", path, "--dir", dir / ".", "--save", ""});
+    eventually([this] { return answers() || !process_->running(); });
+  }
+  bool answers() const {
+    if (!process_) return false;
+    try {
+      return executed() >= 0;
+    } catch (const TestFailure&) {
+      return false;
+    }
+  }
+
+  std::string tcp_, socket_;
+  std::unique_ptr<Process> process_;
+};
+
+void end_in_order(TlsClient& tls) {
+  tls.close_notify();
+  tls.abrupt_close();
+}
+void hang_up(TlsClient& tls) {
+  tls.abrupt_close();
+}
+void be_killed(TlsClient& tls) {
+  tls.reset();
+}
+
+class Redis : public PeerScenario {
+ protected:
+  /// Clients that send so many commands each and leave at once.
+  void send_and_leave(const std::string& target, void (*leave)(TlsClient&)) {
+    if (!gateway) {
+      discover({target});
+      start();
+    }
+    for (int i = 0; i < kClients; ++i) {
+      std::string commands;
+      for (int j = 0; j < kCommands; ++j) {
+        commands += "SET k" + std::to_string(i) + "-" + std::to_string(j) + " v\r\n";
+      }
+      TlsClient tls = connect();
+      ASSERT_TRUE(tls.send(commands));
+      leave(tls);
+    }
+  }
+  void expect_all_executed() const {
+    EXPECT_TRUE(eventually([this] { return redis.executed() == kClients * kCommands; }))
+        << redis.executed() << " of " << kClients * kCommands;
+  }
+  void expect_none_lost(const std::string& target) {
+    for (const auto leave : {end_in_order, hang_up, be_killed}) {
+      redis.forget_all();
+      send_and_leave(target, leave);
+      expect_all_executed();
+    }
+  }
+
+  RedisServer redis{dir};
+};
+
+TEST_F(Redis, ExecutesEveryCommandOfClientsThatLeaveAtOnce) {
+  expect_none_lost(redis.tcp());
+}
+
+TEST_F(Redis, ExecutesEveryCommandOfClientsThatLeaveAtOnceOnAUnixSocket) {
+  expect_none_lost(redis.socket());
+}
+
+// The 3 s are the story: longer than a backend that has answered is waited for.
+TEST_F(Redis, ExecutesEveryCommandAfterAPauseOfThreeSeconds) {
+  for (const std::string& target : {redis.tcp(), redis.socket()}) {
+    redis.forget_all();
+    redis.process().signal(SIGSTOP);
+    send_and_leave(target, hang_up);
+    gateway->wait_metric("connections_lingering", {{"route", "orders"}}, kClients);
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    redis.process().signal(SIGCONT);
+    expect_all_executed();
+    finish();
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::test
