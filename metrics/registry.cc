@@ -63,6 +63,11 @@ void Registry::set_ktls_support(KtlsSupport support) {
   ktls_ = std::move(support);
 }
 
+void Registry::set_ready(bool ready) {
+  const std::lock_guard lock(mutex_);
+  ready_ = ready;
+}
+
 void Registry::set_tls_library(std::string_view mode) {
   const std::lock_guard lock(mutex_);
   tls_library_ = mode;
@@ -147,6 +152,7 @@ std::string Registry::scrape() const {
       }
       text.add(MetricId::kKtlsRekeySupported, {}, ktls_->rekey ? 1 : 0);
     }
+    if (ready_) text.add(MetricId::kReady, {}, *ready_ ? 1 : 0);
     if (!tls_library_.empty()) text.add(MetricId::kTlsLibrary, {tls_library_}, 1);
     if (max_connections_) {
       text.add(MetricId::kMaxConnections, {}, static_cast<double>(*max_connections_));

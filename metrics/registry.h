@@ -78,6 +78,8 @@ class Registry {
   void set_discovery_routes(std::map<std::string, bool> current);
   /// Without it, for records that are never the kernel's, its series are not there.
   void set_ktls_support(KtlsSupport support);
+  /// Whether new connections can be served. Without it the series is not there.
+  void set_ready(bool ready);
   /// The one series of tls_library: `mode` is "tuned" or "stock", of static storage. Without it the
   /// series is not there.
   void set_tls_library(std::string_view mode);
@@ -127,6 +129,7 @@ class Registry {
   std::vector<CrlNextUpdate> crls_;
   std::map<std::string, bool> discovery_routes_;
   std::optional<KtlsSupport> ktls_;
+  std::optional<bool> ready_;
   std::string_view tls_library_;  // empty: not known yet
   std::optional<std::uint64_t> max_connections_;
   std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_;

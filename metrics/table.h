@@ -31,6 +31,7 @@ struct Metric {
 
 /// Index into kTable.
 enum class MetricId : std::size_t {
+  kReady,
   kConnections,
   kConnectionsAccepted,
   kConnectionsClosed,
@@ -72,6 +73,11 @@ enum class MetricId : std::size_t {
 };
 
 inline constexpr std::array<Metric, static_cast<std::size_t>(MetricId::kCount)> kTable{{
+    {"sallyport_ready",
+     MetricType::kGauge,
+     "",
+     {},
+     "1 if new connections can be served, as /readyz says; 0 if not."},
     {"sallyport_connections",
      MetricType::kGauge,
      "connections",

@@ -125,7 +125,8 @@ Response AdminServer::State::answer(std::string_view path, const char* query) co
   if (path == "/healthz") return {200, kText, "alive\n"};
   if (path == "/readyz") {
     const Readiness now = handlers.readiness();
-    return now.ready ? Response{200, kText, "ready\n"} : Response{503, kText, now.reason + "\n"};
+    const std::string reason = now.reason.empty() ? "" : now.reason + "\n";
+    return now.ready ? Response{200, kText, "ready\n" + reason} : Response{503, kText, reason};
   }
   if (private_paths) {
     if (path == "/connections") {

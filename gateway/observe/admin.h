@@ -14,7 +14,7 @@ namespace sallyport::gateway {
 
 struct Readiness {
   bool ready = false;
-  std::string reason;  ///< why not; shown in the body of the 503
+  std::string reason;  ///< why not, or what is wrong all the same; shown in the body
 };
 
 /// Called on the server's threads, two at a time: must be thread-safe. One that throws makes a 500.

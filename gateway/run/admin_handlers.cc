@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "gateway/observe/admin_json.h"
+#include "gateway/run/credentials_review.h"
 #include "gateway/run/snapshot_metrics.h"
 
 namespace sallyport::gateway {
@@ -18,8 +20,13 @@ Readiness readiness(const Snapshot& snapshot, bool draining,
   if (snapshot.credentials->own_not_after() <= std::chrono::floor<std::chrono::seconds>(now)) {
     return {.ready = false, .reason = "a certificate of the gateway has expired"};
   }
+  const auto findings =
+      review_credentials(*snapshot.credentials, std::chrono::floor<std::chrono::seconds>(now));
+  if (std::string why = join(findings, Finding::Effect::kRefusesAll); !why.empty()) {
+    return {.ready = false, .reason = std::move(why)};
+  }
   if (snapshot.endpoints->usable() == 0) return {.ready = false, .reason = "no usable endpoint"};
-  return {.ready = true, .reason = {}};
+  return {.ready = true, .reason = join(findings, Finding::Effect::kRefusesSome)};
 }
 
 namespace {
@@ -40,25 +47,25 @@ void count_dropped_lines(metrics::Registry& registry, const Logs& logs) {
 AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
                                   metrics::Registry& registry, const Drain& drain,
                                   const Logs& logs) {
+  const auto ready = [&] {
+    if (!shards.listening()) return Readiness{.ready = false, .reason = "starting"};
+    return readiness(*publisher.snapshot(), drain.begun(), std::chrono::system_clock::now());
+  };
   return {.metrics =
-              [&, logs] {
+              [&, ready, logs] {
                 shards.count_busy_time();
                 count_dropped_lines(registry, logs);
+                registry.set_ready(ready().ready);
                 set_backend_metrics(registry, *publisher.snapshot()->endpoints);
                 return registry.scrape();
               },
-          .readiness =
-              [&] {
-                if (!shards.listening()) return Readiness{.ready = false, .reason = "starting"};
-                return readiness(*publisher.snapshot(), drain.begun(),
-                                 std::chrono::system_clock::now());
-              },
+          .readiness = ready,
           .connections_json =
               [&](unsigned limit) { return connections_json(shards.connections(limit)); },
           .routes_json =
               [&] {
-                const auto now = publisher.snapshot();
-                return routes_json(*now->policy, *now->endpoints);
+                const auto snapshot = publisher.snapshot();
+                return routes_json(*snapshot->policy, *snapshot->endpoints);
               },
           .credentials_json = [&] { return credentials_json(*publisher.snapshot()->credentials); }};
 }

@@ -20,7 +20,8 @@ struct Logs {
   const AccessLog& connections;
 };
 
-/// Whether new connections can be served now. The reason is the text of the 503.
+/// Whether new connections can be served now. The reason is the text of the 503; of a ready gateway
+/// it says which clients are refused for a certificate or CRL out of its dates.
 [[nodiscard]] Readiness readiness(const Snapshot& snapshot, bool draining,
                                   std::chrono::system_clock::time_point now);
 

@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <system_error>
 #include <utility>
 
 #include "gateway/policy/pattern.h"
+#include "gateway/run/credentials_review.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/trust/key_file.h"
 
@@ -39,15 +42,8 @@ std::expected<std::string, std::string> read_text(const std::string& file) {
   return std::move(text).str();
 }
 
-// An unscoped bundle would let the CA of one trust domain vouch for the IDs of another.
-std::optional<std::string> conflict(const ktls::Credentials& credentials, const Policy& policy) {
-  if (!credentials.has_unscoped_trust() || policy.trust_domains().size() < 2) return std::nullopt;
-  std::string domains;
-  for (const std::string& domain : policy.trust_domains()) {
-    domains += domains.empty() ? domain : ", " + domain;
-  }
-  return "the rules name several trust domains (" + domains +
-         "), so each --ca must say which one it vouches for: --ca TRUST-DOMAIN=FILE";
+std::chrono::sys_seconds now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
 // How many routes of the file can be reached.
@@ -71,6 +67,14 @@ void warn_of_ca_names(const ktls::Credentials& credentials, const Policy& policy
 }
 
 }  // namespace
+
+std::vector<Finding> Config::review(const ktls::Credentials& credentials,
+                                    const Policy& policy) const {
+  std::vector<Finding> findings = review_trust(credentials, policy);
+  if (options_.policy.empty()) return findings;  // names are then labels of the discovery file
+  std::ranges::move(review_names(credentials, policy), std::back_inserter(findings));
+  return findings;
+}
 
 std::string_view to_string(Source source) {
   constexpr std::array<std::string_view, kSources> kWords{"credentials", "policy", "discovery"};
@@ -144,11 +148,12 @@ void Config::refuse_policy(Attempt& attempt, std::string why) const {
 void Config::fit_together(Attempt& attempt) const {
   Candidate& next = attempt.next;
   if (!next.credentials || !next.policy) return;
-  const auto why = conflict(*next.credentials, *next.policy);
-  if (!why) return;
-  if (next.policy != policy_) refuse_policy(attempt, *why);
+  const std::string why =
+      join(review(*next.credentials, *next.policy), Finding::Effect::kRefusesAll);
+  if (why.empty()) return;
+  if (next.policy != policy_) refuse_policy(attempt, why);
   if (next.credentials != credentials_) {
-    attempt.fail(Source::kCredentials, *why);
+    attempt.fail(Source::kCredentials, why);
     next.credentials = credentials_;
   }
 }
@@ -260,6 +265,8 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
 
   auto loaded = ktls::load_usable_credentials(files, std::move(settings));
   if (!loaded) return std::unexpected(loaded.error().message());
+  std::string why = join(review_credentials(**loaded, now()), Finding::Effect::kRefusesAll);
+  if (!why.empty()) return std::unexpected(std::move(why));
   return *std::move(loaded);
 }
 
@@ -311,6 +318,12 @@ std::vector<std::string> Config::warnings() const {
   if (!complete()) return warnings;
   warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
   warn_of_ca_names(*credentials_, *policy_, warnings);
+  for (Finding& each : review_credentials(*credentials_, now())) {
+    warnings.push_back(std::move(each.text));
+  }
+  for (Finding& each : review(*credentials_, *policy_)) {
+    warnings.push_back(std::move(each.text));
+  }
   for (const ConfigError& warning : discovery_->warnings) warnings.push_back(warning.to_string());
   if (options_.policy.empty()) return warnings;
   for (const DiscoveredRoute& route : discovery_->routes) {

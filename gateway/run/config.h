@@ -13,6 +13,7 @@
 
 #include "gateway/backends/discovery.h"
 #include "gateway/policy/policy.h"
+#include "gateway/run/credentials_review.h"
 #include "gateway/run/fingerprint.h"
 #include "gateway/run/options.h"
 #include "ktls/trust/credentials.h"
@@ -80,8 +81,9 @@ class Config {
   /// Directories whose entries, when they change, may change a source.
   [[nodiscard]] std::vector<std::filesystem::path> directories() const;
 
-  /// Oddities of the current state that are worth a warning each: those of the credentials, keys
-  /// that a group may read, routes of one file without counterpart in the other.
+  /// Oddities of the current state that are worth a warning each: those of the credentials, what
+  /// credentials_review.h finds, keys that a group may read, routes of one file without counterpart
+  /// in the other.
   [[nodiscard]] std::vector<std::string> warnings() const;
 
  private:
@@ -106,6 +108,8 @@ class Config {
   void read_discovery(Attempt& attempt) const;
   void take(Attempt attempt);
 
+  [[nodiscard]] std::vector<Finding> review(const ktls::Credentials& credentials,
+                                            const Policy& policy) const;
   [[nodiscard]] bool is_in_force(Source source, const Attempt& attempt) const;
   [[nodiscard]] Source policy_source() const;
 

@@ -68,7 +68,9 @@ void Reloader::reload(bool force) {
   report(reloaded, force);
   report_current();
   files_.add(config_.directories());
-  if (reloaded.changed || force) log_warnings(config_);
+  if (!reloaded.changed && !force) return log_what_lapsed();
+  log_warnings(config_);
+  findings_ = review();
 }
 
 void Reloader::publish() {
@@ -124,6 +126,24 @@ void Reloader::report_current() {
     routes[route.name] = !discovery.error && !route.refused;
   }
   registry_.set_discovery_routes(std::move(routes));
+}
+
+std::vector<Finding> Reloader::review() const {
+  return review_credentials(*config_.credentials(), std::chrono::floor<std::chrono::seconds>(
+                                                        std::chrono::system_clock::now()));
+}
+
+void Reloader::log_what_lapsed() {
+  std::vector<Finding> findings = review();
+  for (const Finding& each : findings) {
+    if (std::ranges::find(findings_, each) != findings_.end()) continue;
+    if (each.effect == Finding::Effect::kRefusesAll) {
+      log_error("no client can be served", {{"source", "credentials"}, {"error", each.text}});
+    } else {
+      log_warning("configuration", {{"warning", each.text}});
+    }
+  }
+  findings_ = std::move(findings);
 }
 
 bool Reloader::settling() const {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <array>
+#include <vector>
 
 #include "gateway/backends/resolver.h"
 #include "gateway/run/config.h"
+#include "gateway/run/credentials_review.h"
 #include "gateway/run/file_watch.h"
 #include "gateway/run/options.h"
 #include "gateway/run/publisher.h"
@@ -35,6 +37,7 @@ class Reloader {
         registry_(registry),
         files_(files) {
     report_current();
+    findings_ = review();
   }
 
   /// Reads what is not in force, or everything if `force`d by an operator.
@@ -42,7 +45,8 @@ class Reloader {
   /// Publishes the configuration that is in force: the addresses of its host names changed.
   void publish();
 
-  /// Reload after a change of the watched files, and every few seconds besides. Until cancelled.
+  /// Reload after a change of the watched files, and every few seconds besides, with a look at what
+  /// has lapsed. Until cancelled.
   [[nodiscard]] iouring::Task<void> reload_on_change();
   [[nodiscard]] iouring::Task<void> reload_now_and_then(iouring::Ring& ring);
 
@@ -50,6 +54,8 @@ class Reloader {
   void report(const Config::Reload& reloaded, bool force);
   void report(Source source, const SourceOutcome& outcome, bool force);
   void report_current();
+  [[nodiscard]] std::vector<Finding> review() const;
+  void log_what_lapsed();
   [[nodiscard]] bool settling() const;
 
   const Options& options_;
@@ -59,6 +65,7 @@ class Reloader {
   metrics::Registry& registry_;
   FileWatch& files_;
   std::array<RefusalReport, kSources> refusals_;
+  std::vector<Finding> findings_;  // logged already
 };
 
 }  // namespace sallyport::gateway

@@ -102,6 +102,12 @@ Credentials::Revocation Credentials::check_revocation(const STACK_OF(X509) * cha
   return check_revocation(trust, now);
 }
 
+bool Credentials::presents(const std::string& host) const {
+  return std::ranges::any_of(pairs_, [&](const KeyPair& pair) {
+    return X509_check_host(pair.leaf.get(), host.c_str(), host.size(), 0, nullptr) == 1;
+  });
+}
+
 std::chrono::sys_seconds Credentials::own_not_after() const {
   auto earliest = std::chrono::sys_seconds::max();
   for (const CertificateFact& fact : certificates_)

@@ -64,6 +64,8 @@ struct CertificateFact {
   std::chrono::sys_seconds not_before, not_after;
   bool anchor = false;  ///< of kCa: an anchor, not only an intermediate for building chains
   bool leaf = false;    ///< of kServer: the leaf, not an intermediate
+  bool serves = true;   ///< its extended key usage lets it be a server's
+  bool spiffe = false;  ///< it has a SPIFFE identity
   std::optional<std::string> trust_domain;  ///< of kCa
 };
 
@@ -92,9 +94,9 @@ class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
   /// rules, at least one anchor per bundle, CRLs of a scope that can be honoured (read_crl_scope())
-  /// and signed by the issuer they name where that is among the bundles. An expired certificate of
-  /// ours is no error, since a gateway that does not start would serve no better: it shows in
-  /// own_not_after() and hence in readiness. Blocks on file IO: not for a shard's thread.
+  /// and signed by the issuer they name where that is among the bundles. Dates are not looked at:
+  /// what has expired refuses connections, and shows in certificates() and crls(). Blocks on file
+  /// IO: not for a shard's thread.
   static std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
       const CredentialFiles& files, HandshakeSettings settings = {});
 
@@ -139,6 +141,9 @@ class Credentials {
   /// signatures of its issuers' lists that are not known yet.
   Revocation check_revocation(const STACK_OF(X509) * chain, const PeerTrust& trust,
                               std::chrono::sys_seconds now) const;
+
+  /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4).
+  bool presents(const std::string& host) const;
 
   /// Earliest notAfter among the leaves that we present.
   std::chrono::sys_seconds own_not_after() const;

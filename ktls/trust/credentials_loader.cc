@@ -3,6 +3,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <utility>
@@ -11,12 +12,20 @@
 #include "ktls/base/spiffe.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/credential_file.h"
+#include "ktls/trust/identity.h"
 #include "ktls/trust/pem_objects.h"
 #include "ktls/trust/verify_settings.h"
 #include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
 namespace {
+
+// Without the extension every purpose is allowed (RFC 5280 4.2.1.12).
+bool allows_server(const X509* certificate) {
+  // OpenSSL computes the flags of the extensions on demand and keeps them in the certificate.
+  const std::uint32_t usage = X509_get_extended_key_usage(const_cast<X509*>(certificate));
+  return (usage & (XKU_SSL_SERVER | XKU_SGC | XKU_ANYEKU)) != 0;
+}
 
 CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std::string name) {
   CertificateFact fact;
@@ -29,6 +38,10 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   fact.fingerprint = encode_hex(sha256(to_der(certificate)), HexCase::kUpper);
   fact.not_before = to_time(X509_get0_notBefore(certificate));
   fact.not_after = to_time(X509_get0_notAfter(certificate));
+  if (role == CertificateFact::Role::kCa) return fact;
+  fact.serves = allows_server(certificate);
+  const auto identity = identify(certificate);
+  fact.spiffe = identity && !identity->spiffe.empty();
   return fact;
 }
 

@@ -26,6 +26,31 @@ TEST_F(CommandLine, CheckOfAGoodConfigurationIsZero) {
   EXPECT_EQ(sanitizer_report(finished.err), "");
 }
 
+TEST_F(CommandLine, CheckSaysWhatItHasRead) {
+  const Finished finished =
+      check({"--crl", dir.write("root.crl", root.crl({client.serial})), "--idle-timeout", "5m"});
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  for (const char* line :
+       {"route orders: 1 target, 1 identity pattern\n", "gateway.pem: CN=gateway, ",
+        "ca.pem: 1 anchor, 0 intermediates, ", "root.crl: of CN=Mesh Root, 1 revoked, ",
+        " idle-timeout=300000ms ", "configuration is good\n"}) {
+    EXPECT_NE(finished.out.find(line), std::string::npos) << line << " in " << finished.out;
+  }
+}
+
+TEST_F(CommandLine, AUserAndAddressesThatAreNotHereAreTwo) {
+  expect_bad({"--user", "no-such-user"}, "--user no-such-user");
+  expect_bad({"--listen", "192.0.2.1:443"}, "--listen 192.0.2.1:443");  // RFC 5737
+  expect_bad({"--admin", "192.0.2.1:9464"}, "--admin 192.0.2.1:9464");
+}
+
+TEST_F(CommandLine, CheckLeavesTheAddressesToAGatewayThatRuns) {
+  Backend backend(echo());
+  start_for(backend);
+  const Finished finished = check({"--listen", gateway->address(), "--admin", gateway->admin()});
+  EXPECT_EQ(finished.status, 0) << finished.err;
+}
+
 TEST_F(CommandLine, VersionAndHelpAreZero) {
   EXPECT_EQ(run_sallyport({"--version"}).status, 0);
   const Finished help = run_sallyport({"--help"});

@@ -73,9 +73,11 @@ TEST_F(Refusal, OfARevokedIntermediate) {
 }
 
 TEST_F(Refusal, WhenTheCrlHasExpired) {
-  const std::string crl = dir.write("crl.pem", root.crl({}, hours(-1)));
-  start_for(backend, {"--crl", crl});
-  expect_refused(as(client), "crl_expired", kUnknownCa);
+  const TestAuthority other("Other Root");
+  start_for(backend, {"--ca", dir.write("both.pem", root.cert_pem() + other.cert_pem()), "--crl",
+                      dir.write("crl.pem", root.crl()), "--crl",
+                      dir.write("lapsed.pem", other.crl({}, hours(-1)))});
+  expect_refused(as(other.issue({.spiffe = {kWeb}})), "crl_expired", kUnknownCa);
 }
 
 TEST_F(Refusal, OfAnUnknownAuthority) {

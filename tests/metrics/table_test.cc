@@ -21,6 +21,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"tls_handshakes_in_flight", {}},
     {"tls_negotiated_total", {"version", "group", "cipher"}},
     {"tls_keyupdates_total", {"direction"}},
+    {"ready", {}},
     {"tls_library", {"mode"}},
     {"records_connections", {"direction", "records"}},
     {"ktls_fallback_total", {"reason"}},

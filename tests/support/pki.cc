@@ -190,9 +190,9 @@ std::shared_ptr<EVP_PKEY> make_key(KeyType type) {
   return {key, EVP_PKEY_free};
 }
 
-TestAuthority::TestAuthority(std::string cn, KeyType key_type)
-    : own_(make_certificate(authority_spec(std::move(cn), std::chrono::hours(240)),
-                            make_key(key_type), Issuer{nullptr, nullptr}, true)) {}
+TestAuthority::TestAuthority(std::string cn, KeyType key_type, std::chrono::seconds not_after)
+    : own_(make_certificate(authority_spec(std::move(cn), not_after), make_key(key_type),
+                            Issuer{nullptr, nullptr}, true)) {}
 
 TestAuthority::TestAuthority(TestCertificate own, std::string chain_below_root)
     : own_(std::move(own)), chain_below_root_(std::move(chain_below_root)) {}

@@ -42,7 +42,8 @@ struct TestCertificate {
 /// RSA keys are made once per process and shared, since each takes a good part of a second.
 class TestAuthority {
  public:
-  explicit TestAuthority(std::string cn = "Test Root", KeyType key_type = KeyType::kEcdsaP256);
+  explicit TestAuthority(std::string cn = "Test Root", KeyType key_type = KeyType::kEcdsaP256,
+                         std::chrono::seconds not_after = std::chrono::hours(240));
 
   /// An intermediate authority signed by this one; its leaves' chain_pem contains it.
   TestAuthority intermediate(std::string cn = "Test Intermediate",

@@ -1,0 +1,139 @@
+#include "gateway/run/check_summary.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string_view>
+
+#include "gateway/observe/timestamp.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using ktls::CertificateFact;
+
+std::string counted(std::size_t count, std::string_view what) {
+  return std::to_string(count) + " " + std::string(what) + (count == 1 ? "" : "s");
+}
+
+std::string routes(const Config& config) {
+  std::string text;
+  for (const Route& route : config.policy()->routes()) {
+    const DiscoveredRoute* discovered = config.discovery().find(route.name);
+    text += "route " + printable(route.name) + ": " +
+            counted(discovered ? discovered->targets.size() : 0, "target") + ", ";
+    text += route.allow_any_verified ? "any verified client"
+                                     : counted(route.allow.size(), "identity pattern");
+    text += "\n";
+  }
+  return text;
+}
+
+std::string own_certificates(const ktls::Credentials& credentials) {
+  std::map<std::string, std::size_t> behind;
+  for (const CertificateFact& fact : credentials.certificates()) {
+    if (fact.role == CertificateFact::Role::kServer && !fact.leaf) ++behind[fact.name];
+  }
+  std::string text;
+  for (const CertificateFact& fact : credentials.certificates()) {
+    if (!fact.leaf) continue;
+    text += "certificate " + fact.name + ": " + fact.subject + ", " + fact.key + ", " +
+            counted(behind[fact.name], "intermediate") + ", expires at " + rfc3339(fact.not_after) +
+            "\n";
+  }
+  return text;
+}
+
+std::string bundles(const ktls::Credentials& credentials) {
+  struct Bundle {
+    std::size_t anchors = 0, others = 0;
+    std::chrono::sys_seconds first_expiry = std::chrono::sys_seconds::max();
+    std::string domain;
+  };
+  std::map<std::string, Bundle> bundles;
+  for (const CertificateFact& fact : credentials.certificates()) {
+    if (fact.role != CertificateFact::Role::kCa) continue;
+    Bundle& bundle = bundles[fact.name];
+    ++(fact.anchor ? bundle.anchors : bundle.others);
+    bundle.first_expiry = std::min(bundle.first_expiry, fact.not_after);
+    if (fact.trust_domain) bundle.domain = " for " + *fact.trust_domain;
+  }
+  std::string text;
+  for (const auto& [name, bundle] : bundles) {
+    text += "ca " + name + bundle.domain + ": " + counted(bundle.anchors, "anchor") + ", " +
+            counted(bundle.others, "intermediate") + ", the first expires at " +
+            rfc3339(bundle.first_expiry) + "\n";
+  }
+  return text;
+}
+
+std::string lists(const ktls::Credentials& credentials) {
+  std::string text;
+  for (const ktls::CrlFact& crl : credentials.crls()) {
+    text += "crl " + crl.name + ": of " + crl.issuer + ", " + std::to_string(crl.revoked) +
+            " revoked, ";
+    text += crl.next_update ? "next update at " + rfc3339(*crl.next_update) : "no next update";
+    text += "\n";
+  }
+  return text;
+}
+
+// Flags that name no file: the files stand above with what is in them.
+std::string flags(const Options& options) {
+  const auto on = [](bool value) { return std::string(value ? "on" : "off"); };
+  const auto ms = [](std::chrono::milliseconds value) {
+    return value.count() == 0 ? std::string("off") : std::to_string(value.count()) + "ms";
+  };
+  const auto number = [](auto value, std::string_view unset) {
+    return value ? std::to_string(*value) : std::string(unset);
+  };
+  const auto text = [](const std::string& value, std::string_view unset) {
+    return value.empty() ? std::string(unset) : value;
+  };
+  std::string all = "flags:";
+  const auto add = [&](std::string_view name, const std::string& value) {
+    all += " " + std::string(name) + "=" + value;
+  };
+  for (const ListenAddress& listen : options.listen) add("listen", listen.text);
+  add("admin", options.admin.text);
+  add("admin-expose-all", on(options.admin_expose_all));
+  add("user", text(options.user, "none"));
+  add("discovery-allow-empty", on(options.discovery_allow_empty));
+  add("discovery-max-removal", std::to_string(options.discovery_max_removal_percent));
+  add("crl-expired", options.crl_expired == Options::CrlExpired::kAccept ? "accept" : "refuse");
+  add("min-tls", options.min_tls == ktls::RecordVersion::kTls12 ? "1.2" : "1.3");
+  std::string suites;
+  for (const std::string& suite : options.ciphersuites)
+    suites += (suites.empty() ? "" : ":") + suite;
+  add("ciphersuites", text(suites, "default"));
+  add("groups", text(options.groups, "default"));
+  add("tickets", std::to_string(options.tickets));
+  add("ticket-keys", text(options.ticket_keys, "of-the-process"));
+  add("ticket-max-age", ms(options.ticket_max_age));
+  add("openssl-tuning", on(options.openssl_tuning));
+  add("handshake-timeout", ms(options.handshake_timeout));
+  add("connect-timeout", ms(options.connect_timeout));
+  add("half-close-timeout", ms(options.half_close_timeout));
+  add("idle-timeout", ms(options.idle_timeout));
+  add("max-lifetime", ms(options.max_lifetime));
+  add("drain-delay", ms(options.drain_delay));
+  add("drain-timeout", ms(options.drain_timeout));
+  add("shards", number(options.shards, "one-per-cpu"));
+  add("busy-poll", std::to_string(options.busy_poll_us));
+  add("max-connections", number(options.max_connections, "what-descriptors-carry"));
+  add("max-handshakes", std::to_string(options.max_handshakes));
+  add("handshake-memory", std::to_string(options.handshake_memory));
+  return all + "\n";
+}
+
+}  // namespace
+
+std::string check_summary(const Options& options, const Config& config) {
+  const ktls::Credentials& credentials = *config.credentials();
+  return routes(config) + own_certificates(credentials) + bundles(credentials) +
+         lists(credentials) + flags(options);
+}
+
+}  // namespace sallyport::gateway

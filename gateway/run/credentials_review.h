@@ -1,0 +1,42 @@
+// Credentials that load and would still refuse clients, now or soon.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "gateway/policy/policy.h"
+#include "ktls/trust/credentials.h"
+
+namespace sallyport::gateway {
+
+struct Finding {
+  enum class Effect {
+    kNoneYet,      ///< worth a warning
+    kRefusesSome,  ///< some clients are refused, or refuse us
+    kRefusesAll,   ///< no connection can succeed: an error of the configuration
+  };
+  Effect effect = Effect::kNoneYet;
+  std::string text;  ///< the same at each call, as long as the finding lasts
+
+  bool operator==(const Finding&) const = default;
+};
+
+/// What is wrong with the certificates and CRLs by themselves at `now`: dates, the purpose of our
+/// own certificate and the intermediates behind it, issuers without a CRL. Names of issuers are
+/// compared as text: a difference in encoding alone can make a finding that is none.
+[[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
+                                                      std::chrono::sys_seconds now);
+
+/// Whether the trust bundles vouch for what the rules let in. Does not change with time.
+[[nodiscard]] std::vector<Finding> review_trust(const ktls::Credentials& credentials,
+                                                const Policy& policy);
+
+/// Whether our certificates have the server names that the routes take. Does not change with time.
+[[nodiscard]] std::vector<Finding> review_names(const ktls::Credentials& credentials,
+                                                const Policy& policy);
+
+/// The texts of the findings with this effect, joined by "; ". Empty: none.
+[[nodiscard]] std::string join(const std::vector<Finding>& findings, Finding::Effect effect);
+
+}  // namespace sallyport::gateway
