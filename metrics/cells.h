@@ -106,7 +106,7 @@ class Histogram {
 };
 
 /// What is counted per (listener, route). Kept on the connection by pointer; never moves, and
-/// lives as long as the registry: a counter of a removed route must not vanish.
+/// lives as long as the registry: a removed route may come back, see RouteSeries.
 class RouteCells {
  public:
   RouteCells(std::string route, std::size_t close_reasons);

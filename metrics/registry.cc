@@ -117,18 +117,19 @@ std::vector<ShardSample> Registry::sample_shards() const {
   return samples;
 }
 
-std::set<std::string> Registry::configured_routes() const {
-  std::set<std::string> routes;
+void Registry::set_routes(std::set<std::string> routes) {
   const std::lock_guard lock(mutex_);
-  for (const auto& [names, backend] : backends_) {
-    if (!backend.gone) routes.insert(names.first);
-  }
-  return routes;
+  routes_.configure(std::move(routes), std::chrono::steady_clock::now());
 }
 
 std::string Registry::scrape() const {
   TextFormat text;
-  text.shards(sample_shards(), words_, configured_routes());
+  std::vector<ShardSample> samples = sample_shards();
+  {
+    const std::lock_guard lock(mutex_);
+    routes_.apply(samples, std::chrono::steady_clock::now());
+  }
+  text.shards(samples, words_);
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [names, backend] : backends_) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "metrics/cells.h"
+#include "metrics/route_series.h"
 
 namespace sallyport::metrics {
 
@@ -99,6 +100,9 @@ class Registry {
   /// The first load, at start: sets the timestamp and shows the source's counters as 0.
   void config_loaded(std::string_view source, std::chrono::system_clock::time_point now);
 
+  /// The routes whose series are shown from zero on; those of others leave, see RouteSeries.
+  void set_routes(std::set<std::string> routes);
+
   /// Every metric of the table in the Prometheus text format 0.0.4. Invalid UTF-8 in label values
   /// is replaced by U+FFFD.
   [[nodiscard]] std::string scrape() const;
@@ -118,7 +122,6 @@ class Registry {
   };
 
   [[nodiscard]] std::vector<ShardSample> sample_shards() const;
-  [[nodiscard]] std::set<std::string> configured_routes() const;
 
   Vocabulary words_;
   BuildInfo build_;
@@ -128,6 +131,7 @@ class Registry {
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
   std::map<std::string, bool> discovery_routes_;
+  mutable RouteSeries routes_;
   std::optional<KtlsSupport> ktls_;
   std::optional<bool> ready_;
   std::string_view tls_library_;  // empty: not known yet

@@ -132,11 +132,9 @@ void TextFormat::add(MetricId id, std::initializer_list<std::string_view> label_
   target.sample_sum = histogram.sum_seconds;
 }
 
-void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& words,
-                        const std::set<std::string>& configured_routes) {
+void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& words) {
   std::map<std::string, ListenerSum> listeners;
   std::map<std::string, RouteSum> routes;
-  for (const std::string& route : configured_routes) routes.try_emplace(route);
   std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> negotiated;
   std::array<std::uint64_t, 2> keyupdates{};
   std::array<std::array<std::uint64_t, 2>, 2> records{};
@@ -179,18 +177,14 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
       const auto& [open, closed] = counts;
       add(MetricId::kConnections, {name, route}, number(open));
       for (std::size_t i = 0; i < closed.size(); ++i) {
-        // Reasons times routes times listeners is too many to show the zeros.
-        if (closed[i] == 0) continue;
         add(MetricId::kConnectionsClosed, {name, route, words.close_reasons[i]}, number(closed[i]));
       }
     }
     for (const std::size_t resumed : {0U, 1U}) {
       for (std::size_t i = 0; i < sum.total.handshakes.size(); ++i) {
-        // Zeros are shown, so that a first failure is an increase; but few results can be resumed.
-        const std::uint64_t count = sum.total.handshakes[i][resumed];
-        if (count == 0 && resumed == 1 && i != 0) continue;
+        // Zeros are shown, so that a first failure is an increase.
         add(MetricId::kTlsHandshakes, {name, words.handshake_results[i], kBooleans[resumed]},
-            number(count));
+            number(sum.total.handshakes[i][resumed]));
       }
       add(MetricId::kTlsHandshakeDuration, {name, kBooleans[resumed]},
           sum.total.durations[resumed]);

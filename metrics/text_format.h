@@ -3,7 +3,6 @@
 
 #include <initializer_list>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,9 +24,8 @@ class TextFormat {
   void add(MetricId id, std::initializer_list<std::string_view> label_values, double value);
   void add(MetricId id, std::initializer_list<std::string_view> label_values,
            const HistogramSample& histogram);
-  /// The sums over all shards. The series of `configured_routes` are there from the start, at zero.
-  void shards(std::span<const ShardSample> samples, const Vocabulary& words,
-              const std::set<std::string>& configured_routes);
+  /// The sums over all shards.
+  void shards(std::span<const ShardSample> samples, const Vocabulary& words);
   /// The process_* metrics.
   void process();
 

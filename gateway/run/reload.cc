@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -121,11 +122,16 @@ void Reloader::report_current() {
   }
   const SourceOutcome& discovery = config_.latest().of(Source::kDiscovery);
   std::map<std::string, bool> routes;
-  for (const Route& route : config_.policy()->routes()) routes[route.name] = !discovery.error;
+  std::set<std::string> reachable;
+  for (const Route& route : config_.policy()->routes()) {
+    routes[route.name] = !discovery.error;
+    reachable.insert(route.name);
+  }
   for (const DiscoveredRoute& route : config_.discovery().routes) {
     routes[route.name] = !discovery.error && !route.refused;
   }
   registry_.set_discovery_routes(std::move(routes));
+  registry_.set_routes(std::move(reachable));
 }
 
 std::vector<Finding> Reloader::review() const {

@@ -230,17 +230,6 @@ TEST(Registry, AddsUpTheAddressesOfABackend) {
       3);
 }
 
-TEST(Registry, ShowsTheCountersOfConfiguredRoutesFromTheStart) {
-  Registry registry(kWords, build());
-  registry.set_backends({{"orders", "10.0.0.1:80", true}}, {});
-  const auto series = parse(registry.scrape()).series;
-  EXPECT_EQ(series.at("sallyport_backend_failovers_total{route=\"orders\"}"), 0);
-  EXPECT_EQ(
-      series.at(
-          "sallyport_backend_connect_failures_total{route=\"orders\",backend=\"10.0.0.1:80\"}"),
-      0);
-}
-
 TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
   Registry registry(kWords, build());
   const auto second = [](int value) {
@@ -280,6 +269,26 @@ TEST(Registry, ReadsTheProcessItself) {
   EXPECT_GT(series.at("process_resident_memory_bytes"), 100'000);
   EXPECT_GE(series.at("process_virtual_memory_bytes"), series.at("process_resident_memory_bytes"));
   EXPECT_GT(series.at("process_start_time_seconds"), 1'600'000'000);
+}
+
+TEST(Registry, ShowsZerosOfEverythingThatIsCountedForAConfiguredName) {
+  Registry registry(kWords, build());
+  registry.add_shard(0).listener("l");
+  registry.set_routes({"orders"});
+  registry.set_backends({{"orders", "10.0.0.1:80", true}}, {});
+  const auto series = parse(registry.scrape()).series;
+  for (const std::string key :
+       {"connections_closed_total{listener=\"l\",route=\"\",reason=\"done\"}",
+        "connections_closed_total{listener=\"l\",route=\"orders\",reason=\"reset\"}",
+        "connections{listener=\"l\",route=\"orders\"}",
+        "tls_handshakes_total{listener=\"l\",result=\"no_route\",resumed=\"true\"}",
+        "received_bytes_total{route=\"orders\",leg=\"client\"}",
+        "backend_connect_duration_seconds_count{route=\"orders\"}",
+        "backend_failovers_total{route=\"orders\"}",
+        "backend_connect_failures_total{route=\"orders\",backend=\"10.0.0.1:80\"}"}) {
+    ASSERT_TRUE(series.contains("sallyport_" + key)) << key;
+    EXPECT_EQ(series.at("sallyport_" + key), 0) << key;
+  }
 }
 
 TEST(Registry, ScrapesWhileShardsCount) {
