@@ -8,10 +8,6 @@ namespace {
 /// Warning alerts that a peer may send; one more is a refusal.
 constexpr std::uint8_t kMaxWarnings = 4;
 
-/// Records without content that a peer may send in a row, as OpenSSL and BoringSSL have it: each
-/// costs a decryption, and no timeout sees one.
-constexpr std::uint8_t kMaxEmptyRecords = 32;
-
 /// How often a peer of TLS 1.2 may ask for another handshake, and be told that there is none.
 constexpr std::uint8_t kMaxRenegotiations = 4;
 
@@ -41,7 +37,13 @@ void InboundState::process_data(std::size_t bytes) noexcept {
   received_bytes_ += bytes;
   if (bytes != 0) {
     empty_records_ = 0;
-  } else if (++empty_records_ > kMaxEmptyRecords) {
+  } else {
+    process_empty_records(1);
+  }
+}
+
+void InboundState::process_empty_records(std::size_t count) noexcept {
+  if (count > kMaxEmptyRecords || (empty_records_ += count) > kMaxEmptyRecords) {
     refuse(RecordFailure::kUnexpectedMessage);
   }
 }

@@ -75,6 +75,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
                               {.counters = userspace->counters(),
                                .stream_start = *stream_start,
                                .leftover = std::move(leftover)});
+  limit_blocking_receives(descriptor);  // without it no connection is worse off than before
   // TX first: as long as the kernel has no key the socket is an ordinary one, with or without ULP.
   if (const int error = install_tx(descriptor, *state)) {
     userspace->socket() = std::move(layer->socket());

@@ -2,6 +2,8 @@
 // alert and the word that it deserves, whether kernel or userspace makes the records, and no such
 // byte reaches the backend. The test seals them itself, under the keys of a handshake that
 // OpenSSL's client did.
+#include <poll.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -206,6 +208,15 @@ TEST_F(HostileRecords, ThatAreAFloodOfKeyUpdatesEndInTheirOwnWord) {
   } else {
     expect_end(tls, "keyupdate_unsupported", kInternalError);
   }
+}
+
+// The kernel passes over them and tells of few: it takes hundreds there, and 33 in userspace.
+TEST_F(HostileRecords, EndAtAFloodOfEmptyOnes) {
+  start_for(backend);
+  TlsClient tls = established();
+  pollfd answer{.fd = tls.socket().get(), .events = POLLIN, .revents = 0};
+  for (int i = 0; i < 20'000 && ::poll(&answer, 1, 0) == 0; ++i) put(tls, forger_->data({}));
+  expect_end(tls, "record_error", kUnexpectedMessage);
 }
 
 }  // namespace
