@@ -53,19 +53,6 @@ std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
       [&](const DiscoveredRoute& route) { return !policy || policy->find(route.name); }));
 }
 
-void warn_of_ca_names(const ktls::Credentials& credentials, const Policy& policy,
-                      std::vector<std::string>& warnings) {
-  for (const Route& route : policy.routes()) {
-    const std::size_t size = credentials.ca_names().size(allowed_domains(route));
-    if (size <= ktls::CaNames::kMost) continue;
-    warnings.push_back(
-        "route " + route.name + ": the names of the CAs in --ca that matter here have " +
-        std::to_string(size) + " bytes, more than the " + std::to_string(ktls::CaNames::kMost) +
-        " that clients are sent: they are sent none, and those with several "
-        "certificates have to choose by themselves");
-  }
-}
-
 }  // namespace
 
 std::vector<Finding> Config::review(const ktls::Credentials& credentials,
@@ -317,7 +304,6 @@ std::vector<std::string> Config::warnings() const {
   }
   if (!complete()) return warnings;
   warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
-  warn_of_ca_names(*credentials_, *policy_, warnings);
   for (Finding& each : review_credentials(*credentials_, now())) {
     warnings.push_back(std::move(each.text));
   }

@@ -269,6 +269,21 @@ void review_patterns(const ktls::Credentials& credentials, const Policy& policy,
   }
 }
 
+void review_ca_names(const ktls::Credentials& credentials, const Policy& policy,
+                     std::vector<Finding>& findings) {
+  for (const Route& route : policy.routes()) {
+    const std::size_t size = credentials.ca_names().size(allowed_domains(route));
+    if (size <= ktls::CaNames::kMost) continue;
+    findings.push_back(
+        {Effect::kNoneYet,
+         "route " + route.name + ": the names of the CAs in --ca that matter here have " +
+             std::to_string(size) + " bytes, more than the " +
+             std::to_string(ktls::CaNames::kMost) +
+             " that clients are sent: they are sent none, and those with several certificates have "
+             "to choose by themselves"});
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> review_credentials(const ktls::Credentials& credentials, Time now) {
@@ -279,6 +294,7 @@ std::vector<Finding> review_trust(const ktls::Credentials& credentials, const Po
   std::vector<Finding> findings;
   review_scopes(credentials, policy, findings);
   review_patterns(credentials, policy, findings);
+  review_ca_names(credentials, policy, findings);
   return findings;
 }
 

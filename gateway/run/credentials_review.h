@@ -28,7 +28,8 @@ struct Finding {
 [[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
                                                       std::chrono::sys_seconds now);
 
-/// Whether the trust bundles vouch for what the rules let in. Does not change with time.
+/// Whether the trust bundles vouch for what the rules let in, and clients are told of their CAs.
+/// Does not change with time.
 [[nodiscard]] std::vector<Finding> review_trust(const ktls::Credentials& credentials,
                                                 const Policy& policy);
 
