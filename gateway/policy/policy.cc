@@ -12,12 +12,15 @@ namespace {
 
 // Adds the route, or returns why a hello could not tell it from one that is there.
 std::optional<std::string> add_candidate(Policy::Candidates& candidates, const Route& route) {
-  if (route.alpn.empty()) {
-    if (candidates.without_alpn) {
-      return "route '" + printable(candidates.without_alpn->name) + "' takes it already";
-    }
-    candidates.without_alpn = &route;
+  const auto take = [&route](const Route*& place) -> std::optional<std::string> {
+    if (place) return "route '" + printable(place->name) + "' takes it already";
+    place = &route;
     return std::nullopt;
+  };
+  if (route.takes_no_offer) {
+    if (auto taken = take(candidates.without_offer)) return taken;
+  } else if (route.alpn.empty()) {
+    return take(candidates.without_alpn);
   }
   for (const Route* other : candidates.with_alpn) {
     for (const std::string& protocol : route.alpn) {
@@ -26,7 +29,7 @@ std::optional<std::string> add_candidate(Policy::Candidates& candidates, const R
              printable(protocol) + "'";
     }
   }
-  candidates.with_alpn.push_back(&route);
+  if (!route.alpn.empty()) candidates.with_alpn.push_back(&route);
   return std::nullopt;
 }
 
@@ -67,6 +70,9 @@ std::expected<Policy::Pointer, ConfigError> Policy::from_flags(
     route.name = label;
     route.allow = rules.allow;
     route.allow_any_verified = rules.allow_any_verified;
+    route.alpn = rules.alpn.value_or(std::vector<std::string>{});
+    route.takes_no_offer = rules.alpn.has_value();
+    route.truncation = rules.truncation;
     if (route_labels.size() == 1) continue;
     if (!is_host_name(label, Underscore::kAllowed) || is_ip_literal(label)) {
       return refuse(label,

@@ -26,8 +26,11 @@ std::string_view to_string(Truncation truncation);  ///< the word of the policy 
 
 struct Route {
   std::string name;
-  std::vector<std::string> sni;        ///< lower case, "a.b" or "*.b"; empty = any or none
-  std::vector<std::string> alpn;       ///< in our order of preference; empty = not looked at
+  std::vector<std::string> sni;   ///< lower case, "a.b" or "*.b"; empty = any or none
+  std::vector<std::string> alpn;  ///< in our order of preference
+  /// Takes clients that offer no protocol: beside those that share one of `alpn`; with an empty
+  /// `alpn` them alone. Off, with an empty `alpn`: the offer is not looked at.
+  bool takes_no_offer = false;
   std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
   bool allow_any_verified = false;
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
@@ -41,10 +44,15 @@ inline const std::vector<std::string>* allowed_domains(const Route& route) {
   return route.allow_any_verified ? nullptr : &route.trust_domains;
 }
 
-/// --allow (repeatable) or --allow-any-verified.
+/// What flags say of every route, where there is no policy file.
 struct FlagRules {
   std::vector<IdentityPattern> allow;  ///< parsed; empty exactly if allow_any_verified
   bool allow_any_verified = false;
+  /// --alpn: protocols that are spoken, in our order; none of them: a client that offers any is
+  /// refused. A client that offers none is served in either case. Unset: the offer is not looked
+  /// at.
+  std::optional<std::vector<std::string>> alpn = {};
+  Truncation truncation = Truncation::kReset;
 };
 
 /// Why two routes conflict, and which: the reader of the file adds the line.
@@ -61,8 +69,13 @@ class Policy {
   using Pointer = std::shared_ptr<const Policy>;
   /// The routes under one name.
   struct Candidates {
-    std::vector<const Route*> with_alpn;  ///< in file order
-    const Route* without_alpn = nullptr;
+    std::vector<const Route*> with_alpn;   ///< in file order
+    const Route* without_offer = nullptr;  ///< for clients that offer no protocol
+    const Route* without_alpn = nullptr;   ///< for any offer
+
+    [[nodiscard]] bool empty() const {
+      return with_alpn.empty() && without_offer == nullptr && without_alpn == nullptr;
+    }
   };
 
   /// Without a policy file: one label takes any SNI or none, with several each takes the SNI of

@@ -176,6 +176,10 @@ Outcome PolicyReader::read_sni(Route& route, const JsonValue& value, const std::
 }
 
 Outcome PolicyReader::read_alpn(Route& route, const JsonValue& value, const std::string& key) {
+  if (value.array() != nullptr && value.array()->empty()) {
+    route.takes_no_offer = true;  // no protocol is spoken here
+    return {};
+  }
   if (auto checked = check_strings(value, key); !checked) return checked;
   for (const JsonValue& item : *value.array()) {
     const std::string place = item_key(key, route.alpn.size());

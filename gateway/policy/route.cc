@@ -30,7 +30,7 @@ const Policy::Candidates* best_level(const Policy& policy, std::string_view name
     }
   }
   const Policy::Candidates& rest = policy.without_sni();
-  return rest.with_alpn.empty() && !rest.without_alpn ? nullptr : &rest;
+  return rest.empty() ? nullptr : &rest;
 }
 
 }  // namespace
@@ -49,6 +49,7 @@ std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_vie
       }
     }
   }
+  if (alpn_offers.empty() && level->without_offer) return Choice{level->without_offer, {}};
   if (!level->without_alpn) return std::unexpected(RouteRefusal::kNoApplicationProtocol);
   return Choice{level->without_alpn, {}};
 }

@@ -23,7 +23,8 @@ struct Choice {
 /// beats `*.name` beats the route without sni, and only the best of these levels is looked at (as
 /// in Envoy's filter chains, there is no way back from a name that matched). Within it, the first
 /// route of the file whose `alpn` shares a protocol with the offer wins, with the first of its list
-/// that was offered; then the route without `alpn`. Allocates nothing; any thread.
+/// that was offered; then, for an empty offer, the route that takes those; then the route without
+/// `alpn`. Allocates nothing; any thread.
 std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_view sni,
                                            std::span<const std::string_view> alpn_offers);
 

@@ -266,7 +266,10 @@ std::expected<Policy::Pointer, std::string> Config::load_policy(
     if (!policy) return std::unexpected(policy.error().to_string());
     return *std::move(policy);
   }
-  FlagRules rules{.allow = {}, .allow_any_verified = options_.allow_any_verified};
+  FlagRules rules{.allow = {},
+                  .allow_any_verified = options_.allow_any_verified,
+                  .alpn = options_.alpn,
+                  .truncation = options_.truncation};
   for (const std::string& text : options_.allow) {
     auto pattern = IdentityPattern::parse(text);
     if (!pattern) return std::unexpected("--allow " + text + ": " + pattern.error());

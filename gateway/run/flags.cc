@@ -64,6 +64,13 @@ constexpr std::array kWhoMayPass{
     Flag{"allow-any-verified", "", false, "Any client with a verified certificate may pass"},
     Flag{"policy", "FILE", false, "Routes, and who may pass on each, in JSON"},
 };
+constexpr std::array kRoutes{
+    Flag{"alpn", "LIST", false,
+         "Application protocols, colons between, in our order; a client that offers others only is "
+         "refused. none: one that offers any is (default: none is chosen, whatever is offered)"},
+    Flag{"truncation", "reset|close", false,
+         "What a backend sees of a client that ends without close_notify (default reset)"},
+};
 constexpr std::array kTls{
     Flag{"records", "auto|kernel|userspace", false,
          "Where TLS records are protected: auto is the kernel where it can and userspace where it "
@@ -139,6 +146,7 @@ constexpr std::array kGroups{
     Group{"Who may pass (exactly one kind)", kWhoMayPass},
     Group{"TLS", kTls},
     Group{"Timeouts (500ms 10s 5m 1h; 0 = off)", kTimeouts},
+    Group{"Every route, where there is no --policy", kRoutes},
     Group{"Process", kProcess},
     Group{"Command line only", kCommandLineOnly},
 };

@@ -58,6 +58,24 @@ std::optional<Quantity> parse_quantity(std::string_view text, std::span<const Un
   return result;
 }
 
+// The members of a list with colons between, each once. `wrong` says what is wrong with a member.
+template <class Wrong>
+std::expected<std::vector<std::string>, std::string> parse_list(std::string_view text,
+                                                                Wrong wrong) {
+  std::vector<std::string> members;
+  for (std::size_t start = 0; start <= text.size();) {
+    const std::size_t end = std::min(text.find(':', start), text.size());
+    std::string member(text.substr(start, end - start));
+    if (auto what = wrong(member)) return std::unexpected(*std::move(what));
+    if (std::ranges::find(members, member) != members.end()) {
+      return std::unexpected("names '" + member + "' twice");
+    }
+    members.push_back(std::move(member));
+    start = end + 1;
+  }
+  return members;
+}
+
 }  // namespace
 
 std::expected<milliseconds, std::string> parse_duration(std::string_view text) {
@@ -148,22 +166,23 @@ std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text
 }
 
 std::expected<std::vector<std::string>, std::string> parse_ciphersuites(std::string_view text) {
-  std::vector<std::string> suites;
-  for (std::size_t start = 0; start <= text.size();) {
-    const std::size_t end = std::min(text.find(':', start), text.size());
-    const std::string suite(text.substr(start, end - start));
-    if (!ktls::suite_from_name(suite)) {
-      return std::unexpected("names '" + suite +
-                             "', which is none of TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384 "
-                             "and TLS_CHACHA20_POLY1305_SHA256");
+  return parse_list(text, [](const std::string& suite) -> std::optional<std::string> {
+    if (ktls::suite_from_name(suite)) return std::nullopt;
+    return "names '" + suite +
+           "', which is none of TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384 and "
+           "TLS_CHACHA20_POLY1305_SHA256";
+  });
+}
+
+std::expected<std::vector<std::string>, std::string> parse_alpn_list(std::string_view text) {
+  if (text == "none") return {};
+  return parse_list(text, [](const std::string& protocol) -> std::optional<std::string> {
+    if (protocol.empty() || protocol.size() > 255) {
+      return "is not a list of protocols such as h2:http/1.1, of 1 to 255 bytes each";
     }
-    if (std::ranges::find(suites, suite) != suites.end()) {
-      return std::unexpected("names '" + suite + "' twice");
-    }
-    suites.push_back(suite);
-    start = end + 1;
-  }
-  return suites;
+    if (protocol == "none") return "has 'none' beside protocols";
+    return std::nullopt;
+  });
 }
 
 std::expected<std::string, std::string> parse_groups(std::string_view text) {

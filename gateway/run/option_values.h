@@ -48,6 +48,10 @@ struct TrustBundle {
 [[nodiscard]] std::expected<std::vector<std::string>, std::string> parse_ciphersuites(
     std::string_view text);
 
+/// "h2:http/1.1": protocol ids of RFC 7301, in our order; "none" is the empty list.
+[[nodiscard]] std::expected<std::vector<std::string>, std::string> parse_alpn_list(
+    std::string_view text);
+
 /// "X25519:P-256": a list of OpenSSL's, of which only the form is checked here.
 [[nodiscard]] std::expected<std::string, std::string> parse_groups(std::string_view text);
 

@@ -186,6 +186,14 @@ void read_rules(Reader& reader, Options& options) {
   reader.texts("allow", options.allow);
   reader.on("allow-any-verified", options.allow_any_verified);
   reader.text("policy", options.policy);
+  for (const std::string_view flag : {"alpn", "truncation"}) {
+    if (!reader.has("policy") || !reader.has(flag)) continue;
+    return reader.fail(flag, reader.uses(flag).front(),
+                       "is for routes without a policy file, and --policy is given");
+  }
+  reader.parsed("alpn", parse_alpn_list, [&](auto list) { options.alpn = std::move(list); });
+  reader.choice("truncation", options.truncation,
+                {{"reset", Truncation::kReset}, {"close", Truncation::kClose}});
 }
 
 void read_discovery(Reader& reader, Options& options) {

@@ -15,6 +15,7 @@
 
 #include "gateway/connection/record_choice.h"
 #include "gateway/observe/log.h"
+#include "gateway/policy/policy.h"
 #include "gateway/run/option_values.h"
 #include "ktls/keys/suite.h"
 
@@ -37,6 +38,9 @@ struct Options {
   std::vector<std::string> allow;  ///< patterns, not parsed yet
   bool allow_any_verified = false;
   std::string policy;
+  /// Of every route, without `policy` only. See FlagRules.
+  std::optional<std::vector<std::string>> alpn;
+  Truncation truncation = Truncation::kReset;
 
   std::string discovery;
   bool discovery_allow_empty = false;

@@ -42,6 +42,27 @@ constexpr char kPolicy[] = R"({"routes": {
   "wild": {"sni": ["*.example.org"], "alpn": ["h2"], "allow": ["spiffe://example.org/**"]},
   "rest": {"allow": ["spiffe://example.org/**"]}}})";
 
+// Clients of gRPC since grpc-go 1.67 and of PostgreSQL 17 hang up where no protocol is chosen.
+TEST_F(Routing, ChoosesTheProtocolsOfTheFlagWithoutAPolicyFile) {
+  discover({orders.address()});
+  start({"--alpn", "h2:postgresql"});
+  for (const std::string protocol : {"h2", "postgresql"}) {
+    TlsClient tls = connect(asking("orders.example.org", {"smtp", protocol}));
+    EXPECT_EQ(tls.selected_alpn(), protocol);
+  }
+  EXPECT_EQ(reached(asking("orders.example.org")), "orders ");
+  expect_refused(asking("orders.example.org", {"smtp"}), "no_application_protocol",
+                 kNoApplicationProtocol);
+}
+
+TEST_F(Routing, RefusesEveryProtocolWhereNoneIsSpoken) {
+  discover({orders.address()});
+  start({"--alpn", "none"});
+  EXPECT_EQ(reached(asking("orders.example.org")), "orders ");
+  expect_refused(asking("orders.example.org", {"h2"}), "no_application_protocol",
+                 kNoApplicationProtocol);
+}
+
 TEST_F(Routing, TakesExactBeforeWildcardBeforeTheRest) {
   start_with_policy(kPolicy);
   EXPECT_EQ(reached(asking("orders.example.org")), "orders ");

@@ -57,6 +57,19 @@ TEST(PolicyFromFlags, OfSeveralNoneMayBeOtherThanAHostName) {
   EXPECT_EQ(policy.error().to_string(), "d.json: route 'Orders': route 'orders' takes it already");
 }
 
+TEST(PolicyFromFlags, GivesEveryRouteTheProtocolsAndTheTruncation) {
+  FlagRules rules = allow({"dns:a.b.c"});
+  rules.alpn = {"h2", "postgresql"};
+  rules.truncation = Truncation::kClose;
+  const std::vector<std::string> labels{"orders", "users"};
+  const auto policy = Policy::from_flags(rules, labels).value();
+  for (const Route& route : policy->routes()) {
+    EXPECT_EQ(route.alpn, *rules.alpn);
+    EXPECT_TRUE(route.takes_no_offer);
+    EXPECT_EQ(route.truncation, Truncation::kClose);
+  }
+}
+
 TEST(PolicyFromFlags, WithoutLabelsThereIsNoRoute) {
   const auto policy = Policy::from_flags(allow({"dns:a.b.c"}), {});
   ASSERT_TRUE(policy);

@@ -114,5 +114,37 @@ TEST(Choose, GivesPointersIntoThePolicy) {
   EXPECT_EQ(choice->alpn.data(), policy->routes()[0].alpn[0].data());
 }
 
+// As --alpn has it without a policy file.
+TEST(Choose, OfARouteOfFlagsRefusesOtherOffersAndServesNone) {
+  FlagRules rules{.allow = {}, .allow_any_verified = true};
+  rules.alpn = {"h2", "postgresql"};
+  const std::vector<std::string> labels{"orders"};
+  const auto policy = Policy::from_flags(rules, labels).value();
+  EXPECT_EQ(chosen(policy, "any.example.org", {"http/1.1", "postgresql", "h2"}), "orders+h2");
+  EXPECT_EQ(chosen(policy, "", {"postgresql"}), "orders+postgresql");
+  EXPECT_EQ(chosen(policy, "", {"smtp"}), "no_alpn");
+  EXPECT_EQ(chosen(policy, ""), "orders");
+
+  rules.alpn->clear();
+  const auto silent = Policy::from_flags(rules, labels).value();
+  EXPECT_EQ(chosen(silent, "", {"h2"}), "no_alpn");
+  EXPECT_EQ(chosen(silent, ""), "orders");
+}
+
+TEST(Choose, TakesAnEmptyListOfProtocolsForThoseThatOfferNone) {
+  const auto policy = parse_policy(R"({"routes": {
+      "plain": {"sni": ["a.org"], "alpn": [], "allow-any-verified": true},
+      "h2": {"sni": ["a.org"], "alpn": ["h2"], "allow-any-verified": true},
+      "mute": {"sni": ["b.org"], "alpn": [], "allow-any-verified": true},
+      "rest": {"sni": ["b.org"], "allow-any-verified": true}}})",
+                                   "p")
+                          .value();
+  EXPECT_EQ(chosen(policy, "a.org"), "plain");
+  EXPECT_EQ(chosen(policy, "a.org", {"h2"}), "h2+h2");
+  EXPECT_EQ(chosen(policy, "a.org", {"http/1.1"}), "no_alpn");
+  EXPECT_EQ(chosen(policy, "b.org"), "mute");
+  EXPECT_EQ(chosen(policy, "b.org", {"http/1.1"}), "rest");
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

@@ -45,6 +45,17 @@ TEST(Size, RefusesOtherTexts) {
   EXPECT_THAT(parse_size("1025G").error(), HasSubstr("larger than 1024G"));
 }
 
+TEST(AlpnList, HasProtocolsInOrderOrNone) {
+  EXPECT_EQ(parse_alpn_list("h2").value(), std::vector<std::string>{"h2"});
+  EXPECT_EQ(parse_alpn_list("h2:http/1.1").value(), (std::vector<std::string>{"h2", "http/1.1"}));
+  EXPECT_EQ(parse_alpn_list("none").value(), std::vector<std::string>{});
+  for (const std::string& text :
+       {std::string(), std::string(":"), std::string("h2:"), std::string("h2::x"),
+        std::string("h2:h2"), std::string("h2:none"), std::string(256, 'a')}) {
+    EXPECT_FALSE(parse_alpn_list(text)) << text;
+  }
+}
+
 TEST(ListenAddress, IsIpv4OrBracketedIpv6WithPort) {
   const auto v4 = parse_listen_address("127.0.0.1:8443");
   ASSERT_TRUE(v4);

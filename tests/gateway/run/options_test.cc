@@ -248,6 +248,18 @@ TEST(Options, RefuseTwoKindsOfRules) {
   EXPECT_THAT(error_of(with({"--policy", "p.json"})), HasSubstr("--policy 'p.json' excludes"));
 }
 
+TEST(Options, OfRoutesAreForThoseWithoutAPolicyFile) {
+  const Options options = options_of(with({"--alpn", "h2:x", "--truncation", "close"}));
+  EXPECT_EQ(options.alpn, (std::vector<std::string>{"h2", "x"}));
+  EXPECT_EQ(options.truncation, Truncation::kClose);
+  for (const auto& [flag, value] :
+       {std::pair{"--alpn", "h2"}, std::pair{"--truncation", "reset"}}) {
+    Words words = without("--allow");
+    words.insert(words.end(), {"--policy", "p.json", flag, value});
+    EXPECT_THAT(error_of(words), HasSubstr("--policy is given"));
+  }
+}
+
 TEST(Options, RefuseCertificatesWithoutAKey) {
   EXPECT_THAT(error_of(with({"--cert", "c2.pem"})),
               HasSubstr("--cert and --key go in pairs: there are 2 and 1"));
