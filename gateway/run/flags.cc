@@ -110,7 +110,9 @@ constexpr std::array kTimeouts{
     Flag{"drain-timeout", "DURATION", false, "For connections to end after SIGTERM (default 30s)"},
 };
 constexpr std::array kProcess{
-    Flag{"shards", "N", false, "Event loops, one thread each (default: the usable CPUs)"},
+    Flag{"shards", "N", false,
+         "Event loops, one thread each (default: the usable CPUs, or the cgroup's CPU quota "
+         "rounded up)"},
     Flag{"busy-poll", "MICROSECONDS", false,
          "Before an event loop sleeps, look out for the next event for so long: fewer wake-ups, "
          "lower latency, more CPU (default 0 = sleep at once; at most 1000)"},
@@ -144,9 +146,9 @@ constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},
     Group{"Who may pass (exactly one kind)", kWhoMayPass},
+    Group{"Every route, where there is no --policy", kRoutes},
     Group{"TLS", kTls},
     Group{"Timeouts (500ms 10s 5m 1h; 0 = off)", kTimeouts},
-    Group{"Every route, where there is no --policy", kRoutes},
     Group{"Process", kProcess},
     Group{"Command line only", kCommandLineOnly},
 };

@@ -49,7 +49,7 @@ struct Options {
   ListenAddress admin;  ///< 127.0.0.1:9464
   bool admin_expose_all = false;
 
-  std::optional<unsigned> shards;  ///< unset: the usable CPUs
+  std::optional<unsigned> shards;  ///< unset: the usable CPUs, or the CPU quota
   unsigned busy_poll_us = 0;       ///< before a shard sleeps; 0 = never
   RecordsWanted records = RecordsWanted::kAuto;
   ktls::RecordVersion min_tls = ktls::RecordVersion::kTls13;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "gateway/observe/log.h"
 #include "gateway/run/connection_capacity.h"
+#include "gateway/run/cpu_quota.h"
 #include "gateway/run/process.h"
 
 namespace sallyport::gateway {
@@ -27,11 +29,26 @@ void log_cannot_listen(std::string_view listener, iouring::Errno error) {
   log_error("cannot listen", {{"listener", listener}, {"error", std::strerror(error.value)}});
 }
 
+// A thread for each usable CPU, but no more than the quota keeps busy: the others would only use it
+// up earlier, and then all stand still until its next period.
+unsigned default_shards(std::size_t cpus) {
+  const auto count = static_cast<unsigned>(cpus);
+  const std::optional<double> quota = cpu_quota();
+  if (!quota || *quota >= count) {
+    log_info("shards", {{"shards", count}, {"usable_cpus", cpus}});
+    return count;
+  }
+  const auto limited = static_cast<unsigned>(std::ceil(*quota));
+  log_info("shards", {{"shards", limited}, {"usable_cpus", cpus}, {"cpu_quota", *quota}});
+  return limited;
+}
+
 }  // namespace
 
 std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
   const std::vector<int> cpus = usable_cpus();
-  const unsigned count = options.options.shards.value_or(static_cast<unsigned>(cpus.size()));
+  const unsigned count =
+      options.options.shards ? *options.options.shards : default_shards(cpus.size());
   const std::uint64_t descriptors = raise_descriptor_limit();
   const ConnectionCapacity capacity = connection_capacity(descriptors, count, options.can_install);
   const std::uint64_t max_connections =
