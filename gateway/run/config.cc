@@ -19,6 +19,10 @@
 namespace sallyport::gateway {
 namespace {
 
+// The holder of a ticket secret can forge any identity: one that leaked is worth nothing two days
+// later.
+constexpr std::chrono::hours kTicketSecretAge{24};
+
 constexpr std::uintmax_t kLargestFile = std::uintmax_t{256} << 20;
 
 std::expected<std::string, std::string> read_text(const std::string& file) {
@@ -76,7 +80,16 @@ std::string SourceOutcome::complaint() const {
 }
 
 Config::Config(const Options& options)
-    : options_(options), process_tickets_(ktls::TicketSecrets::random()) {}
+    : options_(options),
+      process_tickets_(ktls::TicketSecrets::random()),
+      tickets_made_(std::chrono::steady_clock::now()) {}
+
+void Config::renew_ticket_secret(std::chrono::steady_clock::time_point now) {
+  if (!options_.ticket_keys.empty() || now - tickets_made_ < kTicketSecretAge) return;
+  process_tickets_ = ktls::TicketSecrets::renewed(*process_tickets_);
+  tickets_made_ = now;
+  accepted_[static_cast<std::size_t>(Source::kCredentials)].reset();
+}
 
 bool Config::complete() const {
   return credentials_ && policy_ && discovery_;

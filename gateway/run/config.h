@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <expected>
 #include <filesystem>
@@ -67,6 +68,11 @@ class Config {
   /// Of the latest reload().
   [[nodiscard]] const Reload& latest() const { return latest_; }
 
+  /// Without --ticket-keys: makes the credentials be read again with a new ticket secret of the
+  /// process, once the present one is a day old at `now`. The one before still opens tickets, so
+  /// that those live for a day at least, if not for all of --ticket-max-age.
+  void renew_ticket_secret(std::chrono::steady_clock::time_point now);
+
   /// Each source has been good at least once.
   [[nodiscard]] bool complete() const;
 
@@ -123,6 +129,7 @@ class Config {
 
   const Options& options_;
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
+  std::chrono::steady_clock::time_point tickets_made_;
   std::array<std::optional<Fingerprint>, kSources> accepted_;  // of what is in force
   std::shared_ptr<const ktls::Credentials> credentials_;
   Policy::Pointer policy_;

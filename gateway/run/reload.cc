@@ -178,6 +178,7 @@ iouring::Task<void> Reloader::reload_now_and_then(iouring::Ring& ring) {
     since += kLookWhileSettling;
     if (since < kLookEvery && !settling()) continue;
     since = std::chrono::seconds(0);
+    config_.renew_ticket_secret(std::chrono::steady_clock::now());
     reload(false);
   }
 }

@@ -47,7 +47,7 @@ struct HandshakeSettings {
   std::chrono::seconds ticket_max_age{std::chrono::hours(8)};
   /// --openssl-tuning: handshakes may use OpenSSL beyond its public API (tls_library()).
   bool tuned_openssl = true;
-  /// Used without a ticket_keys file; make it once per process, so that tickets outlive a reload.
+  /// Used without a ticket_keys file; the process keeps it, so that tickets outlive a reload.
   /// Null: a random one for this generation alone.
   std::shared_ptr<const TicketSecrets> process_tickets;
 };

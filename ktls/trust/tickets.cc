@@ -68,11 +68,22 @@ void hkdf(std::span<const std::byte> secret, std::span<const std::byte> info,
 
 std::shared_ptr<const TicketSecrets> TicketSecrets::random() {
   auto secrets = std::make_shared<TicketSecrets>();
-  Secret& secret = secrets->secrets_.emplace_back();
-  const std::span<std::byte> out = secret.resize(48);
+  secrets->add_random();
+  return secrets;
+}
+
+std::shared_ptr<const TicketSecrets> TicketSecrets::renewed(const TicketSecrets& before) {
+  auto secrets = std::make_shared<TicketSecrets>();
+  secrets->secrets_.reserve(2);
+  secrets->add_random();
+  secrets->secrets_.emplace_back(before.secrets_.front().bytes());
+  return secrets;
+}
+
+void TicketSecrets::add_random() {
+  const std::span<std::byte> out = secrets_.emplace_back().resize(48);
   if (RAND_priv_bytes(raw(out.data()), static_cast<int>(out.size())) != 1)
     std::abort();  // without random numbers there is no TLS either
-  return secrets;
 }
 
 std::expected<std::shared_ptr<const TicketSecrets>, CredentialsError> TicketSecrets::load(

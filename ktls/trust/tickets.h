@@ -29,6 +29,8 @@ class TicketSecrets {
 
   /// One random secret: its tickets are accepted in this process only.
   static std::shared_ptr<const TicketSecrets> random();
+  /// A new random secret that seals, beside the sealing one of `before`, which still opens.
+  static std::shared_ptr<const TicketSecrets> renewed(const TicketSecrets& before);
 
   /// Reads FILE of --ticket-keys: one secret a line, 32 to 64 bytes in hexadecimal or base64
   /// (`openssl rand -base64 48`); blank lines and lines that start with '#' do not count, nor do
@@ -54,6 +56,8 @@ class TicketSecrets {
   std::size_t size() const noexcept { return secrets_.size(); }
 
  private:
+  void add_random();
+
   std::vector<SecretBytes<kMaxSize>> secrets_;
 };
 

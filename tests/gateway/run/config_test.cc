@@ -73,6 +73,29 @@ TEST_F(ConfigTest, ReadsNothingAgainUntilContentChanges) {
   EXPECT_TRUE(config.reload(true).of(Source::kDiscovery).read) << "when forced";
 }
 
+TEST_F(ConfigTest, RenewsTheTicketSecretOfTheProcessDaily) {
+  using std::chrono::hours;
+  const auto start = std::chrono::steady_clock::now();
+  Config config(options_);
+  config.reload(true);
+  const auto read_at = [&](std::chrono::steady_clock::time_point now) {
+    config.renew_ticket_secret(now);
+    return config.reload(false).of(Source::kCredentials).read;
+  };
+  EXPECT_FALSE(read_at(start + hours(23)));
+  const auto before = config.credentials();
+  EXPECT_TRUE(read_at(start + hours(25)));
+  EXPECT_NE(config.credentials(), before);
+  EXPECT_FALSE(read_at(start + hours(26)));
+  EXPECT_TRUE(read_at(start + hours(50)));
+
+  options_.ticket_keys = files_.write_secret("tickets", std::string(64, 'a'));
+  Config shared(options_);
+  shared.reload(true);
+  shared.renew_ticket_secret(start + hours(1'000));
+  EXPECT_FALSE(shared.reload(false).of(Source::kCredentials).read) << "those of a file are its own";
+}
+
 TEST_F(ConfigTest, KeepsTheLastGoodDiscoveryAndSaysWhatIsWrong) {
   Config config(options_);
   config.reload(false);

@@ -65,6 +65,17 @@ TEST(TicketSecrets, NameTheLineThatIsWrong) {
   EXPECT_FALSE(TicketSecrets::parse("# nothing\n", "keys"));
 }
 
+TEST(TicketSecrets, AreRenewedBesideTheOneBefore) {
+  const auto first = TicketSecrets::random();
+  const auto second = TicketSecrets::renewed(*first);
+  const auto third = TicketSecrets::renewed(*second);
+  ASSERT_EQ(second->size(), 2U);
+  EXPECT_NE(name_of(*second, 0), name_of(*first, 0)) << "a new one seals";
+  EXPECT_EQ(name_of(*second, 1), name_of(*first, 0)) << "the one before opens";
+  ASSERT_EQ(third->size(), 2U);
+  EXPECT_EQ(name_of(*third, 1), name_of(*second, 0));
+}
+
 TEST(TicketSecrets, ObeyTheRulesOfAPrivateKey) {
   const test::TempDir dir;
   EXPECT_TRUE(TicketSecrets::load(dir.write("good", kHex, 0600)));
