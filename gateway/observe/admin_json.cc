@@ -102,7 +102,15 @@ std::string credentials_json(const ktls::Credentials& credentials) {
     json["next_update"] = fact.next_update ? Json(rfc3339(*fact.next_update)) : Json(nullptr);
     crls.push_back(std::move(json));
   }
+  Json files = Json::array();
+  for (const ktls::FileFact& fact : credentials.files()) {
+    files.push_back({{"file", fact.name},
+                     {"option", fact.option},
+                     {"object", fact.object},
+                     {"count", fact.count}});
+  }
   return dump({{"trust_digest", ktls::encode_hex(credentials.trust_digest())},
+               {"files", std::move(files)},
                {"certificates", std::move(certificates)},
                {"crls", std::move(crls)}});
 }

@@ -28,14 +28,16 @@ void free_names(STACK_OF(X509_NAME) * names) noexcept {
 /// In the order of preference, each where OpenSSL has it: X25519MLKEM768 since 3.5; X25519 not from
 /// a FIPS provider.
 constexpr const char* kGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
+
 // The caller gives the stack to OpenSSL.
 STACK_OF(X509_NAME) * copy_of(const std::vector<const X509_NAME*>& names) {
   OpensslPtr<STACK_OF(X509_NAME), free_names> copies(sk_X509_NAME_new_null());
-  if (!copies) throw std::bad_alloc();
+  if (!copies || sk_X509_NAME_reserve(copies.get(), static_cast<int>(names.size())) == 0)
+    throw std::bad_alloc();
   for (const X509_NAME* name : names) {
-    OpensslPtr<X509_NAME, X509_NAME_free> copy(X509_NAME_dup(name));
-    if (!copy || sk_X509_NAME_push(copies.get(), copy.get()) == 0) throw std::bad_alloc();
-    (void)copy.release();
+    X509_NAME* const copy = X509_NAME_dup(name);
+    if (copy == nullptr) throw std::bad_alloc();
+    sk_X509_NAME_push(copies.get(), copy);  // there is room
   }
   return copies.release();
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
@@ -80,6 +82,14 @@ struct CrlFact {
   std::size_t revoked = 0;  ///< entries
 };
 
+/// What a file was given for and how much of that it holds. A file that is given twice has two.
+struct FileFact {
+  std::string name;         ///< the file as configured
+  std::string_view option;  ///< "--cert", "--key", "--ca", "--crl", "--ticket-keys"
+  std::string_view object;  ///< "certificate", "private key", "CRL", "ticket secret"
+  std::size_t count = 0;    ///< objects that were read
+};
+
 /// One metric sample.
 struct Expiry {
   std::string_view role;  ///< "server", "ca"; "crl" for CRLs
@@ -149,6 +159,8 @@ class Credentials {
   std::chrono::sys_seconds own_not_after() const;
   const std::vector<CertificateFact>& certificates() const noexcept { return certificates_; }
   const std::vector<CrlFact>& crls() const noexcept { return crl_facts_; }
+  /// In the order in which they were read.
+  const std::vector<FileFact>& files() const noexcept { return file_facts_; }
   /// For certificate_expiry_timestamp_seconds{role,name}: the earliest notAfter of each file of
   /// ours, and that of each anchor in use. An anchor is a key: of its certificates that of the
   /// latest notAfter counts, and it is in use if that was valid at load, or if no anchor's was. Its
@@ -197,6 +209,7 @@ class Credentials {
   std::vector<CertificateFact> certificates_;
   std::vector<Expiry> anchor_expiries_;
   std::vector<CrlFact> crl_facts_;
+  std::vector<FileFact> file_facts_;
   std::vector<std::string> warnings_;
 };
 

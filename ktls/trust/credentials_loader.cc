@@ -85,6 +85,7 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   auto certificates =
       parse_certificates((*cert_text)->view(), files.cert, CertificateUse::kPresented);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
+  made_->file_facts_.push_back({files.cert, "--cert", "certificate", certificates->size()});
 
   Credentials::KeyPair pair;
   pair.cert_file = files.cert;
@@ -105,6 +106,7 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   if (!key_text) return std::unexpected(key_text.error());
   auto key = parse_private_key((*key_text)->view(), files.key);
   if (!key) return std::unexpected(std::move(key.error()));
+  made_->file_facts_.push_back({files.key, "--key", "private key", 1});
   pair.key = std::move(*key);
   if (X509_check_private_key(pair.leaf.get(), pair.key.get()) != 1) {
     (void)OpensslError::drain();
@@ -130,6 +132,7 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   if (!text) return std::unexpected(text.error());
   auto certificates = parse_certificates((*text)->view(), bundle.file, CertificateUse::kTrusted);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
+  made_->file_facts_.push_back({bundle.file, "--ca", "certificate", certificates->size()});
 
   const std::size_t before = made_->trusted_.size();
   for (PemCertificate& each : *certificates) {
@@ -224,6 +227,7 @@ CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
   if (!text) return std::unexpected(text.error());
   auto crls = parse_crls((*text)->view(), file);
   if (!crls) return std::unexpected(std::move(crls.error()));
+  made_->file_facts_.push_back({file, "--crl", "CRL", crls->size()});
   for (ParsedCrl& each : *crls)
     if (auto done = add_crl(std::move(each.crl), file, each.line); !done) return done;
   return {};
@@ -298,6 +302,7 @@ CredentialsLoader::Done CredentialsLoader::set_tickets(const std::optional<std::
   if (file) {
     auto secrets = TicketSecrets::load(*file);
     if (!secrets) return std::unexpected(secrets.error());
+    made_->file_facts_.push_back({*file, "--ticket-keys", "ticket secret", (*secrets)->size()});
     made_->tickets_ = std::move(*secrets);
   } else {
     made_->tickets_ = made_->settings_.process_tickets;

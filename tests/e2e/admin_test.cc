@@ -78,6 +78,7 @@ TEST_F(Admin, CredentialsHoldNoSecrets) {
   EXPECT_TRUE(is_json(body)) << body;
   EXPECT_EQ(body.find("PRIVATE"), std::string::npos);
   EXPECT_NE(body.find("gateway"), std::string::npos) << body;
+  EXPECT_NE(body.find(R"("object": "private key")"), std::string::npos) << "what was read";
 }
 
 TEST_F(Admin, RoutesNameEndpointsAndRules) {

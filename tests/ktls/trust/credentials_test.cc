@@ -76,6 +76,26 @@ TEST_F(CredentialsTest, ReportTheirCertificatesAndCrls) {
   ASSERT_EQ(credentials.crl_next_updates().size(), 1U);
 }
 
+// What was expected of a file and is not in it shows here.
+TEST_F(CredentialsTest, CountWhatWasReadOfEachFile) {
+  const TestAuthority issuing = pki.authority.intermediate();
+  pki.files.pairs[0].cert = pki.dir.write("chain.pem", pki.own.cert_pem + issuing.cert_pem());
+  pki.files.ca.push_back({"b.example", pki.dir.write("b.pem", pki.authority.cert_pem() +
+                                                                  TestAuthority("B").cert_pem() +
+                                                                  issuing.cert_pem())});
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl() + issuing.crl())};
+  pki.files.ticket_keys = pki.dir.write_secret("tickets", std::string(64, 'a') + "\n");
+  const auto credentials = pki.load();
+  ASSERT_TRUE(credentials) << credentials.error().message();
+  std::vector<std::string> counts;
+  for (const FileFact& fact : (*credentials)->files())
+    counts.push_back(std::string(fact.option) + " " + fact.name.substr(fact.name.rfind('/') + 1) +
+                     ": " + std::to_string(fact.count) + " " + std::string(fact.object));
+  EXPECT_THAT(counts, ElementsAre("--cert chain.pem: 2 certificate", "--key own.key: 1 private key",
+                                  "--ca ca.pem: 1 certificate", "--ca b.pem: 3 certificate",
+                                  "--crl a.crl: 2 CRL", "--ticket-keys tickets: 1 ticket secret"));
+}
+
 TEST_F(CredentialsTest, LoadAnExpiredCertificateOfOursAndSayWhenItExpired) {
   const auto expired = pki.authority.issue(
       {.not_before = std::chrono::hours(-3), .not_after = std::chrono::hours(-1)});
