@@ -188,12 +188,16 @@ std::uint16_t AdminServer::port() const {
   return state_->port;
 }
 
+std::optional<std::string> AdminServer::unserved(bool v6) {
+  if (!v6 || mg_check_feature(kFeatureIpv6) != 0) return std::nullopt;
+  return "the HTTP library (civetweb) of this build has no IPv6";
+}
+
 std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::start(
     AdminOptions options, AdminHandlers handlers) {
   const std::string address = options.address;
-  if (options.v6 && mg_check_feature(kFeatureIpv6) == 0) {
-    return std::unexpected("admin: cannot listen on " + address +
-                           ": the HTTP library (civetweb) of this build has no IPv6");
+  if (auto why = unserved(options.v6)) {
+    return std::unexpected("admin: cannot listen on " + address + ": " + *why);
   }
   auto state = std::make_unique<State>();
   state->options = std::move(options);

@@ -8,6 +8,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace sallyport::gateway {
@@ -41,6 +42,9 @@ class AdminServer {
  public:
   static constexpr unsigned kDefaultLimit = 100;
   static constexpr unsigned kMaxLimit = 10'000;
+
+  /// Why an address of this family can never be served. Nothing where it can.
+  [[nodiscard]] static std::optional<std::string> unserved(bool v6);
 
   /// Listens at once. The error names the address and the reason; one is that civetweb was built
   /// without IPv6, as Debian 12's is.

@@ -1,25 +1,22 @@
 #include "gateway/run/check.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <expected>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "gateway/observe/admin.h"
 #include "gateway/run/check_summary.h"
 #include "gateway/run/config.h"
 #include "gateway/run/exit_code.h"
+#include "gateway/run/local_address.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
 #include "gateway/run/server_contexts.h"
-#include "iouring/address.h"
-#include "iouring/file_descriptor.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -41,17 +38,21 @@ void check_files(const Options& options, Config& config, Errors& errors) {
   if (!contexts) add(errors, contexts.error());
 }
 
-// Binds to port 0 of the address: a gateway that runs already has the port.
-void check_address(const char* flag, const ListenAddress& listen, Errors& errors) {
-  const auto address = iouring::SocketAddress::parse(listen.text);
-  if (!address) return;  // its form was checked with the flags
-  const auto any_port = address->with_port(0);
-  const iouring::FileDescriptor socket(::socket(any_port.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (socket && ::bind(socket.get(), any_port.data(), any_port.size()) == 0) return;
-  const int error = errno;
-  if (error != EADDRNOTAVAIL && error != EAFNOSUPPORT) return;
-  add(errors, std::string(flag) + " " + listen.text +
-                  ": this machine has no such address: " + std::strerror(error));
+// Addresses that this machine has not. The ports are not looked at: a gateway that runs has them.
+void check_addresses(const Options& options, Errors& errors) {
+  for (const ListenAddress& listen : options.listen) {
+    if (auto why = unusable_address(listen)) {
+      add(errors, "--listen " + listen.text + ": " + *why);
+    } else if (listen.v6 && ipv6_is_off()) {
+      std::fprintf(stderr, "warning: --listen %s: IPv6 is switched off, no client comes there\n",
+                   listen.text.c_str());
+    }
+  }
+  if (auto why = unusable_address(options.admin)) {
+    add(errors, "--admin " + options.admin.text + ": " + *why);
+  } else if (auto unserved = AdminServer::unserved(options.admin.v6)) {
+    add(errors, "--admin " + options.admin.text + ": " + *unserved);
+  }
 }
 
 // Reads the files as --user from now on, as a start does. Only root can become another user; any
@@ -82,8 +83,7 @@ int check(const Options& options) {
   Config config(options);
   Errors errors;
   check_files(options, config, errors);
-  for (const ListenAddress& listen : options.listen) check_address("--listen", listen, errors);
-  check_address("--admin", options.admin, errors);
+  check_addresses(options, errors);
   if (const auto unmet = records_unmet(options, records)) add(errors, *unmet);
 
   for (const std::string& warning : config.warnings()) {

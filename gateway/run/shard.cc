@@ -100,11 +100,11 @@ std::expected<void, Shard::ListenError> Shard::listen(bool beside_others) {
 }
 
 std::expected<void, Shard::ListenError> Shard::listen_on_all(bool beside_others) {
-  for (const auto& bound : listeners_) {
-    iouring::Listener& listener = *bound->listener;
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    iouring::Listener& listener = *listeners_[i]->listener;
     iouring::Result<> outcome = beside_others ? listener.share_port() : listener.listen();
     if (outcome) outcome = beside_others ? listener.listen() : listener.share_port();
-    if (!outcome) return std::unexpected(ListenError{bound->served.text, outcome.error()});
+    if (!outcome) return std::unexpected(ListenError{i, outcome.error()});
   }
   return {};
 }

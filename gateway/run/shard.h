@@ -65,7 +65,7 @@ class Shard {
   /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
   /// other sockets and lets them join afterwards; `beside_others` is for the shards that join.
   struct ListenError {
-    std::string text;  ///< the label
+    std::size_t listener = 0;  ///< in the order of bind()
     iouring::Errno error;
   };
   [[nodiscard]] std::expected<void, ListenError> listen(bool beside_others);

@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <iterator>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "gateway/observe/log.h"
 #include "gateway/run/connection_capacity.h"
 #include "gateway/run/cpu_quota.h"
+#include "gateway/run/local_address.h"
 #include "gateway/run/process.h"
 
 namespace sallyport::gateway {
@@ -25,8 +24,9 @@ Timeouts timeouts_of(const Options& options) {
           .lifetime = options.max_lifetime};
 }
 
-void log_cannot_listen(std::string_view listener, iouring::Errno error) {
-  log_error("cannot listen", {{"listener", listener}, {"error", std::strerror(error.value)}});
+void log_cannot_listen(const ListenAddress& listen, iouring::Errno error) {
+  log_error("cannot listen",
+            {{"listener", listen.text}, {"error", bind_error_text(listen, error.value)}});
 }
 
 // A thread for each usable CPU, but no more than the quota keeps busy: the others would only use it
@@ -115,7 +115,7 @@ bool ShardSet::bind_listener(const ListenAddress& listen) {
     const auto bound =
         shard->bind(listen.text, address, {.reuse_port = options_.options.share_port});
     if (!bound) {
-      log_cannot_listen(listen.text, bound.error());
+      log_cannot_listen(listen, bound.error());
       return false;
     }
     address = *bound;  // port 0: the others take the port that the first shard got
@@ -129,14 +129,17 @@ bool ShardSet::listen() {
     const bool beside_others = i > 0 || options_.options.share_port;
     const auto listens = shards_[i]->listen(beside_others);
     if (!listens) {
-      log_cannot_listen(listens.error().text, listens.error().error);
+      log_cannot_listen(options_.options.listen[listens.error().listener], listens.error().error);
       return false;
     }
   }
   listening_ = true;
   for (std::size_t i = 0; i < addresses_.size(); ++i) {
-    log_info("listening", {{"listener", options_.options.listen[i].text},
-                           {"address", addresses_[i].to_string()}});
+    const ListenAddress& listen = options_.options.listen[i];
+    log_info("listening", {{"listener", listen.text}, {"address", addresses_[i].to_string()}});
+    if (listen.v6 && ipv6_is_off()) {
+      log_warning("IPv6 is switched off: no client comes here", {{"listener", listen.text}});
+    }
   }
   return true;
 }

@@ -1,5 +1,6 @@
 // Listeners and backends of each address family.
 #include "tests/e2e/scenario.h"
+#include "tests/support/network_namespace.h"
 
 namespace sallyport::test {
 namespace {
@@ -56,6 +57,37 @@ TEST_F(Addresses, ATakenPortIsAnErrorThatNamesIt) {
   const Finished finished = run_sallyport(flags({"--listen", address}));
   EXPECT_NE(finished.status, 0);
   EXPECT_NE(finished.err.find(address), std::string::npos) << finished.err;
+}
+
+TEST_F(Addresses, ThatThisMachineHasNotAreFoundByTheCheck) {
+  discover({"127.0.0.1:1"});
+  // TEST-NET-1 of RFC 5737, and IPv6's 2001:db8::/32: nobody has them.
+  for (const std::string address : {"192.0.2.1:0", "[2001:db8::1]:0"}) {
+    for (const std::string flag : {"--listen", "--admin"}) {
+      const Finished checked = run_sallyport(flags({flag, address, "--check"}));
+      EXPECT_EQ(checked.status, 2) << flag << address;
+      EXPECT_NE(checked.err.find(address + ": Cannot assign"), std::string::npos) << checked.err;
+    }
+    const Finished started = run_sallyport(flags({"--listen", address}));
+    EXPECT_EQ(started.status, 1);
+    EXPECT_NE(started.err.find("Cannot assign"), std::string::npos) << started.err;
+  }
+}
+
+TEST_F(Addresses, OfIpv6SayWhenItIsSwitchedOff) {
+  const NetworkNamespace net;
+  if (!net.missing().empty()) GTEST_SKIP() << net.missing();
+  NetworkNamespace::set("ipv6.conf.all.disable_ipv6", "1");
+  discover({"127.0.0.1:1"});
+  const Finished checked = run_sallyport(flags({"--listen", "[::1]:0", "--check"}));
+  EXPECT_EQ(checked.status, 2);
+  EXPECT_NE(checked.err.find("IPv6 is switched off"), std::string::npos) << checked.err;
+  const Finished started = run_sallyport(flags({"--listen", "[::1]:0"}));
+  EXPECT_EQ(started.status, 1);
+  EXPECT_NE(started.err.find("IPv6 is switched off"), std::string::npos) << started.err;
+
+  const Finished every = run_sallyport(flags({"--listen", "[::]:0", "--check"}));
+  EXPECT_NE(every.err.find("IPv6 is switched off"), std::string::npos) << every.err;
 }
 
 }  // namespace

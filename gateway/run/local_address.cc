@@ -1,0 +1,37 @@
+#include "gateway/run/local_address.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "iouring/address.h"
+#include "iouring/file_descriptor.h"
+
+namespace sallyport::gateway {
+
+std::string bind_error_text(const ListenAddress& address, int error) {
+  std::string text = std::strerror(error);
+  if (error != EADDRNOTAVAIL && error != EAFNOSUPPORT) return text;
+  if (address.v6 && ipv6_is_off()) {
+    return text + ": IPv6 is switched off, no interface has an IPv6 address";
+  }
+  return text + ": this machine has no such address";
+}
+
+std::optional<std::string> unusable_address(const ListenAddress& address) {
+  const auto parsed = iouring::SocketAddress::parse(address.text);
+  if (!parsed) return std::string("is no address");
+  const iouring::SocketAddress trial = parsed->with_port(0);
+  const iouring::FileDescriptor socket(::socket(trial.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (socket && ::bind(socket.get(), trial.data(), trial.size()) == 0) return std::nullopt;
+  return bind_error_text(address, errno);
+}
+
+bool ipv6_is_off() {
+  std::ifstream addresses("/proc/net/if_inet6");  // one a line; not there without IPv6
+  return addresses.peek() == std::ifstream::traits_type::eof();
+}
+
+}  // namespace sallyport::gateway
