@@ -36,6 +36,9 @@ class Figure:
     crypto: tuple = None    # what of mode `crypto` the floor holds beside the plain relay
     relay: str = ""         # figure whose plain relay the floor holds, where it is not this one
     ours_only: bool = False
+    needs_tls: bool = False  # the plain relay has nothing like it
+    min_tls: str = "1.3"     # that the contenders allow
+    client: str = ""         # TLS of the load generator, where not the one asked for
 
     def value_of(self, report):
         value = at(report, self.value)
@@ -73,6 +76,22 @@ def held(name, title, unit, *value, **more):
     return Figure(name, title, unit, ["held"], value, "held", ours_only=True, **more)
 
 
+def first_byte(name, title, load, **more):
+    """Median and p99 of one client's time from connect to the byte that came back, for clients with
+    and without TCP_NODELAY."""
+    made = []
+    for nagle, which in ((False, "TCP_NODELAY"), (True, "Nagle's algorithm")):
+        words = load + ["--connections", "1"] + (["--nagle"] if nagle else [])
+        for percentile, limit in (("p50", 1.10), ("p99", 1.5)):
+            made.append(timed(
+                f"first_byte_{name}_{'nagle' if nagle else 'nodelay'}_{percentile}",
+                f"connect to first byte, {title}, client with {which}, "
+                + ("median" if percentile == "p50" else percentile), "µs", words,
+                "latency_us", percentile, realtime=True, targets=(best(limit),), needs_tls=True,
+                **more))
+    return made
+
+
 HANDSHAKES = ["--connections", "64"]
 REQUESTS = ["--connections", "64"]
 FIXED_RATE = REQUESTS + ["--rate", "7000"]
@@ -84,7 +103,10 @@ FIGURES = {figure.name: figure for figure in (
           crypto=("full_handshake_us",)),
     timed("resumed", "resumed handshake", "µs CPU", ["resumed"] + HANDSHAKES,
           "cpu_us_per_handshake", targets=(best({"12": 0.45, "13": 0.60}),),
-          crypto=("resumed_handshake_us",), relay="handshake"),
+          crypto=("resumed_handshake_us",), relay="handshake", needs_tls=True),
+    *first_byte("full", "TLS 1.3", ["handshake"]),
+    *first_byte("resumed", "TLS 1.3 resumed", ["resumed"]),
+    *first_byte("tls12", "TLS 1.2", ["handshake", "--tls12"], min_tls="1.2", client="openssl"),
     bulk("download1", "GB to the client, 1 connection", "download", 1, "seal_cpu_s_per_gb"),
     bulk("download8", "GB to the client, 8 connections", "download", 8, "seal_cpu_s_per_gb"),
     bulk("upload1", "GB from the client, 1 connection", "upload", 1, "open_cpu_s_per_gb"),

@@ -1,7 +1,7 @@
 """The contenders: what to install, how each is told to be the same hop. A new peer is one class.
 
-The client offers TLS 1.3 with TLS_AES_256_GCM_SHA384 and X25519 only, so that suite and group need no
-word here. Session tickets are on everywhere, as stateless tickets with each program's default number.
+The client offers one version, one suite and one group, so that these need no word here but for the
+least version (Hop.min_tls). Session tickets are on everywhere, as stateless tickets with each program's default number.
 """
 import json
 import pathlib
@@ -45,6 +45,7 @@ class Sallyport(Peer):
         return [str(self.binary), "--listen", f"127.0.0.1:{hop.port}",
                 "--cert", hop.pki.server_chain, "--key", hop.pki.server_key,
                 "--ca", hop.pki.root, "--allow-any-verified", "--discovery", discovery,
+                *(["--min-tls", "1.2"] if hop.min_tls == "1.2" else []),
                 "--shards", shards, "--admin", f"127.0.0.1:{hop.admin_port}", *self.more]
 
     def version(self):
@@ -63,7 +64,7 @@ class Haproxy(Peer):
 global
   nbthread 1
   maxconn 9900
-  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-bind-options ssl-min-ver TLSv{hop.min_tls}
 defaults
   mode tcp
   timeout client 1h
@@ -97,7 +98,7 @@ stream {{
     listen 127.0.0.1:{hop.port} ssl backlog=4096;
     proxy_pass 127.0.0.1:{hop.backend_port};
     proxy_timeout 1h;
-    ssl_protocols TLSv1.3;
+    ssl_protocols {hop.protocols()};
     ssl_certificate {hop.pki.server_chain};
     ssl_certificate_key {hop.pki.server_key};
     ssl_client_certificate {hop.pki.root};
@@ -128,7 +129,7 @@ backend = "[127.0.0.1]:{hop.backend_port}"
 pem-file = "{hop.pki.server_all}"
 client-verify = required
 client-verify-ca = "{hop.pki.root}"
-tls-protos = TLSv1.3
+tls-protos = {hop.protocols()}
 workers = 1
 backlog = 4096
 daemon = off
@@ -157,7 +158,7 @@ key = {hop.pki.server_key}
 CAfile = {hop.pki.root}
 verifyChain = yes
 requireCert = yes
-sslVersionMin = TLSv1.3
+sslVersionMin = TLSv{hop.min_tls}
 socket = l:TCP_NODELAY=1
 socket = r:TCP_NODELAY=1
 """)

@@ -25,6 +25,11 @@ class Hop:
     idle: int = 0  # connections that will be held; 0: not an idle run
     backends: int = 1  # the backend is there at as many addresses, from 127.0.0.1 on
     admin_port: int = 0
+    min_tls: str = "1.3"
+
+    def protocols(self):
+        """As OpenSSL's programs list them."""
+        return "TLSv1.2 TLSv1.3" if self.min_tls == "1.2" else "TLSv1.3"
 
 
 def debian():
@@ -105,11 +110,12 @@ class Bench:
             process.wait()
 
     @contextlib.contextmanager
-    def contender(self, peer, idle):
+    def contender(self, peer, idle, min_tls="1.3"):
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, admin_port=free_port())
+        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, admin_port=free_port(),
+                  min_tls=min_tls)
         command = peer.command(hop)
         with open(folder / "log", "w", encoding="utf-8") as log:
             # A session of its own: the whole tree can be ended, whatever the program does.
@@ -144,11 +150,11 @@ class Bench:
             return True
         return False
 
-    def load_command(self, peer, words, hop, process):
+    def load_command(self, peer, words, hop, process, client=""):
         return [self.tools / "sallyport-load", *words,
                 "--connect", f"127.0.0.1:{hop.port}", "--pid", process.pid,
                 "--cert", self.pki.client_chain, "--key", self.pki.client_key,
-                "--client", peer.client or self.arguments.client, "--sources", 8]
+                "--client", peer.client or client or self.arguments.client, "--sources", 8]
 
     def load_report(self, command, cpu=None):
         """Runs a load program to its end."""
@@ -162,7 +168,7 @@ class Bench:
     def load(self, peer, figure, hop, process):
         if figure.kind == "held":
             return held.run(self, peer, hop, process)
-        command = self.load_command(peer, figure.load, hop, process)
+        command = self.load_command(peer, figure.load, hop, process, figure.client)
         if figure.kind == "bulk":
             command += ["--bytes", int(self.arguments.gigabytes * 1e9)]
         elif figure.kind == "idle":
@@ -179,7 +185,7 @@ class Bench:
         if figure.kind in ("idle", "held"):
             idle = self.arguments.idle or peer.idle_connections
         try:
-            with self.contender(peer, idle) as (hop, process), \
+            with self.contender(peer, idle, figure.min_tls) as (hop, process), \
                     perf.recording(self.arguments.perf, f"{peer.name}-{figure.name}", process.pid):
                 return self.load(peer, figure, hop, process)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
@@ -191,7 +197,7 @@ class Bench:
         contender and load, for figures that are taken from one run."""
         if figure.ours_only and peer.name != promised.OURS:
             return None
-        if figure.name == "resumed" and peer.client == "plain":
+        if figure.needs_tls and peer.client == "plain":
             return None
         key = (peer.name, *figure.load)
         if key not in done:

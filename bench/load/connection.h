@@ -17,6 +17,7 @@ struct Target {
   sockaddr_in address{};
   unsigned sources = 1;  // connections take 127.0.0.1 .. 127.0.0.N in turn
   unsigned next_source = 0;
+  bool nagle = false;  // TCP_NODELAY is left off
 };
 
 /// Dies when the text is not IPv4:PORT.

@@ -88,16 +88,29 @@ class OpensslStream final : public Stream {
   std::string error_;
 };
 
+// There the groups are also the curves of certificates.
+void restrict_to_tls12(SSL_CTX* context, const Options& options) {
+  const std::string groups = options.groups + ":P-256";
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  require(SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES256-GCM-SHA384") == 1, "cipher list");
+  require(SSL_CTX_set1_groups_list(context, groups.c_str()) == 1, groups);
+}
+
 class OpensslClient final : public Client {
  public:
   explicit OpensslClient(const Options& options)
       : context_(SSL_CTX_new(TLS_client_method())), sni_(options.sni) {
     SSL_CTX* const context = context_.get();
     require(context != nullptr, "SSL_CTX_new");
-    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-    require(SSL_CTX_set_ciphersuites(context, options.ciphersuites.c_str()) == 1,
-            options.ciphersuites);
-    require(SSL_CTX_set1_groups_list(context, options.groups.c_str()) == 1, options.groups);
+    if (options.tls12) {
+      restrict_to_tls12(context, options);
+    } else {
+      SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+      require(SSL_CTX_set_ciphersuites(context, options.ciphersuites.c_str()) == 1,
+              options.ciphersuites);
+      require(SSL_CTX_set1_groups_list(context, options.groups.c_str()) == 1, options.groups);
+    }
     if (!options.certificate.empty()) {
       require(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
               options.certificate);

@@ -25,6 +25,8 @@ options
   --client openssl|lean|plain (openssl)
   --ciphersuites LIST      (TLS_AES_256_GCM_SHA384)
   --groups LIST            (X25519)
+  --tls12                  TLS 1.2 with ECDHE-ECDSA-AES256-GCM-SHA384; the openssl client only
+  --nagle                  leave TCP_NODELAY off
   --pid PID                process under test, with all its children; repeatable
   --connections N (64)   --rate PER_SECOND (0)   --warmup S (1)   --seconds S (5)
   --bytes N (1000000000)   --block N (1024)   --sources N (1)   --opening N (64)
@@ -57,6 +59,14 @@ Options parse_options(int argc, char** argv) {
     const std::string_view flag = argv[i];
     if (flag == "--realtime") {
       options.realtime = true;
+      continue;
+    }
+    if (flag == "--tls12") {
+      options.tls12 = true;
+      continue;
+    }
+    if (flag == "--nagle") {
+      options.nagle = true;
       continue;
     }
     if (flag == "--machine") {
@@ -117,6 +127,7 @@ Options parse_options(int argc, char** argv) {
       usage(std::string(flag) + ": unknown");
   }
   if (options.connect.empty() && options.mode != "crypto") usage("--connect is required");
+  if (options.tls12 && options.client != "openssl") usage("--tls12 is for --client openssl");
   if (options.connections == 0 || options.sources == 0 || options.sources > 250 ||
       options.opening == 0 || options.block == 0 || options.record > 16384) {
     usage("a count is out of range");

@@ -20,6 +20,8 @@ struct Options {
   std::string client = "openssl";  // openssl | lean | plain
   std::string ciphersuites = "TLS_AES_256_GCM_SHA384";
   std::string groups = "X25519";
+  bool tls12 = false;         // the openssl client speaks TLS 1.2 alone
+  bool nagle = false;         // TCP_NODELAY is left off, as many clients have it
   std::vector<pid_t> pids;    // roots of the process trees under test
   unsigned connections = 64;  // held, or (handshakes) at work at once
   double rate = 0;            // units a second, open loop; 0: closed loop

@@ -38,6 +38,7 @@ Run::Run(const Options& given)
       client(make_client(given)),
       context{loop, target, *client, tally} {
   target.sources = given.sources;
+  target.nagle = given.nagle;
 }
 
 void Measurement::begin() {
