@@ -43,9 +43,9 @@ void InboundState::process_data(std::size_t bytes) noexcept {
 }
 
 void InboundState::process_empty_records(std::size_t count) noexcept {
-  if (count > kMaxEmptyRecords || (empty_records_ += count) > kMaxEmptyRecords) {
-    refuse(RecordFailure::kUnexpectedMessage);
-  }
+  const std::size_t total = empty_records_ + count;
+  if (total > kMaxEmptyRecords) return refuse(RecordFailure::kUnexpectedMessage);
+  empty_records_ = static_cast<std::uint8_t>(total);
 }
 
 void InboundState::process_alert(std::span<const std::byte> content) noexcept {

@@ -75,7 +75,6 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
                               {.counters = userspace->counters(),
                                .stream_start = *stream_start,
                                .leftover = std::move(leftover)});
-  limit_blocking_receives(descriptor);  // without it no connection is worse off than before
   // TX first: as long as the kernel has no key the socket is an ordinary one, with or without ULP.
   if (const int error = install_tx(descriptor, *state)) {
     userspace->socket() = std::move(layer->socket());
@@ -87,6 +86,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     return std::unexpected(KernelRefusal{
         .reason = KtlsFallback::kKeyRefused, .sys_errno = error, .connection_lost = true});
   }
+  limit_blocking_receives(descriptor);  // without it the connection can go on as well
   return layer;
 }
 
