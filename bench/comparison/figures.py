@@ -76,20 +76,26 @@ def held(name, title, unit, *value, **more):
     return Figure(name, title, unit, ["held"], value, "held", ours_only=True, **more)
 
 
+def waited(name, title, load, **more):
+    """Median and p99 of what a client waits, both of one run."""
+    return [timed(f"{name}_{percentile}", f"{title}, {word}", "µs", load, "latency_us", percentile,
+                  realtime=True, targets=(best(limit),), **more)
+            for percentile, word, limit in (("p50", "median", 1.10), ("p99", "p99", 1.5))]
+
+
 def first_byte(name, title, load, **more):
-    """Median and p99 of one client's time from connect to the byte that came back, for clients with
-    and without TCP_NODELAY."""
-    made = []
-    for nagle, which in ((False, "TCP_NODELAY"), (True, "Nagle's algorithm")):
-        words = load + ["--connections", "1"] + (["--nagle"] if nagle else [])
-        for percentile, limit in (("p50", 1.10), ("p99", 1.5)):
-            made.append(timed(
-                f"first_byte_{name}_{'nagle' if nagle else 'nodelay'}_{percentile}",
-                f"connect to first byte, {title}, client with {which}, "
-                + ("median" if percentile == "p50" else percentile), "µs", words,
-                "latency_us", percentile, realtime=True, targets=(best(limit),), needs_tls=True,
-                **more))
-    return made
+    """One client's time from connect to the byte that came back, with TCP_NODELAY and without."""
+    load = load + ["--connections", "1"]
+    title = f"connect to first byte, {title}, client with"
+    more["needs_tls"] = True
+    return (waited(f"first_byte_{name}_nodelay", f"{title} TCP_NODELAY", load, **more) +
+            waited(f"first_byte_{name}_nagle", f"{title} Nagle's algorithm", load + ["--nagle"],
+                   **more))
+
+
+def closed_loop(connections, title):
+    return waited(f"request{connections}", f"1 KiB request and response, {title}, closed loop",
+                  ["request", "--connections", str(connections)])
 
 
 HANDSHAKES = ["--connections", "64"]
@@ -114,6 +120,8 @@ FIGURES = {figure.name: figure for figure in (
     timed("request", "1 KiB request and response, 64 connections", "µs CPU",
           ["request"] + REQUESTS, "cpu_us_per_request", targets=(best(0.75), floor(1.25)),
           crypto=()),
+    *closed_loop(1, "1 connection"),
+    *closed_loop(8, "8 connections"),
     timed("p99", "p99 at 7,000 requests/s", "µs", ["request"] + FIXED_RATE,
           "latency_us", "p99", realtime=True, targets=(best(0.75),)),
     timed("storm", "p99 at 7,000 requests/s beside a handshake storm", "µs", STORM,
