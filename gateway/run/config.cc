@@ -254,6 +254,8 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
 
   ktls::HandshakeSettings settings;
   settings.accept_expired_crl = options_.crl_expired == Options::CrlExpired::kAccept;
+  settings.client_eku = options_.client_eku;
+  settings.partial_chain = options_.partial_chain;
   settings.min_version = options_.min_tls;
   settings.ciphersuites = options_.ciphersuites;
   settings.groups = options_.groups;

@@ -56,6 +56,11 @@ constexpr std::array kTrust{
          "covered by its issuer's. Repeatable"},
     Flag{"crl-expired", "refuse|accept", false,
          "What to do when a CRL is past its next update (default refuse)"},
+    Flag{"client-eku", "require|if-present|ignore", false,
+         "Extended key usage of clients: clientAuth must be there, or must be there if there is "
+         "any, or is not looked at (default if-present)"},
+    Flag{"partial-chain", "", false,
+         "Every certificate of a --ca file anchors chains, not only self-signed ones"},
 };
 constexpr std::array kWhoMayPass{
     Flag{"allow", "PATTERN", true,

@@ -166,6 +166,11 @@ void read_trust(Reader& reader, Options& options) {
   reader.choice(
       "crl-expired", options.crl_expired,
       {{"refuse", Options::CrlExpired::kRefuse}, {"accept", Options::CrlExpired::kAccept}});
+  reader.choice("client-eku", options.client_eku,
+                {{"require", ktls::ClientEku::kRequire},
+                 {"if-present", ktls::ClientEku::kIfPresent},
+                 {"ignore", ktls::ClientEku::kIgnore}});
+  reader.on("partial-chain", options.partial_chain);
 }
 
 // Deny by default: without one of the three no client could pass, which is never meant.

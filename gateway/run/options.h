@@ -18,6 +18,7 @@
 #include "gateway/policy/policy.h"
 #include "gateway/run/option_values.h"
 #include "ktls/keys/suite.h"
+#include "ktls/trust/verify_settings.h"
 
 namespace sallyport::gateway {
 
@@ -33,6 +34,8 @@ struct Options {
   std::vector<TrustBundle> ca;         ///< at least one
   std::vector<std::string> crl;
   CrlExpired crl_expired = CrlExpired::kRefuse;
+  ktls::ClientEku client_eku = ktls::ClientEku::kIfPresent;
+  bool partial_chain = false;  ///< every certificate of --ca anchors, not only self-signed ones
 
   /// Exactly one of the three is set.
   std::vector<std::string> allow;  ///< patterns, not parsed yet

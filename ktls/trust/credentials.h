@@ -18,6 +18,7 @@
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
 #include "ktls/trust/tickets.h"
+#include "ktls/trust/verify_settings.h"
 
 namespace sallyport::ktls {
 
@@ -29,7 +30,7 @@ struct CredentialFiles {
   };
   struct Trust {
     std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for
-    std::string file;                   ///< PEM: self-signed roots anchor, others help building
+    std::string file;  ///< PEM: self-signed roots anchor, others help building; see partial_chain
   };
   std::vector<Pair> pairs;  ///< one per kind of key (EC, RSA, Ed25519)
   std::vector<Trust> ca;
@@ -39,6 +40,8 @@ struct CredentialFiles {
 
 struct HandshakeSettings {
   bool accept_expired_crl = false;
+  ClientEku client_eku = ClientEku::kIfPresent;
+  bool partial_chain = false;  ///< every certificate of the bundles anchors
   RecordVersion min_version = RecordVersion::kTls13;
   /// TLS 1.3 names; empty: OpenSSL's own, in its order. TLS 1.2 takes the suites with their AEADs.
   std::vector<std::string> ciphersuites;

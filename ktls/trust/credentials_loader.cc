@@ -154,8 +154,9 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
   // OpenSSL would take a certificate that looks self-signed for an anchor without verifying its
   // signature, so it is verified here.
   const bool looks_self_signed = X509_self_signed(certificate.get(), 0) == 1;
-  const bool anchor = looks_self_signed && X509_self_signed(certificate.get(), 1) == 1;
-  if (looks_self_signed && !anchor)
+  const bool self_signed = looks_self_signed && X509_self_signed(certificate.get(), 1) == 1;
+  const bool anchor = self_signed || made_->settings_.partial_chain;
+  if (looks_self_signed && !self_signed)
     return credentials_error(
         file, line, "self-signed certificate with a bad signature: " + OpensslError::drain().text);
   (void)OpensslError::drain();
@@ -210,7 +211,8 @@ void CredentialsLoader::add_anchor(const X509* certificate, const CertificateFac
     known->unscoped = true;
   }
   PeerTrust::Link link = make_link(certificate);
-  link.crl_key = key;
+  // The issuer's key of another is not known here.
+  if (X509_self_signed(const_cast<X509*>(certificate), 0) == 1) link.crl_key = key;
   known->certificates.push_back(std::move(link));
 
   const auto latest =
@@ -327,6 +329,8 @@ void CredentialsLoader::set_trust_digest() {
 
   WireWriter out;
   out.text(kVerifySettings);
+  out.u8(static_cast<std::uint8_t>(made_->settings_.client_eku));
+  out.u8(made_->settings_.partial_chain ? 1 : 0);
   for (const Sha256& entry : entries) out.raw(std::as_bytes(std::span(entry)));
   made_->trust_digest_ = sha256(out.bytes());
 }

@@ -22,7 +22,11 @@ constexpr int kMaxPaths = 4;
 class PathSearch {
  public:
   PathSearch(X509_STORE_CTX* context, const std::function<bool(CertificatePath)>& take)
-      : context_(context), take_(take), path_{X509_STORE_CTX_get0_cert(context)} {}
+      : context_(context),
+        take_(take),
+        all_anchor_((X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(context)) &
+                     X509_V_FLAG_PARTIAL_CHAIN) != 0),
+        path_{X509_STORE_CTX_get0_cert(context)} {}
 
   // Goes on from the last certificate of the path; true once a path was taken.
   bool go_on() {
@@ -32,8 +36,9 @@ class PathSearch {
     const STACK_OF(X509)* const sent = X509_STORE_CTX_get0_untrusted(context_);
     for (int i = 0; i < sk_X509_num(trusted.get()); ++i) {
       X509* const issuer = sk_X509_value(trusted.get(), i);
-      const bool is_anchor = X509_self_signed(issuer, 0) == 1;
-      if (is_anchor ? arrive(issuer) : pass(issuer)) return true;
+      const bool is_root = X509_self_signed(issuer, 0) == 1;
+      if ((is_root || all_anchor_) && arrive(issuer)) return true;
+      if (!is_root && pass(issuer)) return true;
     }
     for (int i = 0; i < sk_X509_num(sent); ++i)
       if (pass(sk_X509_value(sent, i))) return true;
@@ -93,6 +98,7 @@ class PathSearch {
 
   X509_STORE_CTX* const context_;
   const std::function<bool(CertificatePath)>& take_;
+  const bool all_anchor_;
   std::vector<X509*> path_;
   std::vector<Link> links_;
   int steps_ = 0;

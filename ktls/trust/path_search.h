@@ -17,7 +17,8 @@ using CertificatePath = std::span<X509* const>;
 ///
 /// Calls `take` with each path whose signatures are good, until it returns true; everything else is
 /// left to `take`, dates included. Intermediates are those of the store of `context` and of its
-/// untrusted certificates, anchors the self-signed ones of the store. The number of signatures is
+/// untrusted certificates, anchors the self-signed ones of the store, or all of them under
+/// X509_V_FLAG_PARTIAL_CHAIN. The number of signatures is
 /// bounded, and none is verified unless names lead to an anchor: a stranger's chain costs nothing.
 /// The certificates of a path live until `take` returns.
 void search_paths(X509_STORE_CTX* context, const std::function<bool(CertificatePath)>& take);

@@ -5,7 +5,9 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -93,6 +95,29 @@ std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store,
   return refused;
 }
 
+// By what OpenSSL judges a chain, beside its own settings of a server.
+void set_parameters(X509_STORE_CTX* store, const HandshakeSettings& settings,
+                    std::chrono::sys_seconds now) {
+  X509_VERIFY_PARAM* const parameters = X509_STORE_CTX_get0_param(store);
+  X509_VERIFY_PARAM_set_time(parameters, now.time_since_epoch().count());
+  if (settings.partial_chain) X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN);
+  if (settings.client_eku == ClientEku::kIgnore)
+    X509_VERIFY_PARAM_set_purpose(parameters, X509_PURPOSE_ANY);
+}
+
+// What is wrong with the usage of a leaf's key, where it is not OpenSSL that looks at it.
+std::optional<std::string> wrong_usage(const X509* leaf, ClientEku eku) {
+  X509* const cached = const_cast<X509*>(leaf);
+  const std::uint32_t flags = X509_get_extension_flags(cached);
+  if (eku == ClientEku::kRequire && (flags & EXFLAG_XKUSAGE) == 0)
+    return "no extendedKeyUsage, which --client-eku requires";
+  // OpenSSL's purpose of a client has this as well.
+  if (eku == ClientEku::kIgnore &&
+      (X509_get_key_usage(cached) & (KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT)) == 0)
+    return "keyUsage without digitalSignature";
+  return std::nullopt;
+}
+
 // Judges the one path that OpenSSL finds from the leaf of `store`, which is prepared for it.
 Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono::sys_seconds now) {
   const X509* const leaf = X509_STORE_CTX_get0_cert(store);
@@ -100,6 +125,12 @@ Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono:
 
   auto identity = identify(leaf);
   if (!identity) return refuse_as_malformed(std::move(identity.error()), leaf);
+  if (auto wrong = wrong_usage(leaf, credentials.settings().client_eku)) {
+    auto refused = refuse(HandshakeResult::kCertificatePurposeInvalid, *std::move(wrong), leaf,
+                          X509_V_ERR_INVALID_PURPOSE);
+    refused.error().of_leaf = true;
+    return refused;
+  }
   PeerTrust trust = make_peer_trust(X509_STORE_CTX_get0_chain(store), std::move(*identity));
   const auto too_long = [](const PeerTrust::Link& link) { return link.serial.size() > kMaxSerial; };
   if (std::ranges::any_of(trust.links, too_long))
@@ -182,7 +213,7 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
     return cached;
   }
 
-  X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), now.time_since_epoch().count());
+  set_parameters(store, credentials.settings(), now);
   Judged judged = judge(store, credentials, now);
   if (!judged && !judged.error().of_leaf) try_other_paths(store, credentials, now, judged);
   X509_STORE_CTX_set_error(store, judged ? X509_V_OK : judged.error().error);

@@ -10,9 +10,17 @@ inline constexpr int kSecurityLevel = 2;
 /// Certificates between leaf and anchor.
 inline constexpr int kMaxIntermediates = 8;
 
-/// A text for the rules by which chains are verified; part of the trust digest. Change it whenever
-/// a chain that passed before would not pass any more, or the other way round.
+/// What the extended key usage of a client's certificate is worth.
+enum class ClientEku {
+  kRequire,    ///< it must be there, with clientAuth
+  kIfPresent,  ///< if it is there, it must have clientAuth
+  kIgnore,     ///< not looked at, nor is that of intermediates
+};
+
+/// A text for the rules by which chains are verified, beside those of HandshakeSettings; part of
+/// the trust digest. Change it whenever a chain that passed before would not pass any more, or the
+/// other way round.
 inline constexpr std::string_view kVerifySettings =
-    "sallyport trust v2; purpose=sslclient; anchors=self-signed; level=2; intermediates=8";
+    "sallyport trust v2; purpose=sslclient; level=2; intermediates=8";
 
 }  // namespace sallyport::ktls

@@ -83,6 +83,8 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_EQ(options.ca.at(0).file, "ca.pem");
   EXPECT_TRUE(options.crl.empty());
   EXPECT_EQ(options.crl_expired, Options::CrlExpired::kRefuse);
+  EXPECT_EQ(options.client_eku, ktls::ClientEku::kIfPresent);
+  EXPECT_FALSE(options.partial_chain);
   EXPECT_THAT(options.allow, ElementsAre("dns:a.b.c"));
   EXPECT_FALSE(options.allow_any_verified);
   EXPECT_EQ(options.policy, "");
@@ -140,6 +142,9 @@ TEST(Options, TakeEveryFlag) {
                                       "r2",
                                       "--crl-expired",
                                       "accept",
+                                      "--client-eku",
+                                      "require",
+                                      "--partial-chain",
                                       "--policy",
                                       "p",
                                       "--discovery",
@@ -203,6 +208,8 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.ca.at(1).trust_domain, "b.org");
   EXPECT_THAT(options.crl, ElementsAre("r1", "r2"));
   EXPECT_EQ(options.crl_expired, Options::CrlExpired::kAccept);
+  EXPECT_EQ(options.client_eku, ktls::ClientEku::kRequire);
+  EXPECT_TRUE(options.partial_chain);
   EXPECT_EQ(options.policy, "p");
   EXPECT_TRUE(options.discovery_allow_empty);
   EXPECT_EQ(options.discovery_max_removal_percent, 50U);
@@ -294,6 +301,7 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--ticket-max-age", "169h"},
                                                              {"--ticket-max-age", "500ms"},
                                                              {"--crl-expired", "maybe"},
+                                                             {"--client-eku", "maybe"},
                                                              {"--records", "magic"},
                                                              {"--min-tls", "1.1"},
                                                              {"--openssl-tuning", "true"},
@@ -333,6 +341,8 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--ca",
                            "--crl",
                            "--crl-expired",
+                           "--client-eku",
+                           "--partial-chain",
                            "--allow",
                            "--allow-any-verified",
                            "--policy",

@@ -117,6 +117,50 @@ TEST_F(OddCertificate, WithASpiffeIdSignsHandshakesAndNothingElse) {
   EXPECT_EQ(to_string(refusal_of(without_usage).result), "success");
 }
 
+TEST_F(OddCertificate, IsJudgedByItsExtendedKeyUsageAsTheSettingSays) {
+  using test::Eku;
+  const auto verdict = [&](ClientEku setting, Eku eku) {
+    pki.settings.client_eku = setting;
+    return to_string(refusal_of(pki.authority.issue({.dns = {"web"}, .eku = eku})).result);
+  };
+  for (const ClientEku any : {ClientEku::kRequire, ClientEku::kIfPresent, ClientEku::kIgnore})
+    EXPECT_EQ(verdict(any, Eku::kClientAndServerAuth), "success");
+  EXPECT_EQ(verdict(ClientEku::kRequire, Eku::kAbsent), "certificate_purpose_invalid");
+  EXPECT_EQ(alert, 43);
+  EXPECT_EQ(verdict(ClientEku::kRequire, Eku::kServerAuth), "certificate_purpose_invalid");
+  EXPECT_EQ(verdict(ClientEku::kIfPresent, Eku::kAbsent), "success");
+  EXPECT_EQ(verdict(ClientEku::kIfPresent, Eku::kServerAuth), "certificate_purpose_invalid");
+  EXPECT_EQ(verdict(ClientEku::kIgnore, Eku::kAbsent), "success");
+  EXPECT_EQ(verdict(ClientEku::kIgnore, Eku::kOther), "success");
+
+  const TestCertificate encrypts =
+      reissue(pki.authority.issue({.dns = {"web"}}), pki.authority.certificate(),
+              {{"keyUsage", "critical,keyEncipherment"}});
+  EXPECT_EQ(to_string(refusal_of(encrypts).result), "certificate_purpose_invalid")
+      << "the usage of the key counts, whatever that of the certificate";
+  EXPECT_EQ(to_string(refusal_of(TestAuthority("Other").issue({.dns = {"web"}})).result),
+            "certificate_authority_invalid");
+}
+
+TEST_F(OddCertificate, MayEndItsChainAtAnIntermediateWhereThatAnchors) {
+  const TestAuthority issuing = pki.authority.intermediate("Issuing");
+  const TestAuthority below = issuing.intermediate("Below");
+  const TestCertificate web = below.issue({.dns = {"web"}});
+  pki.files.ca = {{std::nullopt, pki.dir.write("issuing.pem", issuing.cert_pem())}};
+  EXPECT_FALSE(pki.load()) << "no root";
+  pki.settings.partial_chain = true;
+  EXPECT_EQ(to_string(refusal_of(web).result), "success");
+  EXPECT_EQ(to_string(refusal_of(pki.client()).result), "certificate_authority_invalid")
+      << "of the root that is not there";
+  pki.files.crls = {pki.dir.write("a.crl", issuing.crl() + below.crl())};
+  EXPECT_EQ(to_string(refusal_of(web).result), "success") << "the anchor needs no list";
+  pki.files.crls = {pki.dir.write("a.crl", issuing.crl() + below.crl({web.serial}))};
+  EXPECT_EQ(to_string(refusal_of(web).result), "certificate_revoked");
+  pki.files.crls = {
+      pki.dir.write("a.crl", issuing.crl({below.certificate().serial}) + below.crl())};
+  EXPECT_EQ(to_string(refusal_of(web).result), "certificate_revoked");
+}
+
 TEST_F(OddCertificate, IsRefusedWithNamesTwice) {
   const auto twice = changed([](X509* certificate) {
     const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> again(X509_EXTENSION_dup(
