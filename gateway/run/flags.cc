@@ -45,9 +45,12 @@ constexpr std::array kTraffic{
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,
-         "PEM certificate chain, with --key. Required, repeatable in pairs: an ECDSA pair beside "
-         "an RSA one"},
+         "PEM certificate chain, with --key. Required but for --credentials, repeatable in pairs: "
+         "an ECDSA pair beside an RSA one"},
     Flag{"key", "FILE", true, "PEM private key of the --cert at the same place"},
+    Flag{"credentials", "FILE", true,
+         "PEM private key and certificate chain in one file, in any order, instead of or beside "
+         "--cert and --key. Repeatable"},
     Flag{"ca", "[TRUST-DOMAIN=]FILE", true,
          "Trust anchors for client certificates. With a trust domain they vouch only for its "
          "SPIFFE IDs. Required, repeatable"},
@@ -161,7 +164,7 @@ constexpr std::array kGroups{
 // Flags that only make sense as a whole: one of them on the command line overrides all of them in
 // the file.
 constexpr std::array<std::array<std::string_view, 3>, 2> kDecidedTogether{{
-    {"cert", "key", ""},
+    {"cert", "key", "credentials"},
     {"allow", "allow-any-verified", "policy"},
 }};
 

@@ -141,8 +141,13 @@ void read_listeners(Reader& reader, Options& options) {
 }
 
 void read_pairs(Reader& reader, Options& options) {
-  reader.require("cert");
-  reader.require("key");
+  std::vector<std::string> bundles;
+  reader.texts("credentials", bundles);
+  for (const std::string& bundle : bundles) options.pairs.push_back({bundle, bundle});
+  if (bundles.empty()) {
+    reader.require("cert");
+    reader.require("key");
+  }
   const std::size_t certs = reader.count("cert");
   const std::size_t keys = reader.count("key");
   if (certs != keys) {

@@ -1,7 +1,8 @@
 // The command line and the configuration file as plain values.
 //
 // The command line beats `--config FILE`, flag by flag. Three things are decided as a whole: a list
-// given on the command line replaces the file's list, --cert and --key go together, and any of
+// given on the command line replaces the file's list, --cert, --key and --credentials go together,
+// and any of
 // --allow, --allow-any-verified and --policy replaces the file's choice among them.
 #pragma once
 

@@ -24,6 +24,7 @@ namespace sallyport::ktls {
 
 /// Files as the command line names them.
 struct CredentialFiles {
+  /// Equal paths: a bundle of both, in any order, which obeys the rules of a key.
   struct Pair {
     std::string cert;  ///< PEM: leaf first, then its intermediates
     std::string key;   ///< PEM, unencrypted; under the rules of key_file.h

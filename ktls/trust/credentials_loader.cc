@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "ktls/base/hex.h"
 #include "ktls/base/spiffe.h"
@@ -45,6 +47,21 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   return fact;
 }
 
+std::expected<EvpPkeyPtr, CredentialsError> read_key(const std::string& file) {
+  const auto text = read_file(file, FileRules::kSecret);
+  if (!text) return std::unexpected(text.error());
+  return parse_private_key((*text)->view(), file);
+}
+
+// A bundle may have key and certificates in any order; the leaf is that of the key.
+void move_leaf_to_front(std::vector<PemCertificate>& certificates, EVP_PKEY* key) {
+  const auto leaf = std::ranges::find_if(certificates, [key](const PemCertificate& each) {
+    return X509_check_private_key(each.certificate.get(), key) == 1;
+  });
+  (void)OpensslError::drain();
+  if (leaf != certificates.end()) std::rotate(certificates.begin(), leaf, std::next(leaf));
+}
+
 // The trust domain of the command line, normalised as in identities.
 std::optional<std::string> normalise_domain(const std::string& domain) {
   const auto id = normalise_spiffe_id(std::string(kSpiffeScheme) + domain);
@@ -80,12 +97,17 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
 }
 
 CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair& files) {
-  const auto cert_text = read_file(files.cert, FileRules::kPublic);
+  const bool bundle = files.cert == files.key;
+  const auto cert_text = read_file(files.cert, bundle ? FileRules::kSecret : FileRules::kPublic);
   if (!cert_text) return std::unexpected(cert_text.error());
   auto certificates =
       parse_certificates((*cert_text)->view(), files.cert, CertificateUse::kPresented);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
   made_->file_facts_.push_back({files.cert, "--cert", "certificate", certificates->size()});
+  auto key = bundle ? parse_private_key((*cert_text)->view(), files.key) : read_key(files.key);
+  if (!key) return std::unexpected(std::move(key.error()));
+  made_->file_facts_.push_back({files.key, "--key", "private key", 1});
+  if (bundle) move_leaf_to_front(*certificates, key->get());
 
   Credentials::KeyPair pair;
   pair.cert_file = files.cert;
@@ -102,16 +124,12 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
     }
   }
 
-  const auto key_text = read_file(files.key, FileRules::kSecret);
-  if (!key_text) return std::unexpected(key_text.error());
-  auto key = parse_private_key((*key_text)->view(), files.key);
-  if (!key) return std::unexpected(std::move(key.error()));
-  made_->file_facts_.push_back({files.key, "--key", "private key", 1});
   pair.key = std::move(*key);
   if (X509_check_private_key(pair.leaf.get(), pair.key.get()) != 1) {
     (void)OpensslError::drain();
     return credentials_error(files.key,
-                             "does not belong to the first certificate of " + files.cert);
+                             bundle ? "its private key belongs to none of its certificates"
+                                    : "does not belong to the first certificate of " + files.cert);
   }
   for (const Credentials::KeyPair& other : made_->pairs_)
     if (EVP_PKEY_get_base_id(other.key.get()) == EVP_PKEY_get_base_id(pair.key.get()))

@@ -327,6 +327,24 @@ TEST(Options, RefuseWhatTheyDoNotKnow) {
   EXPECT_THAT(error_of(with({"--user", ""})), HasSubstr("is empty"));
 }
 
+TEST(Options, TakeABundleInsteadOfAPairOrBesideIt) {
+  const auto files_of = [](const std::vector<std::string>& words) {
+    std::vector<std::string> files;
+    for (const auto& pair : options_of(words).pairs) files.push_back(pair.cert + " " + pair.key);
+    return files;
+  };
+  std::vector<std::string> alone = kLeast;
+  const auto cert = std::ranges::find(alone, "--cert");
+  alone.erase(cert, cert + 2);
+  const auto key = std::ranges::find(alone, "--key");
+  alone.erase(key, key + 2);
+  EXPECT_THAT(error_of(alone), HasSubstr("--cert"));
+  alone.insert(alone.end(), {"--credentials", "b.pem"});
+  EXPECT_THAT(files_of(alone), ElementsAre("b.pem b.pem"));
+  EXPECT_THAT(files_of(with({"--credentials", "b.pem"})),
+              ElementsAre("b.pem b.pem", "c.pem k.pem"));
+}
+
 TEST(Options, TakeATicketAgeOfZeroAsTheLongest) {
   EXPECT_EQ(options_of(with({"--ticket-max-age", "0"})).ticket_max_age, 7 * 24h);
 }
@@ -338,6 +356,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
   for (const char* flag : {"--listen",
                            "--cert",
                            "--key",
+                           "--credentials",
                            "--ca",
                            "--crl",
                            "--crl-expired",

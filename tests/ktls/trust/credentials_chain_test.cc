@@ -72,6 +72,25 @@ TEST_F(ServerChain, LeadsAClientToARootThatItTrusts) {
   EXPECT_THAT(presented(), ElementsAre("CN=gateway", "CN=Issuing", "CN=Policy"));
 }
 
+// Kubernetes and HAProxy write key and chain into one file, each in its own order.
+TEST_F(ServerChain, MayStandWithItsKeyInOneFileInAnyOrder) {
+  const std::string i = issuing.cert_pem();
+  const std::string p = policy.cert_pem();
+  for (const std::string& text :
+       {leaf.key_pem + leaf.cert_pem + i + p, leaf.cert_pem + i + p + leaf.key_pem,
+        i + leaf.key_pem + p + leaf.cert_pem}) {
+    const std::string bundle = pki.dir.write_secret("bundle.pem", text);
+    pki.files.pairs = {{bundle, bundle}};
+    EXPECT_THAT(presented(), ElementsAre("CN=gateway", "CN=Issuing", "CN=Policy"));
+  }
+  const std::string open = pki.dir.write("open.pem", leaf.key_pem + leaf.cert_pem);
+  pki.files.pairs = {{open, open}};
+  EXPECT_THAT(error(), HasSubstr("open.pem: mode 0644"));
+  const std::string other = pki.dir.write_secret("other.pem", leaf.key_pem + i);
+  pki.files.pairs = {{other, other}};
+  EXPECT_THAT(error(), HasSubstr("belongs to none of its certificates"));
+}
+
 // RFC 8446 4.4.2: the leaf comes first; a peer takes the others in any order.
 TEST_F(ServerChain, MayHaveItsIntermediatesInAnyOrder) {
   serve(leaf.cert_pem + policy.cert_pem() + issuing.cert_pem());
