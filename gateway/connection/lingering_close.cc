@@ -44,6 +44,12 @@ iouring::Task<void> close_then_drain(ShardState& shard, ktls::RecordLayer& clien
   co_await shut_and_drain(shard, client.socket());
 }
 
+iouring::Task<void> fin_then_drain(ShardState& shard, ktls::RecordLayer& client) {
+  ktls::RecordLayer::SendResult sent = co_await client.send_fin();
+  if (!sent) co_return;
+  co_await shut_and_drain(shard, client.socket());
+}
+
 }  // namespace
 
 iouring::Task<void> within_lingering_time(ShardState& shard, iouring::Task<void> task) {
@@ -69,6 +75,10 @@ iouring::Task<void> close_with_alert(ShardState& shard, ktls::RecordLayer& clien
 
 iouring::Task<void> close_with_close_notify(ShardState& shard, ktls::RecordLayer& client) {
   co_await within_lingering_time(shard, close_then_drain(shard, client));
+}
+
+iouring::Task<void> close_with_fin(ShardState& shard, ktls::RecordLayer& client) {
+  co_await within_lingering_time(shard, fin_then_drain(shard, client));
 }
 
 }  // namespace sallyport::gateway

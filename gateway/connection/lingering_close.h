@@ -28,6 +28,10 @@ iouring::Task<void> close_with_alert(ShardState& shard, ktls::RecordLayer& clien
 /// close_notify, then linger().
 iouring::Task<void> close_with_close_notify(ShardState& shard, ktls::RecordLayer& client);
 
+/// A FIN without close_notify, behind everything that was sent, then linger(): for a client whose
+/// stream was cut.
+iouring::Task<void> close_with_fin(ShardState& shard, ktls::RecordLayer& client);
+
 /// Runs `task` for as long as a lingering close may take, under a scope of its own: the
 /// connection's may be cancelled already, which is often why it ends.
 iouring::Task<void> within_lingering_time(ShardState& shard, iouring::Task<void> task);

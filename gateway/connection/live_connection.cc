@@ -27,6 +27,10 @@ LiveConnection::LiveConnection(ShardState& shard, ServedListener& listener,
 }
 
 LiveConnection::~LiveConnection() {
+  for (LiveWalk* walk = shard_.walks.empty() ? nullptr : &shard_.walks.front(); walk != nullptr;
+       walk = shard_.walks.next(*walk)) {
+    if (walk->next_ == this) walk->next_ = shard_.live.next(*this);
+  }
   unlink();
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
@@ -56,7 +60,8 @@ void LiveConnection::set_route(std::shared_ptr<const Route> route, std::string_v
 }
 
 void LiveConnection::set_peer(const ktls::Outcome& outcome) {
-  handshake_took_ = Clock::now() - undecided_->first_byte_at;
+  handshake_took_ =
+      std::chrono::duration_cast<Microseconds>(Clock::now() - undecided_->first_byte_at);
   grant_.peer = outcome.trust;
   resumed_ = outcome.resumed;
   Negotiated& negotiated = undecided_->negotiated;
@@ -79,7 +84,10 @@ void LiveConnection::set_refused(RefusalPtr refusal) {
 
 void LiveConnection::decide(ktls::HandshakeResult result) {
   if (!undecided_) return;
-  if (handshake_took_.count() == 0) handshake_took_ = Clock::now() - undecided_->first_byte_at;
+  if (handshake_took_.count() == 0) {
+    handshake_took_ =
+        std::chrono::duration_cast<Microseconds>(Clock::now() - undecided_->first_byte_at);
+  }
   undecided_->counted.ends_with(result, resumed_, handshake_took_);
   negotiated_ = shard_.negotiated.intern(std::move(undecided_->negotiated));
   undecided_.reset();
@@ -97,19 +105,31 @@ void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse
                                  std::chrono::nanoseconds took) {
   backend_ = std::move(endpoint);
   in_use_ = std::move(in_use);
-  connect_took_ = took;
+  connect_took_ = std::chrono::duration_cast<Microseconds>(took);
   open_.route().backend_connected(took);
 }
 
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
   if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
+  heard_ |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(leg));
   if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
 }
 
 void LiveConnection::count_sent(metrics::Leg leg, std::size_t bytes) noexcept {
   open_.route().sent(leg, bytes);
   if (leg == metrics::Leg::kClient) sent_bytes_ += bytes;
+}
+
+LiveWalk::LiveWalk(ShardState& shard)
+    : shard_(shard), next_(shard.live.empty() ? nullptr : &shard.live.front()) {
+  shard_.walks.push_back(*this);
+}
+
+LiveConnection* LiveWalk::next() noexcept {
+  LiveConnection* const here = next_;
+  if (here != nullptr) next_ = shard_.live.next(*here);
+  return here;
 }
 
 ConnectionFacts LiveConnection::facts() const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "gateway/backends/balance.h"
 #include "gateway/connection/close_reason.h"
@@ -23,6 +24,8 @@
 
 namespace sallyport::gateway {
 
+struct RelayState;
+
 /// In its shard's list of live ones from construction on. Counts itself at construction and, with a
 /// log line, at destruction. serve() writes it phase by phase; relay, log and admin read
 /// it. Shard's thread only.
@@ -38,6 +41,9 @@ class LiveConnection : public iouring::ListNode {
   /// Ends it from outside, whatever phase it is in: cancels what it waits for. The first reason
   /// wins.
   void end(CloseReason reason) noexcept;
+  /// What relays it: set by relay() for as long as it does.
+  void set_relay(RelayState* relay) noexcept { relay_ = relay; }
+  [[nodiscard]] RelayState* relay() const noexcept { return relay_; }
   /// The reason given to end(), if it was called.
   [[nodiscard]] std::optional<CloseReason> ended_by() const noexcept { return ended_by_; }
   [[nodiscard]] iouring::CancelScope& scope() noexcept { return scope_; }
@@ -69,6 +75,8 @@ class LiveConnection : public iouring::ListNode {
   /// The cells of its route, or those of no route.
   [[nodiscard]] metrics::RouteCells& route_cells() const { return open_.route(); }
   void count_received(metrics::Leg leg, std::size_t bytes) noexcept;
+  /// The legs that count_received() was called for since the last call, a bit each (1 << Leg).
+  [[nodiscard]] unsigned take_heard() noexcept { return std::exchange(heard_, std::uint8_t{0}); }
   /// Of application data, from the client.
   [[nodiscard]] std::uint64_t received_bytes() const noexcept { return received_bytes_; }
   void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
@@ -94,6 +102,8 @@ class LiveConnection : public iouring::ListNode {
     Negotiated negotiated;
   };
 
+  using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
+
   void decide(ktls::HandshakeResult result);
   [[nodiscard]] const Negotiated* negotiated() const noexcept;
 
@@ -102,12 +112,13 @@ class LiveConnection : public iouring::ListNode {
   ShardState& shard_;
   ServedListener& listener_;
   iouring::CancelScope& scope_;
+  RelayState* relay_ = nullptr;
   std::uint64_t id_;
   iouring::TimePoint accepted_at_;
   metrics::OpenConnection open_;
   std::unique_ptr<Undecided> undecided_;  // from the first byte to the verdict
-  std::chrono::nanoseconds handshake_took_{};
-  std::chrono::nanoseconds connect_took_{};
+  Microseconds handshake_took_{};
+  Microseconds connect_took_{};
   Grant grant_;
   std::shared_ptr<const Negotiated> negotiated_;  // after the verdict
   std::shared_ptr<const Endpoint> backend_;
@@ -120,6 +131,23 @@ class LiveConnection : public iouring::ListNode {
   std::optional<CloseReason> ended_by_;
   std::optional<ktls::RecordModel> records_;
   bool resumed_ = false;
+  std::uint8_t heard_ = 0;
+};
+
+/// A walk over a shard's live connections, oldest first, with other work in between: connections
+/// may begin and end meanwhile. Those that begin are met as well.
+class LiveWalk : public iouring::ListNode {
+ public:
+  explicit LiveWalk(ShardState& shard);
+  ~LiveWalk() { unlink(); }
+
+  /// Null behind the last.
+  [[nodiscard]] LiveConnection* next() noexcept;
+
+ private:
+  friend class LiveConnection;
+  ShardState& shard_;
+  LiveConnection* next_;
 };
 
 }  // namespace sallyport::gateway

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "iouring/deadline.h"
 
@@ -26,9 +27,16 @@ std::optional<PeerState> state_of(int descriptor) noexcept {
   PeerState state{.acknowledged = *taken};
   tcp_info info{};
   socklen_t size = sizeof info;
-  if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) {
-    state.silent_for = std::chrono::milliseconds(info.tcpi_last_data_recv);
-  }
+  if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return state;
+  using std::chrono::milliseconds;
+  const std::uint32_t heard = std::min(info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
+  // Segments that are repeated (tcpi_unacked counts those under way), or a window that is shut and
+  // probed: tcpi_probes is 0 again with each answer. One may be lost, or not answered: a peer
+  // limits its answers to two a second.
+  const bool repeats = info.tcpi_unacked > 0 && info.tcpi_last_data_sent < heard;
+  state.silent_for = milliseconds(info.tcpi_last_data_recv);
+  state.still_for = milliseconds(std::min(info.tcpi_last_data_recv, info.tcpi_last_data_sent));
+  if (repeats || info.tcpi_probes > 1) state.owes_for = milliseconds(heard);
   return state;
 }
 

@@ -14,9 +14,18 @@ struct PeerState {
   /// Everything that was sent, a FIN included, is acknowledged (SIOCOUTQ counts what waits in the
   /// socket and what is under way, tcp(7)). On a unix socket: the peer has read it (unix(7)).
   bool acknowledged = false;
-  /// Since the last byte came, to a millisecond or a tick of the kernel's; nothing on a unix
-  /// socket.
+
+  // By TCP_INFO, to a tick of the kernel's; nothing on a unix socket.
+
+  /// Since the last byte came.
   std::optional<std::chrono::milliseconds> silent_for = {};
+  /// Since the last byte came or went, repetitions included.
+  std::optional<std::chrono::milliseconds> still_for = {};
+  /// Since the peer was last heard, an acknowledgement included, where it owes one: to bytes that
+  /// were sent since, or to a probe of its window, which a peer answers whose application does not
+  /// read. For the length of a round trip a living peer owes as well, after however long a time, so
+  /// one look tells nothing.
+  std::optional<std::chrono::milliseconds> owes_for = {};
 };
 
 /// Nothing if the socket cannot be asked: no descriptor is free, or it was closed.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -10,12 +12,14 @@
 #include "gateway/connection/peer_state.h"
 #include "iouring/both.h"
 #include "iouring/deadline.h"
+#include "iouring/task_group.h"
 
 namespace sallyport::gateway {
-namespace {
 
 using ktls::Received;
 using ktls::RecordFailure;
+
+namespace {
 
 // One deadline for silence and lifetime: whichever comes first is armed.
 class RelayTimers {
@@ -50,6 +54,12 @@ class RelayTimers {
     touch();
   }
 
+  /// From here to its end the lifetime looks for a quiet moment.
+  [[nodiscard]] bool lifetime_is_ending() const {
+    return lifetime_ends_ != iouring::TimePoint::max() &&
+           shard_.ring.now() >= lifetime_ends_ - shard_.timeouts.lifetime / 20;
+  }
+
   [[nodiscard]] std::optional<CloseReason> ran_out() const {
     if (!deadline_.expired()) return std::nullopt;
     if (shard_.ring.now() >= lifetime_ends_) return CloseReason::kLifetime;
@@ -64,6 +74,8 @@ class RelayTimers {
   bool half_closed_ = false;
 };
 
+}  // namespace
+
 // What both directions share. Lives in the frame of relay().
 struct RelayState {
   LiveConnection& connection;
@@ -72,14 +84,20 @@ struct RelayState {
   iouring::CancelScope scope;
   RelayTimers timers;
   std::unique_ptr<Received>& early;  // what the client sent before the relay began, until passed on
-  std::optional<CloseReason> reason;  // the first one that is no clean end
-  bool client_ended = false;          // close_notify received
-  bool client_left = false;           // it takes nothing more
-  bool client_took_late = false;      // a send to it was still waiting when the relay stopped
-  bool client_heard_out = false;      // everything that it sent was passed on
-  bool backend_ended = false;         // FIN received
-  bool backend_answered = false;      // since the last byte that it was sent
-  bool backend_send_failed = false;   // sending to it failed
+  std::optional<CloseReason> reason;     // the first one that is no clean end
+  bool client_ended : 1 = false;         // close_notify received
+  bool client_left : 1 = false;          // it takes nothing more
+  bool client_took_late : 1 = false;     // a send to it was still waiting when the relay stopped
+  bool client_heard_out : 1 = false;     // everything that it sent was passed on
+  bool backend_ended : 1 = false;        // FIN received
+  bool backend_answered : 1 = false;     // since the last byte that it was sent
+  bool backend_send_failed : 1 = false;  // sending to it failed
+  bool ends_when_quiet : 1 = false;      // it was asked to
+  bool quiet : 1 = false;                // and this is the moment
+  bool looks : 1 = false;                // rounds look at it: something may be unacknowledged
+  bool client_owed : 1 = false;          // an acknowledgement, in the last round
+  bool backend_owed : 1 = false;
+  std::unique_ptr<iouring::TaskGroup> beside;  // of end_when_quiet() and look_at(), while they run
 
   RelayState(Client& its_client, ktls::RecordLayer& its_backend)
       : connection(its_client.connection),
@@ -87,13 +105,24 @@ struct RelayState {
         backend(its_backend),
         scope(&its_client.connection.scope()),
         timers(its_client.connection, scope),
-        early(its_client.early) {}
+        early(its_client.early) {
+    connection.set_relay(this);
+  }
+  RelayState(const RelayState&) = delete;
+  RelayState& operator=(const RelayState&) = delete;
+
+  void run_beside(iouring::Task<void> task) {
+    if (!beside) beside = std::make_unique<iouring::TaskGroup>(connection.shard().ring);
+    beside->spawn(std::move(task));
+  }
 
   void stop(CloseReason why) {
     if (!reason) reason = why;
     scope.cancel();
   }
 };
+
+namespace {
 
 // Nothing where the peer is gone or its socket failed.
 std::optional<CloseReason> fault_of(const ktls::RecordError& error) {
@@ -147,6 +176,7 @@ void client_leaves(RelayState& state) {
       if (bytes == 0) co_return true;
       state.connection.count_received(metrics::Leg::kClient, bytes);
       state.timers.touch();
+      state.backend_answered = false;
       ktls::RecordLayer::SendResult sent = co_await state.backend.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
@@ -226,6 +256,8 @@ void client_leaves(RelayState& state) {
       co_return true;
     }
     case Received::Kind::kTruncated:
+      state.stop(CloseReason::kBackendClosed);
+      co_return false;
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
       state.backend_ended = true;
@@ -292,10 +324,11 @@ bool left_by_client(CloseReason reason) {
          reason == CloseReason::kClientReset;
 }
 
-// Whether the backend may still have to read what the client sent before it left.
+// Whether the backend may still have to read what the client sent before it left. It had time where
+// that vanished.
 bool lingers(const RelayState& state, CloseReason reason) {
-  return left_by_client(reason) && state.connection.received_bytes() > 0 && !state.backend_ended &&
-         !state.backend_send_failed && !state.timers.ran_out();
+  return left_by_client(reason) && !state.client_owed && state.connection.received_bytes() > 0 &&
+         !state.backend_ended && !state.backend_send_failed && !state.timers.ran_out();
 }
 
 // What each side is left with. Not inlined: its frame is not needed before the end.
@@ -306,39 +339,79 @@ bool lingers(const RelayState& state, CloseReason reason) {
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     state.backend.socket().reset();
   }
-  const std::optional<CloseReason::End> end = reason.end();
-  if (!end) {  // a drain
-    co_await close_with_close_notify(connection.shard(), client);
+  if (reason == CloseReason::kDrain || reason == CloseReason::kLifetime) {
+    co_await (state.quiet ? close_with_close_notify(connection.shard(), client)
+                          : close_with_fin(connection.shard(), client));
     co_return;
   }
-  switch (*end) {
-    case CloseReason::kDone:
-    case CloseReason::kClientClosed:
-    case CloseReason::kClientTruncated:
-    case CloseReason::kClientReset:
-      break;
-    case CloseReason::kBackendReset:
-      co_await iouring::in_scope(connection.scope(),
-                                 until_acknowledged(connection, client.socket()));
-      client.socket().reset();
-      break;
-    case CloseReason::kBackendClosed:
-    case CloseReason::kRecordError:
-    case CloseReason::kKeyupdateFlood:
-    case CloseReason::kKeyupdateUnsupported:
-      co_await linger(connection.shard(), client.socket());
-      break;
-    default:
-      co_await close_with_close_notify(connection.shard(), client);
-      break;
+  if (reason == CloseReason::kBackendReset) {
+    co_await iouring::in_scope(connection.scope(), until_acknowledged(connection, client.socket()));
+    client.socket().reset();
+    co_return;
+  }
+  if (state.client_owed) client.socket().reset();
+  if (reason == CloseReason::kDone || left_by_client(reason)) co_return;
+  co_await close_with_fin(connection.shard(), client);
+}
+
+// Nothing moved for a while, no answer is due, and everything arrived.
+iouring::Task<bool> is_quiet(RelayState& state) {
+  const bool asked = state.connection.received_bytes() > 0 && !state.backend_answered;
+  if (asked || state.client_ended || state.backend_ended || state.client_took_late) co_return false;
+  if (!state.client.unopened().empty()) co_return false;
+  // What is relayed moves on the client's leg.
+  const std::optional<PeerState> client = co_await peer_state(state.client.socket());
+  if (!client || !client->acknowledged) co_return false;
+  if (client->still_for < state.connection.shard().timeouts.still) co_return false;
+  const std::optional<PeerState> backend = co_await peer_state(state.backend.socket());
+  co_return backend && backend->acknowledged;
+}
+
+iouring::Task<void> find_quiet(RelayState& state) {
+  state.quiet = co_await is_quiet(state);
+}
+
+iouring::Task<void> end_at_quiet_moment(RelayState& state, CloseReason reason) {
+  for (;;) {
+    co_await find_quiet(state);
+    if (state.quiet) {
+      state.stop(reason);
+      co_return;
+    }
+    iouring::Result<> slept = co_await iouring::sleep_for(state.connection.shard().ring,
+                                                          state.connection.shard().timeouts.still);
+    if (!slept) co_return;
   }
 }
 
-}  // namespace
+unsigned bit(metrics::Leg leg) {
+  return 1U << static_cast<unsigned>(leg);
+}
 
-iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend) {
-  RelayState state(client, backend);
-  co_await iouring::in_scope(state.scope, both_ways(state));
+bool owes(const std::optional<PeerState>& peer, std::chrono::milliseconds time) {
+  return peer && peer->owes_for && *peer->owes_for >= time;
+}
+
+iouring::Task<void> look_at_peers(RelayState& state) {
+  const std::optional<PeerState> client = co_await peer_state(state.client.socket());
+  const std::optional<PeerState> backend = co_await peer_state(state.backend.socket());
+  const auto time = state.connection.shard().timeouts.owes;
+  const bool client_owes = owes(client, time);
+  const bool backend_owes = owes(backend, time);
+  if (client_owes && state.client_owed) state.stop(CloseReason::kClientReset);
+  if (backend_owes && state.backend_owed) state.stop(CloseReason::kBackendReset);
+  state.client_owed = client_owes;
+  state.backend_owed = backend_owes;
+  state.looks = !client || !backend || !client->acknowledged || !backend->acknowledged;
+}
+
+// Everything behind the pumps. Not inlined: its frame is not needed before the end.
+[[gnu::noinline]] iouring::Task<RelayEnd> end_relay(RelayState& state) {
+  state.connection.set_relay(nullptr);  // nothing more is run beside it
+  if (state.beside) {
+    state.beside->cancel_all();
+    co_await state.beside->join();
+  }
   const CloseReason reason = verdict(state);
   if (lingers(state, reason)) {
     co_return RelayEnd{.reason = reason,
@@ -346,8 +419,41 @@ iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend) {
                                               .answered = state.backend_answered,
                                               .behind = state.client_took_late}};
   }
+  const bool may_be_quiet = reason == CloseReason::kDrain || reason == CloseReason::kLifetime;
+  if (may_be_quiet && !state.quiet) {
+    co_await within_lingering_time(state.connection.shard(), find_quiet(state));
+  }
   co_await leave(state, reason);
   co_return RelayEnd{.reason = reason};
+}
+
+}  // namespace
+
+void end_when_quiet(LiveConnection& connection, CloseReason reason) {
+  RelayState* const state = connection.relay();
+  if (state == nullptr || state->ends_when_quiet) return;
+  state->ends_when_quiet = true;
+  state->run_beside(end_at_quiet_moment(*state, reason));
+}
+
+void look_at(LiveConnection& connection) {
+  RelayState* const state = connection.relay();
+  if (state == nullptr) return;
+  if (state->timers.lifetime_is_ending()) end_when_quiet(connection, CloseReason::kLifetime);
+  if (state->beside && state->beside->size() == 0) state->beside.reset();
+  const unsigned heard = connection.take_heard();
+  const unsigned both = bit(metrics::Leg::kClient) | bit(metrics::Leg::kBackend);
+  if (heard != 0) state->looks = true;
+  if (heard == both) state->client_owed = state->backend_owed = false;
+  if (!state->looks || heard == both) return;
+  state->run_beside(look_at_peers(*state));
+}
+
+iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend) {
+  RelayState state(client, backend);
+  co_await iouring::in_scope(state.scope, both_ways(state));
+  const RelayEnd end = co_await end_relay(state);
+  co_return end;
 }
 
 }  // namespace sallyport::gateway

@@ -36,8 +36,23 @@ struct RelayEnd {
 ///                       the backend took no more of what the client sent
 ///   client_truncated, client_reset, backend_reset, record_error, keyupdate_flood,
 ///   keyupdate_unsupported, idle_timeout, half_close_timeout, lifetime, or the reason given to
-///   LiveConnection::end()
-/// The backend never sees a clean end that the client did not give.
+///   LiveConnection::end() or end_when_quiet()
+/// Neither side sees a clean end that the other did not give, but for a client at a quiet moment: a
+/// drain or the lifetime ends it with close_notify then, else by a FIN without it, as timeouts and
+/// internal errors do; a reset of the backend is one to the client, behind everything that was
+/// sent; offences get an alert. A backend gets a reset.
 iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend);
+
+/// Ends a connection that relays for `reason` at its next quiet moment, with close_notify: nothing
+/// moved for Timeouts::still, nothing is unacknowledged, neither side has ended, and the last bytes
+/// came from the backend or none came. Until then it goes on. Nothing happens where it does not
+/// relay, or was asked before.
+void end_when_quiet(LiveConnection& connection, CloseReason reason);
+
+/// A round's look at a connection: asks it to end where its lifetime is almost over, and ends it
+/// where a peer has owed an acknowledgement for Timeouts::owes in two rounds in a row, as
+/// client_reset or backend_reset. Keepalive does not probe while something is under way, and the
+/// kernel gives up only after a quarter of an hour. Nothing happens where it does not relay.
+void look_at(LiveConnection& connection);
 
 }  // namespace sallyport::gateway

@@ -26,6 +26,7 @@ namespace sallyport::gateway {
 
 class LingeringConnection;
 class LiveConnection;
+class LiveWalk;
 
 /// Zero means off.
 struct Timeouts {
@@ -34,7 +35,10 @@ struct Timeouts {
   std::chrono::milliseconds half_close{60'000};  ///< silence once one side has ended
   std::chrono::milliseconds idle{0};             ///< silence of both sides
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
-  // A backend whose client left: not off, and no flags.
+  // No flags, and not off.
+  std::chrono::milliseconds round{10'000};       ///< between two looks at a connection
+  std::chrono::milliseconds owes{110'000};       ///< unheard, and an acknowledgement is due
+  std::chrono::milliseconds still{1'000};        ///< nothing moved: a quiet moment
   std::chrono::milliseconds answered{1'000};     ///< silence of a backend that has answered
   std::chrono::milliseconds unanswered{10'000};  ///< silence of one that has not
 };
@@ -85,6 +89,7 @@ struct ShardState {
   iouring::TimePoint relayed_at{};
 
   iouring::List<LiveConnection> live;            ///< oldest first
+  iouring::List<LiveWalk> walks;                 ///< over them
   iouring::List<LingeringConnection> lingering;  ///< those of them that linger, likewise
 };
 

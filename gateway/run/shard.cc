@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <future>
@@ -11,6 +12,7 @@
 
 #include "gateway/backends/tcp_options.h"
 #include "gateway/connection/backend_linger.h"
+#include "gateway/connection/rounds.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/listener.h"
 #include "iouring/deadline.h"
@@ -22,6 +24,8 @@ std::uint64_t random_seed() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
 }
+
+constexpr std::chrono::milliseconds kLastQuiet{2'000};
 
 }  // namespace
 
@@ -147,12 +151,13 @@ void Shard::start_idle_worker() const {
 }
 
 iouring::Task<void> Shard::run() {
+  chores_.spawn(make_rounds(state_));
   iouring::TaskGroup acceptors(*ring_);
   for (const auto& bound : listeners_) {
     acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
   }
   co_await acceptors.join();  // until drain() has stopped the listeners
-  chores_.spawn(end_after_drain_timeout());
+  chores_.spawn(end_within_drain_timeout());
   co_await connections_.join();
   chores_.cancel_all();
   co_await chores_.join();
@@ -164,10 +169,16 @@ iouring::Task<void> Shard::stop_listeners() {
   }
 }
 
-iouring::Task<void> Shard::end_after_drain_timeout() {
+iouring::Task<void> Shard::end_within_drain_timeout() {
   if (options_.drain_timeout.count() == 0) co_return;
+  // The last ones that are asked have some time left to become quiet.
+  const auto margin = std::min(options_.drain_timeout / 4, kLastQuiet);
+  iouring::CancelScope& asking =
+      chores_.spawn(drain_evenly(state_, options_.drain_timeout - margin));
   iouring::Result<> slept = co_await iouring::sleep_for(*ring_, options_.drain_timeout);
-  if (slept) end_all();
+  if (!slept) co_return;
+  asking.cancel();
+  end_all();
 }
 
 void Shard::end_all() {

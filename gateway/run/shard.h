@@ -101,7 +101,7 @@ class Shard {
   void start_idle_worker() const;
   iouring::Task<void> run();
   iouring::Task<void> stop_listeners();
-  iouring::Task<void> end_after_drain_timeout();
+  iouring::Task<void> end_within_drain_timeout();
   void end_all();
   std::expected<void, ListenError> listen_on_all(bool beside_others);
 

@@ -46,6 +46,7 @@ class KernelRecords final : public RecordLayer {
   Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override { return writer_.send(std::move(data)); }
   Task<SendResult> send_close() override { return writer_.close(); }
+  Task<SendResult> send_fin() override { return writer_.shut(); }
   Task<SendResult> send_alert(AlertDescription description) override {
     return writer_.send_alert(AlertLevel::kFatal, description);
   }

@@ -274,16 +274,22 @@ Task<KernelWriter::SendResult> KernelWriter::wait_for_tcp(int descriptor) {
 }
 
 Task<KernelWriter::SendResult> KernelWriter::close() {
-  SendResult sent = co_await send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  const SendResult sent = co_await send_alert(AlertLevel::kWarning, AlertDescription::kCloseNotify);
+  SendResult shut_down = co_await shut();
+  co_return sent ? shut_down : sent;
+}
+
+Task<KernelWriter::SendResult> KernelWriter::shut() {
   FileDescriptor installed;
   int descriptor = socket_.descriptor();
-  if (sent && descriptor < 0) {
+  if (descriptor < 0) {
     Result<FileDescriptor> brought = co_await socket_.install();
     // Without a descriptor TCP cannot be asked; then the rare loss is accepted.
     if (brought) installed = std::move(*brought);
     descriptor = installed.get();
   }
-  if (sent && descriptor >= 0) sent = co_await wait_for_tcp(descriptor);
+  SendResult sent;
+  if (state_ != State::kDead && descriptor >= 0) sent = co_await wait_for_tcp(descriptor);
   Result<> shut;
   if (installed) {
     if (::shutdown(installed.get(), SHUT_WR) != 0) shut = iouring::failure(errno);

@@ -49,6 +49,8 @@ class KernelWriter {
   iouring::Task<SendResult> send_alert(AlertLevel level, AlertDescription description);
   /// close_notify, then SHUT_WR as soon as TCP has every byte.
   iouring::Task<SendResult> close();
+  /// SHUT_WR as soon as TCP has every byte.
+  iouring::Task<SendResult> shut();
 
   // For the receiving half. None of these waits for the peer.
   /// Queues the answer to a request for new keys: a KeyUpdate, which needs can_rekey, in TLS 1.2

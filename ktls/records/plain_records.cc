@@ -26,7 +26,8 @@ class PlainRecords final : public RecordLayer {
 
   Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override;
-  Task<SendResult> send_close() override;
+  Task<SendResult> send_close() override { return send_fin(); }
+  Task<SendResult> send_fin() override;
   Task<SendResult> send_alert(AlertDescription) override { co_return SendResult{}; }
   std::optional<SessionState> export_state() const override { return std::nullopt; }
   std::span<const std::byte> unopened() const noexcept override { return {}; }
@@ -118,7 +119,7 @@ Task<RecordLayer::SendResult> PlainRecords::send(Chunk data) {
   co_return SendResult{};
 }
 
-Task<RecordLayer::SendResult> PlainRecords::send_close() {
+Task<RecordLayer::SendResult> PlainRecords::send_fin() {
   Result<> shut = co_await socket_.shutdown_write();
   if (!shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
   co_return SendResult{};

@@ -105,6 +105,10 @@ class RecordLayer {
   /// on. A second call, and a call after a failed send, does nothing but SHUT_WR.
   virtual iouring::Task<SendResult> send_close() = 0;
 
+  /// Ends the sending side without close_notify, so that the peer knows that it was cut: SHUT_WR
+  /// behind every byte that was sent.
+  virtual iouring::Task<SendResult> send_fin() = 0;
+
   /// Sends a fatal alert (no SHUT_WR). TCP may keep it until the FIN, 200 ms at most: the caller
   /// shuts the socket down, or closes it, at once. A plain layer has none to send and succeeds.
   /// Sending data afterwards fails with kPipe.

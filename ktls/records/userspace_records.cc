@@ -42,6 +42,7 @@ class UserspaceRecords final : public RecordLayer {
   Task<Received> take(Arrival& arrival) override;
   Task<SendResult> send(Chunk data) override { return writer_.send(std::move(data)); }
   Task<SendResult> send_close() override;
+  Task<SendResult> send_fin() override;
   Task<SendResult> send_alert(AlertDescription description) override {
     return writer_.send_alert(AlertLevel::kFatal, description);
   }
@@ -234,6 +235,12 @@ Task<RecordLayer::SendResult> UserspaceRecords::send_close() {
   [[maybe_unused]] Result<> pushed =
       co_await socket_.set_option(IPPROTO_TCP, TCP_NODELAY, std::as_bytes(std::span(&on, 1)));
   co_return std::unexpected(RecordError::from_errno(shut.error().value));
+}
+
+Task<RecordLayer::SendResult> UserspaceRecords::send_fin() {
+  Result<> shut = co_await socket_.shutdown_write();
+  if (!shut) co_return std::unexpected(RecordError::from_errno(shut.error().value));
+  co_return SendResult{};
 }
 
 std::optional<SessionState> UserspaceRecords::export_state() const {

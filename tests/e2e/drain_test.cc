@@ -1,4 +1,6 @@
 // SIGTERM: no new connections, those that are there end in order, exit status 0.
+#include <chrono>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
@@ -18,7 +20,7 @@ class Drain : public Scenario {
 TEST_F(Drain, EndsConnectionsWithCloseNotifyAndExitsWithZero) {
   for (const int signal : {SIGTERM, SIGINT}) {
     Backend backend(echo());
-    start_for(backend, {"--drain-timeout", "300ms"});
+    start_for(backend, {"--drain-timeout", "1h"});
     TlsClient tls = connect();
     ASSERT_TRUE(tls.echo("hello"));
     gateway->signal(signal);
@@ -64,6 +66,45 @@ TEST_F(Drain, DoesNotWaitLongerThanItsTimeout) {
   TlsClient stuck = connect(options);
   ASSERT_EQ(stuck.receive(1000).size(), 1000U);
   gateway->signal(SIGTERM);
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+// In the middle of a response close_notify would make it look complete.
+TEST_F(Drain, EndsABusyConnectionAtItsTimeoutWithoutCloseNotify) {
+  constexpr std::size_t kBytes = 32U << 20;  // more than the sockets on the way can hold
+  Backend backend(source(kBytes, 15));
+  start_for(backend, {"--drain-timeout", "1s"});
+  TlsClient busy = connect();
+  std::string data = busy.receive(1000);
+  gateway->signal(SIGTERM);
+  gateway->wait_log({{"reason", "drain"}});
+  data += busy.receive_all();
+  EXPECT_EQ(busy.end(), TlsEnd::kTruncated);
+  EXPECT_EQ(data, pseudo_random(kBytes, 15).substr(0, data.size()));
+  EXPECT_EQ(gateway->ended(0), "");
+  gateway.reset();
+}
+
+// All at once would make a fleet reconnect at once.
+TEST_F(Drain, SpreadsTheEndsOverItsTimeout) {
+  constexpr int kClients = 12;
+  Backend backend(echo());
+  start_for(backend, {"--drain-timeout", "8s", "--shards", "1"});
+  std::vector<TlsClient> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(connect());
+    ASSERT_TRUE(clients.back().echo("hello"));
+  }
+  gateway->signal(SIGTERM);
+  std::vector<std::chrono::steady_clock::time_point> ends;
+  for (TlsClient& each : clients) {
+    each.receive_all();
+    ends.push_back(std::chrono::steady_clock::now());
+    EXPECT_EQ(each.end(), TlsEnd::kCloseNotify);
+    each.close_notify();
+  }
+  EXPECT_GT(ends.back() - ends.front(), std::chrono::seconds(3)) << "of 6, less what waited";
   EXPECT_EQ(gateway->ended(0), "");
   gateway.reset();
 }

@@ -128,7 +128,7 @@ TEST_F(Tls12, TellsATruncatedStreamFromAnEnd) {
 }
 
 TEST_F(Tls12, DrainsWithACloseNotify) {
-  start_for(backend, {"--min-tls", "1.2", "--drain-timeout", "300ms"});
+  start_for(backend, {"--min-tls", "1.2", "--drain-timeout", "5s"});
   TlsClient tls = connect(old());
   ASSERT_TRUE(tls.echo("hello"));
   gateway->signal(SIGTERM);

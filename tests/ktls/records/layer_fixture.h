@@ -121,6 +121,10 @@ inline iouring::Task<void> send_one(RecordLayer& layer, std::size_t size) {
   const auto sent = co_await layer.send(Chunk::borrowed(data));
   EXPECT_TRUE(sent) << to_string(sent.error().failure) << " " << sent.error().sys_errno;
 }
+/// Until it is cancelled.
+inline iouring::Task<void> send_what_it_takes(RecordLayer& layer, std::span<const std::byte> data) {
+  [[maybe_unused]] const auto sent = co_await layer.send(Chunk::borrowed(data));
+}
 inline iouring::Task<void> close_it(RecordLayer& layer) {
   const auto closed = co_await layer.send_close();
   EXPECT_TRUE(closed) << to_string(closed.error().failure);

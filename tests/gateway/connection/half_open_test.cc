@@ -1,0 +1,85 @@
+// A peer that is gone without a word while something is under way to it, and one that only does not
+// read.
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+#include "iouring/deadline.h"
+#include "tests/gateway/connection/relay_fixture.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+class HalfOpen : public RelayTest {
+ protected:
+  void SetUp() override {
+    timeouts_.owes = milliseconds(600);
+    RelayTest::SetUp();
+  }
+};
+
+// From here on the socket's kernel drops every segment that comes, and so acknowledges nothing.
+void fall_silent(const iouring::Socket& socket) {
+  sock_filter drop[] = {{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0}};
+  const sock_fprog program{.len = 1, .filter = drop};
+  EXPECT_EQ(
+      ::setsockopt(socket.descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+}
+
+Task<void> make_rounds_until_ended(LiveConnection& connection, int& rounds) {
+  while (connection.relay() != nullptr) {
+    look_at(connection);
+    ++rounds;
+    iouring::Result<> slept =
+        co_await iouring::sleep_for(connection.shard().ring, connection.shard().timeouts.owes / 6);
+    EXPECT_TRUE(slept);
+  }
+}
+
+Task<void> send_to_the_dead(ktls::RecordLayer& from, Layer& to, LiveConnection& connection,
+                            int& rounds) {
+  fall_silent(to->socket());
+  co_await ktls::testing::send_one(from, 100);
+  co_await make_rounds_until_ended(connection, rounds);
+  to->socket().reset();
+}
+
+TEST_F(HalfOpen, EndsWhenABackendOwesAnAcknowledgementInTwoRounds) {
+  int rounds = 0;
+  run(send_to_the_dead(*client_peer_, backend_peer_, *connection_, rounds));
+  EXPECT_EQ(reason_, CloseReason::kBackendReset);
+  EXPECT_GE(rounds, 7) << "not before its time";
+}
+
+TEST_F(HalfOpen, EndsWhenAClientOwesAnAcknowledgementInTwoRounds) {
+  int rounds = 0;
+  run(send_to_the_dead(*backend_peer_, client_peer_, *connection_, rounds));
+  EXPECT_EQ(reason_, CloseReason::kClientReset);
+  EXPECT_GE(rounds, 7) << "not before its time";
+}
+
+Task<void> send_to_one_that_does_not_read(Layer& client, Layer& backend,
+                                          LiveConnection& connection) {
+  const Bytes data = ktls::testing::random_bytes(16'000'000, 1);
+  iouring::CancelScope sending;
+  iouring::Deadline enough(client->socket().ring(), sending);
+  enough.arm(milliseconds(300));
+  co_await iouring::in_scope(sending, ktls::testing::send_what_it_takes(*client, data));
+  for (int round = 0; round < 10; ++round) {
+    look_at(connection);
+    iouring::Result<> slept =
+        co_await iouring::sleep_for(client->socket().ring(), milliseconds(100));
+    EXPECT_TRUE(slept);
+  }
+  EXPECT_NE(connection.relay(), nullptr) << "its kernel answers the probes of its window";
+  client->socket().reset();
+  backend->socket().reset();
+}
+
+TEST_F(HalfOpen, LeavesAReaderAloneThatDoesNotRead) {
+  run(send_to_one_that_does_not_read(client_peer_, backend_peer_, *connection_));
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
