@@ -50,6 +50,10 @@ std::chrono::sys_seconds now() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
+bool same_names(const Policy& one, const Policy& other) {
+  return std::ranges::equal(one.routes(), other.routes(), {}, &Route::name, &Route::name);
+}
+
 // How many routes of the file can be reached.
 std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -134,7 +138,10 @@ void Config::read_policy(Attempt& attempt) const {
   if (!attempt.of(source).read || attempt.of(source).error) return;
   auto loaded = load_policy(attempt.next.discovery);
   if (!loaded) return refuse_policy(attempt, std::move(loaded.error()));
-  if (!is_in_force(source, attempt)) attempt.next.policy = *std::move(loaded);
+  // Without a policy file the routes alone can differ.
+  const bool equal = options_.policy.empty() ? policy_ && same_names(**loaded, *policy_)
+                                             : is_in_force(source, attempt);
+  if (!equal) attempt.next.policy = *std::move(loaded);
 }
 
 // Without a policy file it is made of the discovery file.

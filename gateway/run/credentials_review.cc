@@ -207,7 +207,8 @@ std::string CredentialsReview::why_uncovered(std::string_view issuer) const {
 }
 
 // Whether a client of this issuer, or of an intermediate of it, can pass. An issuer with
-// intermediates in the bundles is taken to issue nothing else.
+// intermediates in the bundles is taken to issue nothing else; the cross-signed copy of another
+// anchor is no intermediate.
 bool CredentialsReview::admits(const CertificateFact& issuer, std::size_t depth) const {
   if (depth > trusted_.size() || !why_uncovered(issuer.subject).empty()) return false;
   const Facts intermediates = intermediates_of(issuer);
@@ -220,7 +221,7 @@ bool CredentialsReview::admits(const CertificateFact& issuer, std::size_t depth)
 CredentialsReview::Facts CredentialsReview::intermediates_of(const CertificateFact& issuer) const {
   Facts found;
   std::ranges::copy_if(trusted_, std::back_inserter(found), [&](const CertificateFact* fact) {
-    return !fact->anchor && same_name(fact->issuer, issuer.subject);
+    return same_name(fact->issuer, issuer.subject) && !find_trusted(fact->subject)->anchor;
   });
   return found;
 }

@@ -271,6 +271,16 @@ TEST_F(ConfigTest, AppliesTheRestOfADiscoveryFileAndRetriesWhatWasRefused) {
       << "the first file again is not what is in force";
 }
 
+TEST_F(ConfigTest, ChangesNothingWhileARouteStaysRefusedWithoutAPolicyFile) {
+  Config config(options_);
+  config.reload(false);
+  files_.write("targets.json", two_routes("127.0.0.1", "127.0.0.1:90"));
+  EXPECT_TRUE(config.reload(false).changed);
+  const auto policy = config.policy();
+  EXPECT_FALSE(config.reload(false).changed);
+  EXPECT_EQ(config.policy(), policy);
+}
+
 TEST_F(ConfigTest, BeginsARefusedRouteWithoutEndpointsIfAnotherOneIsGood) {
   use_policy(kOrdersAndUsers);
   files_.write("targets.json", two_routes("127.0.0.1", "127.0.0.1:90"));

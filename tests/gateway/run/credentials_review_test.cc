@@ -129,6 +129,14 @@ TEST_F(CredentialsReviewTest, FindsAnIssuerBelowTheAnchorWithoutACrl) {
   EXPECT_THAT(review(), IsEmpty());
 }
 
+TEST_F(CredentialsReviewTest, TakesTheCrossSignedCopyOfAnAnchorForNoIntermediate) {
+  const test::TestAuthority copy = root_.intermediate("Other");
+  trust(copy.cert_pem() + other_.cert_pem());
+  revoke(root_.crl());
+  EXPECT_EQ(join(review(), Effect::kRefusesAll), "");
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("CN=Other: has no CRL"));
+}
+
 TEST_F(CredentialsReviewTest, FindsACrlThatHasLapsed) {
   revoke(root_.crl({}, 20h));
   EXPECT_THAT(review(), IsEmpty());
