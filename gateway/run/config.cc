@@ -231,6 +231,7 @@ std::vector<std::filesystem::path> Config::files(Source source) const {
 
 std::vector<std::string> Config::secret_files() const {
   std::vector<std::string> files;
+  files.reserve(options_.pairs.size() + 1);
   for (const auto& pair : options_.pairs) files.push_back(pair.key);
   if (!options_.ticket_keys.empty()) files.push_back(options_.ticket_keys);
   return files;

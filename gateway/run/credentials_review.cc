@@ -143,7 +143,6 @@ const CertificateFact& CredentialsReview::last_of_chain(const CertificateFact& l
   return *last;
 }
 
-// A dead certificate beside a living one of its name is the rest of a renewal.
 void CredentialsReview::review_trusted() {
   Facts dead;
   std::set<std::string> living;
@@ -160,9 +159,12 @@ void CredentialsReview::review_trusted() {
     }
   }
   for (const CertificateFact* fact : dead) {
-    if (living.contains(ktls::ascii_lower(fact->subject))) continue;
-    add(anchored ? Effect::kRefusesSome : Effect::kRefusesAll,
-        described(*fact) + " " + outside_dates(*fact, now_));
+    // Beside a living one of its name it is the rest, or the beginning, of a renewal.
+    const bool replaced = living.contains(ktls::ascii_lower(fact->subject));
+    const Effect effect = replaced   ? Effect::kNoneYet
+                          : anchored ? Effect::kRefusesSome
+                                     : Effect::kRefusesAll;
+    add(effect, described(*fact) + " " + outside_dates(*fact, now_));
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <iterator>
 #include <utility>
@@ -182,25 +181,11 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
   CertificateFact fact = fact_of(certificate.get(), CertificateFact::Role::kCa, file);
   fact.anchor = anchor;
   fact.trust_domain = domain;
-  if (anchor) {
-    warn_if_expired(fact, line);
-    add_anchor(certificate.get(), fact);
-  }
+  if (anchor) add_anchor(certificate.get(), fact);
   made_->certificates_.push_back(std::move(fact));
   made_->ca_names_.add(X509_get_subject_name(certificate.get()), domain);
   made_->trusted_.push_back({std::move(certificate), domain, anchor});
   return {};
-}
-
-void CredentialsLoader::warn_if_expired(const CertificateFact& anchor, unsigned line) {
-  if (anchor.not_after > now_) return;
-  const std::chrono::year_month_day date(std::chrono::floor<std::chrono::days>(anchor.not_after));
-  char text[32];
-  std::snprintf(text, sizeof text, "%04d-%02u-%02u", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
-  made_->warnings_.push_back(
-      CredentialsError{anchor.name, line, "trust anchor " + anchor.subject + " expired on " + text}
-          .message());
 }
 
 void CredentialsLoader::set_anchor_expiries() {

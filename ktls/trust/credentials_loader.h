@@ -37,7 +37,6 @@ class CredentialsLoader {
   Done check_anchors_lists() const;
   Done set_tickets(const std::optional<std::string>& file);
   void add_anchor(const X509* certificate, const CertificateFact& fact);
-  void warn_if_expired(const CertificateFact& anchor, unsigned line);
   void set_anchor_expiries();
   void set_trust_digest();
 

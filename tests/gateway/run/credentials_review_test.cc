@@ -111,6 +111,12 @@ TEST_F(CredentialsReviewTest, FindsAnchorsThatHaveExpired) {
   EXPECT_THAT(join(review(25h), Effect::kRefusesSome), HasSubstr("CN=Short expired at "));
 }
 
+TEST_F(CredentialsReviewTest, WarnsOfAnExpiredAnchorBesideItsRenewal) {
+  trust(test::TestAuthority("Root", test::KeyType::kEcdsaP256, -1h).cert_pem());
+  EXPECT_THAT(join(review(), Effect::kNoneYet), HasSubstr("ca1.crt: CN=Root expired at "));
+  EXPECT_EQ(join(review(), Effect::kRefusesSome), "");
+}
+
 TEST_F(CredentialsReviewTest, FindsAnIssuerWithoutACrl) {
   revoke(other_.crl());
   EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("CN=Root: has no CRL"));
