@@ -121,6 +121,7 @@ struct AdminServer::State {
 };
 
 Response AdminServer::State::answer(std::string_view path, const char* query) const {
+  if (handlers.started && !handlers.started()) return {503, kText, "starting\n"};
   if (path == "/metrics") return {200, kPrometheus, handlers.metrics()};
   if (path == "/healthz") return {200, kText, "alive\n"};
   if (path == "/readyz") {

@@ -22,6 +22,9 @@ struct Readiness {
 struct AdminHandlers {
   std::function<std::string()> metrics;  ///< Prometheus text
   std::function<Readiness()> readiness;
+  /// False while the gateway starts: every path then answers 503, so that what waits for an answer,
+  /// of /healthz for example, finds the listeners there. Empty: always true.
+  std::function<bool()> started = {};
   /// JSON texts. `limit` is how many connections at most.
   std::function<std::string(unsigned limit)> connections_json;
   std::function<std::string()> routes_json;

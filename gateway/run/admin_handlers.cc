@@ -48,7 +48,6 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
                                   metrics::Registry& registry, const Drain& drain,
                                   const Logs& logs) {
   const auto ready = [&] {
-    if (!shards.listening()) return Readiness{.ready = false, .reason = "starting"};
     return readiness(*publisher.snapshot(), drain.begun(), std::chrono::system_clock::now());
   };
   return {.metrics =
@@ -60,6 +59,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
                 return registry.scrape();
               },
           .readiness = ready,
+          .started = [&] { return shards.listening(); },
           .connections_json =
               [&](unsigned limit) { return connections_json(shards.connections(limit)); },
           .routes_json =

@@ -106,6 +106,19 @@ TEST(AdminServer, ServesTheTextsOfItsHandlers) {
   EXPECT_THAT(request(*server, "GET /credentials"), EndsWith("[\"credentials\"]"));
 }
 
+// What waited for any answer found no listener yet.
+TEST(AdminServer, SaysNothingButThatItStartsUntilThatIsOver) {
+  std::atomic<bool> over = false;
+  AdminHandlers starting = handlers();
+  starting.started = [&] { return over.load(); };
+  const auto server = started(on("127.0.0.1:0"), starting);
+  for (const char* path : {"/metrics", "/healthz", "/readyz", "/connections", "/nowhere"}) {
+    EXPECT_THAT(request(*server, std::string("GET ") + path), StartsWith("HTTP/1.1 503 "));
+  }
+  over = true;
+  EXPECT_THAT(request(*server, "GET /healthz"), StartsWith("HTTP/1.1 200 "));
+}
+
 TEST(AdminServer, SaysWhyItIsNotReady) {
   AdminHandlers changing = handlers();
   std::atomic<bool> ready = false;
