@@ -97,6 +97,7 @@ std::string flags(const Options& options) {
     all += " " + std::string(name) + "=" + value;
   };
   for (const ListenAddress& listen : options.listen) add("listen", listen.text);
+  add("share-port", on(options.share_port));
   add("admin", options.admin.text);
   add("admin-expose-all", on(options.admin_expose_all));
   add("user", text(options.user, "none"));
@@ -109,6 +110,9 @@ std::string flags(const Options& options) {
     suites += (suites.empty() ? "" : ":") + suite;
   add("ciphersuites", text(suites, "default"));
   add("groups", text(options.groups, "default"));
+  add("records", options.records == RecordsWanted::kKernel      ? "kernel"
+                 : options.records == RecordsWanted::kUserspace ? "userspace"
+                                                                : "auto");
   add("tickets", std::to_string(options.tickets));
   add("ticket-keys", text(options.ticket_keys, "of-the-process"));
   add("ticket-max-age", ms(options.ticket_max_age));
@@ -125,6 +129,8 @@ std::string flags(const Options& options) {
   add("max-connections", number(options.max_connections, "what-descriptors-carry"));
   add("max-handshakes", std::to_string(options.max_handshakes));
   add("handshake-memory", std::to_string(options.handshake_memory));
+  add("log-format", options.log_format == LogFormat::kText ? "text" : "json");
+  add("log-probes", on(options.log_probes));
   return all + "\n";
 }
 

@@ -33,7 +33,7 @@ TEST_F(CommandLine, CheckSaysWhatItHasRead) {
   for (const char* line :
        {"route orders: 1 target, 1 identity pattern\n", "gateway.pem: CN=gateway, ",
         "ca.pem: 1 anchor, 0 intermediates, ", "root.crl: of CN=Mesh Root, 1 revoked, ",
-        " idle-timeout=300000ms ", "configuration is good\n"}) {
+        " idle-timeout=300000ms ", " share-port=off ", "configuration is good\n"}) {
     EXPECT_NE(finished.out.find(line), std::string::npos) << line << " in " << finished.out;
   }
 }
