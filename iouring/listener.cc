@@ -168,6 +168,8 @@ void Listener::ended(int result) noexcept {
     arm();
   } else {
     error_ = error;
+    take_backlog();
+    socket_.close();
     wake();
   }
 }

@@ -53,8 +53,9 @@ class Listener {
 
   /// -> Result<Socket>: the next connection, an ordinary descriptor (close-on-exec); waits for
   /// listen() as well. ESHUTDOWN once the listener is stopped and its queue empty; ECANCELED; any
-  /// other error is permanent. Descriptor exhaustion is not reported here but counted by
-  /// exhausted().
+  /// other error is permanent, and the listening descriptor is closed by then: connections would
+  /// wait in its backlog for nothing, and on a shared port go to the other listeners now.
+  /// Descriptor exhaustion is not reported here but counted by exhausted().
   [[nodiscard]] Accept accept() noexcept;
 
   /// Stops accepting without losing a connection: cancels the multishot accept, then takes the

@@ -210,6 +210,26 @@ Task<int> accept_error(Listener& listener) {
   co_return socket ? 0 : socket.error().value;
 }
 
+Task<void> accept_until_it_fails(Ring& ring, Listener& listener, int& error) {
+  const FileDescriptor client = connect_blocking(listener.address());
+  Result<Socket> first = co_await listener.accept();
+  EXPECT_TRUE(first);
+  EXPECT_EQ(::shutdown(listener.descriptor(), SHUT_RDWR), 0);
+  error = co_await accept_error(listener);
+  EXPECT_EQ(listener.descriptor(), -1);
+  Result<Socket> refused = co_await connect(ring, listener.address());
+  EXPECT_FALSE(refused);
+  co_await listener.stop();
+}
+
+TEST(Listener, IsClosedWhenAcceptingFailsForGood) {
+  auto ring = make_ring();
+  auto listener = listen_on(*ring, "127.0.0.1:0");
+  int error = 0;
+  ring->run(accept_until_it_fails(*ring, *listener, error));
+  EXPECT_EQ(error, EINVAL);
+}
+
 Task<void> scoped_accept(CancelScope& scope, Listener& listener, int& error) {
   error = co_await in_scope(scope, accept_error(listener));
 }
