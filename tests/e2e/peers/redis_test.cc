@@ -5,12 +5,14 @@
 #include <csignal>
 #include <thread>
 
+#include "iouring/sanitizers.h"
 #include "tests/e2e/peers/peer_scenario.h"
 
 namespace sallyport::test {
 namespace {
 
-constexpr int kClients = 200;
+constexpr int kClients = iouring::kSanitized ? 200 : 1000;
+constexpr int kPaused = 200;  // what the backlog of a stopped Redis takes
 constexpr int kCommands = 200;
 
 /// A redis-server that stores nothing on disk, on a TCP port of its own and on a unix socket.
@@ -78,12 +80,12 @@ void be_killed(TlsClient& tls) {
 class Redis : public PeerScenario {
  protected:
   /// Clients that send so many commands each and leave at once.
-  void send_and_leave(const std::string& target, void (*leave)(TlsClient&)) {
+  void send_and_leave(const std::string& target, int clients, void (*leave)(TlsClient&)) {
     if (!gateway) {
       discover({target});
       start();
     }
-    for (int i = 0; i < kClients; ++i) {
+    for (int i = 0; i < clients; ++i) {
       std::string commands;
       for (int j = 0; j < kCommands; ++j) {
         commands += "SET k" + std::to_string(i) + "-" + std::to_string(j) + " v\r\n";
@@ -93,15 +95,15 @@ class Redis : public PeerScenario {
       leave(tls);
     }
   }
-  void expect_all_executed() const {
-    EXPECT_TRUE(eventually([this] { return redis.executed() == kClients * kCommands; }))
-        << redis.executed() << " of " << kClients * kCommands;
+  void expect_all_executed(int clients) const {
+    EXPECT_TRUE(eventually([&] { return redis.executed() == clients * kCommands; }))
+        << redis.executed() << " of " << clients * kCommands;
   }
   void expect_none_lost(const std::string& target) {
     for (const auto leave : {end_in_order, hang_up, be_killed}) {
       redis.forget_all();
-      send_and_leave(target, leave);
-      expect_all_executed();
+      send_and_leave(target, kClients, leave);
+      expect_all_executed(kClients);
     }
   }
 
@@ -121,11 +123,11 @@ TEST_F(Redis, ExecutesEveryCommandAfterAPauseOfThreeSeconds) {
   for (const std::string& target : {redis.tcp(), redis.socket()}) {
     redis.forget_all();
     redis.process().signal(SIGSTOP);
-    send_and_leave(target, hang_up);
-    gateway->wait_metric("connections_lingering", {{"route", "orders"}}, kClients);
+    send_and_leave(target, kPaused, hang_up);
+    gateway->wait_metric("connections_lingering", {{"route", "orders"}}, kPaused);
     std::this_thread::sleep_for(std::chrono::seconds(3));
     redis.process().signal(SIGCONT);
-    expect_all_executed();
+    expect_all_executed(kPaused);
     finish();
   }
 }
