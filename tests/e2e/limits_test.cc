@@ -1,30 +1,16 @@
 // At its limits the gateway says so before any cryptography, and serves again once there is room.
-#include <openssl/bio.h>
-#include <openssl/ssl.h>
-
 #include <chrono>
 #include <csignal>
 
 #include "iouring/sanitizers.h"
 #include "tests/e2e/scenario.h"
+#include "tests/support/client_hello.h"
 
 namespace sallyport::test {
 namespace {
 
 class Limits : public Scenario {
  protected:
-  /// What an honest client begins with.
-  static std::string client_hello() {
-    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(
-        SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
-    const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
-    BIO* const out = BIO_new(BIO_s_mem());
-    SSL_set_bio(ssl.get(), BIO_new(BIO_s_mem()), out);
-    EXPECT_EQ(SSL_connect(ssl.get()), -1);
-    const char* data = nullptr;
-    const long size = BIO_get_mem_data(out, &data);
-    return {data, static_cast<std::size_t>(size)};
-  }
   Fd begin(const std::string& bytes) const {
     Fd socket = connect_to(gateway->address());
     send_all(socket, bytes);
