@@ -122,6 +122,16 @@ void Registry::set_routes(std::set<std::string> routes) {
   routes_.configure(std::move(routes), std::chrono::steady_clock::now());
 }
 
+std::uint64_t Registry::open_connections() const {
+  std::uint64_t open = 0;
+  for (const ShardSample& shard : sample_shards()) {
+    for (const ListenerSample& listener : shard.listeners) {
+      for (const RouteSample& route : listener.routes) open += route.open;
+    }
+  }
+  return open;
+}
+
 std::string Registry::scrape() const {
   TextFormat text;
   std::vector<ShardSample> samples = sample_shards();

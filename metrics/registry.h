@@ -103,6 +103,9 @@ class Registry {
   /// The routes whose series are shown from zero on; those of others leave, see RouteSeries.
   void set_routes(std::set<std::string> routes);
 
+  /// The sum of `connections` over all listeners and routes.
+  [[nodiscard]] std::uint64_t open_connections() const;
+
   /// Every metric of the table in the Prometheus text format 0.0.4. Invalid UTF-8 in label values
   /// is replaced by U+FFFD.
   [[nodiscard]] std::string scrape() const;

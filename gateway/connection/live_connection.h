@@ -92,6 +92,12 @@ class LiveConnection : public iouring::ListNode {
   /// Complete after mark_established().
   [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
   [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
+  /// Grows from one connection of the shard to the next.
+  [[nodiscard]] std::uint64_t number() const noexcept { return id_; }
+  /// Whether it is younger than the connection of that number, which need not live any more.
+  [[nodiscard]] bool is_behind(std::uint64_t number) const noexcept {
+    return static_cast<std::int64_t>(id_ - number) > 0;  // numbers wrap around
+  }
   [[nodiscard]] ConnectionFacts facts() const;
 
  private:

@@ -1,243 +1,410 @@
+// The one file that includes Boost.Beast, which takes seconds to compile.
 #include "gateway/observe/admin.h"
 
-#include <arpa/inet.h>
-#include <civetweb.h>
-#include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstring>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <cerrno>
 #include <exception>
-#include <optional>
+#include <mutex>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "gateway/observe/admin_json.h"
+#include "gateway/observe/admin_request.h"
 #include "gateway/observe/log.h"
-#include "gateway/policy/number.h"
+#include "iouring/list.h"
 #include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
 
-constexpr unsigned kFeatureIpv6 = 8;  // mg_check_feature(); Debian 12 builds without it
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+using Protocol = asio::generic::stream_protocol;
+
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 constexpr std::string_view kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::string_view kJson = "application/json";
 
-struct Response {
-  int status = 200;
-  std::string_view type = kText;
-  std::string body;
+// Before other clients get their turn.
+constexpr int kAcceptsPerTurn = 64;
+// Until accept(2) is tried again after it found no descriptor or no memory.
+constexpr std::chrono::milliseconds kAcceptPause{100};
+// After the answer, for the client to close: closing over bytes that were not read would reset the
+// connection and may destroy the answer on its way.
+constexpr std::chrono::milliseconds kLinger{1'000};
+
+constexpr std::size_t kSliceConnections = 200;
+
+beast::string_view view(std::string_view text) {
+  return {text.data(), text.size()};
+}
+
+std::string_view view(beast::string_view text) {
+  return {text.data(), text.size()};
+}
+
+// Runs functions on the server's thread, and drops them once the server has gone.
+class Mailbox {
+ public:
+  explicit Mailbox(asio::io_context& io) : io_(&io) {}
+
+  template <class Function>
+  void post(Function function) {
+    const std::lock_guard lock(mutex_);
+    if (io_ != nullptr) asio::post(*io_, std::move(function));
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    io_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  asio::io_context* io_;
 };
 
-std::string_view reason_phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 503:
-      return "Service Unavailable";
-    default:
-      return "Internal Server Error";
+// The clients that are connected, by what they wait for. Of the server's thread.
+class Client;
+struct Clients {
+  iouring::List<Client> asking;     // whose request is not whole; oldest first
+  iouring::List<Client> answering;  // oldest first
+  std::size_t count = 0;
+
+  // Closes the one that can be spared best, if there is one.
+  void close_one();
+  void close_all();
+};
+
+// What the clients use of the server.
+struct Shared {
+  AdminOptions options;
+  AdminHandlers handlers;
+  std::shared_ptr<Mailbox> mailbox;
+  Clients clients;
+};
+
+// One connection and its request. Its pending operation keeps it alive.
+class Client : public std::enable_shared_from_this<Client>, public iouring::ListNode {
+ public:
+  Client(Shared& server, asio::io_context& io, const AdminAccess& access, int family,
+         int descriptor)
+      : server_(server),
+        access_(access),
+        stream_(Protocol::socket(io, Protocol(family, 0), descriptor)),
+        patience_(io) {
+    server_.clients.asking.push_back(*this);
+    ++server_.clients.count;
   }
-}
+  ~Client() { close(); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
 
-// `limit=N` of the query, the default without it, nothing if it is no number from 1 to the most.
-std::optional<unsigned> limit_of(const char* query) {
-  if (query == nullptr) return AdminServer::kDefaultLimit;
-  std::array<char, 32> value{};
-  const int length = mg_get_var(query, std::strlen(query), "limit", value.data(), value.size());
-  if (length == -1) return AdminServer::kDefaultLimit;  // not in there
-  if (length < 0) return std::nullopt;                  // too long
-  const auto limit = parse_number<unsigned>({value.data(), static_cast<std::size_t>(length)});
-  if (!limit || *limit < 1 || *limit > AdminServer::kMaxLimit) return std::nullopt;
-  return limit;
-}
+  void receive() {
+    stream_.expires_after(server_.options.request_timeout);
+    http::async_read_header(
+        stream_, received_, parser_,
+        [self = shared_from_this()](error_code error, std::size_t) { self->on_request(error); });
+  }
 
-void send(mg_connection* connection, const Response& response, bool with_body) {
-  std::string text = "HTTP/1.1 " + std::to_string(response.status) + " ";
-  text += reason_phrase(response.status);
-  text += "\r\nContent-Type: ";
-  text += response.type;
-  text += "\r\nContent-Length: " + std::to_string(response.body.size());
-  if (response.status == 405) text += "\r\nAllow: GET, HEAD";
-  text +=
-      "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff"
-      "\r\nConnection: close\r\n\r\n";
-  if (with_body) text += response.body;
-  mg_write(connection, text.data(), text.size());  // a reader that went away is its own loss
-}
+  // Its pending operations end; nothing is sent any more.
+  void close() {
+    if (std::exchange(closed_, true)) return;
+    unlink();
+    --server_.clients.count;
+    patience_.cancel();
+    stream_.close();
+  }
 
-// Connects until mg_stop() has returned: civetweb's accepting thread looks whether to stop every
-// two seconds, or when a client connects.
-void stop_at_once(mg_context* context, const std::string& host, std::uint16_t port) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(port);
-  ::inet_pton(AF_INET, host.c_str(), &to.sin_addr);
-  if (to.sin_addr.s_addr == htonl(INADDR_ANY)) to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-  std::atomic<bool> stopped = false;
-  const iouring::SignalsMasked masked;
-  std::thread waker([&] {
-    while (!stopped) {
-      const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-      // Whether it succeeds makes no difference: the next one comes in 5 ms.
-      [[maybe_unused]] const int connected =
-          ::connect(client, reinterpret_cast<const sockaddr*>(&to), sizeof to);
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      ::close(client);
+ private:
+  void on_request(error_code error) {
+    if (closed_) return;
+    const bool malformed = error && error != http::error::end_of_stream &&
+                           error != http::error::partial_message &&
+                           error.category() == make_error_code(http::error::bad_method).category();
+    if (error && !malformed) return close();  // left, or too slow
+    unlink();
+    server_.clients.answering.push_back(*this);
+    if (malformed) return send({400, kText, "bad request\n"});
+    try {
+      answer();
+    } catch (const std::exception& failure) {
+      log_error("admin request failed",
+                {{"path", view(parser_.get().target())}, {"error", failure.what()}});
+      send({500, kText, "internal error\n"});
     }
-  });
-  mg_stop(context);
-  stopped = true;
-  waker.join();
+  }
+
+  void answer() {
+    const AdminHandlers& handlers = server_.handlers;
+    if (handlers.started && !handlers.started()) return send({503, kText, "starting\n"});
+    const auto& message = parser_.get();
+    const auto [first, last] = message.equal_range(http::field::host);
+    std::vector<std::string_view> hosts;
+    for (auto field = first; field != last; ++field) hosts.push_back(view(field->value()));
+    const auto request = judge({.method = view(message.method_string()),
+                                .target = view(message.target()),
+                                .hosts = hosts,
+                                .http_1_0 = message.version() < 11},
+                               access_);
+    if (!request) return send({request.error().status, kText, request.error().text});
+    switch (request->page) {
+      case AdminPage::kMetrics:
+        return send({200, kPrometheus, handlers.metrics()});
+      case AdminPage::kHealth:
+        return send({200, kText, "alive\n"});
+      case AdminPage::kReadiness: {
+        const Readiness now = handlers.readiness();
+        const std::string reason = now.reason.empty() ? "" : now.reason + "\n";
+        return send(now.ready ? Answer{200, kText, "ready\n" + reason}
+                              : Answer{503, kText, reason});
+      }
+      case AdminPage::kConnections:
+        return list_connections(*request);
+      case AdminPage::kRoutes:
+        return send({200, kJson, handlers.routes_json()});
+      case AdminPage::kCredentials:
+        return send({200, kJson, handlers.credentials_json()});
+    }
+  }
+
+  // ---- /connections: slice by slice, so that neither a shard nor another client waits for it
+
+  void list_connections(const AdminRequest& request) {
+    const auto total =
+        request.total ? std::optional(server_.handlers.connection_count()) : std::nullopt;
+    list_ = std::make_unique<ConnectionList>(total);
+    left_ = request.limit;
+    patience_.expires_after(server_.options.request_timeout);
+    patience_.async_wait([self = shared_from_this()](error_code error) {
+      if (!error && self->list_) self->send({503, kText, "a shard did not answer in time\n"});
+    });
+    ask({});
+  }
+
+  void ask(ConnectionCursor from) {
+    server_.handlers.connections(
+        from, std::min(left_, kSliceConnections),
+        [mailbox = server_.mailbox, client = weak_from_this()](ConnectionSlice slice) {
+          mailbox->post([client, slice = std::move(slice)] {
+            if (const auto self = client.lock()) self->take(slice);
+          });
+        });
+  }
+
+  void take(const ConnectionSlice& slice) {
+    if (closed_ || !list_) return;
+    for (const ConnectionFacts& connection : slice.connections) list_->add(connection);
+    left_ -= std::min(left_, slice.connections.size());
+    if (left_ > 0 && slice.next) return ask(*slice.next);
+    patience_.cancel();
+    send({200, kJson, list_->finish()});
+  }
+
+  // ---- the answer
+
+  struct Answer {
+    int status;
+    std::string_view type;
+    std::string body;
+  };
+
+  void send(Answer answer) {
+    list_.reset();
+    response_.version(11);
+    response_.result(static_cast<unsigned>(answer.status));
+    response_.set(http::field::content_type, view(answer.type));
+    if (answer.status == 405) response_.set(http::field::allow, "GET, HEAD");
+    response_.set(http::field::cache_control, "no-store");
+    response_.set("X-Content-Type-Options", "nosniff");
+    response_.keep_alive(false);
+    response_.content_length(answer.body.size());
+    if (parser_.get().method() != http::verb::head) response_.body() = std::move(answer.body);
+    stream_.expires_after(server_.options.request_timeout);
+    http::async_write(stream_, response_,
+                      [self = shared_from_this()](error_code error, std::size_t) {
+                        if (error || self->closed_) return self->close();
+                        self->end();
+                      });
+  }
+
+  void end() {
+    error_code error;
+    if (stream_.socket().shutdown(asio::socket_base::shutdown_send, error)) return close();
+    stream_.expires_after(kLinger);
+    linger();
+  }
+
+  // Until the client closes.
+  void linger() {
+    received_.clear();
+    stream_.async_read_some(received_.prepare(1024),
+                            [self = shared_from_this()](error_code error, std::size_t) {
+                              if (error || self->closed_) return self->close();
+                              self->linger();
+                            });
+  }
+
+  Shared& server_;
+  const AdminAccess& access_;
+  beast::basic_stream<Protocol> stream_;
+  beast::flat_buffer received_;
+  http::request_parser<http::empty_body> parser_;
+  http::response<http::string_body> response_;
+  asio::steady_timer patience_;           // with the shards
+  std::unique_ptr<ConnectionList> list_;  // while the shards are asked
+  std::size_t left_ = 0;                  // to be listed
+  bool closed_ = false;
+};
+
+void Clients::close_one() {
+  iouring::List<Client>& from = asking.empty() ? answering : asking;
+  if (!from.empty()) from.front().close();
 }
+
+void Clients::close_all() {
+  while (count > 0) close_one();
+}
+
+// Accepts at one address. Of the server's thread.
+class Acceptor {
+ public:
+  Acceptor(Shared& server, asio::io_context& io, AdminListener listener)
+      : server_(server),
+        io_(io),
+        listener_(std::move(listener)),
+        access_({.all_pages = listener_.address().is_loopback() || server.options.expose_all,
+                 .literal_hosts_only =
+                     listener_.address().is_loopback() && !listener_.address().is_unix()}),
+        descriptor_(io, listener_.release()),
+        pause_(io) {
+    wait();
+  }
+
+  void stop() {
+    descriptor_.close();
+    pause_.cancel();
+  }
+
+ private:
+  void wait() {
+    descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code error) {
+      if (!error) accept_waiting();
+    });
+  }
+
+  void accept_waiting() {
+    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+      const int accepted =
+          ::accept4(descriptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (accepted >= 0) {
+        admit(accepted);
+      } else if (errno == EAGAIN) {
+        break;
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        server_.clients.close_one();
+        return wait_a_little();
+      }  // else an error of the connection that is now gone (accept(2))
+    }
+    wait();
+  }
+
+  void admit(int accepted) {
+    if (server_.clients.count >= server_.options.max_clients) server_.clients.close_one();
+    std::make_shared<Client>(server_, io_, access_, listener_.address().family(), accepted)
+        ->receive();
+  }
+
+  // The connection that found no descriptor stays in the backlog, so that waiting for it would end
+  // at once, again and again.
+  void wait_a_little() {
+    pause_.expires_after(kAcceptPause);
+    pause_.async_wait([this](error_code error) {
+      if (!error) accept_waiting();
+    });
+  }
+
+  Shared& server_;
+  asio::io_context& io_;
+  AdminListener listener_;
+  AdminAccess access_;
+  asio::posix::stream_descriptor descriptor_;
+  asio::steady_timer pause_;
+};
 
 }  // namespace
 
+// Destroyed from the end, when no client is left.
 struct AdminServer::State {
-  AdminOptions options;
-  AdminHandlers handlers;
-  bool private_paths = false;  // whether more than metrics and health is served
-  std::string start_error;
-  std::atomic<bool> started = false;
-  mg_context* context = nullptr;
-  std::uint16_t port = 0;
+  asio::io_context io{1};
+  Shared shared;
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  std::thread thread;
 
-  [[nodiscard]] Response answer(std::string_view path, const char* query) const;
-  [[nodiscard]] Response answer_or_500(std::string_view path, const char* query) const;
-
-  static int on_request(mg_connection* connection);
-  static int on_message(const mg_connection* connection, const char* message);
+  void run();
+  void stop();
 };
 
-Response AdminServer::State::answer(std::string_view path, const char* query) const {
-  if (handlers.started && !handlers.started()) return {503, kText, "starting\n"};
-  if (path == "/metrics") return {200, kPrometheus, handlers.metrics()};
-  if (path == "/healthz") return {200, kText, "alive\n"};
-  if (path == "/readyz") {
-    const Readiness now = handlers.readiness();
-    const std::string reason = now.reason.empty() ? "" : now.reason + "\n";
-    return now.ready ? Response{200, kText, "ready\n" + reason} : Response{503, kText, reason};
-  }
-  if (private_paths) {
-    if (path == "/connections") {
-      const auto limit = limit_of(query);
-      if (limit) return {200, kJson, handlers.connections_json(*limit)};
-      return {400, kText, "limit is not a number from 1 to " + std::to_string(kMaxLimit) + "\n"};
+void AdminServer::State::run() {
+  pthread_setname_np(pthread_self(), "admin");
+  for (;;) {
+    try {
+      io.run();  // until stop() has left nothing to wait for
+      return;
+    } catch (const std::exception& failure) {
+      log_error("admin connection failed", {{"error", failure.what()}});
     }
-    if (path == "/routes") return {200, kJson, handlers.routes_json()};
-    if (path == "/credentials") return {200, kJson, handlers.credentials_json()};
-  }
-  return {404, kText, "not found\n"};
-}
-
-Response AdminServer::State::answer_or_500(std::string_view path, const char* query) const {
-  try {
-    return answer(path, query);
-  } catch (const std::exception& error) {
-    log_error("admin request failed", {{"path", path}, {"error", error.what()}});
-    return {500, kText, "internal error\n"};
   }
 }
 
-int AdminServer::State::on_request(mg_connection* connection) {
-  const mg_request_info* request = mg_get_request_info(connection);
-  const auto* self = static_cast<const State*>(request->user_data);
-  const std::string_view method = request->request_method;
-  const bool head = method == "HEAD";
-  if (method != "GET" && !head) {
-    send(connection, {405, kText, "read-only: GET and HEAD\n"}, true);
-    return 405;
-  }
-  // The path as it was sent, not civetweb's cleaned one: paths are exact.
-  const std::string_view path = request->local_uri_raw == nullptr ? "" : request->local_uri_raw;
-  const Response response = self->answer_or_500(path, request->query_string);
-  send(connection, response, !head);
-  return response.status;
-}
-
-int AdminServer::State::on_message(const mg_connection* connection, const char* message) {
-  const mg_context* context = mg_get_context(connection);
-  auto* self = static_cast<State*>(mg_get_user_data(context));
-  if (self == nullptr) return 1;
-  if (!self->started) {
-    if (self->start_error.empty()) self->start_error = message;
-  } else {
-    log_debug("admin", {{"detail", message}});
-  }
-  return 1;
+void AdminServer::State::stop() {
+  for (const auto& acceptor : acceptors) acceptor->stop();
+  shared.clients.close_all();
 }
 
 AdminServer::AdminServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 AdminServer::~AdminServer() {
-  stop_at_once(state_->context, state_->options.host, state_->port);
-  mg_exit_library();
-}
-
-std::uint16_t AdminServer::port() const {
-  return state_->port;
-}
-
-std::optional<std::string> AdminServer::unserved(bool v6) {
-  if (!v6 || mg_check_feature(kFeatureIpv6) != 0) return std::nullopt;
-  return "the HTTP library (civetweb) of this build has no IPv6";
+  state_->shared.mailbox->post([state = state_.get()] { state->stop(); });
+  state_->shared.mailbox->close();
+  state_->thread.join();
 }
 
 std::expected<std::unique_ptr<AdminServer>, std::string> AdminServer::start(
-    AdminOptions options, AdminHandlers handlers) {
-  const std::string address = options.address;
-  if (auto why = unserved(options.v6)) {
-    return std::unexpected("admin: cannot listen on " + address + ": " + *why);
-  }
-  auto state = std::make_unique<State>();
-  state->options = std::move(options);
-  state->handlers = std::move(handlers);
-  state->private_paths = state->options.loopback || state->options.expose_all;
-
-  mg_callbacks callbacks{};
-  callbacks.begin_request = State::on_request;
-  callbacks.log_message = State::on_message;
-  const std::string timeout = std::to_string(state->options.request_timeout.count());
-  const std::array<const char*, 9> settings{"listening_ports",
-                                            state->options.address.c_str(),
-                                            "num_threads",
-                                            "2",
-                                            "request_timeout_ms",
-                                            timeout.c_str(),
-                                            "enable_keep_alive",
-                                            "no",
-                                            nullptr};
-  mg_init_library(0);
-  {
+    std::vector<AdminListener> listeners, AdminOptions options, AdminHandlers handlers) {
+  try {
+    auto state = std::make_unique<State>();
+    state->shared.options = options;
+    state->shared.handlers = std::move(handlers);
+    state->shared.mailbox = std::make_shared<Mailbox>(state->io);
+    for (AdminListener& listener : listeners) {
+      state->acceptors.push_back(
+          std::make_unique<Acceptor>(state->shared, state->io, std::move(listener)));
+    }
     const iouring::SignalsMasked masked;
-    state->context = mg_start(&callbacks, state.get(), const_cast<const char**>(settings.data()));
+    state->thread = std::thread([state = state.get()] { state->run(); });
+    return std::unique_ptr<AdminServer>(new AdminServer(std::move(state)));
+  } catch (const std::exception& failure) {
+    return std::unexpected("admin: " + std::string(failure.what()));
   }
-  if (state->context == nullptr) {
-    mg_exit_library();
-    const std::string& why = state->start_error;
-    return std::unexpected("admin: cannot listen on " + address + ": " +
-                           (why.empty() ? "unknown reason" : why));
-  }
-  state->started = true;
-  mg_server_port port{};
-  if (mg_get_server_ports(state->context, 1, &port) < 1) {
-    mg_stop(state->context);
-    mg_exit_library();
-    return std::unexpected("admin: listens on nothing for " + address);
-  }
-  state->port = static_cast<std::uint16_t>(port.port);
-  return std::unique_ptr<AdminServer>(new AdminServer(std::move(state)));
 }
 
 }  // namespace sallyport::gateway

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "gateway/observe/timestamp.h"
 #include "ktls/base/hex.h"
@@ -12,8 +13,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Names come from files and peers: what is not UTF-8 is shown replaced, never refused.
-std::string dump(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+constexpr int kOneLine = -1;
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string page(const Json& json) {
+  return dump(json, 2) + "\n";
 }
 
 Json endpoint_json(const Endpoint& endpoint) {
@@ -50,22 +56,32 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
 
 }  // namespace
 
-std::string connections_json(const std::vector<ConnectionFacts>& connections) {
-  Json list = Json::array();
-  for (const ConnectionFacts& connection : connections) {
-    list.push_back({{"id", connection.id},
-                    {"client", connection.client},
-                    {"identity", connection.identity},
-                    {"listener", connection.listener},
-                    {"route", connection.route},
-                    {"backend", connection.backend},
-                    {"records", connection.records},
-                    {"cipher", connection.cipher},
-                    {"since", rfc3339(connection.since())},
-                    {"received_bytes", connection.received_bytes},
-                    {"sent_bytes", connection.sent_bytes}});
-  }
-  return dump(list);
+ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
+    : with_total_(total.has_value()) {
+  if (total) text_ = "{\"total\": " + std::to_string(*total) + ", \"connections\": ";
+  text_ += '[';
+}
+
+void ConnectionList::add(const ConnectionFacts& connection) {
+  const Json json{{"id", connection.id},
+                  {"client", connection.client},
+                  {"identity", connection.identity},
+                  {"listener", connection.listener},
+                  {"route", connection.route},
+                  {"backend", connection.backend},
+                  {"records", connection.records},
+                  {"cipher", connection.cipher},
+                  {"since", rfc3339(connection.since())},
+                  {"received_bytes", connection.received_bytes},
+                  {"sent_bytes", connection.sent_bytes}};
+  text_ += empty_ ? "\n" : ",\n";
+  empty_ = false;
+  text_ += dump(json, kOneLine);
+}
+
+std::string ConnectionList::finish() {
+  text_ += with_total_ ? "\n]}\n" : "\n]\n";
+  return std::move(text_);
 }
 
 std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
@@ -73,7 +89,7 @@ std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
   for (const Route& route : policy.routes()) {
     list.push_back(route_json(route, endpoints.find(route.name)));
   }
-  return dump(list);
+  return page(list);
 }
 
 std::string credentials_json(const ktls::Credentials& credentials) {
@@ -109,7 +125,7 @@ std::string credentials_json(const ktls::Credentials& credentials) {
                      {"object", fact.object},
                      {"count", fact.count}});
   }
-  return dump({{"trust_digest", ktls::encode_hex(credentials.trust_digest())},
+  return page({{"trust_digest", ktls::encode_hex(credentials.trust_digest())},
                {"files", std::move(files)},
                {"certificates", std::move(certificates)},
                {"crls", std::move(crls)}});

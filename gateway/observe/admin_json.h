@@ -1,18 +1,32 @@
 // What the admin endpoints show, as JSON.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "gateway/backends/endpoints.h"
-#include "gateway/connection/live_connection.h"
+#include "gateway/connection/connection_facts.h"
 #include "gateway/policy/policy.h"
 #include "ktls/trust/credentials.h"
 
 namespace sallyport::gateway {
 
-/// /connections: one object each.
-[[nodiscard]] std::string connections_json(const std::vector<ConnectionFacts>& connections);
+/// /connections, added to as they come: `[{...}, ...]`, one a line.
+class ConnectionList {
+ public:
+  /// With a total: `{"total": N, "connections": [...]}`.
+  explicit ConnectionList(std::optional<std::uint64_t> total);
+  void add(const ConnectionFacts& connection);
+  /// The whole text. Once.
+  [[nodiscard]] std::string finish();
+
+ private:
+  std::string text_;
+  bool empty_ = true;
+  bool with_total_;
+};
+
 /// /routes: each route of the policy with its rules and endpoints.
 [[nodiscard]] std::string routes_json(const Policy& policy, const EndpointSet& endpoints);
 /// /credentials: certificates, trust and CRLs in force; facts only, no key material.

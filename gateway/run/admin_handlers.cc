@@ -60,8 +60,9 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
               },
           .readiness = ready,
           .started = [&] { return shards.listening(); },
-          .connections_json =
-              [&](unsigned limit) { return connections_json(shards.connections(limit)); },
+          .connection_count = [&] { return registry.open_connections(); },
+          .connections = [&](ConnectionCursor from, std::size_t most,
+                             TakeSlice take) { shards.describe(from, most, std::move(take)); },
           .routes_json =
               [&] {
                 const auto snapshot = publisher.snapshot();

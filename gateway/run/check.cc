@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "gateway/observe/admin.h"
 #include "gateway/run/check_summary.h"
 #include "gateway/run/config.h"
 #include "gateway/run/exit_code.h"
@@ -41,17 +40,17 @@ void check_files(const Options& options, Config& config, Errors& errors) {
 // Addresses that this machine has not. The ports are not looked at: a gateway that runs has them.
 void check_addresses(const Options& options, Errors& errors) {
   for (const ListenAddress& listen : options.listen) {
-    if (auto why = unusable_address(listen)) {
+    if (auto why = unusable_address(listen.text)) {
       add(errors, "--listen " + listen.text + ": " + *why);
     } else if (listen.v6 && ipv6_is_off()) {
       std::fprintf(stderr, "warning: --listen %s: IPv6 is switched off, no client comes there\n",
                    listen.text.c_str());
     }
   }
-  if (auto why = unusable_address(options.admin)) {
-    add(errors, "--admin " + options.admin.text + ": " + *why);
-  } else if (auto unserved = AdminServer::unserved(options.admin.v6)) {
-    add(errors, "--admin " + options.admin.text + ": " + *unserved);
+  for (const AdminAddress& admin : options.admin) {
+    // A unix socket is not tried, since that would make its file.
+    if (admin.address.is_unix()) continue;
+    if (auto why = unusable_address(admin.text)) add(errors, "--admin " + admin.text + ": " + *why);
   }
 }
 

@@ -98,7 +98,7 @@ std::string flags(const Options& options) {
   };
   for (const ListenAddress& listen : options.listen) add("listen", listen.text);
   add("share-port", on(options.share_port));
-  add("admin", options.admin.text);
+  for (const AdminAddress& admin : options.admin) add("admin", admin.text);
   add("admin-expose-all", on(options.admin_expose_all));
   add("user", text(options.user, "none"));
   add("discovery-allow-empty", on(options.discovery_allow_empty));

@@ -132,8 +132,9 @@ constexpr std::array kProcess{
         "What handshakes that wait may hold, per shard (default 64M); beyond it the longest waiter "
         "of the address with most waiters is shed"},
     Flag{"user", "NAME", false, "User to become after binding; it reads the files"},
-    Flag{"admin", "ADDR:PORT", false,
-         "Read-only HTTP: metrics, health, connections (default 127.0.0.1:9464)"},
+    Flag{"admin", "ADDR:PORT", true,
+         "Read-only HTTP: metrics, health, connections; also unix:/PATH[,mode=0600]. Repeatable "
+         "(default 127.0.0.1:9464)"},
     Flag{"admin-expose-all", "", false,
          "Serve all of it on an address that is not loopback, not only /metrics, /healthz and "
          "/readyz"},

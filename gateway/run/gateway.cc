@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "gateway/connection/close_reason.h"
 #include "gateway/observe/log.h"
@@ -161,21 +162,22 @@ bool Gateway::start_shards() {
 }
 
 bool Gateway::start_admin() {
-  const ListenAddress& address = options_.admin;
-  auto admin = AdminServer::start(
-      {.address = address.text,
-       .host = address.host,
-       .v6 = address.v6,
-       .loopback = address.loopback,
-       .expose_all = options_.admin_expose_all},
-      make_admin_handlers(*publisher_, *shards_, *registry_, *drain_, {log_, *access_log_}));
-  if (!admin) {
-    log_error("cannot start the admin server", {{"error", admin.error()}});
+  const auto failed = [](const std::string& error) {
+    log_error("cannot start the admin server", {{"error", error}});
     return false;
+  };
+  std::vector<AdminListener> listeners;
+  for (const AdminAddress& address : options_.admin) {
+    auto listener = AdminListener::bind(address);
+    if (!listener) return failed(listener.error());
+    log_info("admin listening", {{"address", listener->address().to_string()}});
+    listeners.push_back(*std::move(listener));
   }
+  auto admin = AdminServer::start(
+      std::move(listeners), {.expose_all = options_.admin_expose_all},
+      make_admin_handlers(*publisher_, *shards_, *registry_, *drain_, {log_, *access_log_}));
+  if (!admin) return failed(admin.error());
   admin_ = *std::move(admin);
-  const std::string host = address.v6 ? "[" + address.host + "]" : address.host;
-  log_info("admin listening", {{"address", host + ":" + std::to_string(admin_->port())}});
   return true;
 }
 

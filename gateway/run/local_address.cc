@@ -11,22 +11,22 @@
 
 namespace sallyport::gateway {
 
-std::string bind_error_text(const ListenAddress& address, int error) {
+std::string bind_error_text(const iouring::SocketAddress& address, int error) {
   std::string text = std::strerror(error);
   if (error != EADDRNOTAVAIL && error != EAFNOSUPPORT) return text;
-  if (address.v6 && ipv6_is_off()) {
+  if (address.family() == AF_INET6 && ipv6_is_off()) {
     return text + ": IPv6 is switched off, no interface has an IPv6 address";
   }
   return text + ": this machine has no such address";
 }
 
-std::optional<std::string> unusable_address(const ListenAddress& address) {
-  const auto parsed = iouring::SocketAddress::parse(address.text);
+std::optional<std::string> unusable_address(const std::string& address) {
+  const auto parsed = iouring::SocketAddress::parse(address);
   if (!parsed) return std::string("is no address");
   const iouring::SocketAddress trial = parsed->with_port(0);
   const iouring::FileDescriptor socket(::socket(trial.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (socket && ::bind(socket.get(), trial.data(), trial.size()) == 0) return std::nullopt;
-  return bind_error_text(address, errno);
+  return bind_error_text(trial, errno);
 }
 
 bool ipv6_is_off() {

@@ -76,6 +76,18 @@ std::expected<std::vector<std::string>, std::string> parse_list(std::string_view
   return members;
 }
 
+constexpr std::string_view kUnixPrefix = "unix:";
+constexpr std::string_view kModeKey = ",mode=";
+
+// "0600": octal, with or without the leading zero, permission bits only.
+std::optional<mode_t> parse_mode(std::string_view digits) {
+  mode_t mode = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
+  const bool whole = error == std::errc() && end == digits.data() + digits.size();
+  if (!whole || digits.size() < 3 || mode > 0777) return std::nullopt;
+  return mode;
+}
+
 }  // namespace
 
 std::expected<milliseconds, std::string> parse_duration(std::string_view text) {
@@ -145,6 +157,25 @@ bool overlap(const ListenAddress& one, const ListenAddress& other) {
   const auto every =
       iouring::SocketAddress::parse((one.v6 ? "[::]:" : "0.0.0.0:") + std::to_string(one.port));
   return address == other_address || address == every || other_address == every;
+}
+
+std::expected<AdminAddress, std::string> parse_admin_address(std::string_view text) {
+  AdminAddress result{.text = std::string(text), .address = {}};
+  if (!text.starts_with(kUnixPrefix)) {
+    auto listen = parse_listen_address(text);
+    if (!listen) return std::unexpected(std::move(listen.error()));
+  } else if (const std::size_t at = text.rfind(kModeKey); at != std::string_view::npos) {
+    const std::string_view digits = text.substr(at + kModeKey.size());
+    const auto mode = parse_mode(digits);
+    if (!mode) return std::unexpected("has no mode such as 0600 or 0660 behind mode=");
+    result.mode = *mode;
+    text = text.substr(0, at);
+  }
+  const auto address = iouring::SocketAddress::parse(text);
+  const bool rooted = !text.starts_with(kUnixPrefix) || text.starts_with("unix:/");
+  if (!address || !rooted) return std::unexpected("is not unix:/PATH of at most 107 bytes");
+  result.address = *address;
+  return result;
 }
 
 std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text) {

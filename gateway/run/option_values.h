@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "gateway/observe/admin_listener.h"
+
 namespace sallyport::gateway {
 
 /// A numeric address and port as given: "0.0.0.0:8443", "[::1]:8443". `text` is the metric label.
@@ -39,6 +41,9 @@ struct TrustBundle {
 /// A client's connection could be for either: the same text, or an address beside every address of
 /// its family at the same port. [::] takes no IPv4.
 [[nodiscard]] bool overlap(const ListenAddress& one, const ListenAddress& other);
+
+/// "127.0.0.1:80", "[::1]:80" or "unix:/PATH[,mode=0600]".
+[[nodiscard]] std::expected<AdminAddress, std::string> parse_admin_address(std::string_view text);
 
 /// "[TRUST-DOMAIN=]FILE". What stands before the first '=' is a trust domain unless it holds a '/':
 /// a file whose name has a '=' is written with its directory, "./a=b.pem".

@@ -246,9 +246,15 @@ void read_timeouts(Reader& reader, Options& options) {
 }
 
 void read_process(Reader& reader, Options& options) {
-  const auto admin = [&](ListenAddress address) { options.admin = std::move(address); };
-  if (!reader.has("admin")) admin(*parse_listen_address("127.0.0.1:9464"));
-  reader.parsed("admin", parse_listen_address, admin);
+  for (const GivenValue& use : reader.uses("admin")) {
+    auto address = parse_admin_address(use.value);
+    if (!address) return reader.fail("admin", use, address.error());
+    const auto same = [&](const AdminAddress& each) { return each.text == address->text; };
+    if (std::ranges::any_of(options.admin, same))
+      return reader.fail("admin", use, "is given twice");
+    options.admin.push_back(*std::move(address));
+  }
+  if (!reader.has("admin")) options.admin.push_back(*parse_admin_address("127.0.0.1:9464"));
   reader.on("admin-expose-all", options.admin_expose_all);
   reader.number("shards", options.shards, 1U, 1024U);
   reader.number("busy-poll", options.busy_poll_us, 0U, 1'000U);

@@ -50,7 +50,7 @@ struct Options {
   bool discovery_allow_empty = false;
   unsigned discovery_max_removal_percent = 100;
 
-  ListenAddress admin;  ///< 127.0.0.1:9464
+  std::vector<AdminAddress> admin;  ///< at least one, no two alike; 127.0.0.1:9464
   bool admin_expose_all = false;
 
   std::optional<unsigned> shards;  ///< unset: the usable CPUs, or the CPU quota

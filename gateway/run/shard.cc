@@ -26,6 +26,8 @@ std::uint64_t random_seed() {
 }
 
 constexpr std::chrono::milliseconds kLastQuiet{2'000};
+// For describing connections, 2 to 5 us each, while the others of the shard wait.
+constexpr std::chrono::microseconds kDescribingTurn{500};
 
 }  // namespace
 
@@ -126,6 +128,7 @@ void Shard::thread_main() {
   // Released here, so that no other thread drops what only this one may touch.
   state_.tls.reset();
   state_.snapshot.reset();
+  ended_ = true;
   if (options_.on_ended) options_.on_ended();
 }
 
@@ -216,24 +219,27 @@ void Shard::end_connections() {
   inbox_->post([this] { end_all(); });
 }
 
-std::vector<ConnectionFacts> Shard::connections(std::size_t limit) {
-  using Descriptions = std::vector<ConnectionFacts>;
-  auto promise = std::make_shared<std::promise<Descriptions>>();
-  std::future<Descriptions> answer = promise->get_future();
-  inbox_->post([this, limit, promise = std::move(promise)] {
-    Descriptions descriptions;
-    iouring::List<LiveConnection> described;
-    while (!state_.live.empty() && descriptions.size() < limit) {
-      LiveConnection& connection = state_.live.pop_front();
-      described.push_back(connection);
-      descriptions.push_back(connection.facts());
-    }
-    described.splice_back(state_.live);
-    state_.live.splice_back(described);
-    promise->set_value(std::move(descriptions));
-  });
-  if (answer.wait_for(std::chrono::seconds(2)) != std::future_status::ready) return {};
-  return answer.get();
+void Shard::describe(std::optional<std::uint64_t> after, std::size_t most, TakeSlice take) {
+  if (ended_) return take({});
+  inbox_->post(
+      [this, after, most, take = std::move(take)]() mutable { take(describe_some(after, most)); });
+}
+
+ConnectionSlice Shard::describe_some(std::optional<std::uint64_t> after, std::size_t most) {
+  ConnectionSlice slice;
+  if (state_.live.empty()) return slice;
+  const auto end = std::chrono::steady_clock::now() + kDescribingTurn;
+  LiveConnection* next = &state_.live.front();
+  // Numbers grow along the list.
+  while (next != nullptr && after && !next->is_behind(*after)) next = state_.live.next(*next);
+  while (next != nullptr && slice.connections.size() < most) {
+    slice.connections.push_back(next->facts());
+    after = next->number();
+    next = state_.live.next(*next);
+    if (std::chrono::steady_clock::now() >= end) break;
+  }
+  if (next != nullptr) slice.next = {.shard = options_.index, .after = after};
+  return slice;
 }
 
 }  // namespace sallyport::gateway

@@ -1,6 +1,7 @@
 // One core's share of the gateway: a thread, its ring, its listeners, its connections.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <expected>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/connection/connection_slice.h"
 #include "gateway/connection/live_connection.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/run/fault_plan.h"
@@ -80,8 +82,11 @@ class Shard {
   void end_lingering();
   /// Ends what still lives, now.
   void end_connections();
-  /// At most `limit` connections, oldest first; fewer if the shard is too busy to answer in time.
-  [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
+  /// Gives up to `most` connections to `take` on the shard's thread, oldest first: those behind the
+  /// one of number `after`, as many as it describes in its turn of half a millisecond. The cursor
+  /// of the slice is of this shard; none behind the last. A shard that has ended has none, and
+  /// calls `take` at once; one that ends meanwhile may never call it.
+  void describe(std::optional<std::uint64_t> after, std::size_t most, TakeSlice take);
   /// Of its event loop and of its handshakes.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const {
     return ring_->busy_time() + idle_worker_->cpu_time();
@@ -104,6 +109,7 @@ class Shard {
   iouring::Task<void> end_within_drain_timeout();
   void end_all();
   std::expected<void, ListenError> listen_on_all(bool beside_others);
+  [[nodiscard]] ConnectionSlice describe_some(std::optional<std::uint64_t> after, std::size_t most);
 
   ShardOptions options_;
 #ifdef SALLYPORT_FAULTS
@@ -122,6 +128,7 @@ class Shard {
   iouring::TaskGroup connections_;
   iouring::TaskGroup chores_;
   bool draining_ = false;
+  std::atomic<bool> ended_ = false;
   std::thread thread_;
 };
 

@@ -26,7 +26,8 @@ Timeouts timeouts_of(const Options& options) {
 
 void log_cannot_listen(const ListenAddress& listen, iouring::Errno error) {
   log_error("cannot listen",
-            {{"listener", listen.text}, {"error", bind_error_text(listen, error.value)}});
+            {{"listener", listen.text},
+             {"error", bind_error_text(*iouring::SocketAddress::parse(listen.text), error.value)}});
 }
 
 // A thread for each usable CPU, but no more than the quota keeps busy: the others would only use it
@@ -168,18 +169,16 @@ void ShardSet::join() {
   for (const auto& shard : shards_) shard->join();
 }
 
-std::vector<ConnectionFacts> ShardSet::connections(std::size_t limit) {
-  std::vector<ConnectionFacts> all;
-  for (const auto& shard : shards_) {
-    if (all.size() >= limit) break;
-    auto some = shard->connections(limit - all.size());
-    std::ranges::move(some, std::back_inserter(all));
-  }
-  return all;
+void ShardSet::describe(ConnectionCursor from, std::size_t most, TakeSlice take) {
+  const bool last = from.shard + 1 == shards_.size();
+  shards_.at(from.shard)
+      ->describe(from.after, most, [from, last, take = std::move(take)](auto slice) mutable {
+        if (!slice.next && !last) slice.next = {.shard = from.shard + 1, .after = {}};
+        take(std::move(slice));
+      });
 }
 
 void ShardSet::count_busy_time() {
-  const std::lock_guard lock(counting_);
   for (std::size_t i = 0; i < shards_.size(); ++i) metrics_[i]->busy(shards_[i]->busy_time());
 }
 

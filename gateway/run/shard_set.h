@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "gateway/connection/connection_limit.h"
@@ -57,9 +56,10 @@ class ShardSet {
 
   /// Any thread: listen() has succeeded.
   [[nodiscard]] bool listening() const { return listening_; }
-  /// Any thread, after serve(). At most `limit` connections, those of the first shard first.
-  [[nodiscard]] std::vector<ConnectionFacts> connections(std::size_t limit);
-  /// Any thread, after serve(). Writes each shard's busy time into its metrics.
+  /// Any thread, after serve(). Gives the connections from `from` on to `take`, on the thread of
+  /// their shard: see Shard::describe().
+  void describe(ConnectionCursor from, std::size_t most, TakeSlice take);
+  /// Any thread, one at a time, after serve(). Writes each shard's busy time into its metrics.
   void count_busy_time();
 
  private:
@@ -77,7 +77,6 @@ class ShardSet {
   std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen
   bool started_ = false;
   std::atomic<bool> listening_ = false;
-  std::mutex counting_;  // two threads scrape; a counter has one writer at a time
 };
 
 }  // namespace sallyport::gateway

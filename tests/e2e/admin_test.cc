@@ -1,4 +1,6 @@
 // The admin server: read-only, exact paths, and what it says agrees with what happened.
+#include <set>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
@@ -70,6 +72,39 @@ TEST_F(Admin, ConnectionsHeedsItsLimit) {
   }
   EXPECT_EQ(parse_objects(gateway->get("/connections?limit=3").body).size(), 3U);
   EXPECT_EQ(parse_objects(gateway->get("/connections?limit=100").body).size(), 5U);
+}
+
+TEST_F(Admin, ConnectionsAreAllThereAndCounted) {
+  start_for(backend, {"--shards", "2"});
+  std::vector<Fd> held;
+  for (int i = 0; i < 450; ++i) held.push_back(connect_to(gateway->address()));  // several slices
+  wait_until("all are accepted", [&] {
+    return gateway->get("/connections?limit=1&total=1").body.contains("\"total\": 450,");
+  });
+  std::set<std::string> ids;
+  const std::string all = gateway->get("/connections?limit=10000").body;
+  for (const LogLine& line : parse_objects(all)) ids.insert(line.at("id"));
+  EXPECT_EQ(ids.size(), 450U);
+  EXPECT_EQ(parse_objects(gateway->get("/connections?limit=220").body).size(), 220U);
+}
+
+// Prometheus' scrapes and Kubernetes' probes, which wait for a second, come through.
+TEST_F(Admin, IdleClientsStarveNoProbe) {
+  start_for(backend);
+  std::vector<Fd> idle;
+  for (int i = 0; i < 600; ++i) {
+    idle.push_back(connect_to(gateway->admin()));
+    if (i % 2 == 0) send_all(idle.back(), "GET /healthz HTTP/1.1\r\nHost:");
+  }
+  EXPECT_EQ(gateway->get("/healthz").status, 200);
+  EXPECT_EQ(gateway->get("/metrics").status, 200);
+}
+
+TEST_F(Admin, IsOnAUnixSocketAsWell) {
+  const std::string path = (dir.path() / "admin.sock").string();
+  start_for(backend, {"--admin", "127.0.0.1:0", "--admin", "unix:" + path + ",mode=0660"});
+  EXPECT_EQ(gateway->admin(), "unix:" + path);
+  EXPECT_EQ(gateway->get("/connections").status, 200);
 }
 
 TEST_F(Admin, CredentialsHoldNoSecrets) {

@@ -55,7 +55,7 @@ void check_options(const Options& options) {
   const int kinds = (options.allow.empty() ? 0 : 1) + (options.allow_any_verified ? 1 : 0) +
                     (options.policy.empty() ? 0 : 1);
   require(kinds == 1);
-  require(!options.admin.host.empty());
+  require(!options.admin.empty());
   require(options.discovery_max_removal_percent <= 100);
   require(!options.shards || (*options.shards >= 1 && *options.shards <= 1024));
   require(!options.max_connections || *options.max_connections >= 1);

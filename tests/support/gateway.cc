@@ -158,18 +158,23 @@ Gateway::Gateway(std::vector<std::string> flags, bool wait_ready,
           wait_ready, std::move(environment)) {}
 
 Gateway::Gateway(Command command, bool wait_ready, std::vector<std::string> environment) {
-  const auto wanted = static_cast<std::size_t>(std::ranges::count(command.argv, "--listen"));
+  const auto given = [&](const char* flag) { return std::ranges::count(command.argv, flag); };
+  const auto wanted = static_cast<std::size_t>(given("--listen"));
+  const auto wanted_admin = std::max<std::ptrdiff_t>(1, given("--admin"));
   process_ = std::make_unique<Process>(std::move(command.argv), std::move(environment));
   wait_until("the gateway listens", [&] {
     listeners_.clear();
+    std::ptrdiff_t admin = 0;
     for (const LogLine& line : operational_log()) {
       const auto message = line.find("message");
       const auto address = line.find("address");
       if (message == line.end() || address == line.end()) continue;
       if (message->second == "listening") listeners_.push_back(address->second);
-      if (message->second == "admin listening") admin_ = address->second;
+      if (message->second != "admin listening") continue;
+      admin_ = address->second;
+      ++admin;
     }
-    if (listeners_.size() >= wanted && !admin_.empty()) return true;
+    if (listeners_.size() >= wanted && admin >= wanted_admin) return true;
     if (!process_->running()) {
       throw TestFailure("the gateway ended with status " + std::to_string(process_->wait()) +
                         "\nstdout:\n" + process_->out() + "\nstderr:\n" + process_->err());

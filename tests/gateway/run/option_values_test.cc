@@ -56,6 +56,31 @@ TEST(AlpnList, HasProtocolsInOrderOrNone) {
   }
 }
 
+TEST(AdminAddress, IsAListenAddressOrAUnixSocketWithItsMode) {
+  EXPECT_EQ(parse_admin_address("127.0.0.1:9464")->address.to_string(), "127.0.0.1:9464");
+  EXPECT_EQ(parse_admin_address("[::1]:0")->address.to_string(), "[::1]:0");
+  const auto plain = parse_admin_address("unix:/run/admin.sock");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->address.to_string(), "unix:/run/admin.sock");
+  EXPECT_EQ(plain->mode, 0600U);
+  const auto shared = parse_admin_address("unix:/run/a,b.sock,mode=0660");
+  ASSERT_TRUE(shared);
+  EXPECT_EQ(shared->address.to_string(), "unix:/run/a,b.sock");
+  EXPECT_EQ(shared->text, "unix:/run/a,b.sock,mode=0660");
+  EXPECT_EQ(shared->mode, 0660U);
+}
+
+TEST(AdminAddress, RefusesOtherTexts) {
+  for (const std::string& text :
+       {std::string("9464"), std::string("localhost:1"), std::string("unix:"),
+        std::string("unix:relative"), std::string("unix:@abstract"), std::string("unix:/x,mode="),
+        std::string("unix:/x,mode=1777"), std::string("unix:/x,mode=6"),
+        std::string("unix:/x,mode=0690"), std::string("unix:/x,mode=rw"),
+        std::string("127.0.0.1:1,mode=0600"), "unix:/" + std::string(107, 'x')}) {
+    EXPECT_FALSE(parse_admin_address(text)) << text;
+  }
+}
+
 TEST(ListenAddress, IsIpv4OrBracketedIpv6WithPort) {
   const auto v4 = parse_listen_address("127.0.0.1:8443");
   ASSERT_TRUE(v4);

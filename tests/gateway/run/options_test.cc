@@ -91,9 +91,8 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_EQ(options.discovery, "d.json");
   EXPECT_FALSE(options.discovery_allow_empty);
   EXPECT_EQ(options.discovery_max_removal_percent, 100U);
-  EXPECT_EQ(options.admin.text, "127.0.0.1:9464");
-  EXPECT_EQ(options.admin.port, 9464);
-  EXPECT_TRUE(options.admin.loopback);
+  ASSERT_EQ(options.admin.size(), 1U);
+  EXPECT_EQ(options.admin[0].address.to_string(), "127.0.0.1:9464");
   EXPECT_FALSE(options.admin_expose_all);
   EXPECT_EQ(options.shards, std::nullopt);
   EXPECT_EQ(options.records, RecordsWanted::kAuto);
@@ -154,6 +153,8 @@ TEST(Options, TakeEveryFlag) {
                                       "50",
                                       "--admin",
                                       "[::]:0",
+                                      "--admin",
+                                      "unix:/run/s.sock,mode=0660",
                                       "--admin-expose-all",
                                       "--shards",
                                       "4",
@@ -213,7 +214,9 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.policy, "p");
   EXPECT_TRUE(options.discovery_allow_empty);
   EXPECT_EQ(options.discovery_max_removal_percent, 50U);
-  EXPECT_EQ(options.admin.text, "[::]:0");
+  ASSERT_EQ(options.admin.size(), 2U);
+  EXPECT_EQ(options.admin[0].text, "[::]:0");
+  EXPECT_EQ(options.admin[1].mode, 0660U);
   EXPECT_TRUE(options.admin_expose_all);
   EXPECT_EQ(options.shards, 4U);
   EXPECT_EQ(options.records, RecordsWanted::kUserspace);

@@ -1,0 +1,54 @@
+// A listening socket of the admin server.
+#pragma once
+
+#include <sys/types.h>
+
+#include <expected>
+#include <string>
+#include <utility>
+
+#include "iouring/address.h"
+#include "iouring/file_descriptor.h"
+
+namespace sallyport::gateway {
+
+/// A value of --admin: "127.0.0.1:9464", "[::1]:9464", "unix:/run/admin.sock,mode=0600".
+struct AdminAddress {
+  std::string text;                ///< as given
+  iouring::SocketAddress address;  ///< port 0 is any free one
+  mode_t mode = 0600;              ///< of a unix socket's file
+};
+
+/// Listens from bind() on; what connects waits until AdminServer::start(). Removes the file of its
+/// unix socket at its end.
+class AdminListener {
+ public:
+  /// IPv6 is IPv6 only. A unix socket has its mode before anything can connect; a file in its place
+  /// is replaced if it is a socket of ours on which no process listens. The error names the address
+  /// and the reason.
+  [[nodiscard]] static std::expected<AdminListener, std::string> bind(const AdminAddress& at);
+
+  AdminListener(AdminListener&& other) noexcept
+      : descriptor_(std::move(other.descriptor_)),
+        address_(other.address_),
+        device_(other.device_),
+        inode_(std::exchange(other.inode_, 0)) {}
+  AdminListener& operator=(AdminListener&&) = delete;
+  ~AdminListener();
+
+  /// The address listened on: the one asked for, or the one got for port 0.
+  [[nodiscard]] const iouring::SocketAddress& address() const { return address_; }
+  /// Passes ownership of the descriptor, which is non-blocking, to the caller.
+  [[nodiscard]] int release() noexcept { return descriptor_.release(); }
+
+ private:
+  AdminListener(iouring::FileDescriptor descriptor, const iouring::SocketAddress& address)
+      : descriptor_(std::move(descriptor)), address_(address) {}
+
+  iouring::FileDescriptor descriptor_;
+  iouring::SocketAddress address_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;  // of the file that bind() made; 0: none
+};
+
+}  // namespace sallyport::gateway
