@@ -62,11 +62,20 @@ void Socket::dispose(bool abortive) noexcept {
 }
 
 Result<SocketAddress> Socket::peer_address() const noexcept {
+  return ask_address(
+      [](int fd, sockaddr* address, socklen_t* size) { return ::getpeername(fd, address, size); });
+}
+
+Result<SocketAddress> Socket::local_address() const noexcept {
+  return ask_address(
+      [](int fd, sockaddr* address, socklen_t* size) { return ::getsockname(fd, address, size); });
+}
+
+Result<SocketAddress> Socket::ask_address(AskAddress ask) const noexcept {
   if (in_table_) return failure(EOPNOTSUPP);
   sockaddr_storage storage = {};
   socklen_t size = sizeof storage;
-  if (::getpeername(index_, reinterpret_cast<sockaddr*>(&storage), &size) != 0)
-    return failure(errno);
+  if (ask(index_, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return failure(errno);
   return SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
 }
 

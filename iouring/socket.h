@@ -117,6 +117,8 @@ class Socket {
 
   /// getpeername(2) of an ordinary descriptor; EOPNOTSUPP in the table.
   [[nodiscard]] Result<SocketAddress> peer_address() const noexcept;
+  /// getsockname(2) of an ordinary descriptor; EOPNOTSUPP in the table.
+  [[nodiscard]] Result<SocketAddress> local_address() const noexcept;
 
  private:
   friend class SocketOperation;
@@ -124,6 +126,8 @@ class Socket {
   friend class ToTable;
   /// Closes without waiting; `abortive` with a reset.
   void dispose(bool abortive) noexcept;
+  using AskAddress = int (*)(int, sockaddr*, socklen_t*);
+  [[nodiscard]] Result<SocketAddress> ask_address(AskAddress ask) const noexcept;
 
   Ring* ring_ = nullptr;
   int index_ = -1;  // descriptor, or slot of the table

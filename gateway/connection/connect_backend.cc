@@ -98,8 +98,9 @@ connect_backend(Client& client) {
                                       "the client left while a backend was being dialled"));
   }
   if (!dialed) co_return std::unexpected(refused_by_dial(dialed.error()));
+  const auto local = dialed->socket.local_address();
   connection.set_backend(std::move(dialed->endpoint), std::move(dialed->in_use),
-                         Clock::now() - started);
+                         Clock::now() - started, local.value_or(iouring::SocketAddress()));
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }

@@ -3,11 +3,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gateway/connection/close_reason.h"
+#include "ktls/trust/presented_certificate.h"
 
 namespace sallyport::gateway {
 
@@ -21,10 +24,12 @@ struct ConnectionFacts {
   std::string sni;
   std::string alpn;
   std::string route;
-  std::string backend;
-  std::string tls;     ///< "TLSv1.3"
-  std::string cipher;  ///< "TLS_AES_128_GCM_SHA256"
-  std::string group;   ///< "X25519"
+  std::string backend;          ///< the target, as the discovery file writes it
+  std::string backend_address;  ///< address and port, where the target may be a name
+  std::string local_address;    ///< of the gateway, towards the backend; empty for a unix socket
+  std::string tls;              ///< "TLSv1.3"
+  std::string cipher;           ///< "TLS_AES_128_GCM_SHA256"
+  std::string group;            ///< "X25519"
   std::optional<bool> resumed;
   std::string records;               ///< "kernel" or "userspace"
   std::uint64_t received_bytes = 0;  ///< application bytes from the client
@@ -35,12 +40,17 @@ struct ConnectionFacts {
   std::chrono::system_clock::time_point time;        ///< at which these facts were so
   CloseReason reason = CloseReason::kInternalError;  ///< once it has ended
 
-  /// Refusals: of the certificate that was refused, where there was one.
-  bool refused = false;
+  /// Of a connection that lives: of the client's certificate. Of a refusal: of the certificate that
+  /// was refused, which may be a CA's.
   std::string issuer;
   std::string serial;  ///< hexadecimal
   std::optional<std::chrono::sys_seconds> not_after;
-  std::string detail;  ///< for people: what exactly was wrong
+
+  /// Refusals only.
+  bool refused = false;
+  std::string detail;                     ///< for people: what exactly was wrong
+  std::vector<std::string> alpn_offered;  ///< the first of them
+  std::shared_ptr<const ktls::PresentedCertificate> presented;  ///< null: none
 
   /// When it was accepted.
   [[nodiscard]] std::chrono::system_clock::time_point since() const {

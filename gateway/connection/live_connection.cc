@@ -102,7 +102,10 @@ void LiveConnection::count_failovers(unsigned times) noexcept {
 }
 
 void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
-                                 std::chrono::nanoseconds took) {
+                                 std::chrono::nanoseconds took,
+                                 const iouring::SocketAddress& local) {
+  local_host_ = shard_.local_hosts.number(local);
+  local_port_ = local.port();
   backend_ = std::move(endpoint);
   in_use_ = std::move(in_use);
   connect_took_ = std::chrono::duration_cast<Microseconds>(took);
@@ -153,7 +156,11 @@ ConnectionFacts LiveConnection::facts() const {
   if (grant_.route) facts.route = grant_.route->name;
   if (backend_) {
     facts.backend = backend_->target;
+    facts.backend_address = backend_->address.to_string();
     facts.connect = connect_took_;
+  }
+  if (local_host_ != LocalHosts::kNone) {
+    facts.local_address = shard_.local_hosts.address(local_host_, local_port_).to_string();
   }
   if (records_) facts.records = to_string(*records_);
   facts.received_bytes = received_bytes_;
@@ -166,8 +173,23 @@ ConnectionFacts LiveConnection::facts() const {
     facts.serial = refusal_->failure.serial;
     facts.not_after = refusal_->failure.not_after;
     facts.detail = refusal_->failure.detail;
+    facts.alpn_offered = refusal_->alpn_offered;
+    facts.presented = refusal_->failure.presented;
+    if (!facts.presented && grant_.peer) {
+      facts.presented = std::make_shared<const ktls::PresentedCertificate>(presented(*grant_.peer));
+    }
   }
   return facts;
+}
+
+ConnectionFacts LiveConnection::live_facts() const {
+  ConnectionFacts live = facts();
+  if (!grant_.peer) return live;
+  ktls::PresentedCertificate certificate = presented(*grant_.peer);
+  live.issuer = std::move(certificate.issuer);
+  live.serial = std::move(certificate.serial);
+  live.not_after = certificate.not_after;
+  return live;
 }
 
 }  // namespace sallyport::gateway

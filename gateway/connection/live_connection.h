@@ -64,8 +64,9 @@ class LiveConnection : public iouring::ListNode {
   void set_records(ktls::RecordModel model) noexcept { records_ = model; }
   /// It went on to another endpoint so often.
   void count_failovers(unsigned times) noexcept;
+  /// `local` is the gateway's address towards it.
   void set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
-                   std::chrono::nanoseconds took);
+                   std::chrono::nanoseconds took, const iouring::SocketAddress& local);
 
   /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept { reason_ = reason; }
@@ -98,7 +99,10 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] bool is_behind(std::uint64_t number) const noexcept {
     return static_cast<std::int64_t>(id_ - number) > 0;  // numbers wrap around
   }
+  /// For its log line.
   [[nodiscard]] ConnectionFacts facts() const;
+  /// The same, and the client's certificate.
+  [[nodiscard]] ConnectionFacts live_facts() const;
 
  private:
   /// The facts of a handshake that are needed only until its verdict.
@@ -133,6 +137,8 @@ class LiveConnection : public iouring::ListNode {
   std::uint64_t sent_bytes_ = 0;
   RefusalPtr refusal_;
   iouring::PeerAddress client_;
+  std::uint16_t local_host_ = LocalHosts::kNone;  // number of ShardState::local_hosts
+  std::uint16_t local_port_ = 0;
   CloseReason reason_ = CloseReason::kInternalError;
   std::optional<CloseReason> ended_by_;
   std::optional<ktls::RecordModel> records_;

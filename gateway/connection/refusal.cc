@@ -34,6 +34,16 @@ iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusa
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
 }
 
+std::vector<std::string> alpn_offered(const Client& client) {
+  std::vector<std::string> result;
+  if (!client.handshake || !client.handshake->tls) return result;
+  for (const std::string_view protocol : client.handshake->tls->hello().alpn) {
+    if (result.size() == ktls::PresentedCertificate::kMaxNames) break;
+    result.push_back(ktls::cut(protocol));
+  }
+  return result;
+}
+
 // 50 to 65 KiB that the lingering close does not need.
 iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
   iouring::Result<> ran = co_await worker_for_step(shard).run(
@@ -100,6 +110,7 @@ RefusalPtr refusal(RouteRefusal why) {
   if (reason == CloseReason::kShed && !connection.handshake_started()) {
     connection.start_handshake();
   }
+  why->alpn_offered = alpn_offered(client);
   connection.set_refused(std::move(why));
   co_await tell(client, reason);
 }

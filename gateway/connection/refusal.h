@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/connection/close_reason.h"
 #include "gateway/policy/route.h"
@@ -17,7 +18,8 @@ struct Client;
 /// The reason is always set; detail and certificate where there are any.
 struct Refusal {
   CloseReason reason = CloseReason::kUnknownFailure;
-  ktls::HandshakeFailure failure{};  ///< detail, and the certificate that was refused
+  ktls::HandshakeFailure failure{};         ///< detail, and the certificate that was refused
+  std::vector<std::string> alpn_offered{};  ///< as in ConnectionFacts
 };
 
 /// The result of a phase: null if the next phase begins, else why the connection ends here. A

@@ -12,6 +12,7 @@
 #include "gateway/connection/connection_limit.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/handshake_slots.h"
+#include "gateway/connection/local_hosts.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/record_choice.h"
 #include "gateway/connection/snapshot.h"
@@ -78,6 +79,7 @@ struct ShardState {
   HandshakeSlots handshake_slots;
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
+  LocalHosts local_hosts;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 

@@ -16,6 +16,13 @@ double milliseconds(std::chrono::nanoseconds duration) {
   return std::round(static_cast<double>(duration.count()) / 1e3) / 1e3;
 }
 
+Json to_json(const ktls::PresentedCertificate& presented) {
+  return {{"spiffe", presented.spiffe},    {"dns", presented.dns},
+          {"subject", presented.subject},  {"serial", presented.serial},
+          {"issuer", presented.issuer},    {"not_after", rfc3339(presented.not_after)},
+          {"verified", presented.verified}};
+}
+
 // The keys of the contract, in its order. A refusal shows what is known; a served connection shows
 // every key, so that its lines always have the same shape.
 Json to_json(const ConnectionFacts& record) {
@@ -40,6 +47,8 @@ Json to_json(const ConnectionFacts& record) {
   text("alpn", record.alpn, all);
   text("route", record.route, all);
   text("backend", record.backend, all);
+  text("backend_address", record.backend_address, all);
+  text("local_address", record.local_address, all);
   text("tls", record.tls, all);
   text("cipher", record.cipher, all);
   text("group", record.group, all);
@@ -60,16 +69,19 @@ Json to_json(const ConnectionFacts& record) {
     text("serial", record.serial, false);
     if (record.not_after) line["not_after"] = rfc3339(*record.not_after);
     text("detail", record.detail, false);
+    if (!record.alpn_offered.empty()) line["alpn_offered"] = record.alpn_offered;
+    if (record.presented) line["presented"] = to_json(*record.presented);
   }
   return line;
 }
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return escape_controls(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string text(const Json& value) {
   if (value.is_string()) return text_value(value.get_ref<const std::string&>());
+  if (value.is_structured()) return json_string(dump(value));
   return value.is_null() ? "-" : dump(value);
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
 #include "ktls/base/hex.h"
 
@@ -15,7 +16,7 @@ using Json = nlohmann::ordered_json;
 // Names come from files and peers: what is not UTF-8 is shown replaced, never refused.
 constexpr int kOneLine = -1;
 std::string dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+  return escape_controls(json.dump(indent, ' ', false, Json::error_handler_t::replace));
 }
 
 std::string page(const Json& json) {
@@ -63,17 +64,23 @@ ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
 }
 
 void ConnectionList::add(const ConnectionFacts& connection) {
+  const auto& not_after = connection.not_after;
   const Json json{{"id", connection.id},
                   {"client", connection.client},
                   {"identity", connection.identity},
                   {"listener", connection.listener},
                   {"route", connection.route},
                   {"backend", connection.backend},
+                  {"backend_address", connection.backend_address},
+                  {"local_address", connection.local_address},
                   {"records", connection.records},
                   {"cipher", connection.cipher},
                   {"since", rfc3339(connection.since())},
                   {"received_bytes", connection.received_bytes},
-                  {"sent_bytes", connection.sent_bytes}};
+                  {"sent_bytes", connection.sent_bytes},
+                  {"issuer", connection.issuer},
+                  {"serial", connection.serial},
+                  {"not_after", not_after ? Json(rfc3339(*not_after)) : Json(nullptr)}};
   text_ += empty_ ? "\n" : ",\n";
   empty_ = false;
   text_ += dump(json, kOneLine);

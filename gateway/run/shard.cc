@@ -233,7 +233,7 @@ ConnectionSlice Shard::describe_some(std::optional<std::uint64_t> after, std::si
   // Numbers grow along the list.
   while (next != nullptr && after && !next->is_behind(*after)) next = state_.live.next(*next);
   while (next != nullptr && slice.connections.size() < most) {
-    slice.connections.push_back(next->facts());
+    slice.connections.push_back(next->live_facts());
     after = next->number();
     next = state_.live.next(*next);
     if (std::chrono::steady_clock::now() >= end) break;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -128,6 +129,8 @@ inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResul
 /// In TLS 1.2, which has no certificate_required, OpenSSL sends handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 
+struct PresentedCertificate;
+
 /// Why a handshake failed, for the log. A member that is not known is empty.
 struct HandshakeFailure {
   HandshakeResult result = HandshakeResult::kUnknownFailure;
@@ -136,6 +139,8 @@ struct HandshakeFailure {
   std::string issuer{};  ///< RFC 2253, printable
   std::string serial{};  ///< hexadecimal, upper case
   std::optional<std::chrono::sys_seconds> not_after{};
+  /// Of the peer's own certificate, where its chain was refused; else null.
+  std::shared_ptr<const PresentedCertificate> presented{};
 };
 
 /// A fatal alert in plaintext, record header and all: for refusing before any crypto (`shed`).

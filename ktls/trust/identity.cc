@@ -11,17 +11,13 @@
 #include "ktls/base/ascii.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/spiffe.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
 namespace {
 
 constexpr std::size_t kMaxDnsName = 253;  // RFC 1035 2.3.4, without the root's dot
 constexpr std::size_t kMaxDnsLabel = 63;
-
-// Whether the URI claims to be a SPIFFE ID: it has the scheme, in any case, well-formed or not.
-bool claims_spiffe(std::string_view uri) {
-  return ascii_lower(uri.substr(0, 7)) == "spiffe:";
-}
 
 // What the SPIFFE X.509-SVID specification forbids in a leaf (4.1, 4.3); nothing: it is a leaf.
 std::optional<std::string> why_no_leaf(const X509* certificate) {
@@ -38,11 +34,6 @@ std::optional<std::string> why_no_leaf(const X509* certificate) {
   return std::nullopt;
 }
 
-std::string_view view(const ASN1_STRING* text) {
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-          static_cast<std::size_t>(ASN1_STRING_length(text))};
-}
-
 }  // namespace
 
 std::string_view PeerIdentity::trust_domain() const noexcept {
@@ -51,10 +42,15 @@ std::string_view PeerIdentity::trust_domain() const noexcept {
   return rest.substr(0, rest.find('/'));
 }
 
-std::string_view PeerIdentity::display() const noexcept {
+std::string PeerIdentity::display() const {
   if (!spiffe.empty()) return spiffe;
-  if (!dns.empty()) return dns.front();
+  if (!dns.empty()) return "dns:" + dns.front();
   return "-";
+}
+
+bool claims_spiffe(std::string_view uri) noexcept {
+  return std::ranges::equal(uri.substr(0, 7), std::string_view("spiffe:"), {},
+                            [](char c) { return ascii_lower(c); });
 }
 
 std::expected<std::string, std::string> normalise_spiffe_id(std::string_view uri) {
@@ -122,13 +118,13 @@ std::expected<PeerIdentity, std::string> identify(const X509* certificate) {
   for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     if (name->type == GEN_URI) {
-      const std::string_view uri = view(name->d.uniformResourceIdentifier);
+      const std::string_view uri = asn1_view(name->d.uniformResourceIdentifier);
       ++uris;
       if (!claims_spiffe(uri)) continue;
       claimed = true;
       claim = uri;
     } else if (name->type == GEN_DNS) {
-      std::string dns = normalise_dns_name(view(name->d.dNSName));
+      std::string dns = normalise_dns_name(asn1_view(name->d.dNSName));
       if (dns.empty() || std::ranges::find(identity.dns, dns) != identity.dns.end()) continue;
       identity.dns.push_back(std::move(dns));
     }

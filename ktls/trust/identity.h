@@ -21,8 +21,9 @@ struct PeerIdentity {
   /// The trust domain of `spiffe`, or empty.
   std::string_view trust_domain() const noexcept;
 
-  /// The text for logs and /connections: the SPIFFE ID, else the first DNS name, else "-".
-  std::string_view display() const noexcept;
+  /// The text for logs and /connections: the SPIFFE ID, else the first DNS name as "dns:NAME", else
+  /// "-".
+  std::string display() const;
 
   bool operator==(const PeerIdentity&) const = default;
 };
@@ -37,6 +38,9 @@ struct PeerIdentity {
 /// characters that the SPIFFE ID specification (2.1, 2.2) does not allow, percent signs included;
 /// an empty, "." or ".." segment.
 std::expected<PeerIdentity, std::string> identify(const X509* certificate);
+
+/// Whether a URI claims to be a SPIFFE ID: it has the scheme, in any case, well-formed or not.
+bool claims_spiffe(std::string_view uri) noexcept;
 
 /// Checks and normalises a SPIFFE ID by the rules above, or that of a trust domain, which has no
 /// path. Public for patterns' tests and fuzzers.

@@ -19,7 +19,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::uint8_t kVersion = 2;
+constexpr std::uint8_t kVersion = 3;
 
 // Bits of a link's first byte.
 constexpr std::uint8_t kCa = 1;
@@ -56,6 +56,14 @@ std::string attribute_text(const ASN1_STRING* value) {
   return text;
 }
 
+void put_time(WireWriter& out, std::chrono::sys_seconds time) {
+  out.u64(static_cast<std::uint64_t>(time.time_since_epoch().count()));
+}
+
+std::chrono::sys_seconds take_time(WireReader& in) {
+  return std::chrono::sys_seconds(std::chrono::seconds(static_cast<std::int64_t>(in.u64())));
+}
+
 void put_trust(WireWriter& out, const PeerTrust& trust) {
   out.u8(kVersion);
   out.text(trust.identity.spiffe);
@@ -74,7 +82,10 @@ void put_trust(WireWriter& out, const PeerTrust& trust) {
     out.u8(static_cast<std::uint8_t>(link.crl_points.size()));
     for (const NameHash& point : link.crl_points) out.raw(std::as_bytes(std::span(point)));
   }
-  out.u64(static_cast<std::uint64_t>(trust.not_after.time_since_epoch().count()));
+  put_time(out, trust.not_after);
+  out.text(trust.leaf.subject);
+  out.text(trust.leaf.issuer);
+  put_time(out, trust.leaf.not_after);
 }
 
 std::optional<PeerTrust> take_trust(WireReader& in) {
@@ -99,8 +110,10 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
     for (std::size_t points = in.u8(); points > 0 && in.good(); --points)
       in.raw(std::as_writable_bytes(std::span(link.crl_points.emplace_back())));
   }
-  trust.not_after =
-      std::chrono::sys_seconds(std::chrono::seconds(static_cast<std::int64_t>(in.u64())));
+  trust.not_after = take_time(in);
+  trust.leaf.subject = in.text();
+  trust.leaf.issuer = in.text();
+  trust.leaf.not_after = take_time(in);
   if (!in.good()) return std::nullopt;
   return trust;
 }
@@ -179,6 +192,10 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   trust.identity = std::move(identity);
   trust.anchor_key = public_key_hash(sk_X509_value(chain, size - 1));
   trust.not_after = std::chrono::sys_seconds::max();
+  const X509* leaf = sk_X509_value(chain, 0);
+  trust.leaf = {.subject = name_text(X509_get_subject_name(leaf)),
+                .issuer = name_text(X509_get_issuer_name(leaf)),
+                .not_after = to_time(X509_get0_notAfter(leaf))};
   for (int i = 0; i < size; ++i) {
     const X509* certificate = sk_X509_value(chain, i);
     trust.not_after = std::min(trust.not_after, to_time(X509_get0_notAfter(certificate)));

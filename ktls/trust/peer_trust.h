@@ -56,6 +56,15 @@ struct PeerTrust {
   std::vector<Link> links;             ///< leaf first; without the anchor, unless it is the leaf
   std::chrono::sys_seconds not_after;  ///< earliest of the whole chain
 
+  /// Of the peer's own certificate, for logs and /connections; decides nothing. Texts of
+  /// name_text().
+  struct Leaf {
+    std::string subject, issuer;
+    std::chrono::sys_seconds not_after{};
+    bool operator==(const Leaf&) const = default;
+  };
+  Leaf leaf = {};
+
   bool operator==(const PeerTrust&) const = default;
 
   /// The bytes of a versioned form of our own, for parse().

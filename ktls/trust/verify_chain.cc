@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "ktls/base/openssl_handles.h"
 #include "ktls/trust/identity.h"
 #include "ktls/trust/path_search.h"
+#include "ktls/trust/presented_certificate.h"
 #include "ktls/trust/verify_error.h"
 #include "ktls/trust/x509_facts.h"
 
@@ -217,7 +219,11 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   Judged judged = judge(store, credentials, now);
   if (!judged && !judged.error().of_leaf) try_other_paths(store, credentials, now, judged);
   X509_STORE_CTX_set_error(store, judged ? X509_V_OK : judged.error().error);
-  if (!judged) return std::unexpected(std::move(judged.error().failure));
+  if (!judged) {
+    HandshakeFailure& failure = judged.error().failure;
+    failure.presented = std::make_shared<const PresentedCertificate>(presented(leaf));
+    return std::unexpected(std::move(failure));
+  }
   if (name) cache.remember(*name, *judged);
   return *std::move(judged);
 }

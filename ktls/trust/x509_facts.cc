@@ -14,7 +14,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::size_t kMaxNameText = 512;
+constexpr std::size_t kMaxNameText = 253;  // 256 bytes with what says that it was cut
 
 using BignumPtr = OpensslPtr<BIGNUM, BN_free>;
 
@@ -73,6 +73,21 @@ std::string serial_text(const ASN1_INTEGER* serial) {
   std::string text = digits != nullptr ? digits : "";
   OPENSSL_free(digits);
   return text;
+}
+
+std::string serial_text(std::string_view content) {
+  std::string der = "\x02";  // INTEGER
+  der += static_cast<char>(content.size());
+  der += content;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const OpensslPtr<ASN1_INTEGER, ASN1_INTEGER_free> serial(
+      d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
+  return serial ? serial_text(serial.get()) : OpensslError::drain("unreadable serial").text;
+}
+
+std::string_view asn1_view(const ASN1_STRING* text) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
 }
 
 std::string serial_bytes(const ASN1_INTEGER* serial) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ktls/trust/peer_trust.h"
@@ -19,7 +20,7 @@ namespace sallyport::ktls {
 /// A time that is absent or cannot be decoded is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
-/// RFC 2253 with UTF-8, control characters escaped; cut after at most 512 bytes, between
+/// RFC 2253 with UTF-8, control characters escaped; cut to at most 256 bytes, between
 /// characters.
 std::string name_text(const X509_NAME* name);
 
@@ -27,11 +28,17 @@ std::string name_text(const X509_NAME* name);
 /// bytes" for more than 128.
 std::string serial_text(const ASN1_INTEGER* serial);
 
+/// The same of what serial_bytes() gave, where that is of at most 127 bytes.
+std::string serial_text(std::string_view content);
+
 /// The INTEGER's value as DER content, so with its sign.
 std::string serial_bytes(const ASN1_INTEGER* serial);
 
 /// "EC P-256", "EC secp256k1", "RSA 2048", "Ed25519", ...
 std::string key_text(const X509* certificate);
+
+/// The bytes of a string, which keeps them.
+std::string_view asn1_view(const ASN1_STRING* text);
 
 std::vector<std::byte> to_der(const X509* certificate);
 

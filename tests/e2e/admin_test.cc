@@ -57,6 +57,13 @@ TEST_F(Admin, ConnectionsShowsWhoIsThere) {
   EXPECT_EQ(open[0].at("cipher"), tls.cipher());
   EXPECT_EQ(open[0].at("received_bytes"), "1000");
   EXPECT_TRUE(open[0].contains("since"));
+  EXPECT_EQ(open[0].at("backend_address"), backend.address());
+  EXPECT_TRUE(open[0].at("local_address").starts_with("127.0.0.1:"));
+  EXPECT_EQ(open[0].at("issuer"), "CN=Mesh Root");
+  char serial[32];
+  std::snprintf(serial, sizeof serial, "%016lX", static_cast<unsigned long>(client.serial));
+  EXPECT_EQ(open[0].at("serial"), std::string(serial).substr(16 - open[0].at("serial").size()));
+  EXPECT_TRUE(open[0].at("not_after").ends_with(".000Z"));
   const std::string id = open[0].at("id");
   tls.close_notify();
   tls.receive_all();
@@ -197,10 +204,10 @@ TEST_F(Admin, TheConnectionLineHasEveryKeyOfTheContract) {
   EXPECT_TRUE(served());
   const LogLine line = gateway->wait_log({{"reason", "done"}});
   for (const char* key :
-       {"time",       "id",           "listener",   "client",      "identity",
-        "sni",        "alpn",         "route",      "backend",     "tls",
-        "cipher",     "group",        "resumed",    "records",     "received_bytes",
-        "sent_bytes", "handshake_ms", "connect_ms", "duration_ms", "reason"}) {
+       {"time",        "id",      "listener",        "client",       "identity",     "sni",
+        "alpn",        "route",   "backend",         "tls",          "cipher",       "group",
+        "resumed",     "records", "received_bytes",  "sent_bytes",   "handshake_ms", "connect_ms",
+        "duration_ms", "reason",  "backend_address", "local_address"}) {
     EXPECT_TRUE(line.contains(key)) << key;
   }
   EXPECT_EQ(line.at("sni"), "orders.example.org");

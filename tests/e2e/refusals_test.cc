@@ -1,11 +1,15 @@
 // Each row of the contract's table of refusals: the word in the log and in the metrics, and the
 // alert that reaches the client.
+#include <gmock/gmock.h>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
 namespace {
 
 using std::chrono::hours;
+using testing::AllOf;
+using testing::HasSubstr;
 
 class Refusal : public Scenario {
  protected:
@@ -36,6 +40,43 @@ TEST_F(Refusal, OfAnExpiredCertificateNamesItInTheLog) {
   char serial[32];
   std::snprintf(serial, sizeof serial, "%lX", static_cast<unsigned long>(expired.serial));
   EXPECT_NE(line.at("serial").find(serial), std::string::npos) << line.at("serial");
+}
+
+// The operator of the client is found by what its certificate says, whatever was wrong with it.
+TEST_F(Refusal, NamesTheLeafThatWasPresentedAndWhatWasOffered) {
+  const TestAuthority stranger("Other Root");
+  const std::string crl = dir.write("crl.pem", root.crl({client.serial}));
+  start_for(backend, {"--crl", crl});
+  const auto refused = [&](const TestCertificate& certificate, const std::string& reason) {
+    ClientOptions options = as(certificate);
+    options.alpn = {"h2", "http/1.1"};
+    TlsClient tls = connect(std::move(options));
+    tls.receive(1);
+    const LogLine line = gateway->wait_log({{"client", tls.local_address()}});
+    EXPECT_EQ(line.at("reason"), reason);
+    EXPECT_EQ(line.at("sni"), "orders.example.org");
+    EXPECT_EQ(line.at("alpn_offered"), R"(["h2","http/1.1"])");
+    return line.at("presented");
+  };
+  EXPECT_THAT(refused(root.issue({.cn = "old",
+                                  .dns = {"old.example.org"},
+                                  .spiffe = {kWeb},
+                                  .not_before = hours(-3),
+                                  .not_after = hours(-1)}),
+                      "certificate_expired"),
+              AllOf(HasSubstr(kWeb), HasSubstr(R"("dns":["dns:old.example.org"])"),
+                    HasSubstr(R"("subject":"CN=old")"), HasSubstr(R"("issuer":"CN=Mesh Root")"),
+                    HasSubstr(R"("verified":false)")));
+  EXPECT_THAT(refused(client, "certificate_revoked"),
+              AllOf(HasSubstr(kWeb), HasSubstr(R"("verified":false)")));
+  EXPECT_THAT(
+      refused(stranger.issue({.cn = "other", .spiffe = {kWeb}}), "certificate_authority_invalid"),
+      AllOf(HasSubstr(R"("subject":"CN=other")"), HasSubstr(R"("issuer":"CN=Other Root")"),
+            HasSubstr(R"("verified":false)")));
+  EXPECT_THAT(refused(root.issue({.cn = "bank", .spiffe = {"spiffe://example.com/bank"}}),
+                      "not_authorized"),
+              AllOf(HasSubstr("spiffe://example.com/bank"), HasSubstr(R"("subject":"CN=bank")"),
+                    HasSubstr(R"("verified":true)")));
 }
 
 TEST_F(Refusal, OfAnExpiredIntermediate) {
@@ -191,7 +232,7 @@ TEST_F(Admission, ByDnsNameMatchesInAnyCase) {
   Backend backend(echo());
   start_for(backend, {"--allow", "dns:*.Batch.example.org"});
   EXPECT_TRUE(served(as(root.issue({.dns = {"NIGHT.batch.Example.org"}}))));
-  EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("identity"), "night.batch.example.org");
+  EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("identity"), "dns:night.batch.example.org");
 }
 
 TEST_F(Admission, UnderAnExpiredCrlThatIsAccepted) {

@@ -82,10 +82,11 @@ TEST(Rfc3339, IsUtcWithMilliseconds) {
 
 TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
   const auto line = ordered_json::parse(format_line(served(), LogFormat::kJson));
-  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn",
-                                      "route", "backend", "tls", "cipher", "group", "resumed",
-                                      "records", "received_bytes", "sent_bytes", "handshake_ms",
-                                      "connect_ms", "duration_ms", "reason"));
+  EXPECT_THAT(keys(line),
+              ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn", "route",
+                          "backend", "backend_address", "local_address", "tls", "cipher", "group",
+                          "resumed", "records", "received_bytes", "sent_bytes", "handshake_ms",
+                          "connect_ms", "duration_ms", "reason"));
   EXPECT_EQ(line["time"], "2023-11-14T22:13:20.123Z");
   EXPECT_EQ(line["resumed"], false);
   EXPECT_EQ(line["received_bytes"], 12);
@@ -113,6 +114,49 @@ TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
   EXPECT_EQ(line["issuer"], "CN=CA \"one\"");
   EXPECT_EQ(line["not_after"], "2020-09-13T12:26:40.000Z");
   EXPECT_EQ(line["detail"], "line\nbreak \xEF\xBF\xBD");
+}
+
+TEST(AccessLogLine, OfARefusalShowsWhatWasPresentedAndOffered) {
+  ConnectionFacts record = refused();
+  record.alpn_offered = {"h2", "http/1.1"};
+  record.presented = std::make_shared<const ktls::PresentedCertificate>(
+      ktls::PresentedCertificate{.spiffe = "spiffe://example.org/a",
+                                 .dns = {"dns:a", "dns:b"},
+                                 .subject = "CN=a",
+                                 .serial = "0B",
+                                 .issuer = "CN=ca",
+                                 .not_after = std::chrono::sys_seconds(253'402'300'799s),
+                                 .verified = false});
+  const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
+  EXPECT_EQ(line["alpn_offered"], ordered_json({"h2", "http/1.1"}));
+  EXPECT_THAT(keys(line["presented"]),
+              ElementsAre("spiffe", "dns", "subject", "serial", "issuer", "not_after", "verified"));
+  EXPECT_EQ(line["presented"]["dns"], ordered_json({"dns:a", "dns:b"}));
+  EXPECT_EQ(line["presented"]["not_after"], "9999-12-31T23:59:59.000Z");
+  EXPECT_EQ(line["presented"]["verified"], false);
+  EXPECT_THAT(format_line(record, LogFormat::kText),
+              HasSubstr(R"( alpn_offered="[\"h2\",\"http/1.1\"]" presented="{\"spiffe\":)"));
+}
+
+TEST(AccessLogLine, EscapesEveryControl) {
+  ConnectionFacts record = refused();
+  for (const auto& [control, escaped] :
+       std::vector<std::pair<std::string, std::string>>{{"\x1b", "\\u001b"},
+                                                        {"\x7f", "\\u007f"},
+                                                        {"\xC2\x80", "\\u0080"},
+                                                        {"\xC2\x9B", "\\u009b"},  // CSI of one byte
+                                                        {"\xD8\x9C", "\\u061c"},
+                                                        {"\xE2\x80\x8F", "\\u200f"},
+                                                        {"\xE2\x80\xA8", "\\u2028"},
+                                                        {"\xE2\x80\xAE", "\\u202e"},
+                                                        {"\xE2\x81\xA6", "\\u2066"}}) {
+    record.detail = "a" + control + "b";
+    for (const LogFormat format : {LogFormat::kJson, LogFormat::kText}) {
+      EXPECT_THAT(format_line(record, format), HasSubstr("\"a" + escaped + "b\"")) << escaped;
+    }
+  }
+  record.detail = "\xC3\xA4 \xE2\x82\xAC \xF0\x9F\x94\x91 \xC2\xA0";  // no controls
+  EXPECT_THAT(format_line(record, LogFormat::kJson), HasSubstr(record.detail));
 }
 
 TEST(AccessLogLine, AsTextQuotesValuesThatLookLikeAnotherKeyOrLine) {

@@ -87,14 +87,14 @@ TEST(Identity, RefusesASpiffeIdBesideAnyOtherUri) {
 TEST(Identity, IgnoresUrisThatAreNotSpiffe) {
   const auto identity = identity_of({.dns = {"web"}, .spiffe = {"https://a/", "urn:b"}});
   ASSERT_TRUE(identity);
-  EXPECT_EQ(identity->display(), "web");
+  EXPECT_EQ(identity->display(), "dns:web");
 }
 
 TEST(Identity, RefusesASpiffeIdInACaCertificate) {
   EXPECT_FALSE(identity_of({.spiffe = {"spiffe://td/a"}, .ca = true}));
   const auto dns = identity_of({.dns = {"web"}, .ca = true});
   ASSERT_TRUE(dns);
-  EXPECT_EQ(dns->display(), "web");
+  EXPECT_EQ(dns->display(), "dns:web");
 }
 
 TEST(Identity, LeavesOutDnsNamesThatAreNone) {
