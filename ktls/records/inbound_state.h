@@ -40,11 +40,6 @@ class InboundState {
   /// but for application data; that may come in pieces of any size. Data may be delivered if
   /// ended() is still false afterwards.
   void process(ContentType type, std::span<const std::byte> content, const Moment& moment);
-  /// Records without content that a peer may send in a row, as OpenSSL and BoringSSL have it: each
-  /// costs a decryption, and no timeout sees one.
-  static constexpr std::uint8_t kMaxEmptyRecords = 32;
-  /// As process(), for records without content that are not handed out; at least one of them.
-  void process_empty_records(std::size_t count) noexcept;
   /// A record could not be opened, or the direction cannot go on.
   void refuse(RecordFailure failure) noexcept { refuse(RecordError{.failure = failure}); }
   void refuse(RecordError error) noexcept;

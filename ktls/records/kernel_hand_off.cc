@@ -86,7 +86,6 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     return std::unexpected(KernelRefusal{
         .reason = KtlsFallback::kKeyRefused, .sys_errno = error, .connection_lost = true});
   }
-  limit_blocking_receives(descriptor);  // without it the connection can go on as well
   return layer;
 }
 

@@ -72,7 +72,6 @@ class KernelRecords final : public RecordLayer {
   [[gnu::noinline]] Task<void> process_control_record(ContentType type,
                                                       std::span<const std::byte> content);
   [[gnu::noinline]] Task<void> install_rx_key(DirectionState rx);
-  void note_fruitless_receive(std::size_t wakes) noexcept;
   Received receive_failed(iouring::Errno error) noexcept;
   Received deliver(Result<Lease> lease);
   Received deliver(Block block, std::size_t size);
@@ -90,9 +89,8 @@ class KernelRecords final : public RecordLayer {
   /// even before it was handed out: behind data it would never be asked for (7.x; 6.12 reports it).
   bool can_rekey_;
   bool expect_no_pad_;
-  std::uint32_t rx_seq_at_wake_ = 0;  ///< its low half; of note_fruitless_receive()
-  bool busy_ = false;                 ///< the last receive brought more than any lease holds
-  bool control_waiting_ = false;      ///< a record is next that only recvmsg(2) hands out
+  bool busy_ = false;             ///< the last receive brought more than any lease holds
+  bool control_waiting_ = false;  ///< a record is next that only recvmsg(2) hands out
 };
 
 // ---- receiving
@@ -147,25 +145,11 @@ Task<Received> KernelRecords::step() {
   co_return received;
 }
 
-/// A receive was woken `wakes` times or more, and found nothing: of records without content the
-/// kernel tells no more. Where it would wake it for part of a record as well, the sequence number
-/// says whether any was opened.
-void KernelRecords::note_fruitless_receive(std::size_t wakes) noexcept {
-  if (!watermark_.needed()) return inbound_.process_empty_records(wakes);
-  const auto next = CryptoInfo::next_record(socket_.descriptor(), TLS_RX, suite_);
-  if (!next || static_cast<std::uint32_t>(*next) == rx_seq_at_wake_) return;
-  rx_seq_at_wake_ = static_cast<std::uint32_t>(*next);
-  inbound_.process_empty_records(1);
-}
-
 /// A receive failed with an errno, some of which stand for a record.
 Received KernelRecords::receive_failed(iouring::Errno error) noexcept {
   switch (error.value) {
     case EIO:
       control_waiting_ = true;
-      return {};
-    case EAGAIN:  // the ring gave up: limit_blocking_receives()
-      note_fruitless_receive(InboundState::kMaxEmptyRecords + 1);
       return {};
     case EBADMSG:
     case EINVAL:  // the version in a header, which the AEAD covers, too
@@ -219,7 +203,6 @@ Received KernelRecords::deliver(Block block, std::size_t size) {
 /// are decrypted in place instead of being copied in pieces.
 Task<Received> KernelRecords::read_block() {
   bool try_first = can_rekey_ || socket_.more_waiting() || watermark_.part_waits();
-  bool woken = false;
   while (true) {
     if (std::exchange(try_first, true)) {
       Block block = pools_.blocks.acquire();
@@ -232,13 +215,10 @@ Task<Received> KernelRecords::read_block() {
         co_return Received{};
       }
       if (size.error().value != EAGAIN) co_return receive_failed(size.error());
-      if (woken) note_fruitless_receive(1);
-      if (inbound_.ended()) co_return Received{};
     }
     watermark_.raise();
     Result<> readable = co_await socket_.ready(POLLIN);
     if (!readable) co_return receive_failed(readable.error());
-    woken = true;
   }
 }
 

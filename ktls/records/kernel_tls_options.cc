@@ -3,7 +3,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -31,11 +30,6 @@ int set_kernel_key(int descriptor, int direction, const CryptoInfo& info) noexce
 int expect_no_pad(int descriptor) noexcept {
   const int on = 1;
   return set(descriptor, SOL_TLS, TLS_RX_EXPECT_NO_PAD, std::as_bytes(std::span(&on, 1)));
-}
-
-int limit_blocking_receives(int descriptor) noexcept {
-  const timeval shortest{.tv_sec = 0, .tv_usec = 1000};  // 0 is no limit
-  return set(descriptor, SOL_SOCKET, SO_RCVTIMEO, std::as_bytes(std::span(&shortest, 1)));
 }
 
 }  // namespace sallyport::ktls

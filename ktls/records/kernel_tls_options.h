@@ -27,9 +27,4 @@ int set_kernel_key(int descriptor, int direction, const CryptoInfo& info) noexce
 /// TLS_RX_EXPECT_NO_PAD; see KernelTls::can_expect_no_pad().
 int expect_no_pad(int descriptor) noexcept;
 
-/// Ends a receive that the ring has given a thread (SO_RCVTIMEO): it fails with EAGAIN within some
-/// milliseconds, instead of waiting in the thread for as long as the peer likes. The ring does so
-/// once a receive was woken a hundred times for nothing, which records without content do.
-int limit_blocking_receives(int descriptor) noexcept;
-
 }  // namespace sallyport::ktls

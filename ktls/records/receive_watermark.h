@@ -16,7 +16,6 @@ class ReceiveWatermark {
   ReceiveWatermark(const iouring::Socket& socket, bool needed) noexcept
       : socket_(socket), needed_(needed) {}
 
-  [[nodiscard]] bool needed() const noexcept { return needed_; }
   /// Part of a record may wait in the socket, so that poll(2) says nothing.
   bool in_doubt() const noexcept { return raised_ || part_waits(); }
   bool part_waits() const noexcept { return needed_ && queued_bytes() != 0; }

@@ -210,7 +210,7 @@ TEST_F(HostileRecords, ThatAreAFloodOfKeyUpdatesEndInTheirOwnWord) {
   }
 }
 
-// The kernel passes over them and tells of few: it takes hundreds there, and 33 in userspace.
+// Userspace records: the kernel passes over them, and tells nothing (tests/vm/selection).
 TEST_F(HostileRecords, EndAtAFloodOfEmptyOnes) {
   start_for(backend);
   TlsClient tls = established();

@@ -1,9 +1,6 @@
 // How the peer ends a connection whose records the kernel opens, well or badly (RFC 8446 5, 6).
-#include <algorithm>
-
 #include "ktls/records/kernel_hand_off.h"
 #include "tests/ktls/records/kernel_fixture.h"
-#include "tests/support/proc.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -226,37 +223,6 @@ TEST_F(KernelOffences, PassesEmptyAndPaddedRecordsOver) {
   const Story story = hear({peer_->close_notify()});
   EXPECT_EQ(story.data, content);
   EXPECT_EQ(story.end, Kind::kCloseNotify);
-}
-
-Task<void> put_empty_records(Shard& shard, Socket& wire, ScriptedPeer& peer, const Story& story) {
-  for (int i = 0; i < 20'000 && story.end == Kind::kData; ++i) {
-    const auto sent = co_await wire.send_all(peer.data({}));
-    if (!sent) co_return;
-    co_await testing::iterate(*shard.ring, 2);
-  }
-}
-
-Task<void> hear_empty_records(Shard& shard, Socket& wire, ScriptedPeer& peer, RecordLayer& layer,
-                              Story& story) {
-  co_await both(testing::tell(layer, story), put_empty_records(shard, wire, peer, story));
-}
-
-// The kernel passes over them and does not count. That the ring gives a receive a thread after a
-// hundred is all that is heard of them, and must not keep the thread.
-TEST_F(KernelOffences, EndsAFloodOfEmptyRecords) {
-  const std::size_t threads = test::threads_of();
-  for (const std::size_t before : {10, 100'000}) {  // an idle flow, and a busy one
-    connect();
-    const Bytes content = random_bytes(before, 18);
-    for (std::size_t at = 0; at < before; at += 10'000) {
-      put(peer_->data(std::span(content).subspan(at, std::min<std::size_t>(10'000, before - at))));
-    }
-    Story story;
-    shard_.ring->run(hear_empty_records(shard_, wire_, *peer_, *layer_, story));
-    EXPECT_EQ(story.data, content);
-    expect_answered(story, RecordFailure::kUnexpectedMessage);
-  }
-  EXPECT_LE(test::threads_of(), threads + 1) << "one that waits for work";
 }
 
 Task<void> end_a_stuck_sender(Shard& shard, Socket& wire, RecordLayer& layer, Bytes tampered) {
