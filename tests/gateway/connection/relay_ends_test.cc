@@ -232,8 +232,12 @@ bool exists(const Case& each) {
       return half_closed;
     case Cause::kClientReset:
     case Cause::kClientTruncated:
+      return !half_closed;  // a client that ended cleanly does neither
     case Cause::kOffence:
-      return !half_closed;  // a client that ended cleanly does none of these
+      // Nor this. And the kernel gives up a socket for both directions at a record that it cannot
+      // open: what it holds for the client is gone.
+      return !half_closed && (std::get<RecordModel>(each) == RecordModel::kUserspace ||
+                              std::get<Phase>(each) != Phase::kMidResponse);
     default:
       return true;
   }
