@@ -127,10 +127,4 @@ const RouteEndpoints* EndpointSet::find(std::string_view route) const {
   return found == by_name_.end() ? nullptr : &routes_[found->second];
 }
 
-std::size_t EndpointSet::usable() const {
-  std::size_t sum = 0;
-  for (const RouteEndpoints& route : routes_) sum += route.usable();
-  return sum;
-}
-
 }  // namespace sallyport::gateway

@@ -68,7 +68,6 @@ class EndpointSet {
 
   std::span<const RouteEndpoints> routes() const { return routes_; }
   const RouteEndpoints* find(std::string_view route) const;  ///< nullptr: unknown
-  std::size_t usable() const;                                ///< over all routes; 0 = not ready
 
  private:
   EndpointSet() = default;

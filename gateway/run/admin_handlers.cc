@@ -1,5 +1,6 @@
 #include "gateway/run/admin_handlers.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -13,6 +14,19 @@
 
 namespace sallyport::gateway {
 
+namespace {
+
+// Whether a client of any route would find an endpoint. Routes of the discovery file that the
+// policy lacks are unreachable.
+bool any_usable(const Snapshot& snapshot) {
+  return std::ranges::any_of(snapshot.policy->routes(), [&](const Route& route) {
+    const RouteEndpoints* endpoints = snapshot.endpoints->find(route.name);
+    return endpoints != nullptr && endpoints->usable() > 0;
+  });
+}
+
+}  // namespace
+
 Readiness readiness(const Snapshot& snapshot, bool draining,
                     std::chrono::system_clock::time_point now) {
   if (draining) return {.ready = false, .reason = "draining"};
@@ -25,7 +39,7 @@ Readiness readiness(const Snapshot& snapshot, bool draining,
   if (std::string why = join(findings, Finding::Effect::kRefusesAll); !why.empty()) {
     return {.ready = false, .reason = std::move(why)};
   }
-  if (snapshot.endpoints->usable() == 0) return {.ready = false, .reason = "no usable endpoint"};
+  if (!any_usable(snapshot)) return {.ready = false, .reason = "no usable endpoint"};
   return {.ready = true, .reason = join(findings, Finding::Effect::kRefusesSome)};
 }
 

@@ -103,6 +103,20 @@ std::string flags(const Options& options) {
   add("user", text(options.user, "none"));
   add("discovery-allow-empty", on(options.discovery_allow_empty));
   add("discovery-max-removal", std::to_string(options.discovery_max_removal_percent));
+  add("client-eku", options.client_eku == ktls::ClientEku::kRequire  ? "require"
+                    : options.client_eku == ktls::ClientEku::kIgnore ? "ignore"
+                                                                     : "if-present");
+  add("partial-chain", on(options.partial_chain));
+  if (options.policy.empty()) {
+    std::string protocols = options.alpn ? "none" : "any";
+    if (options.alpn && !options.alpn->empty()) {
+      protocols.clear();
+      for (const std::string& each : *options.alpn)
+        protocols += (protocols.empty() ? "" : ":") + each;
+    }
+    add("alpn", protocols);
+    add("truncation", std::string(to_string(options.truncation)));
+  }
   add("crl-expired", options.crl_expired == Options::CrlExpired::kAccept ? "accept" : "refuse");
   add("min-tls", options.min_tls == ktls::RecordVersion::kTls12 ? "1.2" : "1.3");
   std::string suites;

@@ -26,8 +26,12 @@ class RefusalReport {
   /// once and every time.
   [[nodiscard]] Say refused(const Fingerprint& files, std::string_view complaint, TimePoint now,
                             bool by_operator);
-  /// The files are in force.
-  void accepted() { latest_.reset(); }
+  /// The files are in force. True if their refusal was reported, so that its end is worth a line.
+  bool accepted() {
+    const bool reported = latest_ && latest_->logged;
+    latest_.reset();
+    return reported;
+  }
 
   /// A refusal is not reported yet: the source is to be read again after kSettle.
   [[nodiscard]] bool settling() const { return latest_ && !latest_->logged; }

@@ -96,7 +96,10 @@ void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
   RefusalReport& refusal = refusals_[static_cast<std::size_t>(source)];
   const std::string_view name = to_string(source);
   if (!outcome.refused()) {
-    refusal.accepted();
+    const bool was_refused = refusal.accepted();
+    if (was_refused && !outcome.read) {
+      log_info("no longer refused: the files are those in force", {{"source", name}});
+    }
     if (!outcome.read) return;
     registry_.config_reloaded(name, true, std::chrono::system_clock::now());
     log_info("reloaded", {{"source", name}});

@@ -40,7 +40,7 @@ TEST(EndpointSet, HoldsAddressesOfEveryKind) {
   EXPECT_EQ(route->endpoints[3]->target, "name:70");
   EXPECT_EQ(route->endpoints[4]->target, "name:70") << "each address is an endpoint of its own";
   EXPECT_EQ(route->endpoints[4]->weight(), 7u);
-  EXPECT_EQ(set->usable(), 5u);
+  EXPECT_EQ(route->usable(), 5u);
   EXPECT_TRUE(route->unresolved.empty());
   EXPECT_EQ(set->find("s"), nullptr);
 }
@@ -49,7 +49,7 @@ TEST(EndpointSet, NamesThatHaveNoAddressYetAreListed) {
   const auto set = EndpointSet::build(
       parsed(R"([{"targets": ["name:70"], "labels": {"route": "r"}}])"), {}, nullptr);
   EXPECT_EQ(set->find("r")->unresolved, std::vector<std::string>{"name:70"});
-  EXPECT_EQ(set->usable(), 0u);
+  EXPECT_EQ(set->find("r")->usable(), 0u);
 }
 
 TEST(EndpointSet, CountsAsUsableOnlyWhatTakesNewConnections) {
@@ -60,7 +60,7 @@ TEST(EndpointSet, CountsAsUsableOnlyWhatTakesNewConnections) {
                  {"targets": ["10.0.0.3:1"], "labels": {"route": "r"}}])"),
       {}, nullptr);
   EXPECT_EQ(set->find("r")->endpoints.size(), 3u);
-  EXPECT_EQ(set->usable(), 1u);
+  EXPECT_EQ(set->find("r")->usable(), 1u);
 }
 
 TEST(EndpointSet, WhatStaysKeepsItsIdAndItsObject) {

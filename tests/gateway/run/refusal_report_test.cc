@@ -23,7 +23,7 @@ class RefusalReportTest : public ::testing::Test {
 TEST_F(RefusalReportTest, SaysNothingOfFilesThatAreRepairedWithinASecond) {
   EXPECT_EQ(refused(one_), Say::kNothing);
   EXPECT_TRUE(report_.settling());
-  report_.accepted();
+  EXPECT_FALSE(report_.accepted()) << "nothing was said";
   EXPECT_FALSE(report_.settling());
 }
 
@@ -35,6 +35,14 @@ TEST_F(RefusalReportTest, GivesFilesThatChangeAgainAnotherSecond) {
   EXPECT_EQ(refused(two_), Say::kNothing);
   now_ += 100ms;
   EXPECT_EQ(refused(two_), Say::kCountAndLog);
+}
+
+TEST_F(RefusalReportTest, TellsOnceThatARefusalThatWasReportedIsOver) {
+  EXPECT_EQ(refused(one_), Say::kNothing);
+  now_ += 1s;
+  EXPECT_EQ(refused(one_), Say::kCountAndLog);
+  EXPECT_TRUE(report_.accepted());
+  EXPECT_FALSE(report_.accepted());
 }
 
 TEST_F(RefusalReportTest, CountsFilesThatStayRefusedOnceAndLogsThemNowAndThen) {

@@ -19,6 +19,14 @@ class SnapshotTest : public ::testing::Test {
   SnapshotTest() {
     serve_with(authority_.issue({.cn = "gateway", .dns = {"gateway.test"}}));
     discover(R"([{"targets": ["10.0.0.7:80"], "labels": {"route": "orders"}}])");
+    snapshot_.policy = policy_of("orders");
+  }
+
+  static Policy::Pointer policy_of(const std::string& name) {
+    Route route;
+    route.name = name;
+    route.allow_any_verified = true;
+    return *Policy::build({route});
   }
 
   void serve_with(const test::TestCertificate& issued) {
@@ -65,6 +73,11 @@ TEST_F(SnapshotTest, IsReadyWithACertificateThatEndsInTheYear9999) {
   metrics::Registry registry({}, {});
   set_snapshot_metrics(registry, snapshot_);
   EXPECT_THAT(registry.scrape(), HasSubstr("tls.crt\"} 2534022"));
+}
+
+TEST_F(SnapshotTest, IsNotReadyWithEndpointsOfUnreachableRoutesOnly) {
+  snapshot_.policy = policy_of("another");
+  EXPECT_EQ(readiness(snapshot_, false, system_clock::now()).reason, "no usable endpoint");
 }
 
 TEST_F(SnapshotTest, IsNotReadyWithoutAUsableEndpoint) {
