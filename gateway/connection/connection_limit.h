@@ -75,8 +75,9 @@ class ConnectionLimit {
   }
 
  private:
-  // Changed as one: free + owed are those that linger and were not told to end.
-  struct Lingering {
+  // Changed as one: free + owed are those that linger and were not told to end. Aligned as what it
+  // fills, else clang calls libatomic for it with libstdc++ 14.
+  struct alignas(std::uint64_t) Lingering {
     std::uint32_t free = 0;
     std::uint32_t owed = 0;  // have to end: another connection has entered for each of them
   };
