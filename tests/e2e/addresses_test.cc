@@ -61,7 +61,7 @@ TEST_F(Addresses, ATakenPortIsAnErrorThatNamesIt) {
 
 TEST_F(Addresses, ThatThisMachineHasNotAreFoundByTheCheck) {
   discover({"127.0.0.1:1"});
-  // TEST-NET-1 of RFC 5737, and IPv6's 2001:db8::/32: nobody has them.
+  // TEST-NET-1 of RFC 5737, and IPv6's 2001:db8::/32: no machine has them.
   for (const std::string address : {"192.0.2.1:0", "[2001:db8::1]:0"}) {
     for (const std::string flag : {"--listen", "--admin"}) {
       const Finished checked = run_sallyport(flags({flag, address, "--check"}));
