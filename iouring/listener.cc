@@ -2,16 +2,21 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 namespace sallyport::iouring {
 
 namespace {
+
+// Far more than the kernel needs for a packet.
+constexpr std::chrono::milliseconds kPacketTime{1};
 
 bool is_exhaustion(int error) noexcept {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -122,6 +127,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
     return failure(errno);
   std::unique_ptr<Listener> listener(new Listener(ring, std::move(fd)));
+  listener->shared_ = tcp && options.reuse_port;
   listener->address_ = SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
   return listener;
 }
@@ -135,6 +141,7 @@ Result<> Listener::listen() noexcept {
 
 Result<> Listener::share_port() noexcept {
   if (enable(socket_.get(), SOL_SOCKET, SO_REUSEPORT) != 0) return failure(errno);
+  shared_ = !address_.is_unix();
   return {};
 }
 
@@ -185,6 +192,12 @@ Task<void> Listener::stop() {
   invariant(!stopping_, "a listener is stopped once");
   stopping_ = true;
   ring_->timers().disarm(*pause_);
+  if (shared_) {
+    // The kernel looks whether this socket listens, makes the connection, and resets it when the
+    // socket was closed in between, net.ipv4.tcp_migrate_req or not. So no handshake may end now.
+    drop_all_but_syn();
+    [[maybe_unused]] Result<> slept = co_await sleep_for(*ring_, kPacketTime);
+  }
   if (multishot_->in_flight()) {
     multishot_->cancel();
     co_await StopWaiter(*this);
@@ -192,6 +205,21 @@ Task<void> Listener::stop() {
   take_backlog();
   socket_.close();
   wake();
+}
+
+// What is dropped here is sent again by the client, within 200 ms as a rule. Should the filter be
+// refused (memory), then the kernel's race remains, and nothing else is lost.
+void Listener::drop_all_but_syn() noexcept {
+  constexpr std::uint32_t kFlags = 13;  // of a TCP header, where the filter's packet begins
+  constexpr std::uint32_t kSyn = 0x02;
+  sock_filter only_syn[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),  // takes it whole
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog program{.len = std::size(only_syn), .filter = only_syn};
+  (void)::setsockopt(socket_.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void Listener::take_backlog() noexcept {

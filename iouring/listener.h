@@ -61,7 +61,8 @@ class Listener {
   /// Stops accepting without losing a connection: cancels the multishot accept, then takes the
   /// connections in the backlog (closing a SO_REUSEPORT listener would reset them) and closes the
   /// listening descriptor. accept() returns those, then ESHUTDOWN. Runs to its end even in a
-  /// cancelled scope.
+  /// cancelled scope. On a shared port no TCP handshake ends at this
+  /// socket any more: where net.ipv4.tcp_migrate_req is 1, those under way end at the others.
   [[nodiscard]] Task<void> stop();
 
   /// How often accepting failed for lack of descriptors or memory.
@@ -87,6 +88,7 @@ class Listener {
   void ended(int result) noexcept;
   void wake() noexcept;
   void take_backlog() noexcept;
+  void drop_all_but_syn() noexcept;
 
   Ring* ring_;
   FileDescriptor socket_;
@@ -98,7 +100,8 @@ class Listener {
   StopWaiter* stop_waiter_ = nullptr;
   std::chrono::milliseconds next_pause_ = kFirstPause;
   std::uint64_t exhausted_ = 0;
-  int error_ = 0;  // permanent
+  int error_ = 0;        // permanent
+  bool shared_ = false;  // with SO_REUSEPORT, over TCP
   bool listening_ = false;
   bool stopping_ = false;
 };

@@ -69,16 +69,17 @@ TEST_F(SharedAddress, IsTakenOverWithoutARefusalOrAReset) {
   NetworkNamespace::set("ipv4.tcp_migrate_req", "1");
   constexpr int kThreads = 4;
   constexpr int kConnects = kSanitized ? 1'000 : 25'000;  // of each thread
+  constexpr int kExchanges = kSanitized ? 2 : 20;
   Backend backend(echo());
   start_for(backend, {"--shards", "2", "--share-port"});
   const std::string address = gateway->address();
 
   std::atomic<int> refused = 0;
+  std::string first_refusal;  // written once, read when the clients are through
   std::atomic<int> reset = 0;
-  std::atomic<int> exchanges = 0;
-  std::atomic<int> alive = kThreads;
+  std::atomic<int> connects = 0;
   const auto come_and_go = [&](int thread) {
-    for (int i = 0; i < kConnects || exchanges < 2; ++i) {
+    for (int i = 0; i < kConnects; ++i) {
       // So many addresses that no port is used twice within its TIME-WAIT.
       const std::string source =
           "127.1." + std::to_string(thread) + "." + std::to_string(1 + i % 200) + ":0";
@@ -87,15 +88,19 @@ TEST_F(SharedAddress, IsTakenOverWithoutARefusalOrAReset) {
         ::shutdown(client.get(), SHUT_WR);  // a probe: the gateway ends it, too
         std::string nothing;
         if (receive_all(client, nothing) == StreamEnd::kReset) ++reset;
-      } catch (const TestFailure&) {
-        ++refused;
+      } catch (const TestFailure& failure) {
+        if (refused++ == 0) first_refusal = failure.what();
       }
+      ++connects;
+      connects.notify_one();
     }
-    --alive;
   };
   std::vector<std::thread> clients;
   for (int thread = 0; thread < kThreads; ++thread) clients.emplace_back(come_and_go, thread);
-  for (; alive > 0; ++exchanges) {
+  for (int exchange = 0; exchange < kExchanges; ++exchange) {
+    // Spread over the connects.
+    for (int so_far; (so_far = connects) < kThreads * kConnects / kExchanges * exchange;)
+      connects.wait(so_far);
     auto next =
         std::make_unique<Gateway>(flags({"--listen", address, "--share-port", "--shards", "2"}));
     EXPECT_EQ(gateway->stop(), "");
@@ -104,7 +109,7 @@ TEST_F(SharedAddress, IsTakenOverWithoutARefusalOrAReset) {
   }
   for (std::thread& client : clients) client.join();
 
-  EXPECT_EQ(refused, 0);
+  EXPECT_EQ(refused, 0) << first_refusal;
   EXPECT_EQ(reset, 0);
   EXPECT_EQ(gateway->process().err().find("tcp_migrate_req"), std::string::npos);
   finish();  // in here: the namespace goes

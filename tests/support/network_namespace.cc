@@ -4,11 +4,12 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "tests/support/wait.h"
 
@@ -23,6 +24,17 @@ void bring_loopback_up() {
   if (::ioctl(any.get(), SIOCSIFFLAGS, &loopback) != 0) {
     throw TestFailure(std::string("loopback: ") + std::strerror(errno));
   }
+}
+
+// /proc of the test's own: the system's may be mounted read-only, as in containers. Where the test
+// may mount none (in a user namespace) it is the system's.
+Fd open_proc() {
+  const Fd made(::fsopen("proc", FSOPEN_CLOEXEC));
+  if (made.get() >= 0 && ::fsconfig(made.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
+    Fd mounted(::fsmount(made.get(), FSMOUNT_CLOEXEC, 0));
+    if (mounted.get() >= 0) return mounted;
+  }
+  return Fd(::open("/proc", O_PATH | O_CLOEXEC));
 }
 
 }  // namespace
@@ -42,11 +54,11 @@ NetworkNamespace::~NetworkNamespace() {
 }
 
 void NetworkNamespace::set(std::string_view setting, std::string_view value) {
-  std::string file = "/proc/sys/net/" + std::string(setting);
+  std::string file = "sys/net/" + std::string(setting);
   for (char& c : file) c = c == '.' ? '/' : c;
-  std::ofstream out(file);
-  out << value << std::flush;
-  if (!out) throw TestFailure(file + " takes no " + std::string(value));
+  const Fd out(::openat(open_proc().get(), file.c_str(), O_WRONLY | O_CLOEXEC));
+  if (::write(out.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
+    throw TestFailure(file + " takes no " + std::string(value) + ": " + std::strerror(errno));
 }
 
 }  // namespace sallyport::test
