@@ -54,18 +54,28 @@ bool is_label(std::string_view text) {
   return std::ranges::find(kLabels, ascii_lower(text)) != std::end(kLabels);
 }
 
-// Whether a BEGIN or END with the label of a block stands behind dashes, as in a mark that was
-// spoilt. What has another label is a comment ("# --- End of the roots ---"); should it be a spoilt
-// mark, then the base64 behind it is seen.
-bool looks_like_mark(std::string_view text) {
+// Whether a BEGIN or END stands behind dashes, as in a mark that was spoilt, with a label that
+// `has_label` takes for one of a block.
+bool looks_like_mark(std::string_view text, bool (*has_label)(std::string_view)) {
   std::size_t at = 0;
   while ((at = text.find("--", at)) != std::string_view::npos) {
     at = text.find_first_not_of("- \t", at);
     if (at == std::string_view::npos) return false;
     const auto rest = behind_mark_word(text.substr(at));
-    if (rest && is_label(trim(rest->substr(0, rest->find('-'))))) return true;
+    if (rest && has_label(trim(rest->substr(0, rest->find('-'))))) return true;
   }
   return false;
+}
+
+// Between blocks, what has another label is a comment ("# --- End of the roots ---"); should it be
+// a spoilt mark, then the base64 behind it is seen.
+bool spoils_a_block(std::string_view line) {
+  return looks_like_mark(line, is_label);
+}
+
+// Within a block and in the line of its END no comment is expected: any label is one.
+bool touches_a_block(std::string_view text) {
+  return looks_like_mark(text, [](std::string_view) { return true; });
 }
 
 // Walks through a text once, counting lines.
@@ -100,7 +110,7 @@ class PemCutter {
       const std::size_t size = text.size();
       const std::string_view line = take_line(text, line_end_);
       if (line.contains(kEnd)) return error(line_, "PEM block without its BEGIN line");
-      if (looks_like_mark(line)) return not_understood(line_);
+      if (spoils_a_block(line)) return not_understood(line_);
       if (holds_base64(line))
         return error(line_, "base64 outside of a PEM block: it has no BEGIN line");
       advance(size - text.size());
@@ -118,14 +128,14 @@ class PemCutter {
     const std::size_t end = rest_.find(kDashes);
     if (end == std::string_view::npos) return error(begin_line, "PEM block without its END line");
     const std::string_view body = rest_.substr(0, end);
-    const bool mark_in_body = looks_like_mark(behind_dashes(body));
+    const bool mark_in_body = touches_a_block(behind_dashes(body));
     advance(end);
     if (!rest_.starts_with(kEnd)) return error(begin_line, "PEM block without its END line");
     if (mark_in_body) return not_understood(begin_line);
     const unsigned end_line = line_;
     if (take_label(kEnd) != label)
       return error(end_line, "PEM block ends as another kind than it began");
-    if (looks_like_mark(first_line(behind_dashes(rest_), line_end_)))
+    if (touches_a_block(first_line(behind_dashes(rest_), line_end_)))
       return not_understood(end_line);
     return PemBlock{.label = *label, .body = body, .line = begin_line};
   }

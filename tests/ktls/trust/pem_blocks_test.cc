@@ -111,6 +111,9 @@ TEST(PemBlocks, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
            Case{"-----BEGIN A-----\n-----END A------BEGIN CMS\n", "f:2: looks like"},
            Case{"-----BEGIN A-----END CMS\n-----END A-----\n", "f:1: looks like"},
            Case{"-----BEGIN A---------END CMS\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A-----END \n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A---------END of roots\n-----END A-----\n", "f:1: looks like"},
+           Case{"-----BEGIN A-----\n-----END A-----BEGIN of roots\n", "f:2: looks like"},
            Case{"-----BEGIN A-----\nYQ==\n---END A---\n---BEGIN CMS---\nYg==\n-----END A-----\n",
                 "f:1: looks like"},
        }) {
