@@ -61,8 +61,8 @@ class Listener {
   /// Stops accepting without losing a connection: cancels the multishot accept, then takes the
   /// connections in the backlog (closing a SO_REUSEPORT listener would reset them) and closes the
   /// listening descriptor. accept() returns those, then ESHUTDOWN. Runs to its end even in a
-  /// cancelled scope. On a shared port no TCP handshake ends at this
-  /// socket any more: where net.ipv4.tcp_migrate_req is 1, those under way end at the others.
+  /// cancelled scope. On a shared port no TCP handshake ends at this socket any more: where
+  /// net.ipv4.tcp_migrate_req is 1, those under way end at the others.
   [[nodiscard]] Task<void> stop();
 
   /// How often accepting failed for lack of descriptors or memory.
