@@ -1,10 +1,10 @@
 // The relay alone: a TLS peer and a plain peer over loopback TCP, no handshake, no gateway.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "gateway/connection/backend_linger.h"
 #include "gateway/connection/client.h"
@@ -12,9 +12,7 @@
 #include "gateway/connection/relay.h"
 #include "gateway/policy/route.h"
 #include "iouring/both.h"
-#include "iouring/idle_worker.h"
-#include "metrics/registry.h"
-#include "tests/ktls/records/layer_fixture.h"
+#include "tests/gateway/connection/shard_fixture.h"
 
 namespace sallyport::gateway {
 
@@ -24,24 +22,22 @@ using ktls::testing::Layer;
 using ktls::testing::Story;
 using Kind = ktls::Received::Kind;
 
-class KeptRecords final : public ConnectionLog {
- public:
-  void write(ConnectionFacts record) override { records.push_back(std::move(record)); }
-  std::vector<ConnectionFacts> records;
-};
-
-class RelayTest : public ::testing::Test {
+class RelayTest : public ShardTest {
  protected:
-  void SetUp() override {
+  RelayTest() {
+    // Short: a backend that does not answer is waited for in real time.
+    timeouts_.answered = std::chrono::milliseconds(20);
+    timeouts_.unanswered = std::chrono::milliseconds(60);
     route_.name = "orders";
     route_.allow_any_verified = true;
-    snapshot_.policy = *Policy::build({route_});
-    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
-    make_ends();
   }
+  void SetUp() override { make_ends(); }
 
   // Client and backend as seen from outside, and our ends of both.
   void make_ends() {
+    Snapshot snapshot;
+    snapshot.policy = *Policy::build({route_});
+    serve_with(std::move(snapshot));
     auto outer = iouring::tcp_pair(*shard_.ring);
     auto inner = iouring::tcp_pair(*shard_.ring);
     const ktls::SessionState session =
@@ -50,10 +46,10 @@ class RelayTest : public ::testing::Test {
                                            shard_.pools(), {}, ktls::Role::kClient);
     backend_peer_ = ktls::plain_records(std::move(inner.left), shard_.pools());
     backend_ = ktls::plain_records(std::move(inner.right), shard_.pools());
-    connection_ = std::make_unique<LiveConnection>(*state_, served_, scope_.emplace(),
-                                                   iouring::PeerAddress());
+    connection_ =
+        std::make_unique<LiveConnection>(state_, served_, scope_.emplace(), iouring::PeerAddress());
     connection_->start_handshake();
-    const auto& policy = state_->snapshot->policy;
+    const auto& policy = state_.snapshot->policy;
     const auto chosen = choose(*policy, {}, {});
     ASSERT_TRUE(chosen);
     connection_->set_route(std::shared_ptr<const Route>(policy, chosen->route), {});
@@ -64,8 +60,6 @@ class RelayTest : public ::testing::Test {
 
   void with_truncation(Truncation truncation) {
     route_.truncation = truncation;
-    snapshot_.policy = *Policy::build({route_});
-    state_->snapshot = std::make_shared<const Snapshot>(snapshot_);
     client_.reset();
     connection_.reset();
     make_ends();
@@ -89,26 +83,7 @@ class RelayTest : public ::testing::Test {
   }
   void run(Task<void> peers) { shard_.ring->run(beside_relay(std::move(peers))); }
 
-  ktls::testing::Shard shard_;
-  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
-      iouring::IdleWorker::create(*shard_.ring, {}).value();
-  // Short: a backend that does not answer is waited for in real time.
-  Timeouts timeouts_{.answered = std::chrono::milliseconds(20),
-                     .unanswered = std::chrono::milliseconds(60)};
-  RecordChoice records_;
-  ConnectionLimit limit_{10};
-  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
-                               .handshake_results = ktls::kHandshakeResultWords,
-                               .fallback_reasons = {}},
-                              {}};
-  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
-  KeptRecords log_;
-  std::unique_ptr<ShardState> state_ =
-      std::make_unique<ShardState>(*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
-                                   HandshakeLimits{}, limit_, metrics_, log_, 1);
-  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
   Route route_;
-  Snapshot snapshot_;
   std::optional<iouring::CancelScope> scope_;
   std::unique_ptr<LiveConnection> connection_;
   std::unique_ptr<Client> client_;

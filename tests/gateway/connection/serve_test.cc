@@ -13,14 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "iouring/both.h"
-#include "iouring/deadline.h"
-#include "iouring/idle_worker.h"
+#include "iouring/inbox.h"
 #include "iouring/listener.h"
 #include "iouring/task_group.h"
-#include "metrics/registry.h"
+#include "tests/gateway/connection/shard_fixture.h"
 #include "tests/ktls/handshake/loopback.h"
-#include "tests/ktls/records/layer_fixture.h"
 #include "tests/support/tls_client.h"
 
 namespace {
@@ -67,18 +64,11 @@ using iouring::Task;
 using test::ClientOptions;
 using test::TlsClient;
 
-class KeptReasons final : public ConnectionLog {
- public:
-  void write(ConnectionFacts record) override {
-    std::string reason(to_string(record.reason));
-    if (record.resumed.value_or(false)) reason += " (resumed)";
-    reasons.insert(std::move(reason));
-  }
-  std::set<std::string> reasons;
-};
-
-class Serve : public ::testing::Test {
+class Serve : public ShardTest {
  protected:
+  Serve() : ShardTest({.memory = std::size_t{150} << 10}) {
+    timeouts_.handshake = std::chrono::milliseconds(0);
+  }
   void SetUp() override {
     ASSERT_TRUE(listener_->listen());
     Snapshot snapshot;
@@ -88,9 +78,9 @@ class Serve : public ::testing::Test {
         R"([{"targets": [")" + target + R"("], "labels": {"route": "orders"}}])";
     snapshot.endpoints = EndpointSet::build(*parse_discovery(groups, "groups"), {}, nullptr);
     state_.balancer.update(snapshot.endpoints);
-    state_.snapshot = std::make_shared<const Snapshot>(snapshot);
+    serve_with(std::move(snapshot));
     state_.tls = pki_.context();
-    // Some connection is busy at all times.
+    // As if some connection were busy at all times.
     state_.relayed_at = iouring::TimePoint::max();
   }
 
@@ -102,9 +92,8 @@ class Serve : public ::testing::Test {
     return route;
   }
 
-  // Serves what connects until the clients have ended.
-  Task<void> accept_all() {
-    iouring::TaskGroup connections(*shard_.ring);
+  // Serves what connects until the listener is stopped and every connection has ended.
+  Task<void> accept_all(iouring::TaskGroup& connections) {
     for (;;) {
       iouring::Result<iouring::Socket> client = co_await listener_->accept();
       if (!client) break;
@@ -112,28 +101,28 @@ class Serve : public ::testing::Test {
     }
     co_await connections.join();
   }
-  Task<void> run_beside(std::atomic<bool>& ended) {
-    co_await iouring::both(accept_all(), stop_once(ended));
-  }
-  Task<void> stop_once(std::atomic<bool>& ended) {
-    // Not by iteration: the loop would keep the CPU from the idle worker.
-    while (!ended || !state_.live.empty() || listener_->queued() > 0) {
-      [[maybe_unused]] auto waited =
-          co_await iouring::sleep_for(*shard_.ring, std::chrono::milliseconds(1));
-    }
-    co_await listener_->stop();
-  }
   template <class Clients>
   void serve_clients(Clients clients) {
-    std::atomic<bool> ended = false;
+    const auto inbox = iouring::Inbox::create(*shard_.ring).value();
+    iouring::TaskGroup connections(*shard_.ring);
     std::thread thread([&] {
       clients();
-      ended = true;
+      inbox->post([&] { connections.spawn(listener_->stop()); });
     });
     loop = std::this_thread::get_id();
-    shard_.ring->run(run_beside(ended));
+    shard_.ring->run(accept_all(connections));
     loop = std::thread::id();
     thread.join();
+  }
+
+  // How they ended, each once.
+  std::set<std::string> reasons() const {
+    std::set<std::string> reasons;
+    for (const ConnectionFacts& record : log_.records) {
+      reasons.insert(std::string(to_string(record.reason)) +
+                     (record.resumed.value_or(false) ? " (resumed)" : ""));
+    }
+    return reasons;
   }
 
   test::Fd accept_backend() const {
@@ -147,27 +136,8 @@ class Serve : public ::testing::Test {
 
   ktls::testing::TestServer pki_;
   test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
-  ktls::testing::Shard shard_;
-  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
-      iouring::IdleWorker::create(*shard_.ring, {.progress_timeout = std::chrono::hours(1)})
-          .value();
-  Timeouts timeouts_{.handshake = std::chrono::milliseconds(0)};
-  RecordChoice records_{.wanted = RecordsWanted::kUserspace, .kernel = {}};
-  ConnectionLimit limit_{100};
-  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
-                               .handshake_results = ktls::kHandshakeResultWords,
-                               .fallback_reasons = {}},
-                              {}};
-  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
-  KeptReasons log_;
-  ShardState state_{*shard_.ring,   *idle_worker_,
-                    shard_.pools(), timeouts_,
-                    records_,       HandshakeLimits{.memory = std::size_t{150} << 10},
-                    limit_,         metrics_,
-                    log_,           1};
   std::unique_ptr<iouring::Listener> listener_ =
       iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
-  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
 };
 
 // The loop would spin on a lock of OpenSSL's that the idle worker's thread was preempted in
@@ -199,10 +169,10 @@ TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
   });
   idle_worker_->stop();
 
-  EXPECT_EQ(log_.reasons, (std::set<std::string>{
-                              "certificate_required", "client_reset", "client_reset (resumed)",
-                              "no_endpoint", "no_route", "not_authorized", "peer_connection_closed",
-                              "protocol_version_unsupported", "shed"}));
+  EXPECT_EQ(reasons(), (std::set<std::string>{"certificate_required", "client_reset",
+                                              "client_reset (resumed)", "no_endpoint", "no_route",
+                                              "not_authorized", "peer_connection_closed",
+                                              "protocol_version_unsupported", "shed"}));
   EXPECT_GT(elsewhere, 40);
   EXPECT_EQ(on_loop, 0);
 }

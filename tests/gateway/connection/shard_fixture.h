@@ -1,0 +1,54 @@
+// A shard of the gateway without a process around it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "gateway/connection/close_reason.h"
+#include "gateway/connection/shard_state.h"
+#include "iouring/idle_worker.h"
+#include "ktls/trust/handshake_result.h"
+#include "metrics/registry.h"
+#include "tests/ktls/records/layer_fixture.h"
+
+namespace sallyport::gateway {
+
+class KeptRecords final : public ConnectionLog {
+ public:
+  void write(ConnectionFacts record) override { records.push_back(std::move(record)); }
+  std::vector<ConnectionFacts> records;
+};
+
+/// What ShardState refers to, and the state itself. A test sets timeouts_ before what reads them,
+/// and gives the state a snapshot. The idle worker is not started.
+class ShardTest : public ::testing::Test {
+ protected:
+  explicit ShardTest(const HandshakeLimits& limits = {}) : limits_(limits) {}
+
+  void serve_with(Snapshot snapshot) {
+    state_.snapshot = std::make_shared<const Snapshot>(std::move(snapshot));
+  }
+
+  const HandshakeLimits limits_;
+  ktls::testing::Shard shard_;
+  // Not bypassed on a slow machine.
+  std::unique_ptr<iouring::IdleWorker> idle_worker_ =
+      iouring::IdleWorker::create(*shard_.ring, {.progress_timeout = std::chrono::hours(1)})
+          .value();
+  Timeouts timeouts_;
+  RecordChoice records_;
+  ConnectionLimit limit_{100};
+  metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
+                               .handshake_results = ktls::kHandshakeResultWords,
+                               .fallback_reasons = {}},
+                              {}};
+  metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
+  KeptRecords log_;
+  ShardState state_{*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
+                    limits_,      limit_,        metrics_,       log_,      1};
+  ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
+};
+
+}  // namespace sallyport::gateway
