@@ -40,9 +40,9 @@ void check_files(const Options& options, Config& config, Errors& errors) {
 // Addresses that this machine has not. The ports are not looked at: a gateway that runs has them.
 void check_addresses(const Options& options, Errors& errors) {
   for (const ListenAddress& listen : options.listen) {
-    if (auto why = unusable_address(listen.text)) {
+    if (auto why = unusable_address(listen.address)) {
       add(errors, "--listen " + listen.text + ": " + *why);
-    } else if (listen.v6 && ipv6_is_off()) {
+    } else if (listen.address.family() == AF_INET6 && ipv6_is_off()) {
       std::fprintf(stderr, "warning: --listen %s: IPv6 is switched off, no client comes there\n",
                    listen.text.c_str());
     }
@@ -50,7 +50,8 @@ void check_addresses(const Options& options, Errors& errors) {
   for (const AdminAddress& admin : options.admin) {
     // A unix socket is not tried, since that would make its file.
     if (admin.address.is_unix()) continue;
-    if (auto why = unusable_address(admin.text)) add(errors, "--admin " + admin.text + ": " + *why);
+    if (auto why = unusable_address(admin.address))
+      add(errors, "--admin " + admin.text + ": " + *why);
   }
 }
 

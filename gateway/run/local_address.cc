@@ -20,10 +20,8 @@ std::string bind_error_text(const iouring::SocketAddress& address, int error) {
   return text + ": this machine has no such address";
 }
 
-std::optional<std::string> unusable_address(const std::string& address) {
-  const auto parsed = iouring::SocketAddress::parse(address);
-  if (!parsed) return std::string("is no address");
-  const iouring::SocketAddress trial = parsed->with_port(0);
+std::optional<std::string> unusable_address(const iouring::SocketAddress& address) {
+  const iouring::SocketAddress trial = address.with_port(0);
   const iouring::FileDescriptor socket(::socket(trial.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (socket && ::bind(socket.get(), trial.data(), trial.size()) == 0) return std::nullopt;
   return bind_error_text(trial, errno);

@@ -13,7 +13,7 @@ namespace sallyport::gateway {
 
 /// Why this machine cannot listen on `address`, whatever the port: bind_error_text() of a trial on
 /// a free port. Nothing where it can. An address in use is no reason.
-[[nodiscard]] std::optional<std::string> unusable_address(const std::string& address);
+[[nodiscard]] std::optional<std::string> unusable_address(const iouring::SocketAddress& address);
 
 /// No interface of this network namespace has an IPv6 address: nothing arrives even on [::].
 [[nodiscard]] bool ipv6_is_off();

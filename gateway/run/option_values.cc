@@ -1,6 +1,6 @@
 #include "gateway/run/option_values.h"
 
-#include <arpa/inet.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,6 @@
 #include <span>
 
 #include "gateway/policy/host_name.h"
-#include "gateway/policy/number.h"
-#include "iouring/address.h"
 #include "ktls/base/ascii.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/keys/suite.h"
@@ -112,16 +110,15 @@ std::expected<std::uint64_t, std::string> parse_size(std::string_view text) {
 }
 
 std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text) {
-  ListenAddress result;
-  result.text = text;
+  const bool v6 = text.starts_with('[');
   std::size_t colon = 0;
-  if (text.starts_with('[')) {
+  std::string host;
+  if (v6) {
     const std::size_t close = text.find(']');
     if (close == std::string_view::npos || text.substr(close + 1, 1) != ":") {
       return std::unexpected(std::string("is not [IPv6]:PORT"));
     }
-    result.v6 = true;
-    result.host = text.substr(1, close - 1);
+    host = text.substr(1, close - 1);
     colon = close + 1;
   } else {
     colon = text.find(':');
@@ -131,32 +128,29 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
     if (text.find(':', colon + 1) != std::string_view::npos) {
       return std::unexpected(std::string("is ambiguous: write an IPv6 address as [ADDR]:PORT"));
     }
-    result.host = text.substr(0, colon);
+    host = text.substr(0, colon);
   }
-  if (result.host.empty()) {
+  if (host.empty()) {
     return std::unexpected(std::string("lacks an address: 0.0.0.0 or [::] means all of them"));
   }
-  const bool numeric = is_ip_literal(result.host) && result.host.contains(':') == result.v6;
+  const bool numeric = is_ip_literal(host) && host.contains(':') == v6;
   if (!numeric) {
-    return std::unexpected("needs a numeric address, '" + result.host + "' is not " +
-                           (result.v6 ? "IPv6" : "IPv4"));
+    return std::unexpected("needs a numeric address, '" + host + "' is not " +
+                           (v6 ? "IPv6" : "IPv4"));
   }
-  const auto port = parse_number<std::uint16_t>(text.substr(colon + 1));
-  if (!port) return std::unexpected("has no port from 0 to 65535 after the colon");
-  result.port = *port;
   const auto address = iouring::SocketAddress::parse(text);
-  result.loopback = address && address->is_loopback();
-  return result;
+  if (!address) return std::unexpected("has no port from 0 to 65535 after the colon");
+  return ListenAddress{.text = std::string(text), .address = *address};
 }
 
 bool overlap(const ListenAddress& one, const ListenAddress& other) {
   if (one.text == other.text) return true;
-  if (one.v6 != other.v6 || one.port != other.port || one.port == 0) return false;
-  const auto address = iouring::SocketAddress::parse(one.text);
-  const auto other_address = iouring::SocketAddress::parse(other.text);
+  const int family = one.address.family();
+  const std::uint16_t port = one.address.port();
+  if (other.address.family() != family || other.address.port() != port || port == 0) return false;
   const auto every =
-      iouring::SocketAddress::parse((one.v6 ? "[::]:" : "0.0.0.0:") + std::to_string(one.port));
-  return address == other_address || address == every || other_address == every;
+      iouring::SocketAddress::parse(family == AF_INET6 ? "[::]:0" : "0.0.0.0:0")->with_port(port);
+  return one.address == other.address || one.address == every || other.address == every;
 }
 
 std::expected<AdminAddress, std::string> parse_admin_address(std::string_view text) {

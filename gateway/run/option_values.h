@@ -10,16 +10,14 @@
 #include <vector>
 
 #include "gateway/observe/admin_listener.h"
+#include "iouring/address.h"
 
 namespace sallyport::gateway {
 
 /// A numeric address and port as given: "0.0.0.0:8443", "[::1]:8443". `text` is the metric label.
 struct ListenAddress {
   std::string text;
-  std::string host;  ///< without brackets
-  std::uint16_t port = 0;
-  bool v6 = false;
-  bool loopback = false;
+  iouring::SocketAddress address;
 };
 
 /// A file of trust anchors, and the one SPIFFE trust domain that it vouches for, if scoped.

@@ -26,8 +26,7 @@ Timeouts timeouts_of(const Options& options) {
 
 void log_cannot_listen(const ListenAddress& listen, iouring::Errno error) {
   log_error("cannot listen",
-            {{"listener", listen.text},
-             {"error", bind_error_text(*iouring::SocketAddress::parse(listen.text), error.value)}});
+            {{"listener", listen.text}, {"error", bind_error_text(listen.address, error.value)}});
 }
 
 // A thread for each usable CPU, but no more than the quota keeps busy: the others would only use it
@@ -111,7 +110,7 @@ bool ShardSet::bind_listeners() {
 }
 
 bool ShardSet::bind_listener(const ListenAddress& listen) {
-  iouring::SocketAddress address = *iouring::SocketAddress::parse(listen.text);
+  iouring::SocketAddress address = listen.address;
   for (const auto& shard : shards_) {
     const auto bound =
         shard->bind(listen.text, address, {.reuse_port = options_.options.share_port});
@@ -138,7 +137,7 @@ bool ShardSet::listen() {
   for (std::size_t i = 0; i < addresses_.size(); ++i) {
     const ListenAddress& listen = options_.options.listen[i];
     log_info("listening", {{"listener", listen.text}, {"address", addresses_[i].to_string()}});
-    if (listen.v6 && ipv6_is_off()) {
+    if (listen.address.family() == AF_INET6 && ipv6_is_off()) {
       log_warning("IPv6 is switched off: no client comes here", {{"listener", listen.text}});
     }
   }
