@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 enum class Cause {
   kBackendEnd,
   kBackendReset,
+  kBackendTruncated,  // a FIN without close_notify; such a backend speaks TLS
   kClientReset,
   kClientTruncated,
   kDrainAsked,     // to end at a quiet moment
@@ -30,10 +31,10 @@ enum class Cause {
 enum class Phase { kIdle, kMidRequest, kMidResponse, kHalfClosed };
 
 std::string to_string(Cause cause) {
-  constexpr const char* kWords[] = {"BackendEnd",      "BackendReset", "ClientReset",
-                                    "ClientTruncated", "DrainAsked",   "DrainDeadline",
-                                    "HalfClose",       "IdleTimeout",  "InternalError",
-                                    "Lifetime",        "Offence"};
+  constexpr const char* kWords[] = {"BackendEnd",    "BackendReset",    "BackendTruncated",
+                                    "ClientReset",   "ClientTruncated", "DrainAsked",
+                                    "DrainDeadline", "HalfClose",       "IdleTimeout",
+                                    "InternalError", "Lifetime",        "Offence"};
   return kWords[static_cast<int>(cause)];
 }
 std::string to_string(Phase phase) {
@@ -68,6 +69,7 @@ class RelayEnds : public RelayTest, public ::testing::WithParamInterface<Case> {
         break;
     }
     RelayTest::SetUp();
+    if (cause() == Cause::kBackendTruncated) with_tls_to_backend();
   }
 
   static Cause cause() { return std::get<Cause>(GetParam()); }
@@ -118,7 +120,8 @@ Task<void> RelayEnds::reach_phase(iouring::TaskGroup& beside) {
     case Phase::kHalfClosed: {
       co_await ktls::testing::close_it(*client_peer_);
       const ktls::Received end = co_await backend_peer_->receive();
-      EXPECT_EQ(end.kind, Kind::kEndOfStream);
+      EXPECT_EQ(end.kind,
+                cause() == Cause::kBackendTruncated ? Kind::kCloseNotify : Kind::kEndOfStream);
       break;
     }
   }
@@ -133,6 +136,11 @@ Task<void> RelayEnds::bring_about() {
     case Cause::kBackendReset:
       backend_peer_->socket().reset();
       break;
+    case Cause::kBackendTruncated: {
+      iouring::Result<> shut = co_await backend_peer_->socket().shutdown_write();
+      EXPECT_TRUE(shut);
+      break;
+    }
     case Cause::kClientReset:
       client_peer_->socket().reset();
       break;
@@ -245,10 +253,10 @@ bool exists(const Case& each) {
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const Cause cause :
-       {Cause::kBackendEnd, Cause::kBackendReset, Cause::kClientReset, Cause::kClientTruncated,
-        Cause::kDrainAsked, Cause::kDrainDeadline, Cause::kHalfCloseTimeout, Cause::kIdleTimeout,
-        Cause::kInternalError, Cause::kLifetime, Cause::kOffence}) {
+  for (const Cause cause : {Cause::kBackendEnd, Cause::kBackendReset, Cause::kBackendTruncated,
+                            Cause::kClientReset, Cause::kClientTruncated, Cause::kDrainAsked,
+                            Cause::kDrainDeadline, Cause::kHalfCloseTimeout, Cause::kIdleTimeout,
+                            Cause::kInternalError, Cause::kLifetime, Cause::kOffence}) {
     for (const Phase phase :
          {Phase::kIdle, Phase::kMidRequest, Phase::kMidResponse, Phase::kHalfClosed}) {
       for (const RecordModel model : {RecordModel::kUserspace, RecordModel::kKernel}) {

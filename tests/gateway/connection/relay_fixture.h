@@ -65,6 +65,17 @@ class RelayTest : public ShardTest {
     make_ends();
   }
 
+  // The leg to the backend speaks TLS from here on.
+  void with_tls_to_backend() {
+    const ktls::SessionState session =
+        ktls::testing::session_of(ktls::CipherSuite::kAes128GcmSha256);
+    backend_peer_ =
+        ktls::userspace_records(std::move(backend_peer_->socket()), session, shard_.pools());
+    backend_ =
+        ktls::userspace_records(std::move(backend_->socket()), ktls::testing::mirrored(session),
+                                shard_.pools(), {}, ktls::Role::kClient);
+  }
+
   Task<void> relay_to_end() {
     const RelayEnd end =
         co_await iouring::in_scope(connection_->scope(), relay(*client_, *backend_));
