@@ -14,11 +14,6 @@ ktls::AlertDescription alert_of(CloseReason reason) {
   return ktls::alert_for(handshake_result(reason)).value_or(ktls::AlertDescription::kInternalError);
 }
 
-ktls::HelloRefusal hello_refusal(CloseReason reason) {
-  return reason == CloseReason::kNoRoute ? ktls::HelloRefusal::kNoRoute
-                                         : ktls::HelloRefusal::kNoApplicationProtocol;
-}
-
 bool is_of_route(CloseReason reason) {
   return reason == CloseReason::kNoRoute || reason == CloseReason::kNoApplicationProtocol;
 }
@@ -26,7 +21,10 @@ bool is_of_route(CloseReason reason) {
 // OpenSSL, suspended at the ClientHello, ends with the alert of the refusal.
 iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusal& why) {
   ktls::ServerHandshake& tls = *handshake.tls;
-  tls.reject(hello_refusal(why.reason));
+  tls.reject({.result = handshake_result(why.reason),
+              .detail = why.reason == CloseReason::kNoRoute
+                            ? "no route for this server name"
+                            : "no route for these application protocols"});
   iouring::Result<> ran = co_await worker_for_step(shard).run(
       iouring::Rank::kStarted, [&tls] { [[maybe_unused]] const auto failed = tls.advance(); });
   if (!ran) co_return;
@@ -84,11 +82,6 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
 }
 
 }  // namespace
-
-RefusalPtr refusal(RouteRefusal why) {
-  return refusal(why == RouteRefusal::kNoRoute ? CloseReason::kNoRoute
-                                               : CloseReason::kNoApplicationProtocol);
-}
 
 [[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
   LiveConnection& connection = client.connection;

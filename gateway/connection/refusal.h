@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "gateway/connection/close_reason.h"
-#include "gateway/policy/route.h"
 #include "iouring/task.h"
 #include "ktls/trust/handshake_result.h"
 
@@ -32,7 +31,6 @@ using RefusalPtr = std::unique_ptr<Refusal>;
   made->failure.detail = std::move(detail);
   return made;
 }
-[[nodiscard]] RefusalPtr refusal(RouteRefusal why);
 
 /// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
 /// and tells the client in the way that fits the phase (docs/operate.md):

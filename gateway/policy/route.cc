@@ -35,12 +35,12 @@ const Policy::Candidates* best_level(const Policy& policy, std::string_view name
 
 }  // namespace
 
-std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_view sni,
-                                           std::span<const std::string_view> alpn_offers) {
-  if (sni.size() > kMaxSniBytes) return std::unexpected(RouteRefusal::kNoRoute);
+std::expected<Choice, ktls::HandshakeResult> choose(const Policy& policy, std::string_view sni,
+                                                    std::span<const std::string_view> alpn_offers) {
+  if (sni.size() > kMaxSniBytes) return std::unexpected(ktls::HandshakeResult::kNoRoute);
   NameBuffer buffer;
   const Policy::Candidates* level = best_level(policy, normalise(sni, buffer));
-  if (!level) return std::unexpected(RouteRefusal::kNoRoute);
+  if (!level) return std::unexpected(ktls::HandshakeResult::kNoRoute);
 
   for (const Route* route : level->with_alpn) {
     for (const std::string& protocol : route->alpn) {
@@ -50,7 +50,7 @@ std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_vie
     }
   }
   if (alpn_offers.empty() && level->without_offer) return Choice{level->without_offer, {}};
-  if (!level->without_alpn) return std::unexpected(RouteRefusal::kNoApplicationProtocol);
+  if (!level->without_alpn) return std::unexpected(ktls::HandshakeResult::kNoApplicationProtocol);
   return Choice{level->without_alpn, {}};
 }
 

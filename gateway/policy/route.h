@@ -5,13 +5,9 @@
 #include <string_view>
 
 #include "gateway/policy/policy.h"
+#include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
-
-enum class RouteRefusal {
-  kNoRoute,                ///< alert unrecognized_name
-  kNoApplicationProtocol,  ///< alert no_application_protocol
-};
 
 struct Choice {
   const Route* route;     ///< never nullptr; lives as long as the Policy
@@ -24,8 +20,8 @@ struct Choice {
 /// in Envoy's filter chains, there is no way back from a name that matched). Within it, the first
 /// route of the file whose `alpn` shares a protocol with the offer wins, with the first of its list
 /// that was offered; then, for an empty offer, the route that takes those; then the route without
-/// `alpn`. Allocates nothing; any thread.
-std::expected<Choice, RouteRefusal> choose(const Policy& policy, std::string_view sni,
-                                           std::span<const std::string_view> alpn_offers);
+/// `alpn`. Errors: kNoRoute, kNoApplicationProtocol. Allocates nothing; any thread.
+std::expected<Choice, ktls::HandshakeResult> choose(const Policy& policy, std::string_view sni,
+                                                    std::span<const std::string_view> alpn_offers);
 
 }  // namespace sallyport::gateway

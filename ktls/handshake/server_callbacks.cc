@@ -56,12 +56,9 @@ int ServerHandshake::handle_hello(int* alert) {
     case HelloState::kRead:  // advance() before the decision
       return SSL_CLIENT_HELLO_RETRY;
     case HelloState::kRejected:
-      return rejected_ == HelloRefusal::kNoRoute
-                 ? refuse_hello(HandshakeResult::kNoRoute, SSL_AD_UNRECOGNIZED_NAME,
-                                "no route for this server name", alert)
-                 : refuse_hello(HandshakeResult::kNoApplicationProtocol,
-                                SSL_AD_NO_APPLICATION_PROTOCOL,
-                                "no route for these application protocols", alert);
+      *alert = static_cast<int>(
+          alert_for(engine_.failure().result).value_or(AlertDescription::kInternalError));
+      return SSL_CLIENT_HELLO_ERROR;
     case HelloState::kAccepted:
       hello_state_ = HelloState::kPassed;
       return continue_with_hello(alert);

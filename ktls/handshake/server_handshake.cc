@@ -66,10 +66,10 @@ void ServerHandshake::accept(std::string_view alpn, CaNames::Clients clients) {
   confirmed_alpn_ = alpn;
 }
 
-void ServerHandshake::reject(HelloRefusal why) {
+void ServerHandshake::reject(HandshakeFailure why) {
   if (hello_state_ != HelloState::kRead) std::abort();
   hello_state_ = HelloState::kRejected;
-  rejected_ = why;
+  engine_.refuse(std::move(why));
 }
 
 ServerHandshake::Step ServerHandshake::complete() {

@@ -23,12 +23,6 @@
 
 namespace sallyport::ktls {
 
-/// Why a ClientHello is refused before a certificate is asked for.
-enum class HelloRefusal : std::uint8_t {
-  kNoRoute,                ///< alert unrecognized_name
-  kNoApplicationProtocol,  ///< alert no_application_protocol
-};
-
 /// The result of a finished handshake.
 struct Outcome {
   std::shared_ptr<const PeerTrust> trust;     ///< never null
@@ -85,8 +79,9 @@ class ServerHandshake {
   /// After kHello, once: the handshake goes on, and confirms `alpn`, one of the offer; empty: none.
   /// `clients` are those that may pass, in case that not all names of CAs fit. It is not kept.
   void accept(std::string_view alpn, CaNames::Clients clients = nullptr);
-  /// After kHello, once: the next advance() fails, with the alert of `why`.
-  void reject(HelloRefusal why);
+  /// After kHello, once, before a certificate is asked for: the next advance() fails with `why`
+  /// and the alert of its result, internal_error where that has none.
+  void reject(HandshakeFailure why);
 
   /// Bytes to send, in order; valid until the next call that is not const.
   [[nodiscard]] std::span<const std::byte> output() const { return engine_.output(); }
@@ -161,7 +156,6 @@ class ServerHandshake {
   std::shared_ptr<ServerContext> context_;
   HandshakeEngine engine_;
   HelloState hello_state_ = HelloState::kAwaited;
-  HelloRefusal rejected_ = HelloRefusal::kNoRoute;
   bool complete_ = false;
   std::string sni_, alpn_offer_;             ///< hello_ points into these
   std::vector<std::string_view> protocols_;  ///< of alpn_offer_

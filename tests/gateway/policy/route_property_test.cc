@@ -75,7 +75,7 @@ std::string reference_choice(const std::vector<Route>& routes, const std::string
 std::string chosen(const Policy& policy, const std::string& sni, const Strings& offers) {
   const std::vector<std::string_view> views(offers.begin(), offers.end());
   const auto choice = choose(policy, sni, views);
-  if (!choice) return choice.error() == RouteRefusal::kNoRoute ? "no_route" : "no_alpn";
+  if (!choice) return choice.error() == ktls::HandshakeResult::kNoRoute ? "no_route" : "no_alpn";
   if (choice->alpn.empty()) return choice->route->name;
   return choice->route->name + "+" + std::string(choice->alpn);
 }

@@ -30,7 +30,7 @@ Policy::Pointer policy_of(
 std::string chosen(const Policy::Pointer& policy, std::string_view sni,
                    std::vector<std::string_view> offers = {}) {
   const auto choice = choose(*policy, sni, offers);
-  if (!choice) return choice.error() == RouteRefusal::kNoRoute ? "no_route" : "no_alpn";
+  if (!choice) return choice.error() == ktls::HandshakeResult::kNoRoute ? "no_route" : "no_alpn";
   std::string result = choice->route->name;
   if (!choice->alpn.empty()) result += "+" + std::string(choice->alpn);
   return result;

@@ -211,7 +211,7 @@ RoutedHandshake::Step RoutedHandshake::advance() {
   if (alpn) {
     accept(*alpn, clients);
   } else {
-    reject(alpn.error());
+    reject({.result = alpn.error(), .detail = "by the test"});
   }
   return ServerHandshake::advance();
 }

@@ -92,7 +92,7 @@ class TestServer {
 
 /// What to do with a ClientHello: the protocol to confirm, empty for none, or a refusal.
 using RouteByHello =
-    std::function<std::expected<std::string, HelloRefusal>(const ClientHello& hello)>;
+    std::function<std::expected<std::string, HandshakeResult>(const ClientHello& hello)>;
 
 /// Accepts every hello and confirms no protocol.
 RouteByHello any_route();

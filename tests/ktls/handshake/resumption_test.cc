@@ -386,7 +386,7 @@ TEST_F(Resumption, RoutesAnewAndRefusesAnUnknownName) {
   const Visit full = visit(context);
   RoutedHandshake server(context, [](const ClientHello& hello) {
     EXPECT_EQ(hello.sni, "other.test");
-    return std::unexpected(HelloRefusal::kNoRoute);
+    return std::unexpected(HandshakeResult::kNoRoute);
   });
   MemoryClient client(
       {.certificate = &certificate, .sni = "other.test", .session = full.sessions.at(0).get()});

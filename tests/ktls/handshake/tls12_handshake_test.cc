@@ -291,12 +291,9 @@ TEST_F(Tls12Handshake, TellsTheClientWhyItIsRefused) {
                  HandshakeResult::kCertificateAuthorityInvalid, 48);
   expect_refused(pki.authority.issue({.eku = test::Eku::kServerAuth}),
                  HandshakeResult::kCertificatePurposeInvalid, 43);
-  for (const auto& [why, result, alert] :
-       {std::tuple{HelloRefusal::kNoRoute, HandshakeResult::kNoRoute, 112},
-        std::tuple{HelloRefusal::kNoApplicationProtocol, HandshakeResult::kNoApplicationProtocol,
-                   120}}) {
-    expect_refused(setup(), result, alert,
-                   [why](const ClientHello&) { return std::unexpected(why); });
+  for (const auto& [why, alert] : {std::pair{HandshakeResult::kNoRoute, 112},
+                                   std::pair{HandshakeResult::kNoApplicationProtocol, 120}}) {
+    expect_refused(setup(), why, alert, [why](const ClientHello&) { return std::unexpected(why); });
   }
   pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({certificate.serial}))};
   expect_refused(certificate, HandshakeResult::kCertificateRevoked, 44);
