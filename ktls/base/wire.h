@@ -13,6 +13,11 @@
 
 namespace sallyport::ktls {
 
+/// The same bytes as text.
+inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 /// Writes big-endian integers, and texts behind a length of two bytes: the encoding inside tickets
 /// and under digests.
 class WireWriter {
@@ -70,10 +75,7 @@ class WireReader {
     if (!bytes.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
   }
   /// Lies in the bytes given to the constructor.
-  std::string_view text() noexcept {
-    const auto bytes = take(u16());
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
+  std::string_view text() noexcept { return as_text(take(u16())); }
 
   bool good() const noexcept { return good_; }
   bool at_end() const noexcept { return good_ && rest_.empty(); }

@@ -14,10 +14,6 @@ constexpr std::uint8_t kClientHello = 1;
 constexpr std::size_t kRandomSize = 32;
 constexpr std::uint16_t kPreSharedKey = 41;
 
-std::string_view text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 bool holds_record(std::span<const std::byte> bytes) {
@@ -117,7 +113,7 @@ std::optional<std::vector<std::string_view>> parse_alpn(std::span<const std::byt
   if (list == 0 || list + 2 != body.size()) return std::nullopt;
   std::vector<std::string_view> protocols;
   while (!in.at_end()) {
-    const std::string_view protocol = text(in.take(in.u8()));
+    const std::string_view protocol = as_text(in.take(in.u8()));
     if (!in.good() || protocol.empty()) return std::nullopt;
     protocols.push_back(protocol);
   }

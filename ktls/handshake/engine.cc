@@ -13,6 +13,7 @@
 
 #include "ktls/base/hex.h"
 #include "ktls/base/secret_bytes.h"
+#include "ktls/base/wire.h"
 #include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/handshake_error.h"
 #include "ktls/keys/key_block.h"
@@ -41,8 +42,7 @@ constexpr std::array<std::byte, kRecordHeaderSize> kNoRecord{
 
 // A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
-                              std::min<std::size_t>(bytes.size(), 8));
+  const std::string_view text = as_text(bytes).substr(0, 8);
   for (const std::string_view method : {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "CONNECT "})
     if (text.starts_with(method.substr(0, text.size()))) return "plaintext HTTP, not TLS";
   return "not TLS: the first byte is " + std::to_string(std::to_integer<int>(bytes.front()));

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "ktls/base/wire.h"
 #include "ktls/handshake/server_handshake.h"
 #include "ktls/trust/verify_chain.h"
 
@@ -86,7 +87,7 @@ int ServerHandshake::read_hello(int* alert) {
   }
   const Extension alpn = extension(ssl(), TLSEXT_TYPE_application_layer_protocol_negotiation);
   if (alpn.present) {
-    alpn_offer_.assign(reinterpret_cast<const char*>(alpn.body.data()), alpn.body.size());
+    alpn_offer_ = as_text(alpn.body);
     auto offer = parse_alpn(std::as_bytes(std::span(alpn_offer_)));
     if (!offer)
       return refuse_hello(HandshakeResult::kUnexpectedMessage, SSL_AD_DECODE_ERROR,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/base/wire.h"
 #include "ktls/keys/key_schedule.h"
 #include "ktls/openssl/dispatch.h"
 
@@ -32,11 +33,6 @@ std::span<const std::byte> bytes_of(const OSSL_PARAM& parameter) {
           parameter.data == nullptr ? 0 : parameter.data_size};
 }
 
-std::string_view text_of(const OSSL_PARAM& parameter) {
-  const std::span<const std::byte> bytes = bytes_of(parameter);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 /// The parameters of one derivation. libssl gives all of them with the call.
 struct Request {
   int mode = -1;
@@ -54,11 +50,11 @@ struct Request {
       if (name == OSSL_KDF_PARAM_MODE)
         plain = plain && OSSL_PARAM_get_int(at, &mode) == 1;
       else if (name == OSSL_KDF_PARAM_DIGEST)
-        digest = text_of(*at);
+        digest = as_text(bytes_of(*at));
       else if (name == OSSL_KDF_PARAM_PREFIX)
-        prefix = text_of(*at);
+        prefix = as_text(bytes_of(*at));
       else if (name == OSSL_KDF_PARAM_LABEL)
-        label = text_of(*at);
+        label = as_text(bytes_of(*at));
       else if (name == OSSL_KDF_PARAM_KEY)
         key = bytes_of(*at);
       else if (name == OSSL_KDF_PARAM_DATA)

@@ -104,6 +104,17 @@ struct RecordHeader {
   std::array<std::byte, kRecordHeaderSize> serialise() const noexcept;
 };
 
+/// A fatal alert in plaintext, record header and all: for refusing before any crypto (`shed`).
+constexpr std::array<std::byte, 7> plaintext_alert(AlertDescription description) noexcept {
+  return {std::byte{21},
+          std::byte{3},
+          std::byte{3},
+          std::byte{0},
+          std::byte{2},
+          std::byte{static_cast<std::uint8_t>(AlertLevel::kFatal)},
+          std::byte{static_cast<std::uint8_t>(description)}};
+}
+
 /// Whether a record can begin with this byte.
 constexpr bool is_content_type(std::byte first) noexcept {
   const auto type = static_cast<ContentType>(first);

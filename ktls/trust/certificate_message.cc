@@ -57,8 +57,7 @@ bool has_plain_key(std::span<const std::byte> certificate) {
   const auto parameters = take_element(*algorithm);
   if (!parameters || !parameters->universal) return false;
   if (parameters->tag == V_ASN1_OBJECT || parameters->tag == V_ASN1_NULL) return true;
-  const std::string_view name(reinterpret_cast<const char*>(kind->content.data()),
-                              kind->content.size());
+  const std::string_view name = as_text(kind->content);
   return name == kRsaPss || name == kDsa;
 }
 

@@ -32,17 +32,6 @@ std::string extension_name(const X509_EXTENSION* extension) {
   return numbers;
 }
 
-// Why X509V3_get_d2i(3) returned nothing; no text if the extension is absent. `answer` is what it
-// wrote to its argument `crit`.
-std::optional<std::string> why_not_decoded(int answer, const char* name) {
-  constexpr int kAbsent = -1;
-  constexpr int kTwice = -2;
-  (void)OpensslError::drain();
-  if (answer == kAbsent) return std::nullopt;
-  if (answer == kTwice) return std::string("extension ") + name + " twice";
-  return std::string("extension ") + name + " cannot be decoded";
-}
-
 // Extensions that may be critical: their meaning is known here.
 bool may_be_critical(int nid) {
   return nid == NID_issuing_distribution_point || nid == NID_authority_key_identifier;

@@ -143,15 +143,4 @@ struct HandshakeFailure {
   std::shared_ptr<const PresentedCertificate> presented{};
 };
 
-/// A fatal alert in plaintext, record header and all: for refusing before any crypto (`shed`).
-constexpr std::array<std::byte, 7> plaintext_alert(AlertDescription description) noexcept {
-  return {std::byte{21},
-          std::byte{3},
-          std::byte{3},
-          std::byte{0},
-          std::byte{2},
-          std::byte{static_cast<std::uint8_t>(AlertLevel::kFatal)},
-          std::byte{static_cast<std::uint8_t>(description)}};
-}
-
 }  // namespace sallyport::ktls

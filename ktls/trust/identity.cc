@@ -102,14 +102,13 @@ std::string normalise_dns_name(std::string_view name) {
 
 std::expected<PeerIdentity, std::string> identify(const X509* certificate) {
   PeerIdentity identity;
-  int answer = 0;  // as X509V3_get_d2i(3) writes it to `crit`
+  int answer = 0;
   const GeneralNamesPtr names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, &answer, nullptr)));
   if (!names) {
-    (void)OpensslError::drain();
-    if (answer == -1) return identity;  // no such extension
-    return std::unexpected(answer == -2 ? "two subjectAltName extensions"
-                                        : "subjectAltName cannot be decoded");
+    if (auto why = why_not_decoded(answer, "subjectAltName"))
+      return std::unexpected(*std::move(why));
+    return identity;
   }
 
   std::size_t uris = 0;

@@ -48,8 +48,7 @@ std::string attribute_text(const ASN1_STRING* value) {
   const int size = ASN1_STRING_to_UTF8(&utf8, value);
   if (size < 0) {  // not text: its bytes as they are
     (void)OpensslError::drain();
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
-            static_cast<std::size_t>(ASN1_STRING_length(value))};
+    return std::string(asn1_view(value));
   }
   std::string text = fold({reinterpret_cast<char*>(utf8), static_cast<std::size_t>(size)});
   OPENSSL_free(utf8);

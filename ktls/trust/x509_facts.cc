@@ -90,6 +90,14 @@ std::string_view asn1_view(const ASN1_STRING* text) {
           static_cast<std::size_t>(ASN1_STRING_length(text))};
 }
 
+std::optional<std::string> why_not_decoded(int answer, std::string_view name) {
+  constexpr int kAbsent = -1;
+  constexpr int kTwice = -2;
+  (void)OpensslError::drain();
+  if (answer == kAbsent) return std::nullopt;
+  return "extension " + std::string(name) + (answer == kTwice ? " twice" : " cannot be decoded");
+}
+
 std::string serial_bytes(const ASN1_INTEGER* serial) {
   unsigned char* der = nullptr;
   const int size = i2d_ASN1_INTEGER(serial, &der);

@@ -40,6 +40,10 @@ std::string key_text(const X509* certificate);
 /// The bytes of a string, which keeps them.
 std::string_view asn1_view(const ASN1_STRING* text);
 
+/// Why X509V3_get_d2i(3), or one of its kind, returned nothing for the extension `name`; no text if
+/// the extension is absent. `answer` is what it wrote to its argument `crit`.
+std::optional<std::string> why_not_decoded(int answer, std::string_view name);
+
 std::vector<std::byte> to_der(const X509* certificate);
 
 Sha256 sha256(std::span<const std::byte> bytes);

@@ -196,13 +196,13 @@ TEST(OddIdentity, IsRefusedWithTheReason) {
   const TestAuthority authority;
   const TestCertificate undecodable = authority.issue({});
   add(undecodable.x509.get(), NID_subject_alt_name, "\x30\x7fnames");
-  EXPECT_EQ(identify(undecodable.x509.get()).error(), "subjectAltName cannot be decoded");
+  EXPECT_EQ(identify(undecodable.x509.get()).error(), "extension subjectAltName cannot be decoded");
 
   const TestCertificate twice = authority.issue({.dns = {"web"}});
   const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> again(X509_EXTENSION_dup(X509_get_ext(
       twice.x509.get(), X509_get_ext_by_NID(twice.x509.get(), NID_subject_alt_name, -1))));
   ASSERT_EQ(X509_add_ext(twice.x509.get(), again.get(), -1), 1);
-  EXPECT_EQ(identify(twice.x509.get()).error(), "two subjectAltName extensions");
+  EXPECT_EQ(identify(twice.x509.get()).error(), "extension subjectAltName twice");
 }
 
 // ---- trust from a ticket or a remembered chain, judged again
