@@ -23,8 +23,8 @@ struct Client {
   std::optional<ConnectionLimit::Place> place;  ///< of --max-connections
   std::unique_ptr<Handshake> handshake;
   std::unique_ptr<ktls::RecordLayer> records;
-  std::unique_ptr<ktls::Received>
-      early;  ///< what came while the backend was dialled; null: nothing
+  /// What came while the backend was dialled; null: nothing.
+  std::unique_ptr<ktls::Received> early;
 };
 
 }  // namespace sallyport::gateway

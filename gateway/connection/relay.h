@@ -43,16 +43,4 @@ struct RelayEnd {
 /// sent; offences get an alert. A backend gets a reset.
 iouring::Task<RelayEnd> relay(Client& client, ktls::RecordLayer& backend);
 
-/// Ends a connection that relays for `reason` at its next quiet moment, with close_notify: nothing
-/// moved for Timeouts::still, nothing is unacknowledged, neither side has ended, and the last bytes
-/// came from the backend or none came. Until then it goes on. Nothing happens where it does not
-/// relay, or was asked before.
-void end_when_quiet(LiveConnection& connection, CloseReason reason);
-
-/// A round's look at a connection: asks it to end where its lifetime is almost over, and ends it
-/// where a peer has owed an acknowledgement for Timeouts::owes in two rounds in a row, as
-/// client_reset or backend_reset. Keepalive does not probe while something is under way, and the
-/// kernel gives up only after a quarter of an hour. Nothing happens where it does not relay.
-void look_at(LiveConnection& connection);
-
 }  // namespace sallyport::gateway

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "gateway/connection/live_connection.h"
-#include "gateway/connection/relay.h"
+#include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_look.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {

@@ -8,7 +8,7 @@
 
 namespace sallyport::gateway {
 
-/// Looks at every connection each Timeouts::round, some hundreds at a time (look_at() in relay.h).
+/// Looks at every connection each Timeouts::round, some hundreds at a time (look_at()).
 /// Until its scope is cancelled.
 iouring::Task<void> make_rounds(ShardState& shard);
 

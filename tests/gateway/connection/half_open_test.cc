@@ -3,6 +3,7 @@
 #include <linux/filter.h>
 #include <sys/socket.h>
 
+#include "gateway/connection/relay_look.h"
 #include "iouring/deadline.h"
 #include "tests/gateway/connection/relay_fixture.h"
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <tuple>
 
+#include "gateway/connection/quiet_moment.h"
 #include "iouring/deadline.h"
 #include "iouring/task_group.h"
 #include "tests/gateway/connection/relay_fixture.h"

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include "gateway/connection/quiet_moment.h"
 #include "iouring/frame_memory.h"
 #include "iouring/sanitizers.h"
 #include "tests/gateway/connection/relay_fixture.h"
@@ -141,7 +142,7 @@ Task<void> backend_ends_first(Layer& client, ktls::RecordLayer& backend, Story& 
   client.reset();  // without close_notify, as many clients do once they have ours
 }
 
-TEST_F(RelayTest, BlamesNobodyWhenTheClientLeavesAfterTheBackend) {
+TEST_F(RelayTest, EndsAsBackendClosedWhenTheClientLeavesAfterTheBackend) {
   Story client_heard;
   run(backend_ends_first(client_peer_, *backend_peer_, client_heard));
   EXPECT_EQ(reason_, CloseReason::kBackendClosed);

@@ -1,0 +1,51 @@
+#include "gateway/connection/quiet_moment.h"
+
+#include <optional>
+
+#include "gateway/connection/peer_state.h"
+#include "gateway/connection/relay_state.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// Nothing moved for a while, no answer is due, and everything arrived.
+iouring::Task<bool> is_quiet(RelayState& state) {
+  const bool asked = state.connection.received_bytes() > 0 && !state.backend_answered;
+  if (asked || state.client_ended || state.backend_ended || state.client_took_late) co_return false;
+  if (!state.client.unopened().empty()) co_return false;
+  // What is relayed moves on the client's leg.
+  const std::optional<PeerState> client = co_await peer_state(state.client.socket());
+  if (!client || !client->acknowledged) co_return false;
+  if (client->still_for < state.connection.shard().timeouts.still) co_return false;
+  const std::optional<PeerState> backend = co_await peer_state(state.backend.socket());
+  co_return backend && backend->acknowledged;
+}
+
+iouring::Task<void> end_at_quiet_moment(RelayState& state, CloseReason reason) {
+  for (;;) {
+    co_await find_quiet(state);
+    if (state.quiet) {
+      state.stop(reason);
+      co_return;
+    }
+    iouring::Result<> slept = co_await iouring::sleep_for(state.connection.shard().ring,
+                                                          state.connection.shard().timeouts.still);
+    if (!slept) co_return;
+  }
+}
+
+}  // namespace
+
+iouring::Task<void> find_quiet(RelayState& state) {
+  state.quiet = co_await is_quiet(state);
+}
+
+void end_when_quiet(LiveConnection& connection, CloseReason reason) {
+  RelayState* const state = connection.relay();
+  if (state == nullptr || state->ends_when_quiet) return;
+  state->ends_when_quiet = true;
+  state->run_beside(end_at_quiet_moment(*state, reason));
+}
+
+}  // namespace sallyport::gateway

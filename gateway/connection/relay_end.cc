@@ -1,0 +1,79 @@
+#include "gateway/connection/relay_end.h"
+
+#include <optional>
+
+#include "gateway/connection/lingering_close.h"
+#include "gateway/connection/peer_state.h"
+#include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_state.h"
+
+namespace sallyport::gateway {
+namespace {
+
+CloseReason verdict(const RelayState& state) {
+  if (const auto ended = state.connection.ended_by()) return *ended;
+  if (state.reason) return *state.reason;
+  if (state.client_left) return state.reason_of_leaving();
+  if (const auto ran_out = state.timers.ran_out()) return *ran_out;
+  return CloseReason::kDone;
+}
+
+bool left_by_client(CloseReason reason) {
+  return reason == CloseReason::kClientClosed || reason == CloseReason::kClientTruncated ||
+         reason == CloseReason::kClientReset;
+}
+
+// Whether the backend may still have to read what the client sent before it left. It had time where
+// that vanished.
+bool lingers(const RelayState& state, CloseReason reason) {
+  return left_by_client(reason) && !state.client_owed && state.connection.received_bytes() > 0 &&
+         !state.backend_ended && !state.backend_send_failed && !state.timers.ran_out();
+}
+
+// What each side is left with. Not inlined: its frame is not needed before.
+[[gnu::noinline]] iouring::Task<void> leave(RelayState& state, CloseReason reason) {
+  LiveConnection& connection = state.connection;
+  ktls::RecordLayer& client = state.client;
+  // No clean end for a backend whose client gave none.
+  if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
+    state.backend.socket().reset();
+  }
+  if (reason == CloseReason::kDrain || reason == CloseReason::kLifetime) {
+    co_await (state.quiet ? close_with_close_notify(connection.shard(), client)
+                          : close_with_fin(connection.shard(), client));
+    co_return;
+  }
+  if (reason == CloseReason::kBackendReset) {
+    co_await iouring::in_scope(connection.scope(), until_acknowledged(connection, client.socket()));
+    client.socket().reset();
+    co_return;
+  }
+  if (state.client_owed) client.socket().reset();
+  if (reason == CloseReason::kDone || left_by_client(reason)) co_return;
+  co_await close_with_fin(connection.shard(), client);
+}
+
+}  // namespace
+
+[[gnu::noinline]] iouring::Task<RelayEnd> end_relay(RelayState& state) {
+  state.connection.set_relay(nullptr);  // nothing more is run beside it
+  if (state.beside) {
+    state.beside->cancel_all();
+    co_await state.beside->join();
+  }
+  const CloseReason reason = verdict(state);
+  if (lingers(state, reason)) {
+    co_return RelayEnd{.reason = reason,
+                       .lingers = BackendLeft{.fin_sent = state.client_ended,
+                                              .answered = state.backend_answered,
+                                              .behind = state.client_took_late}};
+  }
+  const bool may_be_quiet = reason == CloseReason::kDrain || reason == CloseReason::kLifetime;
+  if (may_be_quiet && !state.quiet) {
+    co_await within_lingering_time(state.connection.shard(), find_quiet(state));
+  }
+  co_await leave(state, reason);
+  co_return RelayEnd{.reason = reason};
+}
+
+}  // namespace sallyport::gateway
