@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "gateway/backends/discovery_update.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/run/credentials_review.h"
 #include "ktls/handshake/server_context.h"

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/backends/discovery_update.h"
 #include "gateway/backends/endpoints.h"
 
 namespace {
