@@ -1,6 +1,8 @@
 #include "gateway/connection/handshake_slots.h"
 
 #include <cerrno>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "iouring/task_group.h"
@@ -14,159 +16,139 @@ using iouring::Task;
 constexpr std::uint64_t kNetwork = 1;
 constexpr std::uint64_t kOther = 2;
 
-struct Log {
-  std::vector<int> entered;
-  std::vector<int> cancelled;
+class HandshakeSlotsTest : public ::testing::Test {
+ protected:
+  explicit HandshakeSlotsTest(unsigned slots = 1) : slots_(*ring_, slots) {}
+
+  // Enters, and leaves an iteration later.
+  Task<void> enter_and_stay(int name, std::uint64_t network) {
+    iouring::Result<HandshakeSlots::Slot> slot = co_await slots_.enter(network);
+    if (!slot) {
+      EXPECT_EQ(slot.error().value, ECANCELED);
+      cancelled_.push_back(name);
+      co_return;
+    }
+    entered_.push_back(name);
+    EXPECT_LE(slots_.in_use(), 2u);
+    co_await next_iteration(*ring_);
+  }
+  iouring::CancelScope& spawn(int name, std::uint64_t network = kNetwork) {
+    return group_.spawn(enter_and_stay(name, network));
+  }
+
+  // Takes a slot, plays `story`, gives the slot back if the story has not, and waits for what it
+  // spawned.
+  Task<void> hold_while(Task<void> story) {
+    iouring::Result<HandshakeSlots::Slot> slot = co_await slots_.enter(kNetwork);
+    EXPECT_TRUE(slot);
+    held_ = *std::move(slot);
+    co_await std::move(story);
+    held_ = {};
+    co_await group_.join();
+  }
+  void run(Task<void> story) {
+    ring_->run(hold_while(std::move(story)));
+    EXPECT_EQ(slots_.in_use(), 0u);
+  }
+
+  Task<void> six_at_once();
+  Task<void> five_of_a_network_before_two_of_another();
+  Task<void> cancel_the_only_one_of_a_network();
+  Task<void> cancel_the_first_of_two();
+  Task<void> cancel_just_after_the_slot_passed_on();
+  Task<void> take_above_the_limit();
+
+  std::unique_ptr<iouring::Ring> ring_ = iouring::make_ring();
+  HandshakeSlots slots_;
+  HandshakeSlots::Slot held_;
+  iouring::TaskGroup group_{*ring_};
+  std::vector<int> entered_;
+  std::vector<int> cancelled_;
 };
 
-Task<void> enter_and_stay(iouring::Ring& ring, HandshakeSlots& slots, int name, Log& log,
-                          std::uint64_t network = kNetwork) {
-  iouring::Result<HandshakeSlots::Slot> slot = co_await slots.enter(network);
-  if (!slot) {
-    EXPECT_EQ(slot.error().value, ECANCELED);
-    log.cancelled.push_back(name);
-    co_return;
-  }
-  log.entered.push_back(name);
-  EXPECT_LE(slots.in_use(), 2u);
-  co_await next_iteration(ring);
+class TwoHandshakeSlots : public HandshakeSlotsTest {
+ protected:
+  TwoHandshakeSlots() : HandshakeSlotsTest(2) {}
+};
+
+Task<void> HandshakeSlotsTest::six_at_once() {
+  held_ = {};
+  for (int i = 0; i < 6; ++i) spawn(i);
+  co_return;
 }
 
-Task<void> six_at_two_places(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
-  iouring::TaskGroup group(ring);
-  for (int i = 0; i < 6; ++i) group.spawn(enter_and_stay(ring, slots, i, log));
-  co_await group.join();
+TEST_F(TwoHandshakeSlots, LetInSoManyAtATimeInOrderOfArrival) {
+  run(six_at_once());
+  EXPECT_EQ(entered_, (std::vector<int>{0, 1, 2, 3, 4, 5}));
 }
 
-TEST(HandshakeSlots, LetsInSoManyAtATimeInOrderOfArrival) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 2);
-  Log log;
-  ring->run(six_at_two_places(*ring, slots, log));
-  EXPECT_EQ(log.entered, (std::vector<int>{0, 1, 2, 3, 4, 5}));
-  EXPECT_EQ(slots.in_use(), 0u);
+Task<void> HandshakeSlotsTest::five_of_a_network_before_two_of_another() {
+  for (int i = 0; i < 5; ++i) spawn(i, kNetwork);
+  for (int i = 5; i < 7; ++i) spawn(i, kOther);
+  co_await next_iteration(*ring_);
 }
 
-Task<void> five_of_a_network_before_two_of_another(iouring::Ring& ring, HandshakeSlots& slots,
-                                                   Log& log) {
-  iouring::TaskGroup group(ring);
-  {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
-    EXPECT_TRUE(mine);
-    for (int i = 0; i < 5; ++i) group.spawn(enter_and_stay(ring, slots, i, log, kNetwork));
-    for (int i = 5; i < 7; ++i) group.spawn(enter_and_stay(ring, slots, i, log, kOther));
-    co_await next_iteration(ring);
-  }
-  co_await group.join();
+TEST_F(HandshakeSlotsTest, AlternateBetweenTheNetworks) {
+  run(five_of_a_network_before_two_of_another());
+  EXPECT_EQ(entered_, (std::vector<int>{0, 5, 1, 6, 2, 3, 4}));
 }
 
-TEST(HandshakeSlots, GoByTurnsOfTheNetworks) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 1);
-  Log log;
-  ring->run(five_of_a_network_before_two_of_another(*ring, slots, log));
-  EXPECT_EQ(log.entered, (std::vector<int>{0, 5, 1, 6, 2, 3, 4}));
-  EXPECT_EQ(slots.in_use(), 0u);
+Task<void> HandshakeSlotsTest::cancel_the_only_one_of_a_network() {
+  iouring::CancelScope& only = spawn(1, kOther);
+  spawn(2, kNetwork);
+  co_await next_iteration(*ring_);
+  only.cancel();
+  co_await next_iteration(*ring_);
+  spawn(3, kOther);
+  co_await next_iteration(*ring_);
 }
 
-Task<void> cancel_the_only_one_of_a_network(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
-  iouring::TaskGroup group(ring);
-  {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
-    EXPECT_TRUE(mine);
-    iouring::CancelScope& only = group.spawn(enter_and_stay(ring, slots, 1, log, kOther));
-    group.spawn(enter_and_stay(ring, slots, 2, log, kNetwork));
-    co_await next_iteration(ring);
-    only.cancel();
-    co_await next_iteration(ring);
-    group.spawn(enter_and_stay(ring, slots, 3, log, kOther));
-    co_await next_iteration(ring);
-  }
-  co_await group.join();
+TEST_F(HandshakeSlotsTest, ForgetANetworkWithItsLastWaiter) {
+  run(cancel_the_only_one_of_a_network());
+  EXPECT_EQ(cancelled_, std::vector<int>{1});
+  EXPECT_EQ(entered_, (std::vector<int>{2, 3}));
 }
 
-TEST(HandshakeSlots, ForgetsANetworkWithItsLastWaiter) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 1);
-  Log log;
-  ring->run(cancel_the_only_one_of_a_network(*ring, slots, log));
-  EXPECT_EQ(log.cancelled, std::vector<int>{1});
-  EXPECT_EQ(log.entered, (std::vector<int>{2, 3}));
+Task<void> HandshakeSlotsTest::cancel_the_first_of_two() {
+  iouring::CancelScope& first = spawn(1);
+  spawn(2);
+  co_await next_iteration(*ring_);
+  first.cancel();
+  co_await next_iteration(*ring_);
+  EXPECT_EQ(cancelled_, std::vector<int>{1});
+  EXPECT_TRUE(entered_.empty());
 }
 
-Task<void> hold_and_cancel(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
-  iouring::TaskGroup group(ring);
-  {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
-    EXPECT_TRUE(mine);
-    iouring::CancelScope& first = group.spawn(enter_and_stay(ring, slots, 1, log));
-    group.spawn(enter_and_stay(ring, slots, 2, log));
-    co_await next_iteration(ring);
-    first.cancel();
-    co_await next_iteration(ring);
-    EXPECT_EQ(log.cancelled, std::vector<int>{1});
-    EXPECT_TRUE(log.entered.empty());
-  }
-  co_await group.join();
+TEST_F(HandshakeSlotsTest, ForgetAWaiterThatGivesUp) {
+  run(cancel_the_first_of_two());
+  EXPECT_EQ(entered_, std::vector<int>{2});
 }
 
-TEST(HandshakeSlots, ForgetsAWaiterThatGivesUp) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 1);
-  Log log;
-  ring->run(hold_and_cancel(*ring, slots, log));
-  EXPECT_EQ(log.entered, std::vector<int>{2});
-  EXPECT_EQ(slots.in_use(), 0u);
+Task<void> HandshakeSlotsTest::cancel_just_after_the_slot_passed_on() {
+  iouring::CancelScope& waiting = spawn(1);
+  co_await next_iteration(*ring_);
+  held_ = {};
+  waiting.cancel();
 }
 
-Task<void> cancel_just_after_the_place_passed_on(iouring::Ring& ring, HandshakeSlots& slots,
-                                                 Log& log) {
-  iouring::TaskGroup group(ring);
-  iouring::CancelScope* waiting = nullptr;
-  {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
-    EXPECT_TRUE(mine);
-    waiting = &group.spawn(enter_and_stay(ring, slots, 1, log));
-    co_await next_iteration(ring);
-  }
-  waiting->cancel();
-  co_await group.join();
+TEST_F(HandshakeSlotsTest, LoseNoSlotWhenCancelAndEntryMeet) {
+  run(cancel_just_after_the_slot_passed_on());
+  EXPECT_EQ(entered_, std::vector<int>{1});
 }
 
-TEST(HandshakeSlots, LosesNoPlaceWhenCancelAndEntryMeet) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 1);
-  Log log;
-  ring->run(cancel_just_after_the_place_passed_on(*ring, slots, log));
-  EXPECT_EQ(log.entered, std::vector<int>{1});
-  EXPECT_EQ(slots.in_use(), 0u);
+Task<void> HandshakeSlotsTest::take_above_the_limit() {
+  spawn(1);
+  co_await next_iteration(*ring_);
+  const HandshakeSlots::Slot begun = slots_.enter_now();
+  EXPECT_EQ(slots_.in_use(), 2u);
+  held_ = {};
+  co_await next_iteration(*ring_);
+  EXPECT_TRUE(entered_.empty()) << "the one above the limit counts";
 }
 
-Task<void> take_above_the_limit(iouring::Ring& ring, HandshakeSlots& slots, Log& log) {
-  iouring::TaskGroup group(ring);
-  {
-    iouring::Result<HandshakeSlots::Slot> mine = co_await slots.enter(kNetwork);
-    EXPECT_TRUE(mine);
-    group.spawn(enter_and_stay(ring, slots, 1, log));
-    co_await next_iteration(ring);
-    {
-      const HandshakeSlots::Slot begun = slots.enter_now();
-      EXPECT_EQ(slots.in_use(), 2u);
-      *mine = {};
-      co_await next_iteration(ring);
-      EXPECT_TRUE(log.entered.empty()) << "the one above the limit counts";
-    }
-  }
-  co_await group.join();
-}
-
-TEST(HandshakeSlots, GivesOneAboveTheLimitToAHandshakeThatWasBegun) {
-  const auto ring = iouring::make_ring();
-  HandshakeSlots slots(*ring, 1);
-  Log log;
-  ring->run(take_above_the_limit(*ring, slots, log));
-  EXPECT_EQ(log.entered, std::vector<int>{1});
-  EXPECT_EQ(slots.in_use(), 0u);
+TEST_F(HandshakeSlotsTest, GiveOneAboveTheLimitToAHandshakeThatWasBegun) {
+  run(take_above_the_limit());
+  EXPECT_EQ(entered_, std::vector<int>{1});
 }
 
 }  // namespace
