@@ -3,22 +3,17 @@
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 
-#include <algorithm>
 #include <chrono>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "iouring/both.h"
 #include "iouring/deadline.h"
 #include "tests/iouring/socket_options.h"
 #include "tests/ktls/records/layer_fixture.h"
-#include "tests/ktls/records/scripted_peer.h"
+#include "tests/ktls/records/scripted_peer_fixture.h"
 #include "tests/ktls/records/tls_stat.h"
 
 namespace sallyport::ktls::testing {
-
-inline constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
 
 /// Reads one record, header and all; less at the end of the stream.
 inline iouring::Task<void> read_record(iouring::Socket& wire, Bytes& record) {
@@ -46,19 +41,11 @@ inline iouring::Task<void> receive_nothing(iouring::CancelScope& scope, RecordLa
       << ktls::to_string(received.error.failure);
 }
 
-inline iouring::Task<void> send_and_expect(RecordLayer& layer, RecordFailure failure) {
-  const Bytes data(10);
-  const auto sent = co_await layer.send(Chunk::borrowed(data));
-  EXPECT_FALSE(sent);
-  if (!sent) EXPECT_EQ(sent.error().failure, failure) << ktls::to_string(sent.error().failure);
-}
-
-/// A connection whose one end the kernel serves, and whose other end the test plays by hand: it
-/// holds the keys, and chooses every byte and where the stream is cut.
+/// The kernel serves the layer's end.
 ///
 /// Fails where kernel TLS was promised and is missing. In those guests each test ends with no
 /// connection left in the kernel's count, and none that failed to decrypt unless the test says so.
-class KernelFixture : public ::testing::Test {
+class KernelFixture : public ScriptedPeerFixture {
  protected:
   struct Options {
     Bytes leftover = {};  ///< read behind the peer's Finished
@@ -112,29 +99,6 @@ class KernelFixture : public ::testing::Test {
     return into_kernel(std::move(userspace), shard_.pools(), role);
   }
 
-  /// Puts bytes on the wire; they fit into the socket.
-  void put(std::span<const std::byte> bytes) {
-    ASSERT_EQ(::send(wire_.descriptor(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
-  }
-  void finish() { ::shutdown(wire_.descriptor(), SHUT_WR); }
-
-  Story hear() {
-    Story story;
-    shard_.ring->run(tell(*layer_, story));
-    return story;
-  }
-  /// Hears `records`, whose order is that of the calls which sealed them, and a FIN.
-  Story hear(std::initializer_list<Bytes> records) {
-    for (const Bytes& record : records) put(record);
-    finish();
-    return hear();
-  }
-  static void expect_failure(const Story& story, RecordFailure failure) {
-    EXPECT_EQ(story.end, Kind::kFailed) << to_string(story.end);
-    EXPECT_EQ(story.error.failure, failure) << ktls::to_string(story.error.failure);
-  }
-
   /// The peer offended, and that was the end: it is told by the alert of `failure`, nothing else.
   void expect_answered(const Story& story, RecordFailure failure) {
     expect_failure(story, failure);
@@ -172,10 +136,6 @@ class KernelFixture : public ::testing::Test {
     return word_of(std::move(record));
   }
 
-  Shard shard_;
-  iouring::Socket wire_;
-  Layer layer_;
-  std::optional<ScriptedPeer> peer_;
   long connections_ = 0;   ///< handed over
   bool tampered_ = false;  ///< some record is not to be decrypted
 

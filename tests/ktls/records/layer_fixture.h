@@ -28,6 +28,8 @@ namespace sallyport::ktls::testing {
 using Kind = Received::Kind;
 using Layer = std::unique_ptr<RecordLayer>;
 
+inline constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
+
 /// Prints a kind by name.
 inline std::string to_string(Kind kind) {
   switch (kind) {
@@ -120,6 +122,13 @@ inline iouring::Task<void> send_one(RecordLayer& layer, std::size_t size) {
   const Bytes data(size);
   const auto sent = co_await layer.send(Chunk::borrowed(data));
   EXPECT_TRUE(sent) << to_string(sent.error().failure) << " " << sent.error().sys_errno;
+}
+/// A send that fails with `failure`.
+inline iouring::Task<void> send_and_expect(RecordLayer& layer, RecordFailure failure) {
+  const Bytes data(10);
+  const auto sent = co_await layer.send(Chunk::borrowed(data));
+  EXPECT_FALSE(sent);
+  if (!sent) EXPECT_EQ(sent.error().failure, failure) << ktls::to_string(sent.error().failure);
 }
 /// Until it is cancelled.
 inline iouring::Task<void> send_what_it_takes(RecordLayer& layer, std::span<const std::byte> data) {

@@ -417,26 +417,26 @@ INSTANTIATE_TEST_SUITE_P(Each, RecordProtectionOfTls12,
 
 // RFC 8448 section 3: application data of 50 bytes counting up, then close_notify, both ways. The
 // server's ticket has taken its sequence number 0.
-TEST(Rfc8448, SealsAndOpensTheClientsRecords) {
-  const TrafficSecret secret(
-      from_hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
-  const Bytes data_record = from_hex(
-      "17 03 03 00 43 a2 3f 70 54 b6 2c 94 d0 af fa fe 82 28 ba 55 cb ef ac ea 42 f9 14 aa 66 bc "
-      "ab "
-      "3f 2b 98 19 a8 a5 b4 6b 39 5b d5 4a 9a 20 44 1e 2b 62 97 4e 1f 5a 62 92 a2 97 70 14 bd 1e "
-      "3d "
-      "ea e6 3a ee bb 21 69 49 15 e4");
-  const Bytes alert_record =
-      from_hex("17 03 03 00 13 c9 87 27 60 65 56 66 b7 4d 7f f1 15 3e fd 6d b6 d0 b0 e3");
+struct Direction8448 {
+  const char* secret;
+  std::uint64_t sequence;
+  const char* data_record;
+  const char* alert_record;
+};
+
+void expect_sealed_and_opened(const Direction8448& direction) {
+  const DirectionState state{TrafficSecret(from_hex(direction.secret)), direction.sequence};
+  const Bytes data_record = from_hex(direction.data_record);
+  const Bytes alert_record = from_hex(direction.alert_record);
   Bytes counting(50);
   for (std::size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<std::byte>(i);
 
   CipherContexts contexts;
-  RecordSealer sealer(contexts, CipherSuite::kAes128GcmSha256, {secret, 0});
+  RecordSealer sealer(contexts, CipherSuite::kAes128GcmSha256, state);
   EXPECT_EQ(seal(sealer, ContentType::kApplicationData, counting), data_record);
   EXPECT_EQ(seal(sealer, ContentType::kAlert, from_hex("01 00")), alert_record);
 
-  RecordOpener opener(contexts, CipherSuite::kAes128GcmSha256, {secret, 0});
+  RecordOpener opener(contexts, CipherSuite::kAes128GcmSha256, state);
   Bytes bytes = data_record;
   const auto data = opener.open(bytes);
   ASSERT_TRUE(data);
@@ -447,30 +447,26 @@ TEST(Rfc8448, SealsAndOpensTheClientsRecords) {
   EXPECT_EQ(alert->type, ContentType::kAlert);
 }
 
+TEST(Rfc8448, SealsAndOpensTheClientsRecords) {
+  expect_sealed_and_opened(
+      {.secret = "9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5",
+       .sequence = 0,
+       .data_record =
+           "17 03 03 00 43 a2 3f 70 54 b6 2c 94 d0 af fa fe 82 28 ba 55 cb ef ac ea 42 f9 14 aa 66 "
+           "bc ab 3f 2b 98 19 a8 a5 b4 6b 39 5b d5 4a 9a 20 44 1e 2b 62 97 4e 1f 5a 62 92 a2 97 70 "
+           "14 bd 1e 3d ea e6 3a ee bb 21 69 49 15 e4",
+       .alert_record = "17 03 03 00 13 c9 87 27 60 65 56 66 b7 4d 7f f1 15 3e fd 6d b6 d0 b0 e3"});
+}
+
 TEST(Rfc8448, SealsAndOpensTheServersRecords) {
-  const TrafficSecret secret(
-      from_hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"));
-  const Bytes data_record = from_hex(
-      "17 03 03 00 43 2e 93 7e 11 ef 4a c7 40 e5 38 ad 36 00 5f c4 a4 69 32 fc 32 25 d0 5f 82 aa "
-      "1b "
-      "36 e3 0e fa f9 7d 90 e6 df fc 60 2d cb 50 1a 59 a8 fc c4 9c 4b f2 e5 f0 a2 1c 00 47 c2 ab "
-      "f3 "
-      "32 54 0d d0 32 e1 67 c2 95 5d");
-  const Bytes alert_record =
-      from_hex("17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64 a9");
-  Bytes counting(50);
-  for (std::size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<std::byte>(i);
-
-  CipherContexts contexts;
-  RecordSealer sealer(contexts, CipherSuite::kAes128GcmSha256, {secret, 1});
-  EXPECT_EQ(seal(sealer, ContentType::kApplicationData, counting), data_record);
-  EXPECT_EQ(seal(sealer, ContentType::kAlert, from_hex("01 00")), alert_record);
-
-  RecordOpener opener(contexts, CipherSuite::kAes128GcmSha256, {secret, 1});
-  Bytes bytes = data_record;
-  const auto data = opener.open(bytes);
-  ASSERT_TRUE(data);
-  EXPECT_TRUE(std::ranges::equal(data->content, counting));
+  expect_sealed_and_opened(
+      {.secret = "a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643",
+       .sequence = 1,
+       .data_record =
+           "17 03 03 00 43 2e 93 7e 11 ef 4a c7 40 e5 38 ad 36 00 5f c4 a4 69 32 fc 32 25 d0 5f 82 "
+           "aa 1b 36 e3 0e fa f9 7d 90 e6 df fc 60 2d cb 50 1a 59 a8 fc c4 9c 4b f2 e5 f0 a2 1c 00 "
+           "47 c2 ab f3 32 54 0d d0 32 e1 67 c2 95 5d",
+       .alert_record = "17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64 a9"});
 }
 
 }  // namespace
