@@ -77,8 +77,8 @@ def go_first(pid):
 
 def keep_on(cpu, pid):
     """hitch pins its first worker to CPU 0, whatever it inherits: there it would share a core with
-    the load, and its wake-ups would cost no message to another core. Everybody stays where he was
-    put."""
+    the load, and its wake-ups would cost no message to another core. Every thread stays where it
+    was put."""
     for each in perf.tree(pid):
         for thread in pathlib.Path(f"/proc/{each}/task").iterdir():
             with contextlib.suppress(ProcessLookupError):
@@ -221,7 +221,7 @@ class Bench:
             return None
 
     def rounds(self, contenders, figures):
-        """results[figure][peer]: one entry a round. Who comes first changes from round to round.
+        """results[figure][peer]: one entry a round. The first contender changes from round to round.
         Beside them, one a round too, what crypto() says."""
         results = {figure.name: {peer.name: [] for peer in contenders} for figure in figures}
         crypto = []

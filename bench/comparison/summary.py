@@ -34,7 +34,7 @@ def best_peer(values):
 
 
 def floor(figure, relays, crypto):
-    """What nobody can be cheaper than, one a round: the plain relay's figure and the cryptography.
+    """A cost from below for every contender, one a round: the plain relay's figure and the cryptography.
     `relays`: what the relay spent, one a round; `crypto`: the reports of mode `crypto`."""
     if figure.crypto is None or not relays:
         return None

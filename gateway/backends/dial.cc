@@ -17,8 +17,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How long an endpoint may be silent before the next one is tried beside it: RFC 8305 5.
-constexpr milliseconds kPatience{250};
+// Connection Attempt Delay (RFC 8305 5): the time that an endpoint may be silent before the next
+// one is tried beside it.
+constexpr milliseconds kAttemptDelay{250};
 constexpr std::size_t kAtATime = 2;
 
 // Errors of socket(2) and of our own memory: no endpoint is to blame, and none will do better.
@@ -34,11 +35,11 @@ iouring::Task<iouring::Result<>> sleep(iouring::Ring& ring, milliseconds duratio
 // One connect of a race. Lives in the frame of try_each().
 struct Attempt {
   Attempt(Pick its_pick, iouring::CancelScope& race, iouring::TimePoint now)
-      : pick(std::move(its_pick)), scope(&race), patience(&race), began(now) {}
+      : pick(std::move(its_pick)), scope(&race), delay(&race), began(now) {}
 
   Pick pick;
-  iouring::CancelScope scope;     // of the connect
-  iouring::CancelScope patience;  // of the wait for it
+  iouring::CancelScope scope;  // of the connect
+  iouring::CancelScope delay;  // of the wait for it
   iouring::TimePoint began;
   bool silent = false;  // others are tried beside it
 };
@@ -52,7 +53,7 @@ class Race {
         balancer_(balancer),
         route_(route),
         caller_(caller),
-        patience_(timeout.count() > 0 ? std::min(kPatience, timeout / 2) : kPatience),
+        attempt_delay_(timeout.count() > 0 ? std::min(kAttemptDelay, timeout / 2) : kAttemptDelay),
         scope_(caller),
         deadline_(ring, scope_) {
     if (timeout.count() > 0) deadline_.arm(timeout);
@@ -75,7 +76,7 @@ class Race {
   Balancer& balancer_;
   const Route& route_;
   iouring::CancelScope* caller_;
-  milliseconds patience_;
+  milliseconds attempt_delay_;
   iouring::CancelScope scope_;
   iouring::Deadline deadline_;
   Tried tried_;
@@ -127,11 +128,12 @@ iouring::Task<void> Race::connect(Attempt& attempt) {
     failed(attempt, socket.error().value);
   }
   attempt.pick.in_use.release();
-  attempt.patience.cancel();
+  attempt.delay.cancel();
 }
 
 iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
-  iouring::Result<> waited = co_await iouring::in_scope(attempt.patience, sleep(ring_, patience_));
+  iouring::Result<> waited =
+      co_await iouring::in_scope(attempt.delay, sleep(ring_, attempt_delay_));
   attempt.silent = waited.has_value();
   if (attempt.silent) co_await try_each();
 }
@@ -149,7 +151,7 @@ void Race::failed(const Attempt& attempt, int error) {
   const Endpoint& endpoint = *attempt.pick.endpoint;
   if (failure_.error == DialError::kInternal) return;
   if (error == ECANCELED) {
-    const bool silent = ring_.now() - attempt.began >= patience_ || deadline_.expired();
+    const bool silent = ring_.now() - attempt.began >= attempt_delay_ || deadline_.expired();
     if (cancelled_by_caller() || !silent) return;
     error = ETIMEDOUT;
   }

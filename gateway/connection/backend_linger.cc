@@ -45,8 +45,8 @@ iouring::Task<void> read_and_drop(ShardState& shard, iouring::Socket& backend, B
   const Timeouts& timeouts = shard.timeouts;
   milliseconds silent{0};
   while (!scope->cancelled()) {
-    const milliseconds patience = left.behind ? kCatchUp : timeouts.answered;
-    const Heard heard = co_await hear_within(shard, backend, patience);
+    const milliseconds interval = left.behind ? kCatchUp : timeouts.answered;
+    const Heard heard = co_await hear_within(shard, backend, interval);
     if (heard == Heard::kEnd) {
       left.ended = true;
       co_return;
@@ -57,7 +57,7 @@ iouring::Task<void> read_and_drop(ShardState& shard, iouring::Socket& backend, B
       continue;
     }
     left.behind = false;
-    silent += patience;
+    silent += interval;
     if (left.fin_sent || silent < (left.answered ? timeouts.answered : timeouts.unanswered))
       continue;
     const std::optional<PeerState> state = co_await peer_state(backend);

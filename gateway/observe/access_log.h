@@ -21,7 +21,7 @@
 
 namespace sallyport::gateway {
 
-/// The line, without the newline. JSON keys come in the order of the contract; invalid UTF-8 is
+/// The line, without the newline. JSON keys come in the order of docs/operate.md; invalid UTF-8 is
 /// replaced by U+FFFD. Text is key=value, quoted where a value needs it.
 [[nodiscard]] std::string format_line(const ConnectionFacts& record, LogFormat format);
 

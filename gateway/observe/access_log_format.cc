@@ -23,8 +23,8 @@ Json to_json(const ktls::PresentedCertificate& presented) {
           {"verified", presented.verified}};
 }
 
-// The keys of the contract, in its order. A refusal shows what is known; a served connection shows
-// every key, so that its lines always have the same shape.
+// The keys of docs/operate.md, in its order. A refusal shows what is known; a served connection
+// shows every key, so that its lines always have the same shape.
 Json to_json(const ConnectionFacts& record) {
   Json line;
   const bool all = !record.refused;

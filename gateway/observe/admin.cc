@@ -44,8 +44,8 @@ constexpr std::string_view kText = "text/plain; charset=utf-8";
 constexpr std::string_view kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::string_view kJson = "application/json";
 
-// Before other clients get their turn.
-constexpr int kAcceptsPerTurn = 64;
+// In a row; then other clients are served.
+constexpr int kAcceptsInARow = 64;
 // Until accept(2) is tried again after it found no descriptor or no memory.
 constexpr std::chrono::milliseconds kAcceptPause{100};
 // After the answer, for the client to close: closing over bytes that were not read would reset the
@@ -110,7 +110,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
       : server_(server),
         access_(access),
         stream_(Protocol::socket(io, Protocol(family, 0), descriptor)),
-        patience_(io) {
+        shards_timeout_(io) {
     server_.clients.asking.push_back(*this);
     ++server_.clients.count;
   }
@@ -130,7 +130,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     if (std::exchange(closed_, true)) return;
     unlink();
     --server_.clients.count;
-    patience_.cancel();
+    shards_timeout_.cancel();
     stream_.close();
   }
 
@@ -193,8 +193,8 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
         request.total ? std::optional(server_.handlers.connection_count()) : std::nullopt;
     list_ = std::make_unique<ConnectionList>(total);
     left_ = request.limit;
-    patience_.expires_after(server_.options.request_timeout);
-    patience_.async_wait([self = shared_from_this()](error_code error) {
+    shards_timeout_.expires_after(server_.options.request_timeout);
+    shards_timeout_.async_wait([self = shared_from_this()](error_code error) {
       if (!error && self->list_) self->send({503, kText, "a shard did not answer in time\n"});
     });
     ask({});
@@ -215,7 +215,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     for (const ConnectionFacts& connection : slice.connections) list_->add(connection);
     left_ -= std::min(left_, slice.connections.size());
     if (left_ > 0 && slice.next) return ask(*slice.next);
-    patience_.cancel();
+    shards_timeout_.cancel();
     send({200, kJson, list_->finish()});
   }
 
@@ -269,7 +269,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   beast::flat_buffer received_;
   http::request_parser<http::empty_body> parser_;
   http::response<http::string_body> response_;
-  asio::steady_timer patience_;           // with the shards
+  asio::steady_timer shards_timeout_;     // with the shards
   std::unique_ptr<ConnectionList> list_;  // while the shards are asked
   std::size_t left_ = 0;                  // to be listed
   bool closed_ = false;
@@ -312,11 +312,11 @@ class Acceptor {
   }
 
   void accept_waiting() {
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    for (int i = 0; i < kAcceptsInARow; ++i) {
       const int accepted =
           ::accept4(descriptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (accepted >= 0) {
-        admit(accepted);
+        start_client(accepted);
       } else if (errno == EAGAIN) {
         break;
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -327,7 +327,7 @@ class Acceptor {
     wait();
   }
 
-  void admit(int accepted) {
+  void start_client(int accepted) {
     if (server_.clients.count >= server_.options.max_clients) server_.clients.close_one();
     std::make_shared<Client>(server_, io_, access_, listener_.address().family(), accepted)
         ->receive();

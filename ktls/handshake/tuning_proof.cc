@@ -97,7 +97,7 @@ class Client {
   BIO* out_ = nullptr;
 };
 
-bool shake_hands(HandshakeEngine& server, Client& client) {
+bool run_handshake(HandshakeEngine& server, Client& client) {
   using Step = HandshakeEngine::Step;
   for (int flight = 0; flight < 4; ++flight) {
     const bool client_done = client.step();
@@ -140,7 +140,7 @@ std::optional<std::string> disprove(OSSL_LIB_CTX* library, const Certificate& ce
   HandshakeEngine server(server_context.get(), nullptr);
   server.set_server();
   Client client(client_context.get());
-  if (!shake_hands(server, client))
+  if (!run_handshake(server, client))
     return "no handshake with " + std::string(name(suite)) + ": " + server.failure().detail;
   if (alter) alter(server.secrets());
   if (!server.collect_secrets(RecordVersion::kTls13, suite))

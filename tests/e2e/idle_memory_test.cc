@@ -1,6 +1,6 @@
 // What an idle connection costs, small enough to be asked on every kernel that we run on: memory
 // per idle connection is what this hop is for, and it grows by one careless member at a time. The
-// figure of the contract, at 10,000 connections, is ten_thousand_connections_test's.
+// figure of the manual, at 10,000 connections, is ten_thousand_connections_test's.
 #include <sys/prctl.h>
 #include <sys/resource.h>
 

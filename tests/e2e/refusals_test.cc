@@ -1,4 +1,4 @@
-// Each row of the contract's table of refusals: the word in the log and in the metrics, and the
+// Each row of the manual's table of refusals: the word in the log and in the metrics, and the
 // alert that reaches the client.
 #include <gmock/gmock.h>
 
@@ -24,9 +24,9 @@ class Refusal : public Scenario {
 
 TEST_F(Refusal, OfAClientWithoutACertificate) {
   start_for(backend);
-  ClientOptions nobody = as(client);
-  nobody.certificate.reset();
-  expect_refused(nobody, "certificate_required", kCertificateRequired);
+  ClientOptions anonymous = as(client);
+  anonymous.certificate.reset();
+  expect_refused(anonymous, "certificate_required", kCertificateRequired);
 }
 
 TEST_F(Refusal, OfAnExpiredCertificateNamesItInTheLog) {

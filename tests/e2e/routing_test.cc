@@ -1,4 +1,4 @@
-// SNI and ALPN choose the route, in the contract's order, before a certificate is asked for.
+// SNI and ALPN choose the route, in the manual's order, before a certificate is asked for.
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
@@ -102,9 +102,9 @@ TEST_F(Routing, RefusesAnUnknownNameBeforeACertificateIsAskedFor) {
   start_with_policy(R"({"routes": {
     "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/**"]}}})");
   // A client without a certificate hears of the name, not of its certificate.
-  ClientOptions nobody = asking("unknown.example.org");
-  nobody.certificate.reset();
-  expect_refused(nobody, "no_route", kUnrecognizedName);
+  ClientOptions anonymous = asking("unknown.example.org");
+  anonymous.certificate.reset();
+  expect_refused(anonymous, "no_route", kUnrecognizedName);
   expect_refused(asking(""), "no_route", kUnrecognizedName);
   EXPECT_EQ(gateway->wait_log({{"reason", "no_route"}}).at("sni"), "unknown.example.org");
 }

@@ -1,5 +1,5 @@
 // Ten thousand authenticated connections held by one process: each echoes once, none is lost, and
-// what an idle one costs is measured as the contract says. Clients and backend are processes of
+// what an idle one costs is measured as the manual says. Clients and backend are processes of
 // their own, because a process has 20,000 descriptors and a relayed connection needs two.
 #include "tests/e2e/scenario.h"
 

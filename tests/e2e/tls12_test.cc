@@ -72,10 +72,10 @@ TEST_F(Tls12, LeavesTls13AsItWasAcrossReloads) {
 
 TEST_F(Tls12, HasTheSameRefusalsAndAlerts) {
   start_with_tls12(backend);
-  ClientOptions nobody = old();
-  nobody.certificate.reset();
+  ClientOptions anonymous = old();
+  anonymous.certificate.reset();
   // TLS 1.2 has no certificate_required.
-  expect_refused(nobody, "certificate_required", kHandshakeFailure);
+  expect_refused(anonymous, "certificate_required", kHandshakeFailure);
   expect_refused(old(root.issue({.spiffe = {kWeb},
                                  .not_before = std::chrono::hours(-3),
                                  .not_after = std::chrono::hours(-1)})),

@@ -70,10 +70,10 @@ TEST_F(TlsClientTest, ResumesWithTheTicketThatItWasGiven) {
 
 TEST_F(TlsClientTest, SeesTheAlertOfARefusal) {
   start({"-Verify", "1", "-verify_return_error"});
-  TlsClient nobody(address, {});
-  nobody.receive(1);
-  EXPECT_EQ(nobody.end(), TlsEnd::kAlert);
-  EXPECT_EQ(nobody.alert(), 116);
+  TlsClient anonymous(address, {});
+  anonymous.receive(1);
+  EXPECT_EQ(anonymous.end(), TlsEnd::kAlert);
+  EXPECT_EQ(anonymous.alert(), 116);
 }
 
 TEST_F(TlsClientTest, SeesCloseNotify) {

@@ -62,7 +62,7 @@ TEST_F(Memory, ShedsTheLongestWaiterOfTheNetworkWithMostWaiters) {
   EXPECT_EQ(memory.held(), 40U);
 }
 
-// One waiter on each of many addresses: who came first is shed, whatever the address.
+// One waiter on each of many addresses: the first to come is shed, whatever the address.
 TEST_F(Memory, ShedsTheOldestOfNetworksWithEquallyManyWaiters) {
   for (const std::uint64_t network : {5U, 4U, 6U}) {
     begin(std::to_string(network), network);

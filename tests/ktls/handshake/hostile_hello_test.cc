@@ -184,7 +184,7 @@ TEST_F(HostileHello, InARecordThatIsTooLongIsNotWaitedFor) {
   }
 }
 
-// OpenSSL takes 150 KiB for 128 KiB that are only announced, from clients who prove nothing.
+// OpenSSL takes 150 KiB for 128 KiB that are only announced, from clients that prove nothing.
 TEST_F(HostileHello, ThatAnnouncesTooMuchNeverReachesOpenssl) {
   const std::string announced("\x01\x00\x40\x00", 4);  // with the header 4 bytes more than allowed
   for (const std::size_t fragment : {1U, 4U}) {

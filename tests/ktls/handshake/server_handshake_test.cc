@@ -265,7 +265,7 @@ TEST_F(Handshake, PrefersTheHybridGroupWhereOpensslHasIt) {
 }
 
 TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
-  // The shards learn at once who has signed the second list.
+  // The shards learn at once which issuer signed the second list.
   const test::TestAuthority issuing = pki.authority.intermediate();
   const auto certificate = issuing.issue({.dns = {"web"}});
   pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({1, 2, 3})),
