@@ -1,4 +1,6 @@
 // Each kind of key proves each side; chains go through intermediates, sent or kept in the bundle.
+#include <openssl/evp.h>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
@@ -36,6 +38,42 @@ INSTANTIATE_TEST_SUITE_P(Pairs, EachCertificateType,
                          });
 
 using Certificates = Scenario;
+
+// What few authorities issue. Null: the kind needs no parameters, or has defaults.
+struct RareKind {
+  const char *name, *curve;
+};
+std::shared_ptr<EVP_PKEY> make_key(const RareKind& kind) {
+  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
+      EVP_PKEY_CTX_new_from_name(nullptr, kind.name, nullptr), &EVP_PKEY_CTX_free);
+  EVP_PKEY* key = nullptr;
+  const bool made =
+      EVP_PKEY_keygen_init(context.get()) == 1 &&
+      (kind.curve == nullptr || EVP_PKEY_CTX_set_group_name(context.get(), kind.curve) == 1) &&
+      EVP_PKEY_generate(context.get(), &key) == 1;
+  EXPECT_TRUE(made) << kind.name;
+  return {key, &EVP_PKEY_free};
+}
+
+class EachRareCertificateType : public Scenario, public ::testing::WithParamInterface<RareKind> {};
+
+TEST_P(EachRareCertificateType, ProvesBothSides) {
+  server = root.issue({.dns = {"orders.example.org"}}, make_key(GetParam()));
+  client = root.issue({.spiffe = {kWeb}}, make_key(GetParam()));
+  Backend backend(echo());
+  start_for(backend);
+  EXPECT_TRUE(served());
+  EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("identity"), kWeb);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, EachRareCertificateType,
+                         ::testing::Values(RareKind{"EC", "P-521"}, RareKind{"ED448", nullptr},
+                                           RareKind{"RSA-PSS", nullptr}),
+                         [](const auto& kind) {
+                           std::string name = kind.param.name;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_F(Certificates, ServesRsaAndEcdsaClientsFromAPairOfEach) {
   const TestCertificate rsa =
