@@ -44,13 +44,9 @@ class DiscoveryReader {
   std::expected<Discovery, ConfigError> read(const JsonValue& root);
 
  private:
-  struct Seen {
-    std::size_t target = 0;  // index in the route
-    unsigned line = 0;
-  };
   // A route while its groups are read; its index is that of the DiscoveredRoute.
   struct Reading {
-    std::unordered_map<std::string, Seen> seen;  // by canonical target
+    std::unordered_map<std::string, std::size_t> seen;  // index by canonical target
     std::unordered_set<std::size_t> contradictory;
     Tally repeated, refused;
   };
@@ -70,7 +66,7 @@ class DiscoveryReader {
   Outcome read_label(GroupLabels& labels, const JsonMember& label, const std::string& key) const;
   Outcome read_targets(std::size_t route, const JsonValue& targets, const std::string& key,
                        const std::shared_ptr<const GroupLabels>& labels);
-  void merge(std::size_t route, const Seen& first, const GroupLabels& labels, unsigned line,
+  void merge(std::size_t route, std::size_t index, const GroupLabels& labels, unsigned line,
              std::string key);
   std::size_t route_of(const std::string& name, unsigned line);
   void finish(std::size_t route);
@@ -228,8 +224,7 @@ Outcome DiscoveryReader::read_targets(std::size_t route, const JsonValue& target
     const auto place = [&] { return key + "[" + std::to_string(i) + "]"; };
     auto target = Target::parse(*item.string());
     if (!target) return refuse(item.line, place(), std::move(target.error()));
-    const auto [first, fresh] =
-        reading_[route].seen.emplace(target->canonical(), Seen{known.size(), item.line});
+    const auto [first, fresh] = reading_[route].seen.emplace(target->canonical(), known.size());
     if (fresh) {
       known.push_back({std::move(*target), *item.string(), labels});
     } else {
@@ -240,15 +235,14 @@ Outcome DiscoveryReader::read_targets(std::size_t route, const JsonValue& target
 }
 
 // One target twice is one endpoint, with the more cautious of each label.
-void DiscoveryReader::merge(std::size_t route, const Seen& first, const GroupLabels& labels,
+void DiscoveryReader::merge(std::size_t route, std::size_t index, const GroupLabels& labels,
                             unsigned line, std::string key) {
   DiscoveredRoute& discovered = discovery_.routes[route];
-  DiscoveredTarget& target = discovered.targets[first.target];
-  const std::string what = "'" + printable(target.text) + "' is in route '" +
-                           printable(discovered.name) + "' already, on line " +
-                           std::to_string(first.line);
+  DiscoveredTarget& target = discovered.targets[index];
+  const std::string what =
+      "'" + printable(target.text) + "' is in route '" + printable(discovered.name) + "' already";
   if (target.labels->tls_name != labels.tls_name) {
-    reading_[route].contradictory.insert(first.target);
+    reading_[route].contradictory.insert(index);
     reading_[route].refused.add(
         error(line, std::move(key), what + ", with another tls_name: it is left out"));
     return;

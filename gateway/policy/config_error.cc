@@ -26,11 +26,16 @@ std::string printable(std::string_view text, std::size_t limit) {
   return result;
 }
 
-std::string ConfigError::to_string() const {
+std::string ConfigError::place() const {
   std::string result = file;
   if (line > 0) result += (result.empty() ? "line " : ":") + std::to_string(line);
   if (!key.empty()) result += (result.empty() ? "" : ": ") + key;
-  return result + (result.empty() ? "" : ": ") + what;
+  return result;
+}
+
+std::string ConfigError::to_string() const {
+  const std::string where = place();
+  return where.empty() ? what : where + ": " + what;
 }
 
 }  // namespace sallyport::gateway

@@ -13,7 +13,9 @@ struct ConfigError {
   std::string key;    ///< path from the root, "routes.orders.allow[1]"; may be empty
   std::string what;   ///< one sentence, no full stop
 
-  /// "file:line: key: what", without the parts that are absent.
+  /// "file:line: key", without the parts that are absent.
+  std::string place() const;
+  /// "file:line: key: what", likewise.
   std::string to_string() const;
 
   bool operator==(const ConfigError&) const = default;

@@ -30,7 +30,7 @@ void add(Errors& errors, std::string error) {
 void check_files(const Options& options, Config& config, Errors& errors) {
   for (const SourceOutcome& outcome : config.reload(true).outcomes) {
     if (outcome.error) add(errors, *outcome.error);
-    for (const auto& each : outcome.refused_routes) add(errors, each.error);
+    for (const auto& each : outcome.refused_routes) add(errors, each.error.to_string());
   }
   if (!config.complete()) return;
   const auto contexts = ServerContexts(options.listen, 1).renew(config.credentials());
@@ -43,7 +43,8 @@ void check_addresses(const Options& options, Errors& errors) {
     if (auto why = unusable_address(listen.address)) {
       add(errors, "--listen " + listen.text + ": " + *why);
     } else if (listen.address.family() == AF_INET6 && ipv6_is_off()) {
-      std::fprintf(stderr, "warning: --listen %s: IPv6 is switched off, no client comes there\n",
+      std::fprintf(stderr,
+                   "sallyport: warning: --listen %s: IPv6 is switched off, no client comes there\n",
                    listen.text.c_str());
     }
   }
@@ -63,14 +64,16 @@ std::expected<void, std::string> become_reader(const std::string& user) {
   const auto found = find_user(user);
   if (!found) return std::unexpected(found.error());
   if (found->user != ::geteuid()) {
-    std::fprintf(stderr, "warning: not root: files are judged as the user that runs this, not %s\n",
-                 user.c_str());
+    std::fprintf(
+        stderr,
+        "sallyport: warning: not root: files are judged as the user that runs this, not %s\n",
+        user.c_str());
   }
   return {};
 }
 
 int report(const Errors& errors) {
-  for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
+  for (const std::string& error : errors) std::fprintf(stderr, "sallyport: %s\n", error.c_str());
   return kExitConfiguration;
 }
 
@@ -86,8 +89,8 @@ int check(const Options& options) {
   check_addresses(options, errors);
   if (const auto unmet = records_unmet(options, records)) add(errors, *unmet);
 
-  for (const std::string& warning : config.warnings()) {
-    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  for (const Finding& each : config.findings()) {
+    std::fprintf(stderr, "sallyport: warning: %s\n", each.to_string().c_str());
   }
   if (!errors.empty()) return report(errors);
 

@@ -80,7 +80,7 @@ std::string_view to_string(Source source) {
 std::string SourceOutcome::complaint() const {
   if (error) return *error;
   std::string all;
-  for (const RefusedRoute& each : refused_routes) all += each.route + ": " + each.error + "\n";
+  for (const RefusedRoute& each : refused_routes) all += each.route + ": " + each.error.what + "\n";
   return all;
 }
 
@@ -113,6 +113,7 @@ const Config::Reload& Config::reload(bool force) {
     read_discovery(attempt);  // which the policy that will be in force judges
   }
   take(std::move(attempt));
+  if (latest_.changed || force) oddities_ = find_oddities();
   return latest_;
 }
 
@@ -174,7 +175,7 @@ void Config::read_discovery(Attempt& attempt) const {
   auto loaded = load_discovery(options_.policy.empty() ? nullptr : attempt.next.policy.get());
   if (!loaded) return attempt.fail(Source::kDiscovery, std::move(loaded.error()));
   for (const DiscoveredRoute* route : loaded->refused()) {
-    outcome.refused_routes.push_back({route->name, route->refused->to_string()});
+    outcome.refused_routes.push_back({route->name, *route->refused});
   }
   outcome.read = outcome.read || outcome.refused();
   attempt.next.discovery = *std::move(loaded);
@@ -315,6 +316,12 @@ std::expected<Discovery, std::string> Config::load_discovery(const Policy* polic
                                     {.allow_empty = options_.discovery_allow_empty,
                                      .max_removal_percent = options_.discovery_max_removal_percent,
                                      .policy = policy});
+  // The labels are then the routes, and without any every client would be refused.
+  if (!policy && next.routes.empty() && !options_.discovery_allow_empty) {
+    return std::unexpected(options_.discovery +
+                           ": no group has a route label, so every client would be refused; "
+                           "--discovery-allow-empty accepts this");
+  }
   const auto refused = next.refused();
   if (refused.empty()) return next;
   // The only route would take no SNI but its own name any more, once it stands beside another one.
@@ -324,34 +331,38 @@ std::expected<Discovery, std::string> Config::load_discovery(const Policy* polic
   return next;
 }
 
-std::vector<std::string> Config::warnings() const {
-  std::vector<std::string> warnings;
+std::vector<Finding> Config::find_oddities() const {
+  std::vector<Finding> found;
+  const auto add = [&found](std::string text, std::string place = {}) {
+    found.push_back({Finding::Effect::kNoneYet, std::move(text), std::move(place)});
+  };
   for (const std::string& file : secret_files()) {
-    if (auto readers = ktls::key_file_readers(file)) warnings.push_back(*std::move(readers));
+    if (auto readers = ktls::key_file_readers(file)) add(*std::move(readers));
   }
-  if (!complete()) return warnings;
-  warnings.insert(warnings.end(), credentials_->warnings().begin(), credentials_->warnings().end());
-  for (Finding& each : review_credentials(*credentials_, now())) {
-    warnings.push_back(std::move(each.text));
+  if (!complete()) return found;
+  for (const std::string& warning : credentials_->warnings()) add(warning);
+  std::ranges::move(review(*credentials_, *policy_), std::back_inserter(found));
+  for (const ConfigError& warning : discovery_->warnings) add(warning.what, warning.place());
+  if (policy_->routes().empty()) {
+    add("no group of the discovery file has a route label: every client is refused");
   }
-  for (Finding& each : review(*credentials_, *policy_)) {
-    warnings.push_back(std::move(each.text));
-  }
-  for (const ConfigError& warning : discovery_->warnings) warnings.push_back(warning.to_string());
-  if (options_.policy.empty()) return warnings;
+  if (options_.policy.empty()) return found;
   for (const DiscoveredRoute& route : discovery_->routes) {
-    if (policy_->find(route.name) == nullptr) {
-      warnings.push_back("route " + route.name +
-                         " of the discovery file is not in the policy file: unreachable");
-    }
+    if (policy_->find(route.name) != nullptr) continue;
+    add("route " + route.name + " of the discovery file is not in the policy file: unreachable");
   }
   for (const Route& route : policy_->routes()) {
-    if (discovery_->find(route.name) == nullptr) {
-      warnings.push_back("route " + route.name +
-                         " of the policy file has no endpoint in the discovery file");
-    }
+    if (route.allow_empty || discovery_->find(route.name) != nullptr) continue;
+    add("route " + route.name + " of the policy file has no endpoint in the discovery file");
   }
-  return warnings;
+  return found;
+}
+
+std::vector<Finding> Config::findings() const {
+  std::vector<Finding> all = oddities_;
+  if (!complete()) return all;
+  std::ranges::move(review_credentials(*credentials_, now()), std::back_inserter(all));
+  return all;
 }
 
 }  // namespace sallyport::gateway

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/policy/config_error.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/fingerprint.h"
@@ -31,14 +32,16 @@ struct SourceOutcome {
   bool read = false;                 ///< its files are not those in force, or reading was forced
   std::optional<std::string> error;  ///< names file, line and key as far as known; old state stays
   struct RefusedRoute {
-    std::string route, error;
+    std::string route;
+    ConfigError error;
   };
   /// Of discovery without an error: routes whose last good endpoints stay. The rest is in force.
   std::vector<RefusedRoute> refused_routes;
   Fingerprint files{};
 
   [[nodiscard]] bool refused() const { return error || !refused_routes.empty(); }
-  [[nodiscard]] std::string complaint() const;  ///< all errors in one text
+  /// All errors in one text. Routes without the place, which moves as the file is written anew.
+  [[nodiscard]] std::string complaint() const;
 };
 
 /// The credentials, policy and discovery of the process: last good state of each, read again as
@@ -87,10 +90,10 @@ class Config {
   /// Directories whose entries, when they change, may change a source.
   [[nodiscard]] std::vector<std::filesystem::path> directories() const;
 
-  /// Oddities of the current state that are worth a warning each: those of the credentials, what
-  /// credentials_review.h finds, keys that a group may read, routes of one file without counterpart
-  /// in the other.
-  [[nodiscard]] std::vector<std::string> warnings() const;
+  /// What is odd about the current state, each worth a line: what credentials_review.h finds now;
+  /// and, as of the latest reload that changed something or was forced, keys that a group may read
+  /// and routes of one file without counterpart in the other.
+  [[nodiscard]] std::vector<Finding> findings() const;
 
  private:
   struct Candidate {
@@ -114,6 +117,7 @@ class Config {
   void read_discovery(Attempt& attempt) const;
   void take(Attempt attempt);
 
+  [[nodiscard]] std::vector<Finding> find_oddities() const;
   [[nodiscard]] std::vector<Finding> review(const ktls::Credentials& credentials,
                                             const Policy& policy) const;
   [[nodiscard]] bool is_in_force(Source source, const Attempt& attempt) const;
@@ -134,6 +138,7 @@ class Config {
   std::shared_ptr<const ktls::Credentials> credentials_;
   Policy::Pointer policy_;
   std::optional<Discovery> discovery_;
+  std::vector<Finding> oddities_;  // which time does not change
   Reload latest_;
 };
 

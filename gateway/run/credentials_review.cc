@@ -333,6 +333,10 @@ std::vector<Finding> review_names(const ktls::Credentials& credentials, const Po
            text + ", which routes take: clients that verify it refuse us"}};
 }
 
+std::string Finding::to_string() const {
+  return place.empty() ? text : place + ": " + text;
+}
+
 std::string join(const std::vector<Finding>& findings, Finding::Effect effect) {
   std::string joined;
   for (const Finding& each : findings) {

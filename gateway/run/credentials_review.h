@@ -17,8 +17,11 @@ struct Finding {
     kRefusesAll,   ///< no connection can succeed: an error of the configuration
   };
   Effect effect = Effect::kNoneYet;
-  std::string text;  ///< the same at each call, as long as the finding lasts
+  std::string text;        ///< the same at each look, as long as the finding lasts
+  std::string place = {};  ///< in a file, "file:line: key"; moves when the file is written anew
 
+  /// The text, behind its place if there is one.
+  [[nodiscard]] std::string to_string() const;
   bool operator==(const Finding&) const = default;
 };
 

@@ -52,7 +52,7 @@ int Gateway::run() {
     stop_shards();
     return kExitFailed;
   }
-  log_warnings(config_);
+  reloader_->log_findings(true);
   notify_ready();
   serve_until_drained();
   log_info("drained");

@@ -20,10 +20,13 @@ class RefusalReport {
   /// An unchanged complaint is logged again after this time.
   static constexpr std::chrono::hours kRepeat{1};
 
-  enum class Say { kNothing, kCountAndLog, kLogAgain };
+  struct Say {
+    bool count = false, log = false;
+    bool operator==(const Say&) const = default;
+  };
 
   /// `files` were refused for the reason `complaint`. Asked for `by_operator`, it is reported at
-  /// once and every time.
+  /// once and every time. The same complaint about other files is counted, not logged again.
   [[nodiscard]] Say refused(const Fingerprint& files, std::string_view complaint, TimePoint now,
                             bool by_operator);
   /// The files are in force. True if their refusal was reported, so that its end is worth a line.
@@ -34,14 +37,15 @@ class RefusalReport {
   }
 
   /// A refusal is not reported yet: the source is to be read again after kSettle.
-  [[nodiscard]] bool settling() const { return latest_ && !latest_->logged; }
+  [[nodiscard]] bool settling() const { return latest_ && !latest_->counted; }
 
  private:
   struct Refusal {
     Fingerprint files;
     std::string complaint;
     TimePoint since;
-    std::optional<TimePoint> logged;
+    bool counted = false;
+    std::optional<TimePoint> logged;  // the complaint, of these files or of those before
   };
   std::optional<Refusal> latest_;
 };

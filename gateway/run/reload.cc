@@ -31,9 +31,9 @@ void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
 
 void log_refused_routes(const SourceOutcome& outcome, std::string_view message) {
   for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes) {
-    log_warning(
-        message,
-        {{"source", to_string(Source::kDiscovery)}, {"route", each.route}, {"error", each.error}});
+    log_warning(message, {{"source", to_string(Source::kDiscovery)},
+                          {"route", each.route},
+                          {"error", each.error.to_string()}});
   }
 }
 
@@ -53,12 +53,6 @@ bool load_first(Config& config) {
   return config.complete();
 }
 
-void log_warnings(const Config& config) {
-  for (const std::string& warning : config.warnings()) {
-    log_warning("configuration", {{"warning", warning}});
-  }
-}
-
 void Reloader::reload(bool force) {
   const Config::Reload& reloaded = config_.reload(force);
   // Shards first: what is counted as a success is in force.
@@ -69,9 +63,18 @@ void Reloader::reload(bool force) {
   report(reloaded, force);
   report_current();
   files_.add(config_.directories());
-  if (!reloaded.changed && !force) return log_what_lapsed();
-  log_warnings(config_);
-  findings_ = review();
+  log_findings(force);
+}
+
+void Reloader::log_findings(bool all) {
+  const auto now = std::chrono::steady_clock::now();
+  for (const Finding& each : findings_.due(config_.findings(), now, all)) {
+    if (each.effect == Finding::Effect::kRefusesAll) {
+      log_error("no client can be served", {{"source", "credentials"}, {"error", each.text}});
+    } else {
+      log_warning("configuration", {{"warning", each.to_string()}});
+    }
+  }
 }
 
 void Reloader::publish() {
@@ -107,10 +110,10 @@ void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
   }
   const RefusalReport::Say say =
       refusal.refused(outcome.files, outcome.complaint(), std::chrono::steady_clock::now(), force);
-  if (say == RefusalReport::Say::kNothing) return;
-  if (say == RefusalReport::Say::kCountAndLog) {
-    registry_.config_reloaded(name, false, std::chrono::system_clock::now());
-  }
+  if (say.count) registry_.config_reloaded(name, false, std::chrono::system_clock::now());
+  // A file that was written again and is refused as a whole is worth a line; one that changes
+  // around a route that stays refused is not.
+  if (!say.log && !(say.count && outcome.error)) return;
   if (outcome.error) {
     log_error("reload refused, last good state stays",
               {{"source", name}, {"error", *outcome.error}});
@@ -135,24 +138,6 @@ void Reloader::report_current() {
   }
   registry_.set_discovery_routes(std::move(routes));
   registry_.set_routes(std::move(reachable));
-}
-
-std::vector<Finding> Reloader::review() const {
-  return review_credentials(*config_.credentials(), std::chrono::floor<std::chrono::seconds>(
-                                                        std::chrono::system_clock::now()));
-}
-
-void Reloader::log_what_lapsed() {
-  std::vector<Finding> findings = review();
-  for (const Finding& each : findings) {
-    if (std::ranges::find(findings_, each) != findings_.end()) continue;
-    if (each.effect == Finding::Effect::kRefusesAll) {
-      log_error("no client can be served", {{"source", "credentials"}, {"error", each.text}});
-    } else {
-      log_warning("configuration", {{"warning", each.text}});
-    }
-  }
-  findings_ = std::move(findings);
 }
 
 bool Reloader::settling() const {

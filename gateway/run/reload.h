@@ -2,12 +2,11 @@
 #pragma once
 
 #include <array>
-#include <vector>
 
 #include "gateway/backends/resolver.h"
 #include "gateway/run/config.h"
-#include "gateway/run/credentials_review.h"
 #include "gateway/run/file_watch.h"
+#include "gateway/run/finding_report.h"
 #include "gateway/run/options.h"
 #include "gateway/run/publisher.h"
 #include "gateway/run/refusal_report.h"
@@ -19,9 +18,6 @@ namespace sallyport::gateway {
 
 /// The first load, before anything runs. False, with each reason logged, if a source is not good.
 [[nodiscard]] bool load_first(Config& config);
-
-/// Logs Config::warnings().
-void log_warnings(const Config& config);
 
 /// Reads what changed, publishes it, and reports the outcome in log and metrics. Control thread
 /// only.
@@ -37,11 +33,12 @@ class Reloader {
         registry_(registry),
         files_(files) {
     report_current();
-    findings_ = review();
   }
 
   /// Reads what is not in force, or everything if `force`d by an operator.
   void reload(bool force);
+  /// Logs those of Config::findings() that are due; on demand all.
+  void log_findings(bool all);
   /// Publishes the configuration that is in force: the addresses of its host names changed.
   void publish();
 
@@ -54,8 +51,6 @@ class Reloader {
   void report(const Config::Reload& reloaded, bool force);
   void report(Source source, const SourceOutcome& outcome, bool force);
   void report_current();
-  [[nodiscard]] std::vector<Finding> review() const;
-  void log_what_lapsed();
   [[nodiscard]] bool settling() const;
 
   const Options& options_;
@@ -65,7 +60,7 @@ class Reloader {
   metrics::Registry& registry_;
   FileWatch& files_;
   std::array<RefusalReport, kSources> refusals_;
-  std::vector<Finding> findings_;  // logged already
+  FindingReport findings_;
 };
 
 }  // namespace sallyport::gateway

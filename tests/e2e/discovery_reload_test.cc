@@ -1,6 +1,7 @@
 // The discovery file changes while connections live: whatever is wrong with the new one, the last
 // good state stays in force, the error names file, line and key, and no connection ends. One
 // service scaled to zero used to freeze discovery for all of them: each route is judged by itself.
+#include <algorithm>
 #include <filesystem>
 #include <ostream>
 #include <regex>
@@ -234,6 +235,30 @@ TEST_F(DiscoveryReload, LetsAllEndpointsBeSwappedAtOnce) {
   dir.replace("discovery.json", group_of(second));
   wait_reached("second ");
   EXPECT_EQ(reloads("failure"), 0);
+}
+
+// Backends come and go all day, and each change repeated every warning of the start.
+TEST_F(DiscoveryReload, WarnsOnceOfWhatAChangeLeavesAsItWas) {
+  const auto warnings = [&](const std::string& text) {
+    return std::ranges::count_if(gateway->operational_log(), [&](const LogLine& line) {
+      const auto warning = line.find("warning");
+      return warning != line.end() && warning->second.find(text) != std::string::npos;
+    });
+  };
+  const DiscoveryGroup twice{{first.address(), first.address()}, {{"route", "orders"}}};
+  discover({twice});
+  start({"--discovery-allow-empty"});
+  gateway->wait_err({"is in route 'orders' already"});
+  const double before = reloads("success");
+  dir.replace("discovery.json", "\n\n" + discovery_json({twice, {{}, {{"route", "billing"}}}}));
+  wait_reload("success", before);
+  const DiscoveryGroup also{{second.address(), second.address()}, {{"route", "billing"}}};
+  dir.replace("discovery.json", discovery_json({also, twice}));
+  gateway->wait_err({"is in route 'billing' already"});
+  EXPECT_EQ(warnings("is in route 'orders' already"), 1);
+  gateway->signal(SIGHUP);
+  wait_until("an operator is told all of them",
+             [&] { return warnings("is in route 'orders' already") == 2; });
 }
 
 struct Broken {

@@ -174,7 +174,7 @@ TEST(Discovery, TheSameTargetTwiceInARouteIsOneEndpointWithAWarning) {
   EXPECT_EQ(discovery.routes[0].targets[0].text, "[::1]:1");
   ASSERT_EQ(discovery.warnings.size(), 1u);
   EXPECT_EQ(discovery.warnings[0].to_string(),
-            "d.json:2: [1].targets[0]: '[::1]:1' is in route 'r' already, on line 1: it is one "
+            "d.json:2: [1].targets[0]: '[::1]:1' is in route 'r' already: it is one "
             "endpoint (and 1 more like this)");
   EXPECT_TRUE(parsed(R"([{"targets": ["a:1"], "labels": {"route": "r"}},
                          {"targets": ["a:1", "a:2"], "labels": {"route": "s"}}])")

@@ -12,6 +12,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr char kOrdersAndUsers[] =
     R"({"routes": {"orders": {"allow-any-verified": true},
@@ -34,6 +35,11 @@ class ConfigTest : public ::testing::Test {
   static std::string two_routes(const std::string& orders, const std::string& users) {
     return R"([{"targets": [")" + orders + R"("], "labels": {"route": "orders"}},)" +
            R"({"targets": [")" + users + R"("], "labels": {"route": "users"}}])";
+  }
+  static std::vector<std::string> findings(const Config& config) {
+    std::vector<std::string> texts;
+    for (const Finding& each : config.findings()) texts.push_back(each.to_string());
+    return texts;
   }
   static std::vector<std::string> refused_routes(const Config::Reload& reload) {
     std::vector<std::string> names;
@@ -210,10 +216,36 @@ TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileNames) {
   use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
   Config config(options_);
   config.reload(false);
-  const auto warnings = config.warnings();
-  ASSERT_EQ(warnings.size(), 2u);
-  EXPECT_THAT(warnings[0], HasSubstr("orders"));
-  EXPECT_THAT(warnings[1], HasSubstr("users"));
+  EXPECT_THAT(findings(config), ElementsAre(HasSubstr("orders"), HasSubstr("users")));
+}
+
+TEST_F(ConfigTest, DoesNotWarnOfARouteThatMayBeEmpty) {
+  use_policy(R"({"routes": {"orders": {"allow-any-verified": true},
+                            "users": {"sni": ["gateway.test"], "allow-any-verified": true,
+                                      "allow-empty": true}}})");
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  EXPECT_THAT(findings(config), IsEmpty());
+}
+
+// The file that a forgotten label makes was called good, and every client was refused.
+TEST_F(ConfigTest, RefusesAFileWithoutRoutesWhereTheLabelsAreTheRoutes) {
+  for (const char* text : {"[]", R"([{"targets": ["127.0.0.1:80"], "labels": {"job": "x"}}])"}) {
+    files_.write("targets.json", text);
+    Config refused(options_);
+    const Config::Reload loaded = refused.reload(false);
+    ASSERT_TRUE(error(loaded, Source::kDiscovery)) << text;
+    EXPECT_THAT(*error(loaded, Source::kDiscovery),
+                HasSubstr("targets.json: no group has a route"));
+
+    options_.discovery_allow_empty = true;
+    Config warned(options_);
+    warned.reload(false);
+    EXPECT_TRUE(warned.complete()) << text;
+    EXPECT_THAT(findings(warned), ElementsAre(HasSubstr("every client is refused")));
+    options_.discovery_allow_empty = false;
+  }
 }
 
 // Without a word clients of all routes were sent none.
@@ -233,7 +265,7 @@ TEST_F(ConfigTest, WarnsOfARouteForWhoseClientsTheNamesOfCasAreTooLong) {
   Config config(options_);
   config.reload(false);
   ASSERT_TRUE(config.complete());
-  EXPECT_THAT(config.warnings(), Contains(HasSubstr("route orders: the names of the CAs")));
+  EXPECT_THAT(findings(config), Contains(HasSubstr("route orders: the names of the CAs")));
 }
 
 TEST_F(ConfigTest, RefusesAnUpdateThatEmptiesARoute) {
