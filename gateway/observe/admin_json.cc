@@ -35,7 +35,10 @@ Json endpoint_json(const Endpoint& endpoint) {
 }
 
 Json route_json(const Route& route, const RouteEndpoints* endpoints) {
-  Json json{{"route", route.name}, {"sni", route.sni}, {"alpn", route.alpn}};
+  Json json{{"route", route.name}, {"sni", route.sni}};
+  // As in the policy file, an empty list is not none: null.
+  const bool takes_any_offer = route.alpn.empty() && !route.takes_no_offer;
+  json["alpn"] = takes_any_offer ? Json(nullptr) : Json(route.alpn);
   if (route.allow_any_verified) {
     json["allow-any-verified"] = true;
   } else {

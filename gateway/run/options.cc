@@ -141,12 +141,12 @@ void read_listeners(Reader& reader, Options& options) {
 }
 
 void read_pairs(Reader& reader, Options& options) {
-  std::vector<std::string> bundles;
-  reader.texts("credentials", bundles);
-  for (const std::string& bundle : bundles) options.pairs.push_back({bundle, bundle});
-  if (bundles.empty()) {
-    reader.require("cert");
-    reader.require("key");
+  for (const GivenValue& use : reader.uses("credentials")) {
+    if (use.value.empty()) return reader.fail("credentials", use, "is empty");
+    if (std::ranges::find(options.pairs, use.value, &Options::CertificatePair::key) !=
+        options.pairs.end())
+      return reader.fail("credentials", use, "is given twice");
+    options.pairs.push_back({use.value, use.value});
   }
   const std::size_t certs = reader.count("cert");
   const std::size_t keys = reader.count("key");
@@ -155,6 +155,10 @@ void read_pairs(Reader& reader, Options& options) {
     return reader.fail("--cert", "", last.where,
                        "and --key go in pairs: there are " + std::to_string(certs) + " and " +
                            std::to_string(keys));
+  }
+  if (certs == 0 && options.pairs.empty()) {
+    return reader.fail("", "", "command line",
+                       "a certificate is required: --cert and --key, or --credentials");
   }
   std::vector<std::string> cert_files;
   std::vector<std::string> key_files;

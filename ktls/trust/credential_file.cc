@@ -24,7 +24,7 @@ std::string reason_of(int error) {
 
 // As which user: with --user it is not the one that started the program.
 std::string why_not_opened(int error) {
-  const std::string as = error == EACCES ? " by user " + std::to_string(::geteuid()) : "";
+  const std::string as = error == EACCES ? " by user " + user_name(::geteuid()) : "";
   return "cannot be opened" + as + ": " + reason_of(error);
 }
 

@@ -89,7 +89,7 @@ struct CrlFact {
 /// What a file was given for and how much of that it holds. A file that is given twice has two.
 struct FileFact {
   std::string name;         ///< the file as configured
-  std::string_view option;  ///< "--cert", "--key", "--ca", "--crl", "--ticket-keys"
+  std::string_view option;  ///< "--cert", "--key", "--credentials", "--ca", "--crl", ...
   std::string_view object;  ///< "certificate", "private key", "CRL", "ticket secret"
   std::size_t count = 0;    ///< objects that were read
 };

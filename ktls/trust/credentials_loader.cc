@@ -102,10 +102,11 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   auto certificates =
       parse_certificates((*cert_text)->view(), files.cert, CertificateUse::kPresented);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
-  made_->file_facts_.push_back({files.cert, "--cert", "certificate", certificates->size()});
+  made_->file_facts_.push_back(
+      {files.cert, bundle ? "--credentials" : "--cert", "certificate", certificates->size()});
   auto key = bundle ? parse_private_key((*cert_text)->view(), files.key) : read_key(files.key);
   if (!key) return std::unexpected(std::move(key.error()));
-  made_->file_facts_.push_back({files.key, "--key", "private key", 1});
+  made_->file_facts_.push_back({files.key, bundle ? "--credentials" : "--key", "private key", 1});
   if (bundle) move_leaf_to_front(*certificates, key->get());
 
   Credentials::KeyPair pair;
@@ -132,8 +133,8 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   }
   for (const Credentials::KeyPair& other : made_->pairs_)
     if (EVP_PKEY_get_base_id(other.key.get()) == EVP_PKEY_get_base_id(pair.key.get()))
-      return credentials_error(
-          files.cert, "has the same kind of key as " + other.cert_file + "; one pair per kind");
+      return credentials_error(files.cert, "has a key of the same kind as " + other.cert_file +
+                                               "; one certificate for each kind of key");
   made_->pairs_.push_back(std::move(pair));
   return {};
 }

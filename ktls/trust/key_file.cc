@@ -104,11 +104,6 @@ std::string group_name(gid_t group) {
   return entry != nullptr ? entry->gr_name : std::to_string(group);
 }
 
-std::string user_name(uid_t user) {
-  const passwd* entry = ::getpwuid(user);
-  return entry != nullptr ? entry->pw_name : std::to_string(user);
-}
-
 // Members of a group but us, as far as the user database enumerates them.
 std::size_t other_members(gid_t group) {
   std::set<std::string> members;
@@ -160,6 +155,11 @@ std::optional<std::string> fault_of(const Grant& grant, const struct stat& statu
 
 }  // namespace
 
+std::string user_name(uid_t user) {
+  const passwd* entry = ::getpwuid(user);
+  return entry != nullptr ? entry->pw_name : std::to_string(user);
+}
+
 std::optional<std::string> key_file_fault(int descriptor) {
   struct stat status{};
   if (::fstat(descriptor, &status) != 0) return std::string(std::strerror(errno));
@@ -195,6 +195,7 @@ std::optional<std::string> key_file_readers(const std::string& file) {
   const iouring::FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status{};
   if (!descriptor || ::fstat(descriptor.get(), &status) != 0) return std::nullopt;
+  if (key_file_fault(descriptor.get())) return std::nullopt;
   std::string text;
   for (const Grant& grant : grants(descriptor.get(), status).value_or(std::vector<Grant>{})) {
     if (grant.to != Grant::To::kGroup || (grant.permissions & ACL_READ) == 0) continue;

@@ -1,10 +1,16 @@
 // Who but this process may use a file that holds a secret: a key, a ticket secret.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 
 namespace sallyport::ktls {
+
+/// The name of a user; its number where the user database has none. Control thread only
+/// (getpwuid(3)).
+[[nodiscard]] std::string user_name(uid_t user);
 
 /// What breaks the rules of key files, of the open descriptor of a regular file: it belongs to root
 /// or to this user; the world may do nothing with it; a group may not write it, and read it only if
@@ -18,7 +24,7 @@ namespace sallyport::ktls {
 [[nodiscard]] std::optional<std::string> key_directory_fault(const std::string& file);
 
 /// Who else may read a file that key_file_fault() passes: one text for each group, with the number
-/// of its other members. Nothing where none may, or the file cannot be opened.
+/// of its other members. Nothing where none may, or the file is refused.
 [[nodiscard]] std::optional<std::string> key_file_readers(const std::string& file);
 
 }  // namespace sallyport::ktls

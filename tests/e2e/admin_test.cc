@@ -39,6 +39,22 @@ TEST_F(Admin, ReadyzSaysWhyNot) {
   EXPECT_TRUE(eventually([&] { return gateway->ready(); }));
 }
 
+// "alpn": [] refuses who offers a protocol, no alpn looks at none: they looked the same.
+TEST_F(Admin, RoutesTellAnEmptyAlpnFromNone) {
+  const std::string allow = R"(, "allow-any-verified": true})";
+  start_for(backend, {"--policy", dir.write("policy.json", R"({"routes": {
+      "orders": {"sni": ["orders.example.org"])" + allow + R"(,
+      "billing": {"sni": ["billing.example.org"], "alpn": [])" +
+                                                               allow + R"(,
+      "mail": {"sni": ["mail.example.org"], "alpn": ["h2"])" + allow +
+                                                               "}}")});
+  const std::vector<LogLine> routes = parse_objects(gateway->get("/routes").body);
+  ASSERT_EQ(routes.size(), 3U);
+  EXPECT_EQ(routes[0].at("alpn"), "null");
+  EXPECT_EQ(routes[1].at("alpn"), "[]");
+  EXPECT_EQ(routes[2].at("alpn"), R"(["h2"])");
+}
+
 TEST_F(Admin, ConnectionsShowsWhoIsThere) {
   start_for(backend);
   TlsClient tls = connect();

@@ -134,6 +134,16 @@ TEST_F(CommandLine, KeysMustFitAndBePrivate) {
   expect_bad({"--ticket-keys", tickets}, "open.tickets");
 }
 
+// As a bad command line is told: a script knows whose words these are.
+TEST_F(CommandLine, CheckTellsOneFaultInOneLineWithTheNameOfTheProgram) {
+  const std::string cert = dir.write("a.pem", server.chain_pem);
+  const std::string open = dir.write("open.key", server.key_pem, 0644);
+  const Finished finished = check({"--cert", cert, "--key", open});
+  EXPECT_EQ(finished.status, 2);
+  EXPECT_EQ(finished.err,
+            "sallyport: " + open + ": mode 0644 lets every user use it (chmod 600)\n");
+}
+
 TEST_F(CommandLine, UnscopedAnchorsBesideSeveralTrustDomainsAreAnError) {
   expect_bad({"--allow", "spiffe://example.org/**", "--allow", "spiffe://partner.org/**"}, "ca");
 }

@@ -245,7 +245,7 @@ TEST(Options, TakeEveryFlag) {
 }
 
 TEST(Options, RefuseToStartWithoutWhatIsRequired) {
-  for (const char* flag : {"--listen", "--cert", "--key", "--ca", "--discovery"}) {
+  for (const char* flag : {"--listen", "--ca", "--discovery"}) {
     EXPECT_THAT(error_of(without(flag)), AllOf(HasSubstr(flag), HasSubstr("required")));
   }
   EXPECT_THAT(error_of(without("--allow")),
@@ -273,6 +273,7 @@ TEST(Options, OfRoutesAreForThoseWithoutAPolicyFile) {
 TEST(Options, RefuseCertificatesWithoutAKey) {
   EXPECT_THAT(error_of(with({"--cert", "c2.pem"})),
               HasSubstr("--cert and --key go in pairs: there are 2 and 1"));
+  EXPECT_THAT(error_of(without("--cert")), HasSubstr("go in pairs: there are 0 and 1"));
 }
 
 TEST(Options, RefuseTheSameListenerTwice) {
@@ -341,11 +342,13 @@ TEST(Options, TakeABundleInsteadOfAPairOrBesideIt) {
   alone.erase(cert, cert + 2);
   const auto key = std::ranges::find(alone, "--key");
   alone.erase(key, key + 2);
-  EXPECT_THAT(error_of(alone), HasSubstr("--cert"));
+  EXPECT_THAT(error_of(alone), HasSubstr("--cert and --key, or --credentials"));
   alone.insert(alone.end(), {"--credentials", "b.pem"});
   EXPECT_THAT(files_of(alone), ElementsAre("b.pem b.pem"));
   EXPECT_THAT(files_of(with({"--credentials", "b.pem"})),
               ElementsAre("b.pem b.pem", "c.pem k.pem"));
+  EXPECT_THAT(error_of(with({"--credentials", "b.pem", "--credentials", "b.pem"})),
+              HasSubstr("--credentials 'b.pem' is given twice"));
 }
 
 TEST(Options, TakeATicketAgeOfZeroAsTheLongest) {

@@ -133,7 +133,7 @@ TEST_F(CredentialsTest, RefuseTwoPairsOfOneKind) {
   const auto second = pki.authority.issue({.key_type = test::KeyType::kEcdsaP384});
   pki.files.pairs.push_back({pki.dir.write("second.pem", second.chain_pem),
                              pki.dir.write_secret("second.key", second.key_pem)});
-  EXPECT_THAT(error(), HasSubstr("same kind of key"));
+  EXPECT_THAT(error(), HasSubstr("one certificate for each kind of key"));
 }
 
 TEST_F(CredentialsTest, NameTheFileAndLineThatIsWrong) {
