@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -12,14 +13,26 @@
 namespace sallyport::gateway {
 namespace {
 
-// Keys of later versions: refused by name, never accepted and ignored.
-constexpr std::string_view kPlannedKeys[] = {"health", "proxy-protocol", "backend-tls",
-                                             "credentials"};
+// Words of later versions: refused by name, never accepted and ignored.
+constexpr std::string_view kPlannedKeys[] = {
+    "backend-tls",      "credentials",     "egress",
+    "ejection",         "end-when-down",   "health",
+    "limits",           "max-connections", "max-connections-per-endpoint",
+    "prefer-zone",      "proxy-protocol",  "removal-timeout",
+    "slow-start",       "trust",           "warm",
+    "when-none-healthy"};
+constexpr std::string_view kPlannedTopKeys[] = {"credentials", "trust"};
+constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
 
 using Outcome = std::expected<void, ConfigError>;
+
+std::string why_unknown(std::string_view key, std::span<const std::string_view> planned) {
+  return std::ranges::find(planned, key) != planned.end() ? "not supported by this version"
+                                                          : "unknown key";
+}
 
 std::string item_key(const std::string& list, std::size_t index) {
   return list + "[" + std::to_string(index) + "]";
@@ -77,7 +90,8 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
                   "must be an object with \"routes\", not " + std::string(root.kind()));
   }
   for (const JsonMember& member : *top) {
-    if (member.key != "routes") return refuse(member.line, printable(member.key), "unknown key");
+    if (member.key == "routes") continue;
+    return refuse(member.line, printable(member.key), why_unknown(member.key, kPlannedTopKeys));
   }
   const JsonValue* routes = root.find("routes");
   if (!routes) return refuse(root.line, "", "\"routes\" is missing");
@@ -138,14 +152,14 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "sni") return read_sni(route, value, key);
   if (member.key == "alpn") return read_alpn(route, value, key);
   if (member.key == "allow") return read_allow(route, value, key);
+  if (member.key == "balance" && value.string() && *value.string() == kPlannedBalance) {
+    return refuse(value.line, key, "'hash-identity' is not supported by this version");
+  }
   if (member.key == "balance") return read_word(route.balance, kBalances, value, key);
   if (member.key == "truncation") return read_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
-  if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys)) {
-    return refuse(member.line, key, "not supported by this version");
-  }
-  return refuse(member.line, key, "unknown key");
+  return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
 }
 
 Outcome PolicyReader::check_strings(const JsonValue& value, const std::string& key) const {

@@ -39,14 +39,15 @@ constexpr std::array kTraffic{
          "without a gap (default: an address in use is an error)"},
     Flag{"discovery", "FILE", false, "Endpoints, in the form of Prometheus' file_sd. Required"},
     Flag{"discovery-allow-empty", "", false,
-         "Accept an update that leaves a route that had endpoints with none"},
+         "Accept an update that leaves a route that had endpoints with none, and without --policy "
+         "a file without routes"},
     Flag{"discovery-max-removal", "PERCENT", false,
          "Refuse an update that leaves a route with fewer targets by more than this (default 100)"},
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,
-         "PEM certificate chain, with --key. Required but for --credentials, repeatable in pairs: "
-         "an ECDSA pair beside an RSA one"},
+         "PEM certificate chain, leaf first, with --key. Required, or --credentials; repeatable in "
+         "pairs: an ECDSA pair beside an RSA one"},
     Flag{"key", "FILE", true, "PEM private key of the --cert at the same place"},
     Flag{"credentials", "FILE", true,
          "PEM private key and certificate chain in one file, in any order, instead of or beside "
@@ -90,8 +91,8 @@ constexpr std::array kTls{
          "TLS 1.3 cipher suites, colons between (default: OpenSSL's order); TLS 1.2 takes the "
          "suites of the same AEADs"},
     Flag{"groups", "LIST", false,
-         "Key exchange groups, colons between (default X25519:P-256, behind X25519MLKEM768, each "
-         "where OpenSSL has it)"},
+         "Key exchange groups, colons between (default X25519MLKEM768:X25519:P-256, each where "
+         "OpenSSL has it)"},
     Flag{"tickets", "N", false,
          "Session tickets after each full handshake (default 1); 0 turns resumption off"},
     Flag{"ticket-keys", "FILE", false,
@@ -110,9 +111,10 @@ constexpr std::array kTimeouts{
     Flag{"connect-timeout", "DURATION", false,
          "To connect to a backend, all tries together (default 3s)"},
     Flag{"half-close-timeout", "DURATION", false,
-         "After one side has closed, for the other (default 60s)"},
+         "Without a byte after one side has ended (default 60s)"},
     Flag{"idle-timeout", "DURATION", false, "Without a byte either way (default 0)"},
-    Flag{"max-lifetime", "DURATION", false, "Of a connection, with jitter (default 0)"},
+    Flag{"max-lifetime", "DURATION", false,
+         "Longest life of a connection, with jitter (default 0)"},
     Flag{"drain-delay", "DURATION", false,
          "Not ready, still accepting, before draining (default 0)"},
     Flag{"drain-timeout", "DURATION", false, "For connections to end after SIGTERM (default 30s)"},
@@ -147,10 +149,15 @@ constexpr std::array kProcess{
 };
 constexpr std::array kCommandLineOnly{
     Flag{"config", "FILE", false, "More flags, one 'name = value' a line; the command line wins"},
-    Flag{"check", "", false, "Check configuration, credentials, policy and discovery, and exit"},
+    Flag{"check", "", false, "Read and check everything, say what was read, and exit"},
     Flag{"version", "", false, "Print versions and exit"},
     Flag{"help", "", false, "Print this and exit"},
 };
+// Flags of later versions: refused by name, so that none is taken for a typing error.
+constexpr auto kPlannedFlags = std::to_array<std::string_view>(
+    {"accept-proxy", "against", "egress", "egress-expose", "end-spread", "expiry-spread", "explain",
+     "keep-live", "max-connections-per-address", "max-handshakes-per-address", "state-dir",
+     "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},
@@ -193,6 +200,12 @@ const Flag* find_flag(std::string_view name) {
   return nullptr;
 }
 
+// What is wrong with a name that is no flag.
+std::string why_unknown(std::string_view name, std::string_view otherwise) {
+  const bool planned = std::ranges::find(kPlannedFlags, name) != kPlannedFlags.end();
+  return planned ? "is not supported by this version" : std::string(otherwise);
+}
+
 std::optional<OptionsError> add(GivenFlags& given, const Flag& flag, std::string value,
                                 std::string where) {
   auto& uses = given[flag.name];
@@ -217,7 +230,9 @@ std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std:
                  .style(Style::allow_long | Style::long_allow_adjacent | Style::long_allow_next)
                  .run();
   } catch (const po::unknown_option& error) {
-    return std::unexpected(OptionsError{where, error.get_option_name(), "", "unknown flag"});
+    const std::string flag = error.get_option_name();
+    const std::string name = flag.substr(std::min(flag.find_first_not_of('-'), flag.size()));
+    return std::unexpected(OptionsError{where, flag, "", why_unknown(name, "unknown flag")});
   } catch (const po::error_with_option_name& error) {
     return std::unexpected(OptionsError{where, error.get_option_name(), "", error.what()});
   } catch (const po::error& error) {
@@ -252,7 +267,7 @@ std::optional<OptionsError> read_line(std::string_view line, const std::string& 
   const std::string name(ktls::trim(line.substr(0, equals)));
   const std::string value(ktls::trim(line.substr(equals + 1)));
   const Flag* flag = find_flag(name);
-  if (flag == nullptr) return OptionsError{where, name, value, "unknown name"};
+  if (flag == nullptr) return OptionsError{where, name, value, why_unknown(name, "unknown name")};
   const bool command_line_only =
       std::ranges::any_of(kCommandLineOnly, [&](const Flag& each) { return name == each.name; });
   if (command_line_only) {
@@ -323,8 +338,9 @@ std::expected<GivenFlags, OptionsError> read_flags(int argc, const char* const* 
 std::string help_text() {
   std::ostringstream out;
   out << "sallyport: mutual-TLS gateway\n\n"
-         "usage: sallyport --listen ADDR:PORT --cert FILE --key FILE --ca FILE --discovery FILE\n"
-         "                 (--allow PATTERN... | --allow-any-verified | --policy FILE) [flag...]\n";
+         "usage: sallyport --listen ADDR:PORT (--cert FILE --key FILE | --credentials FILE)\n"
+         "                 --ca FILE (--allow PATTERN... | --allow-any-verified | --policy FILE)\n"
+         "                 --discovery FILE [flag...]\n";
   for (const Group& group : kGroups) out << '\n' << describe(group);
   out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, one more after a second "
          "ends at\nonce.\n"

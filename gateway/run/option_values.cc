@@ -138,6 +138,9 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
     return std::unexpected("needs a numeric address, '" + host + "' is not " +
                            (v6 ? "IPv6" : "IPv4"));
   }
+  if (text.substr(colon).contains(",starttls=")) {
+    return std::unexpected(std::string("has starttls, which is not supported by this version"));
+  }
   const auto address = iouring::SocketAddress::parse(text);
   if (!address) return std::unexpected("has no port from 0 to 65535 after the colon");
   return ListenAddress{.text = std::string(text), .address = *address};

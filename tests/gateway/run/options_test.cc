@@ -276,6 +276,17 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
   EXPECT_THAT(error_of(without("--cert")), HasSubstr("go in pairs: there are 0 and 1"));
 }
 
+// Planned, so no typing error.
+TEST(Options, RefuseFlagsOfLaterVersionsByName) {
+  for (const char* flag : {"--egress", "--explain", "--zone", "--accept-proxy", "--state-dir"}) {
+    EXPECT_THAT(error_of(with({flag, "x"})),
+                HasSubstr(std::string(flag) + " is not supported by this version"));
+  }
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
+              HasSubstr("starttls, which is not supported by this version"));
+  EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
 TEST(Options, RefuseTheSameListenerTwice) {
   EXPECT_THAT(error_of(with({"--listen", "0.0.0.0:8443"})),
               HasSubstr("--listen '0.0.0.0:8443' is given twice"));
@@ -374,6 +385,10 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--discovery",
                            "--discovery-allow-empty",
                            "--discovery-max-removal",
+                           "--share-port",
+                           "--alpn",
+                           "--truncation",
+                           "--log-probes",
                            "--admin",
                            "--admin-expose-all",
                            "--shards",
