@@ -22,9 +22,8 @@ constexpr std::chrono::seconds kLookEvery{5};
 constexpr std::chrono::seconds kLookWhileSettling{1};
 
 // Groups without a route are for Prometheus. Logged, since the label may also have been forgotten.
-void log_ignored_groups(const Config& config, const Config::Reload& reloaded) {
-  const SourceOutcome& discovery = reloaded.of(Source::kDiscovery);
-  if (!discovery.read || discovery.refused() || config.discovery().ignored_groups == 0) return;
+void log_ignored_groups(const Config& config) {
+  if (config.discovery().ignored_groups == 0) return;
   log_info("groups without a route label ignored",
            {{"file", config.discovery().file}, {"groups", config.discovery().ignored_groups}});
 }
@@ -49,8 +48,9 @@ bool load_first(Config& config) {
     }
     log_refused_routes(outcome, "route refused, it begins without endpoints");
   }
-  log_ignored_groups(config, loaded);
-  return config.complete();
+  if (!config.complete()) return false;
+  log_ignored_groups(config);
+  return true;
 }
 
 void Reloader::reload(bool force) {
@@ -88,7 +88,8 @@ void Reloader::report(const Config::Reload& reloaded, bool force) {
   for (std::size_t i = 0; i < kSources; ++i) {
     report(static_cast<Source>(i), reloaded.outcomes[i], force);
   }
-  log_ignored_groups(config_, reloaded);
+  const std::size_t ignored = config_.discovery().ignored_groups;
+  if (force || ignored != std::exchange(ignored_groups_, ignored)) log_ignored_groups(config_);
   if (reloaded.routes_split) {
     log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
                 {{"file", options_.discovery}});

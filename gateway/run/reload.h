@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 
 #include "gateway/backends/resolver.h"
 #include "gateway/run/config.h"
@@ -31,7 +32,8 @@ class Reloader {
         resolver_(resolver),
         publisher_(publisher),
         registry_(registry),
-        files_(files) {
+        files_(files),
+        ignored_groups_(config.discovery().ignored_groups) {
     report_current();
   }
 
@@ -61,6 +63,7 @@ class Reloader {
   FileWatch& files_;
   std::array<RefusalReport, kSources> refusals_;
   FindingReport findings_;
+  std::size_t ignored_groups_;  // logged already
 };
 
 }  // namespace sallyport::gateway

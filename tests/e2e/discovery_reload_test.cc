@@ -246,16 +246,21 @@ TEST_F(DiscoveryReload, WarnsOnceOfWhatAChangeLeavesAsItWas) {
     });
   };
   const DiscoveryGroup twice{{first.address(), first.address()}, {{"route", "orders"}}};
-  discover({twice});
+  const DiscoveryGroup ignored{{"node.invalid:9100"}, {{"job", "node"}}};
+  discover({twice, ignored});
   start({"--discovery-allow-empty"});
   gateway->wait_err({"is in route 'orders' already"});
   const double before = reloads("success");
-  dir.replace("discovery.json", "\n\n" + discovery_json({twice, {{}, {{"route", "billing"}}}}));
+  dir.replace("discovery.json",
+              "\n\n" + discovery_json({twice, {{}, {{"route", "billing"}}}, ignored}));
   wait_reload("success", before);
   const DiscoveryGroup also{{second.address(), second.address()}, {{"route", "billing"}}};
-  dir.replace("discovery.json", discovery_json({also, twice}));
+  dir.replace("discovery.json", discovery_json({also, twice, ignored}));
   gateway->wait_err({"is in route 'billing' already"});
   EXPECT_EQ(warnings("is in route 'orders' already"), 1);
+  EXPECT_EQ(std::ranges::count(gateway->operational_log(), "groups without a route label ignored",
+                               [](const LogLine& line) { return line.at("message"); }),
+            1);
   gateway->signal(SIGHUP);
   wait_until("an operator is told all of them",
              [&] { return warnings("is in route 'orders' already") == 2; });
