@@ -189,10 +189,7 @@ HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
   wrote_ = wrote_ || BIO_ctrl_pending(out_) > 0;
   if (done == 1) {
     state_ = State::kDone;
-    if (BIO_ctrl_pending(in_) == 0 && SSL_pending(ssl_.get()) == 0) return Step::kDone;
-    return fail({.result = HandshakeResult::kUnknownFailure,
-                 .detail = "OpenSSL left bytes of the last handshake record"},
-                std::nullopt);
+    return Step::kDone;
   }
   const int error = SSL_get_error(ssl_.get(), done);
   if (error == SSL_ERROR_WANT_READ) return Step::kWantRead;
@@ -249,6 +246,10 @@ void HandshakeEngine::output_sent() {
   alert_.clear();
   if (hello_awaited_) wrote_ = false;  // a HelloRetryRequest
   if (ssl_) (void)BIO_reset(out_);
+}
+
+bool HandshakeEngine::finished_is_followed() const {
+  return SSL_has_pending(ssl_.get()) == 1;  // SSL_pending() counts application data alone
 }
 
 bool HandshakeEngine::append_output(std::span<const std::byte> records, std::uint64_t count) {

@@ -78,6 +78,9 @@ class HandshakeEngine {
   /// Records received after the peer's last ChangeCipherSpec: in TLS 1.2 under its record keys.
   [[nodiscard]] std::uint64_t received_records() const noexcept { return received_records_; }
 
+  /// After kDone: whether the record with the peer's Finished holds more. OpenSSL refuses that by
+  /// itself in TLS 1.3 only.
+  [[nodiscard]] bool finished_is_followed() const;
   /// After kDone: puts `count` records that the owner sealed behind output(). False if memory is
   /// short.
   [[nodiscard]] bool append_output(std::span<const std::byte> records, std::uint64_t count);

@@ -7,6 +7,9 @@
 #include <iterator>
 #include <utility>
 
+#include "ktls/records/record.h"
+#include "ktls/records/record_protection.h"
+
 namespace sallyport::ktls {
 namespace {
 
@@ -108,8 +111,35 @@ ServerHandshake::Step ServerHandshake::complete() {
   outcome_.version = name(outcome_.state.version);
   outcome_.cipher = SSL_CIPHER_get_name(cipher);
   outcome_.group = group_name(ssl());
+  if (engine_.finished_is_followed()) return refuse_what_follows_finished();
   complete_ = true;
   return Step::kDone;
+}
+
+// RFC 5246 7.4.9: application data is the next. OpenSSL would judge it at the next read.
+ServerHandshake::Step ServerHandshake::refuse_what_follows_finished() {
+  std::byte alert[] = {std::byte{static_cast<std::uint8_t>(AlertLevel::kFatal)},
+                       std::byte{static_cast<std::uint8_t>(AlertDescription::kUnexpectedMessage)}};
+  const SessionState& state = outcome_.state;
+  CipherContexts contexts(1);
+  RecordSealer sealer(contexts, state.suite, {engine_.secrets().server.secret, next_tx_record()},
+                      state.version);
+  const iovec span{alert, sizeof alert};
+  PlaintextCursor content{std::span(&span, 1)};
+  std::vector<std::byte> record(
+      sealed_size(sizeof alert, record_overhead(state.version, state.suite)));
+  const auto sealed = sealer.seal(ContentType::kAlert, content, record);
+  if (!sealed || !engine_.append_output(record, 1)) (void)OpensslError::drain();  // without alert
+  engine_.fail({.result = HandshakeResult::kUnexpectedMessage,
+                .detail = "bytes behind Finished in its record"},
+               std::nullopt);
+  return Step::kFailed;
+}
+
+// In TLS 1.2 keys change at ChangeCipherSpec, in both directions, and Finished is the first record
+// under them (RFC 5246 6.1).
+std::uint64_t ServerHandshake::next_tx_record() const {
+  return engine_.sent_records() + (outcome_.state.version == RecordVersion::kTls12 ? 1 : 0);
 }
 
 void ServerHandshake::intern_trust() {
@@ -123,11 +153,8 @@ Outcome ServerHandshake::finish() {
   SessionState& state = outcome_.state;
   state.rx = std::move(engine_.secrets().client);
   state.tx = std::move(engine_.secrets().server);
-  // In TLS 1.2 keys change at ChangeCipherSpec, in both directions, and Finished is the first
-  // record under them (RFC 5246 6.1).
-  const bool tls12 = state.version == RecordVersion::kTls12;
-  state.rx.rec_seq = tls12 ? engine_.received_records() : 0;
-  state.tx.rec_seq = engine_.sent_records() + (tls12 ? 1 : 0);
+  state.rx.rec_seq = state.version == RecordVersion::kTls12 ? engine_.received_records() : 0;
+  state.tx.rec_seq = next_tx_record();
   outcome_.leftover = engine_.take_leftover();
   return std::move(outcome_);
 }

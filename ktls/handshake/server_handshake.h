@@ -145,6 +145,8 @@ class ServerHandshake {
   bool becomes_tls12() const;
 
   Step complete();
+  Step refuse_what_follows_finished();
+  std::uint64_t next_tx_record() const;
   bool send_tickets(std::chrono::seconds lifetime);
   void take_ticket(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;

@@ -115,6 +115,19 @@ TEST_F(Tls12, DeclinesToRenegotiate) {
   EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "record_error");
 }
 
+/// It comes with the Finished: the record layer begins with it.
+TEST_F(Tls12, AnswersARecordOfNoTypeBehindFinished) {
+  start_with_tls12(backend);
+  ClientOptions options = old();
+  options.tamper = [](std::string& ciphertext, std::size_t flight) {
+    if (flight == 1) ciphertext += std::string("\x63\x03\x03\x00\x01\x00", 6);
+  };
+  TlsClient tls = connect(options);
+  EXPECT_EQ(tls.receive_all(), "");
+  EXPECT_EQ(tls.alert(), kUnexpectedMessage) << to_string(tls.end()) << " " << tls.tls_error();
+  EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "record_error");
+}
+
 TEST_F(Tls12, TellsATruncatedStreamFromAnEnd) {
   Transcript heard;
   Backend listening{listener(heard)};

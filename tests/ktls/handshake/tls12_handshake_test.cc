@@ -193,36 +193,69 @@ TEST_F(Tls12Handshake, HandsOverWhatAFalseStartGluedToFinished) {
   }
 }
 
-/// A peer may cut its Finished into several records; each has a sequence number.
-TEST_F(Tls12Handshake, CountsTheRecordsOfAFinishedThatWasCut) {
-  constexpr CipherSuite suite = CipherSuite::kAes128GcmSha256;
-  RoutedHandshake server(pki.context(), any_route());
-  const std::string last = last_flight(server, setup("ECDHE-ECDSA-AES128-GCM-SHA256"));
-  constexpr std::size_t kFinished = 16 + record_overhead(RecordVersion::kTls12, suite);
-  SessionState state = tls12_state(client->ssl(), suite, Role::kClient);
-  CipherContexts contexts;
-  RecordOpener opener(contexts, suite, {state.tx.secret, 0}, RecordVersion::kTls12);
-  Bytes record(bytes_of(last).end() - kFinished, bytes_of(last).end());
-  const auto finished = opener.open(record);
-  ASSERT_TRUE(finished);
-  ASSERT_EQ(finished->type, ContentType::kHandshake);
+/// Clients whose Finished the test seals anew, under the client's keys.
+class Tls12Finished : public Tls12Handshake {
+ protected:
+  static constexpr CipherSuite kSuite = CipherSuite::kAes128GcmSha256;
 
-  server.feed(bytes_of(last).first(last.size() - kFinished));
-  RecordSealer sealer(contexts, suite, {state.tx.secret, 0}, RecordVersion::kTls12);
-  for (const std::span<std::byte> part :
-       {finished->content.first(1), finished->content.subspan(1)}) {
-    const iovec span = span_of(part);
-    PlaintextCursor cursor{std::span(&span, 1)};
-    Bytes out(part.size() + record_overhead(RecordVersion::kTls12, suite));
-    ASSERT_TRUE(sealer.seal(ContentType::kHandshake, cursor, out));
-    ASSERT_EQ(server.advance(), Step::kWantRead);
-    server.feed(out);
+  /// Everything up to the Finished, whose content is returned.
+  Bytes run_to_finished(RoutedHandshake& server) {
+    const std::string last = last_flight(server, setup("ECDHE-ECDSA-AES128-GCM-SHA256"));
+    constexpr std::size_t kFinished = 16 + record_overhead(RecordVersion::kTls12, kSuite);
+    server.feed(bytes_of(last).first(last.size() - kFinished));
+    EXPECT_EQ(server.advance(), Step::kWantRead);
+    state = tls12_state(client->ssl(), kSuite, Role::kClient);
+    state.tx.rec_seq = 0;
+    RecordOpener opener(contexts, kSuite, state.tx, RecordVersion::kTls12);
+    Bytes record(bytes_of(last).end() - kFinished, bytes_of(last).end());
+    const auto finished = opener.open(record);
+    if (!finished) return {};
+    EXPECT_EQ(finished->type, ContentType::kHandshake);
+    return {finished->content.begin(), finished->content.end()};
   }
+  /// The next record of the client.
+  Bytes seal_handshake(std::span<const std::byte> content) {
+    RecordSealer sealer(contexts, kSuite, state.tx, RecordVersion::kTls12);
+    const iovec span = span_of(content);
+    PlaintextCursor cursor{std::span(&span, 1)};
+    Bytes out(content.size() + record_overhead(RecordVersion::kTls12, kSuite));
+    EXPECT_TRUE(sealer.seal(ContentType::kHandshake, cursor, out));
+    ++state.tx.rec_seq;
+    return out;
+  }
+
+  SessionState state;
+  CipherContexts contexts;
+};
+
+/// A peer may cut its Finished into several records; each has a sequence number.
+TEST_F(Tls12Finished, IsCountedByItsRecordsWhereItWasCut) {
+  RoutedHandshake server(pki.context(), any_route());
+  const Bytes finished = run_to_finished(server);
+  server.feed(seal_handshake(std::span(finished).first(1)));
+  EXPECT_EQ(server.advance(), Step::kWantRead);
+  server.feed(seal_handshake(std::span(finished).subspan(1)));
   ASSERT_EQ(server.advance(), Step::kDone) << server.failure().detail;
   const Outcome outcome = server.finish();
   EXPECT_EQ(outcome.state.rx.rec_seq, 2U);
-  state.tx.rec_seq = 2;
   EXPECT_EQ(open_all(seal("data", state), outcome.state), "data");
+}
+
+/// RFC 5246 7.4.9. These bytes were dropped without a word.
+TEST_F(Tls12Finished, IsFollowedByNothingInItsRecord) {
+  for (const char* behind : {"00", "00000000", "01000000", "010000ff03", "1400000c", "63"}) {
+    SCOPED_TRACE(behind);
+    RoutedHandshake server(pki.context(), any_route());
+    Bytes content = run_to_finished(server);
+    std::ranges::copy(from_hex(behind), std::back_inserter(content));
+    server.feed(seal_handshake(content));
+    ASSERT_EQ(server.advance(), Step::kFailed);
+    EXPECT_EQ(server.failure().result, HandshakeResult::kUnexpectedMessage);
+    deliver(server, *client);
+    EXPECT_TRUE(client->handshake());
+    EXPECT_EQ(client->read(), "");
+    EXPECT_EQ(client->alert(), SSL_AD_UNEXPECTED_MESSAGE);
+  }
 }
 
 TEST_F(Tls12Handshake, GivesNoTicketAndResumesNothing) {
