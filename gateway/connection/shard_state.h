@@ -37,6 +37,7 @@ struct Timeouts {
   std::chrono::milliseconds idle{0};             ///< silence of both sides
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
   // No flags, and not off.
+  std::chrono::milliseconds tickets{10'000};     ///< for a client to take them, without `handshake`
   std::chrono::milliseconds round{10'000};       ///< between two looks at a connection
   std::chrono::milliseconds owes{110'000};       ///< unheard, and an acknowledgement is due
   std::chrono::milliseconds still{1'000};        ///< nothing moved: a quiet moment

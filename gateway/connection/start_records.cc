@@ -47,6 +47,10 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
     acknowledge(handshake.socket);
     co_return nullptr;
   }
+  // The handshake counts as none of those that wait any more, so a client that reads nothing must
+  // not hold it for ever.
+  const Timeouts& timeouts = client.connection.shard().timeouts;
+  if (timeouts.handshake.count() == 0) handshake.deadline.arm(timeouts.tickets);
   // At once: a client may wait for the last flight of TLS 1.2, for an acknowledgement of its own
   // bytes that travels with a ticket, or for the ticket.
   iouring::Result<> sent = co_await handshake.socket.send_all(output);

@@ -19,6 +19,7 @@
 #include "tests/gateway/connection/shard_fixture.h"
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/support/tls_client.h"
+#include "tests/support/wait.h"
 
 namespace {
 
@@ -97,6 +98,10 @@ class Serve : public ShardTest {
     for (;;) {
       iouring::Result<iouring::Socket> client = co_await listener_->accept();
       if (!client) break;
+      const int size = send_buffer_;
+      if (size > 0) {
+        EXPECT_EQ(::setsockopt(client->descriptor(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+      }
       connections.spawn(serve(state_, served_, *std::move(client)));
     }
     co_await connections.join();
@@ -134,8 +139,19 @@ class Serve : public ShardTest {
     return {listener_->address().to_string(), std::move(options)};
   }
 
+  // Of a window that a few tickets fill.
+  test::Fd connect_with_small_window() const {
+    test::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int size = 1;
+    EXPECT_EQ(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+    const iouring::SocketAddress& to = listener_->address();
+    EXPECT_EQ(::connect(socket.get(), to.data(), to.size()), 0);
+    return socket;
+  }
+
   ktls::testing::TestServer pki_;
   test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
+  int send_buffer_ = 0;                                // of the accepted; 0: the kernel's
   std::unique_ptr<iouring::Listener> listener_ =
       iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
 };
@@ -175,6 +191,23 @@ TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
                                               "protocol_version_unsupported", "shed"}));
   EXPECT_GT(elsewhere, 40);
   EXPECT_EQ(on_loop, 0);
+}
+
+// What it is sent then fills its socket's buffers and ours.
+TEST_F(Serve, GivesAClientThatTakesNoTicketsALimitedTimeWithoutAHandshakeTimeout) {
+  timeouts_.tickets = std::chrono::milliseconds(10);
+  send_buffer_ = 1;
+  pki_.settings.tickets = 8;
+  state_.tls = pki_.context();
+  serve_clients([this] {
+    std::vector<std::string> dns{"known.test"};
+    for (int i = 0; i < 100; ++i) dns.push_back("name" + std::to_string(i) + ".test");
+    TlsClient deaf(connect_with_small_window(),
+                   {.certificate = pki_.authority.issue({.dns = dns}), .sni = "orders.test"});
+    ASSERT_TRUE(deaf.connected());
+    test::wait_until("the gateway ends it", [this] { return log_.written == 1; });
+  });
+  EXPECT_EQ(reasons(), (std::set<std::string>{"handshake_timeout"}));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A shard of the gateway without a process around it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -17,8 +18,12 @@ namespace sallyport::gateway {
 
 class KeptRecords final : public ConnectionLog {
  public:
-  void write(ConnectionFacts record) override { records.push_back(std::move(record)); }
+  void write(ConnectionFacts record) override {
+    records.push_back(std::move(record));
+    ++written;
+  }
   std::vector<ConnectionFacts> records;
+  std::atomic<int> written = 0;  // for threads beside the shard's
 };
 
 /// What ShardState refers to, and the state itself. A test sets timeouts_ before what reads them,
