@@ -28,7 +28,8 @@ struct PeerState {
   std::optional<std::chrono::milliseconds> owes_for = {};
 };
 
-/// Nothing if the socket cannot be asked: no descriptor is free, or it was closed.
+/// Nothing if the socket cannot be asked: no descriptor is free, or it was closed. A window of the
+/// peer that is shut is probed every 30 s at least from then on, where the kernel can.
 [[nodiscard]] iouring::Task<std::optional<PeerState>> peer_state(iouring::Socket& socket);
 
 /// Waits until everything sent to `peer` is acknowledged or the peer is gone, at most the

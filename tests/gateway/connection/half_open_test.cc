@@ -1,6 +1,7 @@
 // A peer that is gone without a word while something is under way to it, and one that only does not
 // read.
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "gateway/connection/relay_look.h"
@@ -60,8 +61,18 @@ TEST_F(HalfOpen, EndsWhenAClientOwesAnAcknowledgementInTwoRounds) {
   EXPECT_GE(rounds, 7) << "not before its time";
 }
 
-Task<void> send_to_one_that_does_not_read(Layer& client, Layer& backend,
-                                          LiveConnection& connection) {
+// Milliseconds between two probes of a window in the end; nothing before Linux 6.15.
+std::optional<int> rto_max(const iouring::Socket& socket) {
+  constexpr int kRtoMaxMs = 44;  // TCP_RTO_MAX_MS
+  int value = 0;
+  socklen_t size = sizeof value;
+  const int got = ::getsockopt(socket.descriptor(), IPPROTO_TCP, kRtoMaxMs, &value, &size);
+  return got == 0 ? std::optional(value) : std::nullopt;
+}
+
+Task<void> send_to_one_that_does_not_read(Layer& client, Layer& backend, LiveConnection& connection,
+                                          const iouring::Socket& our_backend,
+                                          std::optional<int>& rto_max_ms) {
   const Bytes data = ktls::testing::random_bytes(16'000'000, 1);
   iouring::CancelScope sending;
   iouring::Deadline enough(client->socket().ring(), sending);
@@ -74,12 +85,17 @@ Task<void> send_to_one_that_does_not_read(Layer& client, Layer& backend,
     EXPECT_TRUE(slept);
   }
   EXPECT_NE(connection.relay(), nullptr) << "its kernel answers the probes of its window";
+  rto_max_ms = rto_max(our_backend);
   client->socket().reset();
   backend->socket().reset();
 }
 
-TEST_F(HalfOpen, LeavesAReaderAloneThatDoesNotRead) {
-  run(send_to_one_that_does_not_read(client_peer_, backend_peer_, *connection_));
+TEST_F(HalfOpen, LeavesAReaderAloneThatDoesNotReadAndProbesItsWindow) {
+  const bool settable = rto_max(backend_->socket()).has_value();
+  std::optional<int> rto_max_ms;
+  run(send_to_one_that_does_not_read(client_peer_, backend_peer_, *connection_, backend_->socket(),
+                                     rto_max_ms));
+  if (settable) EXPECT_EQ(rto_max_ms, 30'000);
 }
 
 }  // namespace
