@@ -37,6 +37,8 @@ std::optional<PeerState> state_of(int descriptor) noexcept {
   socklen_t size = sizeof info;
   if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return state;
   if (!state.acknowledged && info.tcpi_unacked == 0) probe_often(descriptor);
+  state.gone = info.tcpi_state == TCP_CLOSE;
+  state.ended = state.gone || info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_LAST_ACK;
   using std::chrono::milliseconds;
   const std::uint32_t heard = std::min(info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
   // Segments that are repeated (tcpi_unacked counts those under way), or a window that is shut and

@@ -17,6 +17,11 @@ struct PeerState {
 
   // By TCP_INFO, to a tick of the kernel's; nothing on a unix socket.
 
+  /// Its FIN has come, or a reset: also where what came before has not been received yet.
+  bool ended = false;
+  /// Nothing more reaches it: a reset has come, or the kernel has given it up.
+  bool gone = false;
+
   /// Since the last byte came.
   std::optional<std::chrono::milliseconds> silent_for = {};
   /// Since the last byte came or went, repetitions included.

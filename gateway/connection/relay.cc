@@ -42,14 +42,6 @@ bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
 }
 
-// Nothing more reaches the client. What it sent before still goes to the backend: its socket gives
-// that, and then the end, also behind a reset.
-void client_leaves(RelayState& state) {
-  state.client_left = true;
-  state.timers.half_closed();
-  if (state.client_heard_out) state.stop(state.reason_of_leaving());
-}
-
 // Passes what the client sent to the backend. False: it was the last.
 //
 // An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
@@ -136,7 +128,7 @@ void client_leaves(RelayState& state) {
           state.stop(*fault);
           co_return false;
         }
-        client_leaves(state);
+        state.client_leaves();
         co_return true;
       }
       state.connection.count_sent(metrics::Leg::kClient, bytes);
@@ -154,7 +146,7 @@ void client_leaves(RelayState& state) {
       ktls::RecordLayer::SendResult sent = co_await state.client.send_close();
       if (!sent && !cancelled(sent.error())) {
         // A client that has ended and taken every byte need not wait for our close_notify.
-        if (!state.client_ended) client_leaves(state);
+        if (!state.client_ended) state.client_leaves();
       } else if (state.backend_send_failed) {
         state.stop(CloseReason::kBackendClosed);
       }

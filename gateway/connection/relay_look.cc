@@ -18,9 +18,16 @@ bool owes(const std::optional<PeerState>& peer, std::chrono::milliseconds time) 
   return peer && peer->owes_for && *peer->owes_for >= time;
 }
 
+// A client's end is not received while the backend takes nothing of what came before.
+void look_for_end(RelayState& state, const PeerState& client) {
+  if (client.gone && !state.client_left) state.client_leaves();
+  if (client.ended && !state.timers.is_half_closed()) state.timers.half_closed();
+}
+
 iouring::Task<void> look_at_peers(RelayState& state) {
   const std::optional<PeerState> client = co_await peer_state(state.client.socket());
   const std::optional<PeerState> backend = co_await peer_state(state.backend.socket());
+  if (client) look_for_end(state, *client);
   const auto time = state.connection.shard().timeouts.owes;
   const bool client_owes = owes(client, time);
   const bool backend_owes = owes(backend, time);

@@ -50,6 +50,7 @@ class RelayTimers {
     half_closed_ = true;
     touch();
   }
+  [[nodiscard]] bool is_half_closed() const { return half_closed_; }
 
   /// From here to its end the lifetime looks for a quiet moment.
   [[nodiscard]] bool lifetime_is_ending() const {
@@ -114,6 +115,14 @@ struct RelayState {
   void stop(CloseReason why) {
     if (!reason) reason = why;
     scope.cancel();
+  }
+
+  /// Nothing more reaches the client. What it sent before still goes to the backend: its socket
+  /// gives that, and then the end, also behind a reset.
+  void client_leaves() {
+    client_left = true;
+    timers.half_closed();
+    if (client_heard_out) stop(reason_of_leaving());
   }
 
   /// Of a client that takes nothing more.

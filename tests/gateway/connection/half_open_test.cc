@@ -98,5 +98,51 @@ TEST_F(HalfOpen, LeavesAReaderAloneThatDoesNotReadAndProbesItsWindow) {
   if (settable) EXPECT_EQ(rto_max_ms, 30'000);
 }
 
+enum class Leaves { kByReset, kByFin };
+
+class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInterface<Leaves> {
+ protected:
+  void SetUp() override {
+    timeouts_.half_close = milliseconds(50);
+    HalfOpen::SetUp();
+    const int size = 1;
+    for (const Layer* each : {&backend_, &backend_peer_}) {
+      const int descriptor = (*each)->socket().descriptor();
+      EXPECT_EQ(::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+      EXPECT_EQ(::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+    }
+  }
+
+  // The backend reads nothing: nothing is received from the client behind what it does not take.
+  Task<void> leave() {
+    const Bytes data = ktls::testing::random_bytes(200'000, 1);
+    co_await ktls::testing::send_what_it_takes(*client_peer_, data);
+    iouring::Socket& client = client_peer_->socket();
+    if (GetParam() == Leaves::kByReset) {
+      // Not before the gateway has it: a reset throws away what waits to be sent.
+      while (connection_->received_bytes() == 0) co_await next_iteration(*shard_.ring);
+      client.reset();
+    } else {
+      iouring::Result<> shut = co_await client.shutdown_write();
+      EXPECT_TRUE(shut);
+    }
+    int rounds = 0;
+    co_await make_rounds_until_ended(*connection_, rounds);
+    backend_peer_->socket().reset();
+  }
+};
+
+TEST_P(LeftBehindAStuckBackend, IsNoticedInARound) {
+  run(leave());
+  EXPECT_EQ(reason_, GetParam() == Leaves::kByReset ? CloseReason::kClientReset
+                                                    : CloseReason::kHalfCloseTimeout);
+}
+
+INSTANTIATE_TEST_SUITE_P(AClient, LeftBehindAStuckBackend,
+                         ::testing::Values(Leaves::kByReset, Leaves::kByFin),
+                         [](const auto& leaves) {
+                           return leaves.param == Leaves::kByReset ? "ThatReset" : "ThatEnded";
+                         });
+
 }  // namespace
 }  // namespace sallyport::gateway
