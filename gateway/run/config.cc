@@ -346,14 +346,17 @@ std::vector<Finding> Config::find_oddities() const {
   if (policy_->routes().empty()) {
     add("no group of the discovery file has a route label: every client is refused");
   }
+  for (const Route& route : policy_->routes()) {
+    const DiscoveredRoute* discovered = discovery_->find(route.name);
+    const bool has_endpoints = discovered && !discovered->targets.empty();
+    const bool told = discovered && discovered->refused;
+    if (has_endpoints || told || route.allow_empty || options_.discovery_allow_empty) continue;
+    add("route " + route.name + " has no endpoint in the discovery file");
+  }
   if (options_.policy.empty()) return found;
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) != nullptr) continue;
     add("route " + route.name + " of the discovery file is not in the policy file: unreachable");
-  }
-  for (const Route& route : policy_->routes()) {
-    if (route.allow_empty || discovery_->find(route.name) != nullptr) continue;
-    add("route " + route.name + " of the policy file has no endpoint in the discovery file");
   }
   return found;
 }

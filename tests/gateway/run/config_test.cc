@@ -13,6 +13,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 constexpr char kOrdersAndUsers[] =
     R"({"routes": {"orders": {"allow-any-verified": true},
@@ -216,7 +217,18 @@ TEST_F(ConfigTest, WarnsOfRoutesThatOnlyOneFileNames) {
   use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
   Config config(options_);
   config.reload(false);
-  EXPECT_THAT(findings(config), ElementsAre(HasSubstr("orders"), HasSubstr("users")));
+  EXPECT_THAT(findings(config), UnorderedElementsAre(HasSubstr("orders"), HasSubstr("users")));
+}
+
+TEST_F(ConfigTest, WarnsOfARouteWithoutEndpointsWithoutAPolicyFileToo) {
+  files_.write("targets.json", R"([{"targets": [], "labels": {"route": "orders"}}])");
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  EXPECT_THAT(findings(config), ElementsAre("route orders has no endpoint in the discovery file"));
+  options_.discovery_allow_empty = true;
+  config.reload(true);
+  EXPECT_THAT(findings(config), IsEmpty());
 }
 
 TEST_F(ConfigTest, DoesNotWarnOfARouteThatMayBeEmpty) {
