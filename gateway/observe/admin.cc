@@ -19,7 +19,9 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 #include <cerrno>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -28,6 +30,7 @@
 #include "gateway/observe/admin_json.h"
 #include "gateway/observe/admin_request.h"
 #include "gateway/observe/log.h"
+#include "iouring/file_descriptor.h"
 #include "iouring/list.h"
 #include "iouring/signals_masked.h"
 
@@ -105,12 +108,9 @@ struct Shared {
 // One connection and its request. Its pending operation keeps it alive.
 class Client : public std::enable_shared_from_this<Client>, public iouring::ListNode {
  public:
-  Client(Shared& server, asio::io_context& io, const AdminAccess& access, int family,
-         int descriptor)
-      : server_(server),
-        access_(access),
-        stream_(Protocol::socket(io, Protocol(family, 0), descriptor)),
-        shards_timeout_(io) {
+  Client(Shared& server, asio::io_context& io, const AdminAccess& access, Protocol::socket socket)
+      : server_(server), access_(access), stream_(std::move(socket)), timeout_(io) {
+    parser_.body_limit(std::numeric_limits<std::uint64_t>::max());  // no body is read
     server_.clients.asking.push_back(*this);
     ++server_.clients.count;
   }
@@ -130,7 +130,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     if (std::exchange(closed_, true)) return;
     unlink();
     --server_.clients.count;
-    shards_timeout_.cancel();
+    timeout_.cancel();
     stream_.close();
   }
 
@@ -193,8 +193,8 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
         request.total ? std::optional(server_.handlers.connection_count()) : std::nullopt;
     list_ = std::make_unique<ConnectionList>(total);
     left_ = request.limit;
-    shards_timeout_.expires_after(server_.options.request_timeout);
-    shards_timeout_.async_wait([self = shared_from_this()](error_code error) {
+    timeout_.expires_after(server_.options.request_timeout);
+    timeout_.async_wait([self = shared_from_this()](error_code error) {
       if (!error && self->list_) self->send({503, kText, "a shard did not answer in time\n"});
     });
     ask({});
@@ -215,7 +215,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     for (const ConnectionFacts& connection : slice.connections) list_->add(connection);
     left_ -= std::min(left_, slice.connections.size());
     if (left_ > 0 && slice.next) return ask(*slice.next);
-    shards_timeout_.cancel();
+    timeout_.cancel();
     send({200, kJson, list_->finish()});
   }
 
@@ -249,7 +249,12 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   void end() {
     error_code error;
     if (stream_.socket().shutdown(asio::socket_base::shutdown_send, error)) return close();
-    stream_.expires_after(kLinger);
+    stream_.expires_never();
+    // Not by the stream, whose timeout is not heard while bytes always wait to be read.
+    timeout_.expires_after(kLinger);
+    timeout_.async_wait([self = shared_from_this()](error_code ended) {
+      if (!ended) self->close();
+    });
     linger();
   }
 
@@ -269,7 +274,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   beast::flat_buffer received_;
   http::request_parser<http::empty_body> parser_;
   http::response<http::string_body> response_;
-  asio::steady_timer shards_timeout_;     // with the shards
+  asio::steady_timer timeout_;            // with the shards, then with what comes behind the answer
   std::unique_ptr<ConnectionList> list_;  // while the shards are asked
   std::size_t left_ = 0;                  // to be listed
   bool closed_ = false;
@@ -313,10 +318,10 @@ class Acceptor {
 
   void accept_waiting() {
     for (int i = 0; i < kAcceptsInARow; ++i) {
-      const int accepted =
-          ::accept4(descriptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      if (accepted >= 0) {
-        start_client(accepted);
+      iouring::FileDescriptor accepted(
+          ::accept4(descriptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (accepted) {
+        start_client(std::move(accepted));
       } else if (errno == EAGAIN) {
         break;
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -327,10 +332,17 @@ class Acceptor {
     wait();
   }
 
-  void start_client(int accepted) {
+  // Closes the connection if there is no memory for it, or epoll takes no more (epoll_ctl(2)).
+  void start_client(iouring::FileDescriptor accepted) {
     if (server_.clients.count >= server_.options.max_clients) server_.clients.close_one();
-    std::make_shared<Client>(server_, io_, access_, listener_.address().family(), accepted)
-        ->receive();
+    try {
+      Protocol::socket socket(io_);
+      socket.assign(Protocol(listener_.address().family(), 0), accepted.get());
+      (void)accepted.release();
+      std::make_shared<Client>(server_, io_, access_, std::move(socket))->receive();
+    } catch (const std::exception& failure) {
+      log_error("admin connection failed", {{"error", failure.what()}});
+    }
   }
 
   // The connection that found no descriptor stays in the backlog, so that waiting for it would end

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -23,6 +25,22 @@
 
 #include "gateway/run/option_values.h"
 #include "iouring/file_descriptor.h"
+
+namespace {
+std::atomic<bool> fail_next_epoll_add = false;
+}
+
+// The linker's --wrap puts it in front of the C library's (CMakeLists.txt).
+extern "C" {
+int __real_epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event);
+int __wrap_epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event) {
+  if (operation == EPOLL_CTL_ADD && fail_next_epoll_add.exchange(false)) {
+    errno = ENOSPC;  // fs.epoll.max_user_watches
+    return -1;
+  }
+  return __real_epoll_ctl(epoll, operation, descriptor, event);
+}
+}
 
 namespace sallyport::gateway {
 namespace {
@@ -88,10 +106,11 @@ class Client {
   }
 
   [[nodiscard]] bool connected() const { return connected_; }
-  void send(const std::string& text) const {
-    EXPECT_EQ(::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(text.size()));
+  [[nodiscard]] bool sends(const std::string& text) const {
+    return ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(text.size());
   }
+  void send(const std::string& text) const { EXPECT_TRUE(sends(text)); }
   // Until the server closes.
   [[nodiscard]] std::string receive_all() const {
     std::string text;
@@ -172,6 +191,13 @@ TEST(AdminServer, RefusesOtherMethods) {
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 405 Method Not Allowed\r\n")) << method;
     EXPECT_THAT(answer, HasSubstr("\r\nAllow: GET, HEAD\r\n")) << method;
   }
+}
+
+TEST(AdminServer, RefusesOtherMethodsWhateverTheLengthOfTheirBody) {
+  const auto server = started("127.0.0.1:0");
+  const Client client(server.address);
+  client.send("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n");
+  EXPECT_THAT(client.receive_all(), StartsWith("HTTP/1.1 405 Method Not Allowed\r\n"));
 }
 
 TEST(AdminServer, ShowsOnlyMetricsAndHealthToOtherMachines) {
@@ -268,6 +294,17 @@ TEST(AdminServer, DropsASilentClient) {
   EXPECT_THAT(request(server, "GET /healthz"), HasSubstr(" 200 OK"));
 }
 
+// Beast's timeout is cancelled by each read that ends, and is not heard where bytes always wait.
+TEST(AdminServer, ClosesAClientThatSendsWithoutEndBehindItsAnswer) {
+  const auto server = started("127.0.0.1:0");
+  const Client client(server.address);
+  client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const auto begun = std::chrono::steady_clock::now();
+  while (client.sends(std::string(10'000, 'x'))) {
+    ASSERT_LT(std::chrono::steady_clock::now() - begun, 10s) << "ten times its room";
+  }
+}
+
 TEST(AdminServer, IsNotStarvedByIdleClients) {
   const auto server = started("127.0.0.1:0", handlers(), {.request_timeout = 1h});
   std::vector<std::unique_ptr<Client>> idle;
@@ -317,6 +354,14 @@ TEST(AdminServer, WaitsForADescriptorWithoutSpinning) {
   ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
   std::array<char, 100> part{};
   EXPECT_GT(::recv(socket.get(), part.data(), part.size(), 0), 0);
+}
+
+TEST(AdminServer, OutlivesAConnectionThatTheKernelHasNoRoomFor) {
+  const auto server = started("127.0.0.1:0");
+  fail_next_epoll_add = true;
+  const Client refused(server.address);
+  EXPECT_EQ(refused.receive_all(), "") << "closed";
+  EXPECT_THAT(request(server, "GET /healthz"), HasSubstr(" 200 OK"));
 }
 
 TEST(AdminServer, AnswersARequestThatIsNotHttpAndGoesOn) {
