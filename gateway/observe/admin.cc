@@ -88,11 +88,19 @@ class Mailbox {
 // The clients that are connected, by what they wait for. Of the server's thread.
 class Client;
 struct Clients {
-  iouring::List<Client> asking;     // whose request is not whole; oldest first
-  iouring::List<Client> answering;  // oldest first
-  std::size_t count = 0;
+  struct Group {
+    iouring::List<Client> list;  // oldest first
+    std::size_t count = 0;
+  };
+  Group asking;     // whose request is not whole
+  Group answering;  // whose answer is not made or not sent
+  Group answered;   // who have not closed
 
-  // Closes the one that can be spared best, if there is one.
+  [[nodiscard]] std::size_t count() const {
+    return asking.count + answering.count + answered.count;
+  }
+  // Closes the one that can be spared best, if there is one: many that do the same must not cost
+  // one that does something else its place.
   void close_one();
   void close_all();
 };
@@ -111,8 +119,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   Client(Shared& server, asio::io_context& io, const AdminAccess& access, Protocol::socket socket)
       : server_(server), access_(access), stream_(std::move(socket)), timeout_(io) {
     parser_.body_limit(std::numeric_limits<std::uint64_t>::max());  // no body is read
-    server_.clients.asking.push_back(*this);
-    ++server_.clients.count;
+    join(server_.clients.asking);
   }
   ~Client() { close(); }
   Client(const Client&) = delete;
@@ -128,21 +135,30 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   // Its pending operations end; nothing is sent any more.
   void close() {
     if (std::exchange(closed_, true)) return;
-    unlink();
-    --server_.clients.count;
+    leave();
     timeout_.cancel();
     stream_.close();
   }
 
  private:
+  void join(Clients::Group& group) {
+    group_ = &group;
+    group.list.push_back(*this);
+    ++group.count;
+  }
+  void leave() {
+    unlink();
+    --group_->count;
+  }
+
   void on_request(error_code error) {
     if (closed_) return;
     const bool malformed = error && error != http::error::end_of_stream &&
                            error != http::error::partial_message &&
                            error.category() == make_error_code(http::error::bad_method).category();
     if (error && !malformed) return close();  // left, or too slow
-    unlink();
-    server_.clients.answering.push_back(*this);
+    leave();
+    join(server_.clients.answering);
     if (malformed) return send({400, kText, "bad request\n"});
     try {
       answer();
@@ -249,6 +265,8 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   void end() {
     error_code error;
     if (stream_.socket().shutdown(asio::socket_base::shutdown_send, error)) return close();
+    leave();
+    join(server_.clients.answered);
     stream_.expires_never();
     // Not by the stream, whose timeout is not heard while bytes always wait to be read.
     timeout_.expires_after(kLinger);
@@ -269,6 +287,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   }
 
   Shared& server_;
+  Clients::Group* group_ = nullptr;
   const AdminAccess& access_;
   beast::basic_stream<Protocol> stream_;
   beast::flat_buffer received_;
@@ -281,12 +300,13 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
 };
 
 void Clients::close_one() {
-  iouring::List<Client>& from = asking.empty() ? answering : asking;
-  if (!from.empty()) from.front().close();
+  Group& waiting = answering.count > asking.count ? answering : asking;
+  Group& from = answered.count > 0 ? answered : waiting;
+  if (from.count > 0) from.list.front().close();
 }
 
 void Clients::close_all() {
-  while (count > 0) close_one();
+  while (count() > 0) close_one();
 }
 
 // Accepts at one address. Of the server's thread.
@@ -334,7 +354,7 @@ class Acceptor {
 
   // Closes the connection if there is no memory for it, or epoll takes no more (epoll_ctl(2)).
   void start_client(iouring::FileDescriptor accepted) {
-    if (server_.clients.count >= server_.options.max_clients) server_.clients.close_one();
+    if (server_.clients.count() >= server_.options.max_clients) server_.clients.close_one();
     try {
       Protocol::socket socket(io_);
       socket.assign(Protocol(listener_.address().family(), 0), accepted.get());

@@ -40,7 +40,8 @@ struct AdminOptions {
   bool expose_all = false;
   /// Bounds each of: a request's arrival, the shards' part of its answer, the answer's departure.
   std::chrono::milliseconds request_timeout{5'000};
-  /// Beyond it, the client that has waited longest without a request is closed for a new one.
+  /// Beyond it, one is closed for a new one: that was answered first and has not closed; else the
+  /// oldest of those whose request or of those whose answer is awaited, whichever are more.
   std::size_t max_clients = 256;
 };
 

@@ -325,6 +325,41 @@ TEST(AdminServer, ClosesTheLongestIdleClientForANewOne) {
   EXPECT_THAT(second.receive_all(), HasSubstr(" 200 OK"));
 }
 
+TEST(AdminServer, ClosesAClientThatWasAnsweredBeforeOneThatHasYetToAsk) {
+  const auto server = started("127.0.0.1:0", handlers(), {.max_clients = 2});
+  std::vector<std::unique_ptr<Client>> answered;
+  for (int i = 0; i < 2; ++i) {
+    answered.push_back(std::make_unique<Client>(server.address));
+    answered.back()->send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    EXPECT_THAT(answered.back()->receive_all(), HasSubstr(" 200 OK"));
+  }
+  const Client slow(server.address);
+  EXPECT_THAT(request(server, "GET /healthz"), HasSubstr(" 200 OK"));
+  slow.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_THAT(slow.receive_all(), HasSubstr(" 200 OK"));
+}
+
+TEST(AdminServer, ClosesOneOfManyThatWaitForTheirAnswerBeforeTheOneThatHasYetToAsk) {
+  std::vector<TakeSlice> asked;
+  std::promise<void> all_asked;
+  AdminHandlers busy = handlers();
+  busy.connections = [&](ConnectionCursor, std::size_t, TakeSlice take) {
+    asked.push_back(std::move(take));
+    if (asked.size() == 3) all_asked.set_value();
+  };
+  const auto server = started("127.0.0.1:0", busy, {.request_timeout = 1h, .max_clients = 3});
+  std::vector<std::unique_ptr<Client>> waiting;
+  for (int i = 0; i < 3; ++i) {
+    waiting.push_back(std::make_unique<Client>(server.address));
+    waiting.back()->send("GET /connections HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  }
+  all_asked.get_future().wait();
+  const Client slow(server.address);
+  EXPECT_THAT(request(server, "GET /healthz"), HasSubstr(" 200 OK"));
+  slow.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_THAT(slow.receive_all(), HasSubstr(" 200 OK"));
+}
+
 // CPU time of the process.
 std::chrono::nanoseconds cpu_time() {
   timespec now{};
