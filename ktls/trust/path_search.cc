@@ -13,11 +13,11 @@
 namespace sallyport::ktls {
 namespace {
 
-// Real exchanges of roots have two or three candidates for an issuer. The limits are for clients
-// that send certificates of one name only to have them tried.
-constexpr int kMaxSignatures = 16;
+// Real exchanges of roots have two or three candidates for an issuer, and so some ten paths. The
+// limits are for clients that send certificates of one name only to have them tried.
+constexpr int kMaxSignatures = 24;
 constexpr int kMaxSteps = 64;
-constexpr int kMaxPaths = 4;
+constexpr int kMaxPaths = 8;
 
 class PathSearch {
  public:
@@ -27,6 +27,23 @@ class PathSearch {
         all_anchor_((X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(context)) &
                      X509_V_FLAG_PARTIAL_CHAIN) != 0),
         path_{X509_STORE_CTX_get0_cert(context)} {}
+
+  bool run() { return (all_anchor_ && is_trusted(path_.front()) && take_(path_)) || go_on(); }
+
+ private:
+  struct Link {
+    const X509* certificate;
+    const X509* issuer;
+    bool good;
+  };
+
+  bool is_trusted(const X509* certificate) const {
+    const X509StackPtr namesakes(
+        X509_STORE_CTX_get1_certs(context_, X509_get_subject_name(certificate)));
+    for (int i = 0; i < sk_X509_num(namesakes.get()); ++i)
+      if (X509_cmp(sk_X509_value(namesakes.get(), i), certificate) == 0) return true;
+    return false;
+  }
 
   // Goes on from the last certificate of the path; true once a path was taken.
   bool go_on() {
@@ -44,13 +61,6 @@ class PathSearch {
       if (pass(sk_X509_value(sent, i))) return true;
     return false;
   }
-
- private:
-  struct Link {
-    const X509* certificate;
-    const X509* issuer;
-    bool good;
-  };
 
   // By names, key identifiers and key usage.
   static bool may_have_issued(X509* issuer, X509* certificate) {
@@ -77,10 +87,11 @@ class PathSearch {
     return taken;
   }
 
-  // From the leaf upwards: twins are most often its issuers.
+  // From the anchor downwards, so that no key is used that has not been proven: one of a stranger's
+  // choice may take a hundred times as long as that of an anchor.
   bool signatures_are_good() {
-    for (std::size_t i = 0; i + 1 < path_.size(); ++i)
-      if (!is_signed_by(path_[i], path_[i + 1])) return false;
+    for (std::size_t i = path_.size() - 1; i > 0; --i)
+      if (!is_signed_by(path_[i - 1], path_[i])) return false;
     return true;
   }
 
@@ -108,7 +119,7 @@ class PathSearch {
 }  // namespace
 
 void search_paths(X509_STORE_CTX* context, const std::function<bool(CertificatePath)>& take) {
-  (void)PathSearch(context, take).go_on();
+  (void)PathSearch(context, take).run();
   (void)OpensslError::drain();
 }
 

@@ -172,13 +172,27 @@ X509StackPtr stack_of(CertificatePath certificates) {
   return stack;
 }
 
+// Keeps OpenSSL on the path of its context: by name it could also take the anchor for the issuer of
+// every certificate of that name.
+int is_next_of_path(X509_STORE_CTX* context, X509* certificate, X509* issuer) {
+  const auto& path = *static_cast<const CertificatePath*>(X509_STORE_CTX_get_app_data(context));
+  const auto at = std::ranges::find(path, certificate);
+  const bool next = at != path.end() && at + 1 != path.end() && *(at + 1) == issuer;
+  return next && X509_check_issued(issuer, certificate) == X509_V_OK ? 1 : 0;
+}
+
 // Judges one path, by the parameters of `store`, which gets its chain if that is good.
 Judged judge_path(X509_STORE_CTX* store, CertificatePath path, const Credentials& credentials,
                   std::chrono::sys_seconds now) {
-  const X509StackPtr between = stack_of(path.subspan(1, path.size() - 2));
+  const CertificatePath below = path.first(path.size() - 1);  // nothing if the leaf is the anchor
+  const X509StackPtr between = stack_of(below.subspan(below.empty() ? 0 : 1));
   const X509StackPtr anchor = stack_of(path.last(1));
+  const X509StorePtr store_of_path(X509_STORE_new());
   const OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free> alone(X509_STORE_CTX_new());
-  if (!alone || X509_STORE_CTX_init(alone.get(), nullptr, path.front(), between.get()) != 1 ||
+  if (!store_of_path || !alone) throw std::bad_alloc();
+  X509_STORE_set_check_issued(store_of_path.get(), is_next_of_path);
+  if (X509_STORE_CTX_init(alone.get(), store_of_path.get(), path.front(), between.get()) != 1 ||
+      X509_STORE_CTX_set_app_data(alone.get(), &path) != 1 ||
       X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(alone.get()),
                              X509_STORE_CTX_get0_param(store)) != 1)
     throw std::bad_alloc();

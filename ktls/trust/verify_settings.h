@@ -21,6 +21,6 @@ enum class ClientEku {
 /// the trust digest. Change it whenever a chain that passed before would not pass any more, or the
 /// other way round.
 inline constexpr std::string_view kVerifySettings =
-    "sallyport trust v2; purpose=sslclient; level=2; intermediates=8";
+    "sallyport trust v3; purpose=sslclient; level=2; intermediates=8";
 
 }  // namespace sallyport::ktls

@@ -199,6 +199,24 @@ TEST_F(RootExchange, HasTwinsAmongTheIntermediates) {
   }
 }
 
+// RFC 4210 4.4: the new key, certified by the old one under the same name. By name alone the old
+// root could be the leaf's issuer as well.
+TEST_F(RootExchange, HasTheNewKeyUnderTheOldRoot) {
+  const TestAuthority renewed = root.intermediate("Corp Root");
+  TestCertificate bare = renewed.issue({.cn = "web", .dns = {"web"}});
+  bare.cert_pem = copy_of(bare, renewed.certificate(), drop_key_identifiers);
+  trust({root.cert_pem()});
+  EXPECT_EQ(verdict(bare, renewed.cert_pem()), "success");
+  EXPECT_EQ(verdict_with(root.cert_pem(), renewed.cert_pem(), bare), "success");
+}
+
+TEST_F(RootExchange, HasAPinnedLeafWhoseIssuersHaveExpired) {
+  const std::string expired =
+      copy_of(root.certificate(), root.certificate(), valid_until(-hours(1)));
+  pki.settings.partial_chain = true;
+  EXPECT_EQ(verdict_with(leaf.cert_pem, expired, leaf), "success");
+}
+
 // What is judged after OpenSSL belongs to the path as well.
 TEST_F(RootExchange, TakesThePathWhoseAnchorVouchesForTheIdentity) {
   const TestAuthority issuing = root.intermediate("Issuing");
