@@ -48,7 +48,7 @@ std::string own_certificates(const ktls::Credentials& credentials) {
 
 std::string bundles(const ktls::Credentials& credentials) {
   struct Bundle {
-    std::size_t anchors = 0, others = 0;
+    std::size_t anchors = 0, leaves = 0, others = 0;
     std::chrono::sys_seconds first_expiry = std::chrono::sys_seconds::max();
     std::string domain;
   };
@@ -56,15 +56,18 @@ std::string bundles(const ktls::Credentials& credentials) {
   for (const CertificateFact& fact : credentials.certificates()) {
     if (fact.role != CertificateFact::Role::kCa) continue;
     Bundle& bundle = bundles[fact.name];
-    ++(fact.anchor ? bundle.anchors : bundle.others);
+    ++(!fact.anchor ? bundle.others : fact.authority ? bundle.anchors : bundle.leaves);
     bundle.first_expiry = std::min(bundle.first_expiry, fact.not_after);
     if (fact.trust_domain) bundle.domain = " for " + *fact.trust_domain;
   }
   std::string text;
   for (const auto& [name, bundle] : bundles) {
     text += "ca " + name + bundle.domain + ": " + counted(bundle.anchors, "anchor") + ", " +
-            counted(bundle.others, "intermediate") + ", the first expires at " +
-            rfc3339(bundle.first_expiry) + "\n";
+            counted(bundle.others, "intermediate") +
+            (bundle.leaves == 0
+                 ? ""
+                 : ", " + counted(bundle.leaves, "pinned leaf certificate") + " (no CA)") +
+            ", the first expires at " + rfc3339(bundle.first_expiry) + "\n";
   }
   return text;
 }

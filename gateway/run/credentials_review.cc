@@ -5,11 +5,10 @@
 #include <functional>
 #include <iterator>
 #include <set>
-#include <string_view>
+#include <string>
 #include <utility>
 
 #include "gateway/observe/timestamp.h"
-#include "ktls/base/ascii.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -39,9 +38,11 @@ std::string outside_dates(const CertificateFact& fact, Time now) {
   return {};
 }
 
-// Names are equal whatever the case of their letters (RFC 5280 7.1).
-bool same_name(std::string_view one, std::string_view other) {
-  return ktls::ascii_lower(one) == ktls::ascii_lower(other);
+// By issuer and key; but the signers of a list may not be known before a client sends its issuer.
+bool may_cover(const CrlFact& crl, const CertificateFact& issuer) {
+  return crl.issuer_name == issuer.subject_name &&
+         (crl.signers.empty() ||
+          std::ranges::find(crl.signers, issuer.public_key) != crl.signers.end());
 }
 
 class CredentialsReview {
@@ -63,18 +64,26 @@ class CredentialsReview {
  private:
   using Facts = std::vector<const CertificateFact*>;
 
-  void add(Effect effect, std::string text) { findings_.push_back({effect, std::move(text)}); }
+  // What two certificates have in common is said once.
+  void add(Effect effect, std::string text) {
+    Finding finding{effect, std::move(text)};
+    if (std::ranges::find(findings_, finding) == findings_.end())
+      findings_.push_back(std::move(finding));
+  }
 
   // Our own certificates. A client takes any of them, so one that is good serves some clients.
   void review_own();
+  void review_chain(const CertificateFact& leaf);
   std::string why_refused(const CertificateFact& leaf) const;
-  const CertificateFact& last_of_chain(const CertificateFact& leaf) const;
-  const CertificateFact* find_trusted(std::string_view subject) const;
+  const CertificateFact* find_trusted(const ktls::NameHash& subject) const;
 
   void review_trusted();
 
   void review_crls();
-  std::string why_uncovered(std::string_view issuer) const;
+  void review_issuers();
+  bool is_lapsed(const CrlFact& crl) const { return crl.next_update && *crl.next_update <= now_; }
+  bool is_superseded(const CrlFact& crl) const;
+  std::string why_uncovered(const CertificateFact& issuer) const;
   bool admits(const CertificateFact& issuer, std::size_t depth) const;
   Facts intermediates_of(const CertificateFact& issuer) const;
 
@@ -95,64 +104,71 @@ void CredentialsReview::review_own() {
       refused.push_back(described(*fact) + " " + why);
       continue;
     }
-    const CertificateFact& last = last_of_chain(*fact);
-    if (last.leaf && !same_name(last.issuer, last.subject) &&
-        find_trusted(last.issuer) == nullptr) {
-      add(Effect::kNoneYet,
-          described(*fact) + " stands alone in its file: clients must know " + fact->issuer);
-    }
     if (ends_soon(fact->not_before, fact->not_after, now_)) {
       add(Effect::kNoneYet, described(*fact) + " expires at " + rfc3339(fact->not_after));
     }
+    review_chain(*fact);
   }
   const Effect effect = refused.size() == leaves ? Effect::kRefusesAll : Effect::kRefusesSome;
   for (std::string& text : refused) add(effect, std::move(text));
+}
+
+// The certificates behind a leaf in its file. A client may know others, so that nothing of them
+// refuses all: one that has the missing intermediate needs none of ours, and one that has a newer
+// root does not mind an old cross-signed copy that has expired.
+void CredentialsReview::review_chain(const CertificateFact& leaf) {
+  const CertificateFact* last = &leaf;
+  for (std::size_t step = 0; step < own_.size(); ++step) {
+    if (last->issuer_name == last->subject_name) return;
+    const auto issuer = std::ranges::find_if(own_, [&](const CertificateFact* fact) {
+      return !fact->leaf && fact->name == leaf.name && fact->subject_name == last->issuer_name;
+    });
+    if (issuer == own_.end()) break;
+    last = *issuer;
+    if (std::string why = outside_dates(*last, now_); !why.empty()) {
+      add(Effect::kRefusesSome, described(*last) + " " + why);
+    } else if (ends_soon(last->not_before, last->not_after, now_)) {
+      add(Effect::kNoneYet, described(*last) + " expires at " + rfc3339(last->not_after));
+    }
+  }
+  const CertificateFact* const issuer = find_trusted(last->issuer_name);
+  if (issuer != nullptr && !issuer->anchor) {
+    add(Effect::kRefusesSome,
+        described(*last) + " lacks its intermediate " + last->issuer +
+            " behind it in the file: clients that do not have that refuse us");
+  } else if (issuer == nullptr && last->leaf) {
+    add(Effect::kNoneYet, described(leaf) + " stands alone in its file: clients must know " +
+                              leaf.issuer + "; an intermediate belongs behind it");
+  }
 }
 
 // Why a client refuses the leaf that we present; empty: it does not.
 std::string CredentialsReview::why_refused(const CertificateFact& leaf) const {
   if (std::string why = outside_dates(leaf, now_); !why.empty()) return why;
   if (!leaf.serves) return "is no server's certificate: its extended key usage lacks serverAuth";
-  const CertificateFact* issuer = find_trusted(last_of_chain(leaf).issuer);
-  if (issuer && !issuer->anchor) {
-    return "lacks its intermediate " + issuer->subject + ", which belongs behind it in " +
-           leaf.name;
-  }
   return {};
 }
 
-const CertificateFact* CredentialsReview::find_trusted(std::string_view subject) const {
+// An anchor rather than its cross-signed copy.
+const CertificateFact* CredentialsReview::find_trusted(const ktls::NameHash& subject) const {
   const CertificateFact* found = nullptr;
   for (const CertificateFact* fact : trusted_) {
-    if (same_name(fact->subject, subject) && (!found || fact->anchor)) found = fact;
+    if (fact->subject_name != subject) continue;
+    if (!found || fact->anchor) found = fact;
   }
   return found;
 }
 
-// Of the leaf and the certificates behind it in its file, the one whose issuer is not there.
-const CertificateFact& CredentialsReview::last_of_chain(const CertificateFact& leaf) const {
-  const CertificateFact* last = &leaf;
-  for (std::size_t step = 0; step < own_.size(); ++step) {
-    if (same_name(last->issuer, last->subject)) break;
-    const auto issuer = std::ranges::find_if(own_, [&](const CertificateFact* fact) {
-      return !fact->leaf && fact->name == leaf.name && same_name(fact->subject, last->issuer);
-    });
-    if (issuer == own_.end()) break;
-    last = *issuer;
-  }
-  return *last;
-}
-
 void CredentialsReview::review_trusted() {
   Facts dead;
-  std::set<std::string> living;
+  std::set<ktls::NameHash> living;
   bool anchored = false;
   for (const CertificateFact* fact : trusted_) {
     if (!outside_dates(*fact, now_).empty()) {
       dead.push_back(fact);
       continue;
     }
-    living.insert(ktls::ascii_lower(fact->subject));
+    living.insert(fact->subject_name);
     anchored = anchored || fact->anchor;
     if (ends_soon(fact->not_before, fact->not_after, now_)) {
       add(Effect::kNoneYet, described(*fact) + " expires at " + rfc3339(fact->not_after));
@@ -160,45 +176,69 @@ void CredentialsReview::review_trusted() {
   }
   for (const CertificateFact* fact : dead) {
     // Beside a living one of its name it is the rest, or the beginning, of a renewal.
-    const bool replaced = living.contains(ktls::ascii_lower(fact->subject));
-    const Effect effect = replaced   ? Effect::kNoneYet
-                          : anchored ? Effect::kRefusesSome
-                                     : Effect::kRefusesAll;
+    const bool replaced = living.contains(fact->subject_name);
+    const Effect effect = !anchored  ? Effect::kRefusesAll
+                          : replaced ? Effect::kNoneYet
+                                     : Effect::kRefusesSome;
     add(effect, described(*fact) + " " + outside_dates(*fact, now_));
   }
 }
 
-// With any CRL each certificate below an anchor must be covered by its issuer's.
 void CredentialsReview::review_crls() {
   if (credentials_.crls().empty()) return;
+  review_issuers();
+  const bool refuses = !credentials_.settings().accept_expired_crl;
+  const auto is_told = [&](const CrlFact& crl) {
+    return std::ranges::any_of(trusted_, [&](const CertificateFact* issuer) {
+      return may_cover(crl, *issuer) && !why_uncovered(*issuer).empty();
+    });
+  };
+  for (const CrlFact& crl : credentials_.crls()) {
+    if (!crl.next_update || is_superseded(crl) || is_told(crl)) continue;
+    const std::string list = crl.name + ": the CRL of " + crl.issuer;
+    if (is_lapsed(crl)) {
+      add(refuses ? Effect::kRefusesSome : Effect::kNoneYet,
+          list + " lapsed at " + rfc3339(*crl.next_update) +
+              (refuses ? "" : ", and is still used (--crl-expired accept)"));
+    } else if (ends_soon(crl.this_update, *crl.next_update, now_)) {
+      add(Effect::kNoneYet, list + " lapses at " + rfc3339(*crl.next_update));
+    }
+  }
+}
+
+// As CrlSet::check() has it.
+bool CredentialsReview::is_superseded(const CrlFact& crl) const {
+  return std::ranges::any_of(credentials_.crls(), [&](const CrlFact& other) {
+    return other.this_update > crl.this_update && other.this_update <= now_ && !is_lapsed(other) &&
+           other.issuer_name == crl.issuer_name && other.signers == crl.signers &&
+           other.scope == crl.scope;
+  });
+}
+
+// With any CRL each certificate below an anchor must be covered by its issuer's.
+void CredentialsReview::review_issuers() {
   const bool some_admitted = std::ranges::any_of(trusted_, [&](const CertificateFact* fact) {
     return fact->anchor && outside_dates(*fact, now_).empty() && admits(*fact, 0);
   });
-  std::set<std::string> seen;
+  std::set<std::pair<ktls::NameHash, ktls::Sha256>> seen;
   for (const CertificateFact* issuer : trusted_) {
-    if (!outside_dates(*issuer, now_).empty()) continue;
-    if (!seen.insert(ktls::ascii_lower(issuer->subject)).second) continue;
-    const std::string why = why_uncovered(issuer->subject);
+    if (!issuer->authority || !outside_dates(*issuer, now_).empty()) continue;
+    if (!seen.insert({issuer->subject_name, issuer->public_key}).second) continue;
+    const std::string why = why_uncovered(*issuer);
     if (why.empty()) continue;
-    add(some_admitted ? Effect::kRefusesSome : Effect::kRefusesAll, issuer->subject + ": " + why);
-  }
-  for (const CrlFact& crl : credentials_.crls()) {
-    if (!crl.next_update || *crl.next_update <= now_) continue;
-    if (!ends_soon(crl.this_update, *crl.next_update, now_)) continue;
-    add(Effect::kNoneYet,
-        crl.name + ": the CRL of " + crl.issuer + " lapses at " + rfc3339(*crl.next_update));
+    add(some_admitted ? Effect::kRefusesSome : Effect::kRefusesAll,
+        described(*issuer) + ": " + why);
   }
 }
 
 // Why clients of this issuer are refused for want of a CRL in force; empty: they are not.
-std::string CredentialsReview::why_uncovered(std::string_view issuer) const {
+std::string CredentialsReview::why_uncovered(const CertificateFact& issuer) const {
   std::string why = "has no CRL: the clients that it has issued are refused";
   for (const CrlFact& crl : credentials_.crls()) {
-    if (!same_name(crl.issuer, issuer)) continue;
+    if (!may_cover(crl, issuer)) continue;
     if (crl.this_update > now_) {
       why = "its CRL in " + crl.name + " is not valid before " + rfc3339(crl.this_update);
-    } else if (crl.next_update && *crl.next_update <= now_ &&
-               !credentials_.settings().accept_expired_crl) {
+    } else if (is_lapsed(crl) && !credentials_.settings().accept_expired_crl) {
       why = "its CRL in " + crl.name + " lapsed at " + rfc3339(*crl.next_update) +
             ": the clients that it has issued are refused";
     } else {
@@ -209,21 +249,26 @@ std::string CredentialsReview::why_uncovered(std::string_view issuer) const {
 }
 
 // Whether a client of this issuer, or of an intermediate of it, can pass. An issuer with
-// intermediates in the bundles is taken to issue nothing else; the cross-signed copy of another
-// anchor is no intermediate.
+// intermediates in the bundles is taken to issue nothing else, unless there are lists of others,
+// which clients will send; the cross-signed copy of another anchor is no intermediate.
 bool CredentialsReview::admits(const CertificateFact& issuer, std::size_t depth) const {
-  if (depth > trusted_.size() || !why_uncovered(issuer.subject).empty()) return false;
+  if (depth > trusted_.size() || !why_uncovered(issuer).empty()) return false;
   const Facts intermediates = intermediates_of(issuer);
-  return intermediates.empty() ||
-         std::ranges::any_of(intermediates, [&](const CertificateFact* fact) {
-           return outside_dates(*fact, now_).empty() && admits(*fact, depth + 1);
-         });
+  const auto passes = [&](const CertificateFact* fact) {
+    return outside_dates(*fact, now_).empty() && admits(*fact, depth + 1);
+  };
+  const auto is_of_another = [&](const CrlFact& crl) {
+    return find_trusted(crl.issuer_name) == nullptr;
+  };
+  return intermediates.empty() || std::ranges::any_of(intermediates, passes) ||
+         std::ranges::any_of(credentials_.crls(), is_of_another);
 }
 
 CredentialsReview::Facts CredentialsReview::intermediates_of(const CertificateFact& issuer) const {
   Facts found;
   std::ranges::copy_if(trusted_, std::back_inserter(found), [&](const CertificateFact* fact) {
-    return same_name(fact->issuer, issuer.subject) && !find_trusted(fact->subject)->anchor;
+    return fact->authority && fact->issuer_name == issuer.subject_name &&
+           !find_trusted(fact->subject_name)->anchor;
   });
   return found;
 }

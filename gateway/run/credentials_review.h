@@ -26,8 +26,7 @@ struct Finding {
 };
 
 /// What is wrong with the certificates and CRLs by themselves at `now`: dates, the purpose of our
-/// own certificate and the intermediates behind it, issuers without a CRL. Names of issuers are
-/// compared as text: a difference in encoding alone can make a finding that is none.
+/// own certificate and the intermediates behind it, issuers without a CRL.
 [[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
                                                       std::chrono::sys_seconds now);
 

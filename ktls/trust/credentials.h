@@ -14,6 +14,7 @@
 #include "ktls/keys/suite.h"
 #include "ktls/trust/ca_names.h"
 #include "ktls/trust/credentials_error.h"
+#include "ktls/trust/crl_scope.h"
 #include "ktls/trust/crl_set.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
@@ -64,14 +65,17 @@ struct CertificateFact {
   Role role = Role::kServer;
   std::string name;  ///< the file as configured
   std::string subject, issuer;
-  std::string serial;       ///< hexadecimal
-  std::string key;          ///< "EC P-256", "RSA 2048", "Ed25519"
-  std::string fingerprint;  ///< SHA-256 of the DER, hexadecimal
+  NameHash subject_name{}, issuer_name{};  ///< by which names are compared
+  Sha256 public_key{};                     ///< public_key_hash()
+  std::string serial;                      ///< hexadecimal
+  std::string key;                         ///< "EC P-256", "RSA 2048", "Ed25519"
+  std::string fingerprint;                 ///< SHA-256 of the DER, hexadecimal
   std::chrono::sys_seconds not_before, not_after;
-  bool anchor = false;  ///< of kCa: an anchor, not only an intermediate for building chains
-  bool leaf = false;    ///< of kServer: the leaf, not an intermediate
-  bool serves = true;   ///< its extended key usage lets it be a server's
-  bool spiffe = false;  ///< it has a SPIFFE identity
+  bool authority = false;  ///< it may issue others
+  bool anchor = false;     ///< of kCa: an anchor, not only an intermediate for building chains
+  bool leaf = false;       ///< of kServer: the leaf, not an intermediate
+  bool serves = true;      ///< its extended key usage lets it be a server's
+  bool spiffe = false;     ///< it has a SPIFFE identity
   std::optional<std::string> trust_domain;  ///< of kCa
 };
 
@@ -81,6 +85,9 @@ std::string_view to_string(CertificateFact::Role role) noexcept;
 struct CrlFact {
   std::string name;  ///< the file as configured
   std::string issuer;
+  NameHash issuer_name{};       ///< by which names are compared
+  std::vector<Sha256> signers;  ///< public_key_hash() of each key among the bundles that signed it
+  CrlScope scope;
   std::chrono::sys_seconds this_update;
   std::optional<std::chrono::sys_seconds> next_update;
   std::size_t revoked = 0;  ///< entries

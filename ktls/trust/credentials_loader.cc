@@ -34,11 +34,15 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   fact.name = std::move(name);
   fact.subject = name_text(X509_get_subject_name(certificate));
   fact.issuer = name_text(X509_get_issuer_name(certificate));
+  fact.subject_name = name_hash(X509_get_subject_name(certificate));
+  fact.issuer_name = name_hash(X509_get_issuer_name(certificate));
+  fact.public_key = public_key_hash(certificate);
   fact.serial = serial_text(X509_get0_serialNumber(certificate));
   fact.key = key_text(certificate);
   fact.fingerprint = encode_hex(sha256(to_der(certificate)), HexCase::kUpper);
   fact.not_before = to_time(X509_get0_notBefore(certificate));
   fact.not_after = to_time(X509_get0_notAfter(certificate));
+  fact.authority = X509_check_ca(const_cast<X509*>(certificate)) != 0;
   if (role == CertificateFact::Role::kCa) return fact;
   fact.serves = allows_server(certificate);
   const auto identity = identify(certificate);
@@ -162,7 +166,9 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
                   made_->trusted_.end(), [](const auto& trusted) { return trusted.anchor; });
   if (!anchored)
     return credentials_error(
-        bundle.file, "holds no self-signed root; intermediates help building but do not anchor");
+        bundle.file,
+        "holds no self-signed root; intermediates help building but do not anchor, "
+        "unless --partial-chain is given");
   return {};
 }
 
@@ -249,6 +255,9 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
 
   made_->crl_facts_.push_back({.name = file,
                                .issuer = name_text(crl->issuer_name()),
+                               .issuer_name = crl->issuer(),
+                               .signers = *signers,
+                               .scope = crl->scope(),
                                .this_update = crl->this_update(),
                                .next_update = crl->next_update(),
                                .revoked = crl->entries()});

@@ -38,6 +38,15 @@ TEST_F(CommandLine, CheckSaysWhatItHasRead) {
   }
 }
 
+TEST_F(CommandLine, CheckTellsPinnedLeavesFromAuthorities) {
+  const std::string pinned = dir.write("pinned.pem", client.cert_pem);
+  const Finished finished = check({"--ca", pinned, "--partial-chain"});
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_NE(finished.out.find("pinned.pem: 0 anchors, 0 intermediates, 1 pinned leaf certificate"),
+            std::string::npos)
+      << finished.out;
+}
+
 TEST_F(CommandLine, AUserAndAddressesThatAreNotHereAreTwo) {
   expect_bad({"--user", "no-such-user"}, "--user no-such-user");
   expect_bad({"--listen", "192.0.2.1:443"}, "--listen 192.0.2.1:443");  // RFC 5737

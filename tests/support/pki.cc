@@ -218,14 +218,14 @@ TestCertificate TestAuthority::issue(const LeafSpec& spec,
 }
 
 std::string TestAuthority::crl(const std::vector<std::uint64_t>& revoked_serials,
-                               std::chrono::seconds next_update) const {
+                               std::chrono::seconds next_update,
+                               std::chrono::seconds this_update) const {
   Crl crl(X509_CRL_new());
   must(X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2) == 1, "CRL version");
   must(X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(own_.x509.get())) == 1,
        "CRL issuer");
   const std::time_t now = std::time(nullptr);
-  // thisUpdate lies before any nextUpdate that a test asks for.
-  Time last(ASN1_TIME_set(nullptr, now - 48 * 3600));
+  Time last(ASN1_TIME_set(nullptr, now + this_update.count()));
   Time next(ASN1_TIME_set(nullptr, now + next_update.count()));
   must(X509_CRL_set1_lastUpdate(crl.get(), last.get()) == 1, "lastUpdate");
   must(X509_CRL_set1_nextUpdate(crl.get(), next.get()) == 1, "nextUpdate");

@@ -54,10 +54,11 @@ class TestAuthority {
   /// A leaf over a key that exists already: renewal, or the same key under another name.
   TestCertificate issue(const LeafSpec& spec, const std::shared_ptr<EVP_PKEY>& key) const;
 
-  /// A CRL in PEM, signed by this authority. `next_update` is an offset from now and may lie in
-  /// the past.
+  /// A CRL in PEM, signed by this authority. The times are offsets from now; `next_update` may lie
+  /// in the past.
   std::string crl(const std::vector<std::uint64_t>& revoked_serials = {},
-                  std::chrono::seconds next_update = std::chrono::hours(24)) const;
+                  std::chrono::seconds next_update = std::chrono::hours(24),
+                  std::chrono::seconds this_update = std::chrono::hours(-48)) const;
 
   const std::string& cert_pem() const { return own_.cert_pem; }
   const TestCertificate& certificate() const { return own_; }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/x509.h>
 
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
@@ -12,6 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using Effect = Finding::Effect;
 
 class CredentialsReviewTest : public ::testing::Test {
@@ -101,7 +103,30 @@ TEST_F(CredentialsReviewTest, FindsALeafWithoutItsIntermediate) {
   present_only(leaf);
   EXPECT_THAT(join(review(), Effect::kNoneYet), HasSubstr("clients must know CN=Issuing"));
   trust(root_.cert_pem() + issuing.cert_pem());
-  EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("lacks its intermediate CN=Issuing"));
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("lacks its intermediate CN=Issuing"));
+  EXPECT_EQ(join(review(), Effect::kRefusesAll), "") << "clients with the same bundle are served";
+}
+
+TEST_F(CredentialsReviewTest, ComparesNamesAsRfc5280Does) {
+  const test::TestAuthority issuing = root_.intermediate("Issuing CA");
+  test::TestCertificate leaf = issuing.issue({.dns = {"orders.test"}});
+  const std::string same = "issuing  ca";
+  X509_NAME* const issuer = X509_get_issuer_name(leaf.x509.get());
+  X509_NAME_ENTRY_free(X509_NAME_delete_entry(issuer, 0));
+  X509_NAME_add_entry_by_txt(issuer, "CN", V_ASN1_PRINTABLESTRING,
+                             reinterpret_cast<const unsigned char*>(same.c_str()), -1, -1, 0);
+  X509_sign(leaf.x509.get(), issuing.certificate().key.get(), EVP_sha256());
+  leaf.chain_pem = test::to_pem(leaf.x509.get()) + issuing.cert_pem();
+  present_only(leaf);
+  EXPECT_THAT(review(), IsEmpty());
+}
+
+TEST_F(CredentialsReviewTest, FindsAnIntermediateBehindOurLeafThatHasExpired) {
+  const test::TestAuthority issuing =
+      root_.intermediate("Issuing", test::KeyType::kEcdsaP256, -1min);
+  present_only(issuing.issue({.dns = {"orders.test"}}));
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("tls.crt: CN=Issuing expired at "));
+  EXPECT_EQ(join(review(), Effect::kRefusesAll), "") << "clients may know a newer one";
 }
 
 TEST_F(CredentialsReviewTest, FindsAnchorsThatHaveExpired) {
@@ -117,11 +142,24 @@ TEST_F(CredentialsReviewTest, WarnsOfAnExpiredAnchorBesideItsRenewal) {
   EXPECT_EQ(join(review(), Effect::kRefusesSome), "");
 }
 
+TEST_F(CredentialsReviewTest, TakesACrossSignedCopyForNoRenewalOfTheOnlyAnchor) {
+  const test::TestAuthority expired("Old", test::KeyType::kEcdsaP256, -1h);
+  credentials_.ca.clear();
+  trust(expired.cert_pem() + root_.intermediate("Old").cert_pem());
+  EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("CN=Old expired at "));
+}
+
+TEST_F(CredentialsReviewTest, SaysOnceWhatABundleHoldsTwice) {
+  const test::TestAuthority expired("Old", test::KeyType::kEcdsaP256, -1h);
+  trust(expired.cert_pem() + expired.cert_pem());
+  EXPECT_THAT(review(), SizeIs(1));
+}
+
 TEST_F(CredentialsReviewTest, FindsAnIssuerWithoutACrl) {
   revoke(other_.crl());
-  EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("CN=Root: has no CRL"));
+  EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("ca0.crt: CN=Root: has no CRL"));
   trust(other_.cert_pem());
-  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("CN=Root: has no CRL"));
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("ca0.crt: CN=Root: has no CRL"));
   revoke(root_.crl());
   EXPECT_THAT(review(), IsEmpty());
 }
@@ -131,7 +169,19 @@ TEST_F(CredentialsReviewTest, FindsAnIssuerBelowTheAnchorWithoutACrl) {
   trust(issuing.cert_pem() + root_.cert_pem());
   revoke(root_.crl());
   EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("CN=Issuing: has no CRL"));
+  revoke(root_.intermediate("Sent by clients").crl());
+  EXPECT_EQ(join(review(), Effect::kRefusesAll), "");
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("CN=Issuing: has no CRL"));
   revoke(issuing.crl());
+  EXPECT_THAT(review(), IsEmpty());
+}
+
+TEST_F(CredentialsReviewTest, FindsAReKeyedAnchorWhoseNewKeyHasNoCrl) {
+  const test::TestAuthority renewed("Root");
+  trust(renewed.cert_pem());
+  revoke(root_.crl());
+  EXPECT_THAT(join(review(), Effect::kRefusesSome), HasSubstr("ca1.crt: CN=Root: has no CRL"));
+  revoke(renewed.crl());
   EXPECT_THAT(review(), IsEmpty());
 }
 
@@ -151,6 +201,21 @@ TEST_F(CredentialsReviewTest, FindsACrlThatHasLapsed) {
   EXPECT_THAT(join(review(20h), Effect::kRefusesAll), HasSubstr("lapsed at "));
   settings_.accept_expired_crl = true;
   EXPECT_EQ(join(review(20h), Effect::kRefusesAll), "");
+  EXPECT_THAT(join(review(20h), Effect::kNoneYet), HasSubstr("is still used"));
+}
+
+TEST_F(CredentialsReviewTest, FindsACrlThatHasLapsedWhoseIssuerIsInNoBundle) {
+  revoke(root_.crl());
+  revoke(other_.crl({}, -1min));
+  EXPECT_THAT(join(review(), Effect::kRefusesSome),
+              HasSubstr("1.crl: the CRL of CN=Other lapsed at "));
+}
+
+TEST_F(CredentialsReviewTest, SaysNothingOfACrlThatALaterOneHasReplaced) {
+  revoke(root_.crl({}, -24h));
+  revoke(root_.crl({}, 1h));
+  revoke(root_.crl({}, 24h, -1h));
+  EXPECT_THAT(review(), IsEmpty());
 }
 
 TEST_F(CredentialsReviewTest, FindsUnscopedTrustBesideSeveralTrustDomains) {
