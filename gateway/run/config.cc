@@ -1,13 +1,10 @@
 #include "gateway/run/config.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <fstream>
+#include <cstddef>
 #include <iterator>
 #include <set>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +12,7 @@
 #include "gateway/policy/pattern.h"
 #include "gateway/run/credentials_review.h"
 #include "ktls/handshake/server_context.h"
+#include "ktls/trust/credential_file.h"
 #include "ktls/trust/key_file.h"
 
 namespace sallyport::gateway {
@@ -24,27 +22,20 @@ namespace {
 // later.
 constexpr std::chrono::hours kTicketSecretAge{24};
 
-constexpr std::uintmax_t kLargestFile = std::uintmax_t{256} << 20;
+constexpr std::size_t kLargestFileMib = 256;
 
 std::expected<std::string, std::string> read_text(const std::string& file) {
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (error) return std::unexpected(file + ": " + error.message());
-  if (!std::filesystem::is_regular_file(status)) {
-    return std::unexpected(file + ": is not a regular file");
-  }
-  const std::uintmax_t size = std::filesystem::file_size(file, error);
-  if (error) return std::unexpected(file + ": " + error.message());
-  if (size > kLargestFile) return std::unexpected(file + ": is larger than 256 MiB");
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  // An empty file sets failbit here, which is no error: its content is refused by the parser.
-  if (stream) text << stream.rdbuf();
-  if (!stream.is_open() || stream.bad()) {
-    return std::unexpected(file + ": " + std::strerror(errno != 0 ? errno : EIO));
-  }
-  return std::move(text).str();
+  const auto text = ktls::read_file(file, ktls::FileRules::kPublic, kLargestFileMib);
+  if (!text) return std::unexpected(text.error().message());
+  return std::string((*text)->view());
+}
+
+// The directory itself changes as well, by its mode.
+void add_source(std::vector<std::filesystem::path>& files, const std::string& path) {
+  const auto found = ktls::files_of(path);
+  const bool is_file = found && found->size() == 1 && found->front() == path;
+  files.emplace_back(path);
+  if (found && !is_file) files.insert(files.end(), found->begin(), found->end());
 }
 
 std::chrono::sys_seconds now() {
@@ -217,8 +208,8 @@ std::vector<std::filesystem::path> Config::files(Source source) const {
         files.emplace_back(pair.cert);
         files.emplace_back(pair.key);
       }
-      for (const auto& bundle : options_.ca) files.emplace_back(bundle.file);
-      for (const auto& crl : options_.crl) files.emplace_back(crl);
+      for (const auto& bundle : options_.ca) add_source(files, bundle.file);
+      for (const auto& crl : options_.crl) add_source(files, crl);
       if (!options_.ticket_keys.empty()) files.emplace_back(options_.ticket_keys);
       break;
     case Source::kPolicy:
@@ -248,7 +239,9 @@ std::vector<std::filesystem::path> Config::directories() const {
       // A file that is a link is written to where the link points.
       std::error_code error;
       const auto real = std::filesystem::canonical(file, error);
-      if (!error) directories.insert(real.parent_path());
+      if (error) continue;
+      directories.insert(real.parent_path());
+      if (std::filesystem::is_directory(real, error)) directories.insert(real);
     }
   }
   return {directories.begin(), directories.end()};

@@ -52,12 +52,12 @@ constexpr std::array kTrust{
     Flag{"credentials", "FILE", true,
          "PEM private key and certificate chain in one file, in any order, instead of or beside "
          "--cert and --key. Repeatable"},
-    Flag{"ca", "[TRUST-DOMAIN=]FILE", true,
-         "Trust anchors for client certificates. With a trust domain they vouch only for its "
-         "SPIFFE IDs. Required, repeatable"},
-    Flag{"crl", "FILE", true,
-         "Certificate revocation list; with any given, every certificate below the anchor must be "
-         "covered by its issuer's. Repeatable"},
+    Flag{"ca", "[TRUST-DOMAIN=]PATH", true,
+         "Trust anchors for client certificates: a file, or a directory of *.pem, *.crt and *.crl "
+         "files. With a trust domain they vouch only for its SPIFFE IDs. Required, repeatable"},
+    Flag{"crl", "PATH", true,
+         "Certificate revocation lists: a file, or a directory as of --ca; with any given, every "
+         "certificate below the anchor must be covered by its issuer's. Repeatable"},
     Flag{"crl-expired", "refuse|accept", false,
          "What to do when a CRL is past its next update (default refuse)"},
     Flag{"client-eku", "require|if-present|ignore", false,

@@ -4,9 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "iouring/file_descriptor.h"
@@ -14,8 +19,6 @@
 
 namespace sallyport::ktls {
 namespace {
-
-constexpr off_t kMaxFile = off_t{64} << 20;
 
 std::string reason_of(int error) {
   char buffer[256];
@@ -31,7 +34,8 @@ std::string why_not_opened(int error) {
 }  // namespace
 
 std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
-                                                                       FileRules rules) {
+                                                                       FileRules rules,
+                                                                       std::size_t most_mib) {
   // O_NONBLOCK: a FIFO must be refused below, not waited for.
   const iouring::FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return credentials_error(file, why_not_opened(errno));
@@ -44,7 +48,8 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
     if (auto fault = key_file_fault(fd.get())) return credentials_error(file, *std::move(fault));
     if (auto fault = key_directory_fault(file)) return credentials_error(file, *std::move(fault));
   }
-  if (status.st_size > kMaxFile) return credentials_error(file, "is larger than 64 MiB");
+  if (std::cmp_greater(status.st_size, most_mib << 20))
+    return credentials_error(file, "is larger than " + std::to_string(most_mib) + " MiB");
 
   auto text = std::make_unique<SecretText>(static_cast<std::size_t>(status.st_size));
   std::size_t have = 0;
@@ -56,6 +61,24 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
     have += static_cast<std::size_t>(got);
   }
   return text;
+}
+
+std::expected<std::vector<std::string>, CredentialsError> files_of(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::vector<std::string>{path};
+  constexpr std::array<std::string_view, 3> kEndings{".pem", ".crt", ".crl"};
+  std::vector<std::string> files;
+  for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    const auto ends = [&](std::string_view ending) { return name.ends_with(ending); };
+    if (!name.starts_with('.') && std::ranges::any_of(kEndings, ends))
+      files.push_back(entry->path());
+  }
+  if (error) return credentials_error(path, "cannot be read: " + error.message());
+  if (files.empty()) return credentials_error(path, "holds no *.pem, *.crt or *.crl file");
+  std::ranges::sort(files);
+  return files;
 }
 
 }  // namespace sallyport::ktls

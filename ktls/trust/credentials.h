@@ -32,11 +32,13 @@ struct CredentialFiles {
   };
   struct Trust {
     std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for
-    std::string file;  ///< PEM: self-signed roots anchor, others help building; see partial_chain
+    /// PEM, or a directory (files_of()): self-signed roots anchor, others help building; see
+    /// partial_chain
+    std::string file;
   };
   std::vector<Pair> pairs;  ///< one per kind of key (EC, RSA, Ed25519)
   std::vector<Trust> ca;
-  std::vector<std::string> crls;           ///< PEM or DER, one or more in a file
+  std::vector<std::string> crls;           ///< PEM or DER, one or more in a file, or directories
   std::optional<std::string> ticket_keys;  ///< see TicketSecrets::load()
 };
 

@@ -150,25 +150,31 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
     if (!domain)
       return credentials_error({}, "--ca: \"" + *bundle.domain + "\" is no SPIFFE trust domain");
   }
-  const auto text = read_file(bundle.file, FileRules::kPublic);
-  if (!text) return std::unexpected(text.error());
-  auto certificates = parse_certificates((*text)->view(), bundle.file, CertificateUse::kTrusted);
-  if (!certificates) return std::unexpected(std::move(certificates.error()));
-  made_->file_facts_.push_back({bundle.file, "--ca", "certificate", certificates->size()});
-
-  const std::size_t before = made_->trusted_.size();
-  for (PemCertificate& each : *certificates) {
-    auto done = add_trusted(std::move(each.certificate), bundle.file, each.line, domain);
-    if (!done) return done;
-  }
-  const bool anchored =
-      std::any_of(made_->trusted_.begin() + static_cast<std::ptrdiff_t>(before),
-                  made_->trusted_.end(), [](const auto& trusted) { return trusted.anchor; });
-  if (!anchored)
+  const auto files = files_of(bundle.file);
+  if (!files) return std::unexpected(files.error());
+  const auto before = std::ssize(made_->trusted_);
+  for (const std::string& file : *files)
+    if (auto done = add_trusted_file(file, domain); !done) return done;
+  const auto is_anchor = [](const auto& trusted) { return trusted.anchor; };
+  if (std::none_of(made_->trusted_.begin() + before, made_->trusted_.end(), is_anchor))
     return credentials_error(
         bundle.file,
         "holds no self-signed root; intermediates help building but do not anchor, "
         "unless --partial-chain is given");
+  return {};
+}
+
+CredentialsLoader::Done CredentialsLoader::add_trusted_file(
+    const std::string& file, const std::optional<std::string>& domain) {
+  const auto text = read_file(file, FileRules::kPublic);
+  if (!text) return std::unexpected(text.error());
+  auto certificates = parse_certificates((*text)->view(), file, CertificateUse::kTrusted);
+  if (!certificates) return std::unexpected(std::move(certificates.error()));
+  made_->file_facts_.push_back({file, "--ca", "certificate", certificates->size()});
+  for (PemCertificate& each : *certificates) {
+    auto done = add_trusted(std::move(each.certificate), file, each.line, domain);
+    if (!done) return done;
+  }
   return {};
 }
 
@@ -234,7 +240,15 @@ void CredentialsLoader::add_anchor(const X509* certificate, const CertificateFac
   }
 }
 
-CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& file) {
+CredentialsLoader::Done CredentialsLoader::add_crls(const std::string& path) {
+  const auto files = files_of(path);
+  if (!files) return std::unexpected(files.error());
+  for (const std::string& file : *files)
+    if (auto done = add_crl_file(file); !done) return done;
+  return {};
+}
+
+CredentialsLoader::Done CredentialsLoader::add_crl_file(const std::string& file) {
   const auto text = read_file(file, FileRules::kPublic);
   if (!text) return std::unexpected(text.error());
   auto crls = parse_crls((*text)->view(), file);

@@ -27,9 +27,11 @@ class CredentialsLoader {
 
   Done add_pair(const CredentialFiles::Pair& files);
   Done add_bundle(const CredentialFiles::Trust& bundle);
+  Done add_trusted_file(const std::string& file, const std::optional<std::string>& domain);
   Done add_trusted(X509Ptr certificate, const std::string& file, unsigned line,
                    const std::optional<std::string>& domain);
-  Done add_crls(const std::string& file);
+  Done add_crls(const std::string& path);
+  Done add_crl_file(const std::string& file);
   Done add_crl(X509CrlPtr parsed, const std::string& file, std::optional<unsigned> line);
   std::expected<std::vector<Sha256>, CredentialsError> signers_of(const Crl& crl,
                                                                   const std::string& file,

@@ -379,6 +379,35 @@ TEST_F(ConfigTest, RefusesToRenameTheOnlyRouteWithoutAPolicyFile) {
   EXPECT_EQ(config.policy()->routes().size(), 1u);
 }
 
+TEST_F(ConfigTest, ReadsADirectoryAgainWhenItsFilesChange) {
+  const test::TestAuthority other("Other");
+  const auto cas = files_ / "cas";
+  std::filesystem::create_directory(cas);
+  files_.write("cas/a.pem", authority_.cert_pem());
+  options_.ca = {{std::nullopt, cas.string()}};
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  const auto count = [&] { return config.credentials()->ca_names().fitting(nullptr).size(); };
+  EXPECT_EQ(count(), 1U);
+  EXPECT_FALSE(config.reload(false).changed);
+  EXPECT_THAT(config.directories(), ::testing::IsSupersetOf({files_.path(), cas}));
+
+  files_.write("cas/b.pem", other.cert_pem());
+  EXPECT_TRUE(config.reload(false).changed);
+  EXPECT_EQ(count(), 2U);
+  files_.write("cas/c.pem", "not PEM");
+  EXPECT_THAT(*error(config.reload(false), Source::kCredentials), HasSubstr("c.pem"));
+  std::filesystem::remove(cas / "c.pem");
+  EXPECT_FALSE(error(config.reload(false), Source::kCredentials));
+  std::filesystem::remove(cas / "b.pem");
+  EXPECT_TRUE(config.reload(false).changed);
+  EXPECT_EQ(count(), 1U);
+  std::filesystem::remove_all(cas);
+  EXPECT_TRUE(error(config.reload(false), Source::kCredentials));
+  EXPECT_THAT(config.directories(), Contains(files_.path())) << "where it may come back";
+}
+
 TEST_F(ConfigTest, WatchesWhereLinksPointToo) {
   const test::TempDir elsewhere;
   const auto real = elsewhere.write("real.json", one_route("orders", "127.0.0.1:80"));

@@ -159,8 +159,6 @@ TEST_F(CredentialsTest, NameTheFileAndLineThatIsWrong) {
   }
   pki.files.ca = {{std::nullopt, (pki.dir / "absent.pem").string()}};
   EXPECT_THAT(error(), AllOf(HasSubstr("absent.pem"), HasSubstr("No such file")));
-  pki.files.ca = {{std::nullopt, pki.dir.path().string()}};
-  EXPECT_THAT(error(), HasSubstr("is a directory"));
   pki.files.ca.clear();
   EXPECT_THAT(error(), HasSubstr("--ca"));
 }
@@ -223,6 +221,37 @@ TEST_F(CredentialsTest, DropNothingOfAFileInSilence) {
     pki.files.ca = {{std::nullopt, pki.dir.write("ca.pem", bundle)}};
     EXPECT_THAT(error(), HasSubstr("ca.pem:")) << bundle;
   }
+}
+
+TEST_F(CredentialsTest, TakeADirectoryAsOneSource) {
+  const TestAuthority other("Other");
+  const TestAuthority issuing = other.intermediate("Issuing");
+  const auto cas = pki.dir / "cas";
+  const auto lists = pki.dir / "lists";
+  for (const auto& directory : {cas, lists}) std::filesystem::create_directory(directory);
+  pki.files.ca = {{std::nullopt, cas.string()}};
+  EXPECT_THAT(error(), AllOf(HasSubstr("cas"), HasSubstr("holds no *.pem, *.crt or *.crl file")));
+  pki.dir.write("cas/issuing.crt", issuing.cert_pem());
+  EXPECT_THAT(error(), HasSubstr("cas: holds no self-signed root"));
+  pki.dir.write("cas/b.pem", other.cert_pem());
+  pki.dir.write("cas/a.pem", pki.authority.cert_pem());
+  pki.dir.write("cas/README", "not PEM");
+  pki.dir.write("cas/..old.pem", "not PEM");
+  pki.dir.write("lists/a.crl", pki.authority.crl());
+  pki.dir.write("lists/b.pem", other.crl() + issuing.crl());
+  pki.files.crls = {lists.string()};
+
+  const auto credentials = pki.load();
+  ASSERT_TRUE(credentials) << credentials.error().message();
+  EXPECT_EQ(certificates(**credentials, CertificateFact::Role::kCa), 3);
+  EXPECT_EQ((*credentials)->certificates().back().name, cas / "issuing.crt");
+  EXPECT_EQ((*credentials)->crls().size(), 3U);
+
+  pki.dir.write("cas/c.crl", pki.authority.crl());
+  EXPECT_THAT(error(), HasSubstr("c.crl:1: holds a block \"X509 CRL\" beside certificates"));
+  std::filesystem::remove(cas / "c.crl");
+  std::filesystem::create_directory(cas / "d.pem");
+  EXPECT_THAT(error(), HasSubstr("d.pem: is not a regular file"));
 }
 
 TEST_F(CredentialsTest, RefuseAFileWithoutACrl) {
