@@ -55,7 +55,7 @@ TEST_F(Admin, RoutesTellAnEmptyAlpnFromNone) {
   EXPECT_EQ(routes[2].at("alpn"), R"(["h2"])");
 }
 
-TEST_F(Admin, ConnectionsShowsWhoIsThere) {
+TEST_F(Admin, ConnectionsListsThoseThatLive) {
   start_for(backend);
   TlsClient tls = connect();
   ASSERT_TRUE(tls.echo(std::string(1000, 'x')));

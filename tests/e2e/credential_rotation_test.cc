@@ -168,7 +168,7 @@ TEST_F(CredentialRotation, KeepsTheLastStateWhenAFileIsBrokenOrGone) {
   EXPECT_TRUE(served());
 }
 
-TEST_F(CredentialRotation, OfACrlSignedBySomebodyElseIsRefused) {
+TEST_F(CredentialRotation, OfACrlSignedByAnotherAuthorityIsRefused) {
   const std::string crl = dir.write("crl.pem", root.crl({client.serial}));
   start_for(backend, {"--crl", crl});
   expect_refused(as(client), "certificate_revoked", kCertificateRevoked);

@@ -33,7 +33,7 @@ TEST_F(Drain, EndsConnectionsWithCloseNotifyAndExitsWithZero) {
   }
 }
 
-TEST_F(Drain, ExitsWithZeroWhenNobodyIsThere) {
+TEST_F(Drain, ExitsWithZeroWithoutConnections) {
   Backend backend(echo());
   start_for(backend);
   gateway->signal(SIGTERM);
@@ -148,7 +148,7 @@ TEST_F(Drain, DelayAcceptsWhileNotReady) {
   gateway.reset();
 }
 
-TEST_F(Drain, AcceptsNobodyOnceTheListenersAreClosed) {
+TEST_F(Drain, AcceptsNoConnectionOnceTheListenersAreClosed) {
   Backend backend(source(16U << 20, 14));
   start_for(backend, {"--drain-timeout", "1h"});
   ClientOptions options = as(client);

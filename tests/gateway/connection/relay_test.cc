@@ -158,9 +158,7 @@ Task<void> hear_both(ktls::RecordLayer& client, ktls::RecordLayer& backend, Stor
 }
 
 TEST_F(RelayTest, EndsASilentConnectionAfterTheIdleTimeout) {
-  connection_.reset();
   timeouts_.idle = std::chrono::milliseconds(20);
-  make_ends();
   Story client_heard, backend_heard;
   run(hear_both(*client_peer_, *backend_peer_, client_heard, backend_heard));
   EXPECT_EQ(reason_, CloseReason::kIdleTimeout);
@@ -169,10 +167,8 @@ TEST_F(RelayTest, EndsASilentConnectionAfterTheIdleTimeout) {
 }
 
 TEST_F(RelayTest, EndsAnOldConnectionAfterItsLifetime) {
-  connection_.reset();
   timeouts_.lifetime = std::chrono::milliseconds(60);
   timeouts_.still = std::chrono::milliseconds(10);
-  make_ends();
   Story client_heard, backend_heard;
   run(hear_both(*client_peer_, *backend_peer_, client_heard, backend_heard));
   EXPECT_EQ(reason_, CloseReason::kLifetime);
@@ -187,9 +183,7 @@ Task<void> close_and_hear(ktls::RecordLayer& client, ktls::RecordLayer& backend,
 }
 
 TEST_F(RelayTest, WaitsForTheOtherHalfOnlySoLong) {
-  connection_.reset();
   timeouts_.half_close = std::chrono::milliseconds(20);
-  make_ends();
   Story client_heard, backend_heard;
   run(close_and_hear(*client_peer_, *backend_peer_, client_heard, backend_heard));
   EXPECT_EQ(reason_, CloseReason::kHalfCloseTimeout);
