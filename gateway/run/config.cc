@@ -144,15 +144,23 @@ void Config::refuse_policy(Attempt& attempt, std::string why) const {
   if (options_.policy.empty()) attempt.next.discovery = discovery_;
 }
 
-// Each is valid by itself; credentials and policy must also fit together.
+// Each is valid by itself; credentials and policy must also fit together. Of two that do not, one
+// is taken if it fits what is in force of the other: first the credentials, since certificates must
+// not run out for want of a good policy.
 void Config::fit_together(Attempt& attempt) const {
+  const auto misfit = [this](const Candidate& pair) {
+    return pair.credentials && pair.policy
+               ? join(review(*pair.credentials, *pair.policy), Finding::Effect::kRefusesAll)
+               : "";
+  };
   Candidate& next = attempt.next;
-  if (!next.credentials || !next.policy) return;
-  const std::string why =
-      join(review(*next.credentials, *next.policy), Finding::Effect::kRefusesAll);
+  const std::string why = misfit(next);
   if (why.empty()) return;
-  if (next.policy != policy_) refuse_policy(attempt, why);
-  if (next.credentials != credentials_) {
+  const bool keeps_credentials = policy_ && misfit({next.credentials, policy_, {}}).empty();
+  const bool keeps_policy =
+      !keeps_credentials && credentials_ && misfit({credentials_, next.policy, {}}).empty();
+  if (!keeps_policy && next.policy != policy_) refuse_policy(attempt, why);
+  if (!keeps_credentials && next.credentials != credentials_) {
     attempt.fail(Source::kCredentials, why);
     next.credentials = credentials_;
   }

@@ -162,6 +162,29 @@ TEST_F(ConfigTest, KeepsTheOldPolicyWhenTheNewOneNeedsScopedTrust) {
   EXPECT_EQ(config.policy(), before);
 }
 
+TEST_F(ConfigTest, TakesOfTwoThatDoNotFitTheOneThatFitsWhatIsInForce) {
+  const std::string one_domain = R"({"routes": {"orders": {"allow": ["spiffe://a.test/x"]}}})";
+  const std::string two_domains =
+      R"({"routes": {"orders": {"allow": ["spiffe://a.test/x", "spiffe://b.test/x"]}}})";
+  use_policy(one_domain);
+  Config config(options_);
+  config.reload(false);
+  use_policy(two_domains);
+  ASSERT_TRUE(error(config.reload(false), Source::kPolicy));
+  const auto next = authority_.issue({.cn = "gateway", .dns = {"gateway.test"}});
+  files_.replace("tls.key", next.key_pem, 0600);
+  files_.replace("tls.crt", next.chain_pem);
+
+  const auto before = config.credentials();
+  const Config::Reload renewed = config.reload(false);
+  EXPECT_FALSE(error(renewed, Source::kCredentials));
+  EXPECT_NE(config.credentials(), before) << "a renewal does not wait for the policy";
+  EXPECT_TRUE(error(renewed, Source::kPolicy));
+
+  use_policy(one_domain);
+  EXPECT_FALSE(error(config.reload(false), Source::kPolicy));
+}
+
 TEST_F(ConfigTest, TakesAKeyOnceItsModeIsRepaired) {
   Config config(options_);
   config.reload(false);
