@@ -104,7 +104,8 @@ Credentials::Revocation Credentials::check_revocation(const STACK_OF(X509) * cha
 
 bool Credentials::presents(const std::string& host) const {
   return std::ranges::any_of(pairs_, [&](const KeyPair& pair) {
-    return X509_check_host(pair.leaf.get(), host.c_str(), host.size(), 0, nullptr) == 1;
+    return X509_check_host(pair.leaf.get(), host.c_str(), host.size(),
+                           X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS, nullptr) == 1;
   });
 }
 

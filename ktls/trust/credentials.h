@@ -165,7 +165,8 @@ class Credentials {
   Revocation check_revocation(const STACK_OF(X509) * chain, const PeerTrust& trust,
                               std::chrono::sys_seconds now) const;
 
-  /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4).
+  /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4). Of a
+  /// domain with a dot in front: whether some name of one more label is found.
   bool presents(const std::string& host) const;
 
   /// Earliest notAfter among the leaves that we present.

@@ -254,6 +254,11 @@ TEST_F(CredentialsReviewTest, FindsServerNamesThatOurCertificatesLack) {
   present_only(root_.issue({.dns = {"*.shop.test"}}));
   EXPECT_THAT(names_for(R"("r": {"sni": ["users.shop.test", "*.shop.test"], )" + any + "}"),
               IsEmpty());
+  present_only(root_.issue({.dns = {"users.shop.test", "a.b.mall.test"}}));
+  EXPECT_THAT(names_for(R"("r": {"sni": ["*.shop.test"], )" + any + "}"), IsEmpty())
+      << "one of the names that the route takes";
+  EXPECT_THAT(join(names_for(R"("r": {"sni": ["*.mall.test"], )" + any + "}"), Effect::kRefusesAll),
+              HasSubstr("the server name *.mall.test"));
   present_only(root_.issue({.spiffe = {"spiffe://a.test/gateway"}}));
   EXPECT_THAT(names_for(R"("r": {"sni": ["users.test"], )" + any + "}"), IsEmpty())
       << "clients go by the SPIFFE ID";
