@@ -19,6 +19,7 @@ iouring::Task<void> EndpointWatch::log_changes(iouring::Ring& ring) {
     iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookEvery);
     if (!slept) co_return;
     look(*publisher_.snapshot()->endpoints);
+    look(*resolver_.current());
   }
 }
 
@@ -44,6 +45,23 @@ void EndpointWatch::look(const EndpointSet& endpoints) {
     }
   }
   failing_ = std::move(failing);
+}
+
+// A lookup that fails leaves the addresses that were good last: then nothing is wrong yet.
+void EndpointWatch::look(const Resolutions& names) {
+  std::set<std::string> unknown;
+  for (const auto& [name, resolution] : names) {
+    const bool is_unknown = resolution.addresses.empty() && !resolution.error.empty();
+    if (is_unknown) unknown.insert(name);
+    if (is_unknown == unknown_.contains(name)) continue;
+    if (is_unknown) {
+      log_warning("name of an endpoint does not resolve",
+                  {{"name", name}, {"error", resolution.error}});
+    } else {
+      log_info("name of an endpoint resolves", {{"name", name}});
+    }
+  }
+  unknown_ = std::move(unknown);
 }
 
 }  // namespace sallyport::gateway

@@ -26,6 +26,15 @@ TEST_F(BackendFailure, ARefusalGoesOnToTheNextEndpoint) {
   EXPECT_EQ(backend.accepted(), 8);
 }
 
+// An endpoint was missing, and only /routes told. The name is reserved (RFC 6761).
+TEST_F(BackendFailure, ANameThatDoesNotResolveIsTold) {
+  Backend backend(echo());
+  discover({backend.address(), "nowhere.invalid:80"});
+  start();
+  gateway->wait_err({"\"warning\"", "does not resolve", "\"nowhere.invalid\"", "\"error\""});
+  EXPECT_TRUE(served());
+}
+
 // A black hole beside a good endpoint once cost half of the connections 1.5 s each.
 TEST_F(BackendFailure, OneSilentEndpointOfTwoIsFoundOnceAndThenAvoided) {
   const SilentAddress silent;
