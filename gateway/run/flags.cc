@@ -61,8 +61,8 @@ constexpr std::array kTrust{
     Flag{"crl-expired", "refuse|accept", false,
          "What to do when a CRL is past its next update (default refuse)"},
     Flag{"client-eku", "require|if-present|ignore", false,
-         "Extended key usage of clients: clientAuth must be there, or must be there if there is "
-         "any, or is not looked at (default if-present)"},
+         "When a client's certificate must have the extended key usage clientAuth: always, if it "
+         "has any such usage, never (default if-present)"},
     Flag{"partial-chain", "", false,
          "Every certificate of a --ca file anchors chains, not only self-signed ones"},
 };
@@ -75,8 +75,9 @@ constexpr std::array kWhoMayPass{
 };
 constexpr std::array kRoutes{
     Flag{"alpn", "LIST", false,
-         "Application protocols, colons between, in our order; a client that offers others only is "
-         "refused. none: one that offers any is (default: none is chosen, whatever is offered)"},
+         "Application protocols, colons between, in our order; a client that offers only others is "
+         "refused. With the word none a client that offers any is refused (default: whatever is "
+         "offered, no protocol is chosen)"},
     Flag{"truncation", "reset|close", false,
          "What a backend sees of a client that ends without close_notify (default reset)"},
 };
