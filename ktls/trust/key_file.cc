@@ -199,8 +199,9 @@ std::optional<std::string> key_file_readers(const std::string& file) {
   std::string text;
   for (const Grant& grant : grants(descriptor.get(), status).value_or(std::vector<Grant>{})) {
     if (grant.to != Grant::To::kGroup || (grant.permissions & ACL_READ) == 0) continue;
+    const std::size_t others = other_members(grant.id);
     text += (text.empty() ? "group " : ", group ") + group_name(grant.id) + " (" +
-            std::to_string(other_members(grant.id)) + " other members)";
+            std::to_string(others) + (others == 1 ? " other member)" : " other members)");
   }
   if (text.empty()) return std::nullopt;
   return file + " may also be read by " + text;
