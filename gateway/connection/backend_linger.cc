@@ -11,7 +11,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLongest{60'000};  // where there is no half-close timeout
 // What a backend's kernel holds back from a receiver that is full arrives in less than this once
 // there is room.
 constexpr milliseconds kCatchUp{250};
@@ -90,8 +89,7 @@ iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Sock
   iouring::CancelScope scope(&connection.scope());
   const LingeringConnection lingering(connection, scope);
   iouring::Deadline latest(shard.ring, scope);
-  const milliseconds half_close = shard.timeouts.half_close;
-  latest.arm(half_close.count() > 0 ? half_close : kLongest);
+  latest.arm(shard.timeouts.longest_linger());
   const bool dealt_with = co_await long_answered(shard, backend, left);
   if (!dealt_with) co_await iouring::in_scope(scope, read_and_drop(shard, backend, left));
   if (left.ended && left.fin_sent) co_return;

@@ -35,7 +35,7 @@ class LingeringConnection : public iouring::ListNode {
 ///   - when everything is acknowledged, and the backend has answered after the last byte and then
 ///     been silent for Timeouts::answered, or nothing came for Timeouts::unanswered. Not where the
 ///     client ended cleanly: then the backend has our FIN, and ends by itself;
-///   - after the half-close timeout, 60 s where that is off;
+///   - after Timeouts::longest_linger();
 ///   - when the connection is ended, or its place is needed.
 /// The client's side should be freed before: what is held here is the frames and one socket.
 iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Socket& backend,

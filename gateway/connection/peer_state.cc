@@ -61,9 +61,7 @@ iouring::Task<std::optional<PeerState>> peer_state(iouring::Socket& socket) {
 
 iouring::Task<void> until_acknowledged(LiveConnection& connection, iouring::Socket& peer) {
   iouring::Ring& ring = connection.shard().ring;
-  const auto most = connection.shard().timeouts.half_close;
-  const iouring::TimePoint give_up =
-      most.count() > 0 ? ring.now() + most : iouring::TimePoint::max();
+  const iouring::TimePoint give_up = ring.now() + connection.shard().timeouts.longest_linger();
   iouring::Result<iouring::FileDescriptor> descriptor = co_await peer.install();
   if (!descriptor) co_return;
   for (auto pause = std::chrono::milliseconds(1); ring.now() < give_up;

@@ -37,9 +37,9 @@ struct PeerState {
 /// peer that is shut is probed every 30 s at least from then on, where the kernel can.
 [[nodiscard]] iouring::Task<std::optional<PeerState>> peer_state(iouring::Socket& socket);
 
-/// Waits until everything sent to `peer` is acknowledged or the peer is gone, at most the
-/// half-close timeout: a reset throws away what the kernel has not sent yet, and the peer may be
-/// slower than the sender. Ends early where its scope is cancelled.
+/// Waits until everything sent to `peer` is acknowledged or the peer is gone, at most
+/// Timeouts::longest_linger(): a reset throws away what the kernel has not sent yet, and the peer
+/// may be slower than the sender. Ends early where its scope is cancelled.
 iouring::Task<void> until_acknowledged(LiveConnection& connection, iouring::Socket& peer);
 
 }  // namespace sallyport::gateway

@@ -34,8 +34,8 @@ class RelayTimers {
 
   void touch() {
     const Timeouts& timeouts = shard_.timeouts;
-    const auto silence =
-        half_closed_ && timeouts.half_close.count() > 0 ? timeouts.half_close : timeouts.idle;
+    const auto once_closed = client_gone_ ? timeouts.longest_linger() : timeouts.half_close;
+    const auto silence = half_closed_ && once_closed.count() > 0 ? once_closed : timeouts.idle;
     if (deadline_.expired()) return;
     if (silence.count() > 0) {
       deadline_.arm_at(std::min(lifetime_ends_, shard_.ring.now() + silence));
@@ -49,6 +49,10 @@ class RelayTimers {
   void half_closed() {
     half_closed_ = true;
     touch();
+  }
+  void client_gone() {
+    client_gone_ = true;
+    half_closed();
   }
   [[nodiscard]] bool is_half_closed() const { return half_closed_; }
 
@@ -70,6 +74,7 @@ class RelayTimers {
   iouring::Deadline deadline_;
   iouring::TimePoint lifetime_ends_ = iouring::TimePoint::max();
   bool half_closed_ = false;
+  bool client_gone_ = false;
 };
 
 /// Lives in the frame of relay().
@@ -121,7 +126,7 @@ struct RelayState {
   /// gives that, and then the end, also behind a reset.
   void client_leaves() {
     client_left = true;
-    timers.half_closed();
+    timers.client_gone();
     if (client_heard_out) stop(reason_of_leaving());
   }
 

@@ -43,6 +43,12 @@ struct Timeouts {
   std::chrono::milliseconds still{1'000};        ///< nothing moved: a quiet moment
   std::chrono::milliseconds answered{1'000};     ///< silence of a backend that has answered
   std::chrono::milliseconds unanswered{10'000};  ///< silence of one that has not
+  std::chrono::milliseconds lingering{60'000};   ///< longest_linger() where half_close is off
+
+  /// How long one side is kept for its own sake once the other is gone.
+  [[nodiscard]] std::chrono::milliseconds longest_linger() const {
+    return half_close.count() > 0 ? half_close : lingering;
+  }
 };
 
 /// Of one shard.

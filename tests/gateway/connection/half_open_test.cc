@@ -4,6 +4,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <optional>
+#include <string>
+
 #include "gateway/connection/relay_look.h"
 #include "iouring/deadline.h"
 #include "tests/gateway/connection/relay_fixture.h"
@@ -98,12 +101,14 @@ TEST_F(HalfOpen, LeavesAReaderAloneThatDoesNotReadAndProbesItsWindow) {
   if (settable) EXPECT_EQ(rto_max_ms, 30'000);
 }
 
-enum class Leaves { kByReset, kByFin };
+enum class Leaves { kByReset, kByResetWithoutHalfCloseTimeout, kByFin };
 
 class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInterface<Leaves> {
  protected:
   void SetUp() override {
-    timeouts_.half_close = milliseconds(50);
+    const bool timed = GetParam() != Leaves::kByResetWithoutHalfCloseTimeout;
+    timeouts_.half_close = milliseconds(timed ? 50 : 0);
+    timeouts_.lingering = milliseconds(50);
     HalfOpen::SetUp();
     const int size = 1;
     for (const Layer* each : {&backend_, &backend_peer_}) {
@@ -118,7 +123,7 @@ class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInte
     const Bytes data = ktls::testing::random_bytes(200'000, 1);
     co_await ktls::testing::send_what_it_takes(*client_peer_, data);
     iouring::Socket& client = client_peer_->socket();
-    if (GetParam() == Leaves::kByReset) {
+    if (GetParam() != Leaves::kByFin) {
       // Not before the gateway has it: a reset throws away what waits to be sent.
       while (connection_->received_bytes() == 0) co_await next_iteration(*shard_.ring);
       client.reset();
@@ -134,15 +139,19 @@ class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInte
 
 TEST_P(LeftBehindAStuckBackend, IsNoticedInARound) {
   run(leave());
-  EXPECT_EQ(reason_, GetParam() == Leaves::kByReset ? CloseReason::kClientReset
-                                                    : CloseReason::kHalfCloseTimeout);
+  EXPECT_EQ(reason_, GetParam() == Leaves::kByFin ? CloseReason::kHalfCloseTimeout
+                                                  : CloseReason::kClientReset);
+}
+
+std::string name_of(const ::testing::TestParamInfo<Leaves>& info) {
+  constexpr const char* kWords[] = {"ThatReset", "ThatResetWithoutHalfCloseTimeout", "ThatEnded"};
+  return kWords[static_cast<int>(info.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(AClient, LeftBehindAStuckBackend,
-                         ::testing::Values(Leaves::kByReset, Leaves::kByFin),
-                         [](const auto& leaves) {
-                           return leaves.param == Leaves::kByReset ? "ThatReset" : "ThatEnded";
-                         });
+                         ::testing::Values(Leaves::kByReset,
+                                           Leaves::kByResetWithoutHalfCloseTimeout, Leaves::kByFin),
+                         name_of);
 
 }  // namespace
 }  // namespace sallyport::gateway

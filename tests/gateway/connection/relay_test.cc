@@ -1,6 +1,7 @@
 #include "gateway/connection/relay.h"
 
 #include <malloc.h>
+#include <sys/socket.h>
 
 #include "gateway/connection/quiet_moment.h"
 #include "iouring/frame_memory.h"
@@ -125,6 +126,25 @@ Task<void> client_resets(Layer& client, ktls::RecordLayer& backend, Story& backe
   co_await ktls::testing::send_in_pieces(*client, data, 1000, 1);
   client->socket().reset();
   co_await ktls::testing::tell(backend, backend_heard);
+}
+
+Task<void> reset_behind_what_is_not_read(ktls::RecordLayer& client, Layer& backend,
+                                         LiveConnection& connection) {
+  constexpr std::size_t kSize = 1'000'000;
+  const int size = 1;
+  EXPECT_EQ(::setsockopt(client.socket().descriptor(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size),
+            0);
+  co_await ktls::testing::send_one(*backend, kSize);
+  while (connection.facts().sent_bytes < kSize) co_await next_iteration(client.socket().ring());
+  backend->socket().reset();
+}
+
+// The client's kernel answers, so that nothing else ends it.
+TEST_F(RelayTest, WaitsOnlySoLongForAClientToTakeWhatCameBeforeTheReset) {
+  timeouts_.half_close = std::chrono::milliseconds(0);
+  timeouts_.lingering = std::chrono::milliseconds(20);
+  run(reset_behind_what_is_not_read(*client_peer_, backend_peer_, *connection_));
+  EXPECT_EQ(reason_, CloseReason::kBackendReset);
 }
 
 TEST_F(RelayTest, DeliversWhatCameBeforeAResetOfTheClient) {
