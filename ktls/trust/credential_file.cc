@@ -41,8 +41,7 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
   if (!fd) return credentials_error(file, why_not_opened(errno));
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return credentials_error(file, reason_of(errno));
-  if (S_ISDIR(status.st_mode))
-    return credentials_error(file, "is a directory, which is not supported by this version");
+  if (S_ISDIR(status.st_mode)) return credentials_error(file, "is a directory");
   if (!S_ISREG(status.st_mode)) return credentials_error(file, "is not a regular file");
   if (rules == FileRules::kSecret) {
     if (auto fault = key_file_fault(fd.get())) return credentials_error(file, *std::move(fault));

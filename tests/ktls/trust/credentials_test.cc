@@ -251,7 +251,7 @@ TEST_F(CredentialsTest, TakeADirectoryAsOneSource) {
   EXPECT_THAT(error(), HasSubstr("c.crl:1: holds a block \"X509 CRL\" beside certificates"));
   std::filesystem::remove(cas / "c.crl");
   std::filesystem::create_directory(cas / "d.pem");
-  EXPECT_THAT(error(), HasSubstr("d.pem: is not a regular file"));
+  EXPECT_THAT(error(), HasSubstr("d.pem: is a directory"));
 }
 
 TEST_F(CredentialsTest, RefuseAFileWithoutACrl) {
