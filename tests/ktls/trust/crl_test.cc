@@ -16,6 +16,7 @@
 #include "ktls/trust/credentials.h"
 #include "ktls/trust/crl_set.h"
 #include "tests/ktls/handshake/loopback.h"
+#include "tests/ktls/trust/bare_stack.h"
 #include "tests/ktls/trust/crl_builder.h"
 
 namespace sallyport::ktls::testing {
@@ -268,8 +269,7 @@ TEST_F(CrlSetTest, LearnsTheSignersOfItsLists) {
   set.add(*Crl::make(make_crl(root.certificate(), {})), {});
   EXPECT_EQ(verdict(), "crl_unavailable");
   const auto learn = [&](const TestAuthority& issuer) {
-    const OpensslPtr<STACK_OF(X509), [](STACK_OF(X509) * stack) { sk_X509_free(stack); }> chain(
-        sk_X509_new_null());
+    const BareStackPtr chain(sk_X509_new_null());
     sk_X509_push(chain.get(), leaf.x509.get());
     sk_X509_push(chain.get(), issuer.certificate().x509.get());
     set.learn_signers(chain.get(), make_peer_trust(chain.get(), {}).links);
@@ -284,8 +284,7 @@ TEST_F(CrlSetTest, LearnsTheSignersOfItsLists) {
 TEST_F(CrlSetTest, ChecksAListAgainstAKeyOnce) {
   set.add(*Crl::make(make_crl(root.certificate(), {})), {});
   const auto learn_key_of = [&](const TestAuthority& issuer, const Sha256& as) {
-    const OpensslPtr<STACK_OF(X509), [](STACK_OF(X509) * stack) { sk_X509_free(stack); }> chain(
-        sk_X509_new_null());
+    const BareStackPtr chain(sk_X509_new_null());
     sk_X509_push(chain.get(), leaf.x509.get());
     sk_X509_push(chain.get(), issuer.certificate().x509.get());
     link.crl_key = as;

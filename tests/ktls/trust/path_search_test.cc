@@ -19,13 +19,13 @@
 #include "ktls/trust/chain_cache.h"
 #include "ktls/trust/verify_chain.h"
 #include "tests/ktls/handshake/loopback.h"
+#include "tests/ktls/trust/bare_stack.h"
 
 namespace sallyport::ktls::testing {
 namespace {
 
 using std::chrono::hours;
 using StoreContextPtr = OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free>;
-using StackPtr = OpensslPtr<STACK_OF(X509), [](STACK_OF(X509) * stack) { sk_X509_free(stack); }>;
 using Certificates = std::vector<X509*>;
 
 class Random {
@@ -96,8 +96,8 @@ X509StorePtr store_of(const Certificates& certificates) {
   return store;
 }
 
-StackPtr stack_of(const Certificates& certificates) {
-  StackPtr stack(sk_X509_new_null());
+BareStackPtr stack_of(const Certificates& certificates) {
+  BareStackPtr stack(sk_X509_new_null());
   for (X509* const each : certificates) sk_X509_push(stack.get(), each);
   return stack;
 }
@@ -138,7 +138,7 @@ class Hierarchy {
   /// Whether OpenSSL accepts the path that it takes itself.
   bool openssl_accepts() const {
     const X509StorePtr store = store_of(trusted);
-    const StackPtr others = stack_of(sent);
+    const BareStackPtr others = stack_of(sent);
     const StoreContextPtr context = context_of(store.get(), leaf_.get(), others.get());
     if (partial_chain)
       X509_VERIFY_PARAM_set_flags(X509_STORE_CTX_get0_param(context.get()),
@@ -278,7 +278,7 @@ class Hierarchy {
   bool is_good(const Certificates& path) const {
     const X509StorePtr store = store_of({path.back()});
     X509_STORE_set_check_issued(store.get(), is_next);
-    const StackPtr between =
+    const BareStackPtr between =
         stack_of(path.size() > 2 ? Certificates(path.begin() + 1, path.end() - 1) : Certificates{});
     const StoreContextPtr context = context_of(store.get(), path.front(), between.get());
     X509_STORE_CTX_set_app_data(context.get(), const_cast<Certificates*>(&path));
@@ -305,7 +305,7 @@ class PathSearchTest : public ::testing::Test {
     store_ = store_of(certificates);
   }
   HandshakeResult verdict(X509* leaf, const Certificates& sent) const {
-    const StackPtr others = stack_of(sent);
+    const BareStackPtr others = stack_of(sent);
     const StoreContextPtr context = context_of(store_.get(), leaf, others.get());
     ChainCache nothing(0);
     const auto verified = verify_chain(context.get(), *credentials_, nothing, wall_clock_now());

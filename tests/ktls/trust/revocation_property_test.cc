@@ -17,6 +17,7 @@
 #include "ktls/trust/chain_cache.h"
 #include "ktls/trust/verify_chain.h"
 #include "tests/ktls/handshake/loopback.h"
+#include "tests/ktls/trust/bare_stack.h"
 #include "tests/ktls/trust/crl_builder.h"
 
 namespace sallyport::ktls::testing {
@@ -30,7 +31,6 @@ using ::testing::HasSubstr;
 
 using Trust = std::shared_ptr<const PeerTrust>;
 using Verified = std::expected<Trust, HandshakeFailure>;
-using StackPtr = OpensslPtr<STACK_OF(X509), [](STACK_OF(X509) * stack) { sk_X509_free(stack); }>;
 using StoreContextPtr = OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free>;
 
 constexpr const char* kFirstPoint = "URI:http://ca/1";
@@ -214,8 +214,8 @@ int spare_the_anchor(int ok, X509_STORE_CTX* context) {
                                                                                              : 0;
 }
 
-StackPtr others_of(const Peer& peer) {
-  StackPtr others(sk_X509_new_null());
+BareStackPtr others_of(const Peer& peer) {
+  BareStackPtr others(sk_X509_new_null());
   if (peer.issuer != kRoot) sk_X509_push(others.get(), mesh().authorities[peer.issuer].x509.get());
   return others;
 }
@@ -236,7 +236,7 @@ StoreContextPtr context_of(X509_STORE* store, const Peer& peer, STACK_OF(X509) *
 Verified verify(const Credentials& credentials, const Peer& peer, ChainCache& cache,
                 sys_seconds now) {
   static const X509StorePtr store = root_store();
-  const StackPtr others = others_of(peer);
+  const BareStackPtr others = others_of(peer);
   const StoreContextPtr context = context_of(store.get(), peer, others.get());
   return verify_chain(context.get(), credentials, cache, now);
 }
@@ -349,7 +349,7 @@ class Trial {
     const Verified in_full = verify(credentials, peer, nothing, now_);
     const HandshakeResult late = credentials.revalidate(earned, now_);
     ChainCache cache(1);
-    const StackPtr others = others_of(peer);
+    const BareStackPtr others = others_of(peer);
     cache.remember(*chain_name(peer.leaf.x509.get(), others.get()),
                    std::make_shared<const PeerTrust>(earned));
     const Verified cached = verify(credentials, peer, cache, now_);
@@ -380,7 +380,7 @@ class Trial {
       X509_STORE_add_crl(store.get(), (with_point ? list.whole : list.without_point).get());
     }
     X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-    const StackPtr others = others_of(peer);
+    const BareStackPtr others = others_of(peer);
     const StoreContextPtr context = context_of(store.get(), peer, others.get());
     X509_STORE_CTX_set_verify_cb(
         context.get(), accept_expired_ ? spare_the_anchor<true> : spare_the_anchor<false>);
