@@ -1,6 +1,6 @@
 #include "gateway/connection/lingering_close.h"
 
-#include <chrono>
+#include <cstddef>
 
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
@@ -9,8 +9,7 @@
 namespace sallyport::gateway {
 namespace {
 
-// How long, and for how many bytes, a peer may delay the close.
-constexpr std::chrono::milliseconds kLingeringTime{1'000};
+// For how many bytes a peer may delay the close; how long: Timeouts::lingering_close.
 constexpr std::size_t kMostDrained = 256 * 1024;
 
 iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client) {
@@ -55,7 +54,7 @@ iouring::Task<void> fin_then_drain(ShardState& shard, ktls::RecordLayer& client)
 iouring::Task<void> within_lingering_time(ShardState& shard, iouring::Task<void> task) {
   iouring::CancelScope scope;
   iouring::Deadline deadline(shard.ring, scope);
-  deadline.arm(kLingeringTime);
+  deadline.arm(shard.timeouts.lingering_close);
   co_await iouring::in_scope(scope, std::move(task));
 }
 

@@ -37,13 +37,14 @@ struct Timeouts {
   std::chrono::milliseconds idle{0};             ///< silence of both sides
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
   // No flags, and not off.
-  std::chrono::milliseconds tickets{10'000};     ///< for a client to take them, without `handshake`
-  std::chrono::milliseconds round{10'000};       ///< between two looks at a connection
-  std::chrono::milliseconds owes{110'000};       ///< unheard, and an acknowledgement is due
-  std::chrono::milliseconds still{1'000};        ///< nothing moved: a quiet moment
-  std::chrono::milliseconds answered{1'000};     ///< silence of a backend that has answered
-  std::chrono::milliseconds unanswered{10'000};  ///< silence of one that has not
-  std::chrono::milliseconds lingering{60'000};   ///< longest_linger() where half_close is off
+  std::chrono::milliseconds tickets{10'000};  ///< for a client to take them, without `handshake`
+  std::chrono::milliseconds lingering_close{1'000};  ///< for a client to take an end and close
+  std::chrono::milliseconds round{10'000};           ///< between two looks at a connection
+  std::chrono::milliseconds owes{110'000};           ///< unheard, and an acknowledgement is due
+  std::chrono::milliseconds still{1'000};            ///< nothing moved: a quiet moment
+  std::chrono::milliseconds answered{1'000};         ///< silence of a backend that has answered
+  std::chrono::milliseconds unanswered{10'000};      ///< silence of one that has not
+  std::chrono::milliseconds lingering{60'000};       ///< longest_linger() where half_close is off
 
   /// How long one side is kept for its own sake once the other is gone.
   [[nodiscard]] std::chrono::milliseconds longest_linger() const {

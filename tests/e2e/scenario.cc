@@ -62,8 +62,10 @@ ClientOptions Scenario::as(const TestCertificate& certificate) const {
     tls.receive_all();
     if (tls.end() == TlsEnd::kCloseNotify) return ::testing::AssertionSuccess();
   }
-  return ::testing::AssertionFailure() << "not served: end " << to_string(tls.end()) << ", alert "
-                                       << tls.alert().value_or(-1) << " " << tls.tls_error();
+  return ::testing::AssertionFailure()
+         << "not served: end " << to_string(tls.end()) << ", alert " << tls.alert().value_or(-1)
+         << " " << tls.tls_error() << "\nlog:\n"
+         << gateway->process().out() << gateway->process().err();
 }
 
 LogLine Scenario::expect_megabyte_each_way(ClientOptions options, const std::string& version,

@@ -159,6 +159,7 @@ class Serve : public ShardTest {
 // The loop would spin on a lock of OpenSSL's that the idle worker's thread was preempted in
 // (worker_for_step()).
 TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
+  timeouts_.lingering_close = std::chrono::hours(1);  // then the loop would free what is left
   const iouring::Result<> started = idle_worker_->start("handshake");
   if (!started)
     GTEST_SKIP() << "a thread under SCHED_IDLE is forbidden: " << started.error().name();
