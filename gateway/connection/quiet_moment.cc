@@ -38,7 +38,9 @@ iouring::Task<void> end_at_quiet_moment(RelayState& state, CloseReason reason) {
 }  // namespace
 
 iouring::Task<void> find_quiet(RelayState& state) {
-  state.quiet = co_await is_quiet(state);
+  // Not into the bit field at once: clang 19 loses it there, with TSan at -O1.
+  const bool quiet = co_await is_quiet(state);
+  state.quiet = quiet;
 }
 
 void end_when_quiet(LiveConnection& connection, CloseReason reason) {
