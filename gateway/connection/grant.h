@@ -8,8 +8,7 @@
 
 namespace sallyport::gateway {
 
-/// Can be checked again later: by authorize() on the route of a later policy with the same peer,
-/// and by Credentials::revalidate() of its trust.
+/// Can be judged again later, under another generation: judge().
 struct Grant {
   std::shared_ptr<const Route> route;           ///< and with it the policy that it is part of
   std::shared_ptr<const ktls::PeerTrust> peer;  ///< shared by equal peers of the shard

@@ -19,6 +19,12 @@ struct Snapshot {
   std::shared_ptr<const ktls::Credentials> credentials;
   Policy::Pointer policy;
   EndpointSet::Pointer endpoints;
+
+  /// Under which clients of the route are judged.
+  [[nodiscard]] const std::shared_ptr<const ktls::Credentials>& credentials_of(
+      [[maybe_unused]] const Route& route) const {
+    return credentials;
+  }
 };
 
 }  // namespace sallyport::gateway

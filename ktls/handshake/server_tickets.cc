@@ -108,7 +108,7 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
 }
 
 // A session with only what resumption needs. The client's certificate would triple the ticket and
-// cost a decoding at each resumption; instead the ticket has the PeerTrust, which is revalidated.
+// cost a decoding at each resumption; instead the ticket has the PeerTrust, which is judged again.
 SslSessionPtr ServerHandshake::bare_session(std::span<const std::byte> psk,
                                             std::chrono::seconds lifetime) const {
   const SSL_SESSION* session = SSL_get_session(ssl());
@@ -213,7 +213,7 @@ bool ServerHandshake::accepts_ticket(SSL_SESSION* session) const {
   const auto age = now - content->authenticated_at;
   const Credentials& credentials = context_->credentials();
   if (age < -kClockSkew || age >= credentials.settings().ticket_max_age) return false;
-  return credentials.revalidate(content->trust, now) == HandshakeResult::kSuccess;
+  return credentials.judge(content->trust, now).passed();
 }
 
 }  // namespace sallyport::ktls

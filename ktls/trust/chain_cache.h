@@ -22,8 +22,8 @@ using ChainName = Sha256;
 std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * others);
 
 /// Chains that were verified before, so that a peer that comes back costs no second search for a
-/// path and no second check of its signatures. Only successes. The caller of find() revalidates
-/// validity and revocation (Credentials::revalidate()); the proof of possession is never skipped.
+/// path and no second check of its signatures. Only successes. The caller of find() judges validity
+/// and revocation again (Credentials::judge()); the proof of possession is never skipped.
 ///
 /// Belongs to a ServerContext, and so to one shard and one generation of trust: it holds nothing
 /// that was verified under other anchors. When it is full the chain used longest ago is dropped.

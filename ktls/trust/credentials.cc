@@ -63,25 +63,45 @@ Credentials::Vouches Credentials::vouches(const Sha256& anchor_key,
   return listed ? Vouches::kSpiffeOnly : Vouches::kNothing;
 }
 
-HandshakeResult Credentials::revalidate(const PeerTrust& trust,
-                                        std::chrono::sys_seconds now) const {
+TrustVerdict Credentials::judge(const PeerTrust& trust, std::chrono::sys_seconds now,
+                                JudgementSteps* steps) const {
   using enum HandshakeResult;
+  TrustVerdict verdict;
   const Vouches vouched = vouches(trust.anchor_key, trust.identity);
-  if (vouched == Vouches::kNothing) return kCertificateAuthorityInvalid;
-  if (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty())
-    return kCertificateAuthorityInvalid;
-  if (now >= trust.not_after) return kCertificateExpired;  // as OpenSSL counts
-  return check_revocation(trust, now).result;
+  if (vouched == Vouches::kNothing ||
+      (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty()))
+    verdict.anchor = kCertificateAuthorityInvalid;
+  if (now >= trust.not_after) verdict.validity = kCertificateExpired;  // as OpenSSL counts
+  judge_revocation(trust, now, verdict);
+  if (steps != nullptr) {
+    const auto add = [steps](std::string_view subject, HandshakeResult result) {
+      steps->push_back({subject, result == kSuccess, std::string(to_string(result))});
+    };
+    add("chain", verdict.anchor);
+    add("validity", verdict.validity);
+    add("revocation", verdict.revocation);
+  }
+  return verdict;
 }
 
-Credentials::Revocation Credentials::check_revocation(const PeerTrust& trust,
-                                                      std::chrono::sys_seconds now) const {
+TrustVerdict Credentials::judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
+                                std::chrono::sys_seconds now, JudgementSteps* steps) const {
+  if (!crls_.empty()) crls_.learn_signers(chain, trust.links);
+  return judge(trust, now, steps);
+}
+
+void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,
+                                   TrustVerdict& verdict) const {
   using enum HandshakeResult;
-  if (crls_.empty()) return {};
+  if (crls_.empty()) return;
   std::size_t depth = 0;
   for (const PeerTrust::Link& link : trust.links) {
     const HandshakeResult result = crls_.check(link, now);
-    if (result != kSuccess) return {.result = result, .depth = depth};
+    if (result == kCertificateRevoked || verdict.revocation == kSuccess) {
+      verdict.revocation = result;
+      verdict.depth = depth;
+    }
+    if (result == kCertificateRevoked) return;
     ++depth;
   }
   // A renewed anchor stays while one of its certificates does.
@@ -89,17 +109,11 @@ Credentials::Revocation Credentials::check_revocation(const PeerTrust& trust,
   const auto is_revoked = [&](const PeerTrust::Link& link) {
     return crls_.check(link, now) == kCertificateRevoked;
   };
-  if (anchor != anchors_.end() && anchor->key == trust.anchor_key &&
-      std::ranges::all_of(anchor->certificates, is_revoked))
-    return {.result = kCertificateRevoked, .depth = depth};
-  return {};
-}
-
-Credentials::Revocation Credentials::check_revocation(const STACK_OF(X509) * chain,
-                                                      const PeerTrust& trust,
-                                                      std::chrono::sys_seconds now) const {
-  if (!crls_.empty()) crls_.learn_signers(chain, trust.links);
-  return check_revocation(trust, now);
+  if (anchor == anchors_.end() || anchor->key != trust.anchor_key ||
+      !std::ranges::all_of(anchor->certificates, is_revoked))
+    return;
+  verdict.revocation = kCertificateRevoked;
+  verdict.depth = depth;
 }
 
 bool Credentials::presents(const std::string& host) const {

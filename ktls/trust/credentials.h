@@ -17,6 +17,7 @@
 #include "ktls/trust/crl_scope.h"
 #include "ktls/trust/crl_set.h"
 #include "ktls/trust/handshake_result.h"
+#include "ktls/trust/judgement.h"
 #include "ktls/trust/peer_trust.h"
 #include "ktls/trust/tickets.h"
 #include "ktls/trust/verify_settings.h"
@@ -146,24 +147,17 @@ class Credentials {
   /// bundle, so DNS names must be left out), or for everything (an unscoped bundle).
   Vouches vouches(const Sha256& anchor_key, const PeerIdentity& identity) const;
 
-  /// Verifies an earlier trust under these credentials at `now`: kSuccess, or the result that a
-  /// full handshake would have: certificate_authority_invalid, certificate_expired,
-  /// certificate_revoked, crl_unavailable, crl_expired, certificate_malformed. For tickets, cached
-  /// chains and live connections; some µs. After a reload, crl_unavailable also stands for the list
-  /// of an issuer that is in no bundle, until a full handshake has shown its key.
-  HandshakeResult revalidate(const PeerTrust& trust, std::chrono::sys_seconds now) const;
-
-  struct Revocation {
-    HandshakeResult result = HandshakeResult::kSuccess;
-    std::size_t depth = 0;  ///< of the certificate that is not passed: 0 for the leaf
-  };
-  /// The part of revalidate() that concerns CRLs; kSuccess without any. See CrlSet::check(). A
-  /// trust anchor needs no list, but is revoked by one of its own.
-  Revocation check_revocation(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+  /// Judges the facts of an earlier verification under these credentials at `now`. The result is
+  /// that of a full handshake. For handshakes, tickets, cached chains and live connections; some
+  /// microseconds. Adds its steps to `steps`, if given. A trust anchor needs no CRL, but is revoked
+  /// by one of its own. After a reload, kCrlUnavailable also stands for the list of an issuer that
+  /// is in no bundle, until a full handshake has shown its key.
+  TrustVerdict judge(const PeerTrust& trust, std::chrono::sys_seconds now,
+                     JudgementSteps* steps = nullptr) const;
   /// The same for a chain that has just been verified, leaf first, and its trust. Verifies the
   /// signatures of its issuers' lists that are not known yet.
-  Revocation check_revocation(const STACK_OF(X509) * chain, const PeerTrust& trust,
-                              std::chrono::sys_seconds now) const;
+  TrustVerdict judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
+                     std::chrono::sys_seconds now, JudgementSteps* steps = nullptr) const;
 
   /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4). Of a
   /// domain with a dot in front: whether some name of one more label is found.
@@ -211,6 +205,8 @@ class Credentials {
   };
 
   Credentials() = default;
+  void judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,
+                        TrustVerdict& verdict) const;
 
   std::vector<KeyPair> pairs_;
   std::vector<TrustedCertificate> trusted_;

@@ -33,7 +33,7 @@ NameHash name_hash(std::span<const std::byte> encoded);
 /// Whether the key usage of an issuer allows its key to sign CRLs (RFC 5280 4.2.1.3).
 bool may_sign_crls(const X509* issuer);
 
-/// The facts by which a peer was verified, without any certificate: enough to revalidate it later.
+/// The facts by which a peer was verified, without any certificate: enough to judge it again later.
 /// Computed once, at the full handshake; travels in tickets and stays with the connection.
 /// Interned, so equal ones share one object. The time of the full handshake differs between
 /// connections of one peer and is therefore kept beside it (Outcome::authenticated_at).

@@ -80,20 +80,19 @@ std::unexpected<Refusal> refuse_as_openssl(X509_STORE_CTX* store, const X509* le
 }
 
 // Refuses the chain for its revocation, in OpenSSL's words.
-std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store,
-                                        const Credentials::Revocation& revocation) {
+std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store, const TrustVerdict& verdict) {
   const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
-  const X509* culprit = sk_X509_value(chain, static_cast<int>(revocation.depth));
+  const X509* culprit = sk_X509_value(chain, static_cast<int>(verdict.depth));
   if (culprit == nullptr) culprit = X509_STORE_CTX_get0_cert(store);
-  const bool revoked = revocation.result == HandshakeResult::kCertificateRevoked;
+  const bool revoked = verdict.revocation == HandshakeResult::kCertificateRevoked;
   const int error = revoked ? X509_V_ERR_CERT_REVOKED
-                    : revocation.result == HandshakeResult::kCrlExpired
+                    : verdict.revocation == HandshakeResult::kCrlExpired
                         ? X509_V_ERR_CRL_HAS_EXPIRED
                         : X509_V_ERR_UNABLE_TO_GET_CRL;
   std::string detail = X509_verify_cert_error_string(error);
   detail += ": " + name_text(X509_get_subject_name(culprit));
-  auto refused = refuse(revocation.result, std::move(detail), culprit, error);
-  refused.error().of_leaf = revoked && revocation.depth == 0;
+  auto refused = refuse(verdict.revocation, std::move(detail), culprit, error);
+  refused.error().of_leaf = revoked && verdict.depth == 0;
   return refused;
 }
 
@@ -151,9 +150,8 @@ Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono:
                                                        : trust.identity.spiffe),
                     leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
   }
-  const auto revocation =
-      credentials.check_revocation(X509_STORE_CTX_get0_chain(store), trust, now);
-  if (revocation.result != HandshakeResult::kSuccess) return refuse_revoked(store, revocation);
+  const TrustVerdict verdict = credentials.judge(X509_STORE_CTX_get0_chain(store), trust, now);
+  if (verdict.revocation != HandshakeResult::kSuccess) return refuse_revoked(store, verdict);
   return std::shared_ptr<const PeerTrust>(new PeerTrust(std::move(trust)));
 }
 
@@ -224,7 +222,7 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   const X509* leaf = X509_STORE_CTX_get0_cert(store);
   const auto name = chain_name(leaf, X509_STORE_CTX_get0_untrusted(store));
   auto cached = name ? cache.find(*name) : nullptr;
-  if (cached && credentials.revalidate(*cached, now) == HandshakeResult::kSuccess) {
+  if (cached && credentials.judge(*cached, now).passed()) {
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return cached;
   }

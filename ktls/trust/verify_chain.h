@@ -18,7 +18,7 @@ namespace sallyport::ktls {
 /// search_paths(). For a certificate verification callback
 /// (SSL_CTX_set_cert_verify_callback(3)), which calls it with its `store`.
 ///
-/// A chain that is in `cache` is not verified again, but revalidated (Credentials::revalidate()).
+/// A chain that is in `cache` is not verified again, but judged again (Credentials::judge()).
 /// If that fails it is verified in full, which gives the failure its text and its alert.
 ///
 /// Afterwards `store` has X509_V_OK, or an error for which OpenSSL sends the alert of the failure.

@@ -283,7 +283,7 @@ TEST_F(Handshake, RunsOnSeveralShardsOverOneGenerationOfCredentials) {
           RoutedHandshake server(*context, any_route());
           MemoryClient peer({.certificate = &certificate});
           if (shuttle(server, peer) != Step::kDone) return;
-          if ((*credentials)->revalidate(*server.outcome().trust, test_clock()) ==
+          if ((*credentials)->judge(*server.outcome().trust, test_clock()).result() ==
               HandshakeResult::kSuccess)
             ++done;
         }

@@ -299,7 +299,7 @@ TEST_F(RevocationList, MayNeverExpire) {
       .links = {{name_hash(X509_get_subject_name(issuer)), "\x07", public_key_hash(issuer)}},
       .not_after = std::chrono::sys_seconds::max()};
   const auto later = wall_clock_now() + std::chrono::years(100);
-  EXPECT_EQ((*credentials)->revalidate(earlier, later), HandshakeResult::kSuccess);
+  EXPECT_EQ((*credentials)->judge(earlier, later).result(), HandshakeResult::kSuccess);
 }
 
 TEST_F(CredentialFile, ThatIsMissingOrCutIsNamed) {

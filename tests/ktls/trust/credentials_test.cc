@@ -363,7 +363,7 @@ TEST_F(CredentialsTest, RevalidateATrust) {
   trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
   trust.not_after = wall_clock_now() + std::chrono::hours(1);
   const auto revalidated = [&](std::chrono::seconds later) {
-    return (*credentials)->revalidate(trust, wall_clock_now() + later);
+    return (*credentials)->judge(trust, wall_clock_now() + later).result();
   };
   EXPECT_EQ(revalidated(std::chrono::hours(0)), HandshakeResult::kSuccess);
   EXPECT_EQ(revalidated(std::chrono::hours(2)), HandshakeResult::kCertificateExpired);

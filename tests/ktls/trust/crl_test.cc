@@ -204,7 +204,7 @@ TEST_F(CrlFile, RevokesItsOwnAnchorUntilThatIsRenewed) {
   trust.not_after = std::chrono::sys_seconds::max();
   const auto verdict = [&](const CrlSpec& spec) {
     EXPECT_EQ(error_with(to_pem(make_crl(root, spec).get())), "");
-    return to_string((*pki.load())->revalidate(trust, wall_clock_now()));
+    return to_string((*pki.load())->judge(trust, wall_clock_now()).result());
   };
   EXPECT_EQ(verdict({.extensions = {{kIdp, "critical,onlyuser:TRUE"}}}), "success")
       << "the anchor needs no list";

@@ -344,10 +344,10 @@ class Trial {
 
   void check(const Credentials& credentials, const Peer& peer) {
     const PeerTrust& earned = earned_trust(peer);
-    const HandshakeResult early = credentials.revalidate(earned, now_);
+    const HandshakeResult early = credentials.judge(earned, now_).result();
     ChainCache nothing(0);
     const Verified in_full = verify(credentials, peer, nothing, now_);
-    const HandshakeResult late = credentials.revalidate(earned, now_);
+    const HandshakeResult late = credentials.judge(earned, now_).result();
     ChainCache cache(1);
     const BareStackPtr others = others_of(peer);
     cache.remember(*chain_name(peer.leaf.x509.get(), others.get()),

@@ -219,7 +219,7 @@ class EarlierTrust : public ::testing::Test {
   std::string_view judged(std::chrono::seconds later = {}) {
     const auto credentials = pki.load();
     EXPECT_TRUE(credentials) << credentials.error().message();
-    return to_string((*credentials)->revalidate(trust, wall_clock_now() + later));
+    return to_string((*credentials)->judge(trust, wall_clock_now() + later).result());
   }
 
   TestServer pki;

@@ -1,0 +1,51 @@
+#include "gateway/policy/judge.h"
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+namespace sallyport::gateway {
+
+using ktls::HandshakeResult;
+
+HandshakeResult Verdict::result() const noexcept {
+  if (!routed) return HandshakeResult::kNoRoute;
+  if (!trust.passed()) return trust.result();
+  return rule ? HandshakeResult::kSuccess : HandshakeResult::kNotAuthorized;
+}
+
+LiveCauses Verdict::causes() const noexcept {
+  LiveCauses causes;
+  const auto add = [&causes](LiveCause cause, bool holds) {
+    causes.set(static_cast<std::size_t>(cause), holds);
+  };
+  add(LiveCause::kRevoked, trust.revocation == HandshakeResult::kCertificateRevoked);
+  // A serial that was let in is not malformed: facts that cannot be judged are not trusted.
+  add(LiveCause::kUntrusted, trust.anchor != HandshakeResult::kSuccess ||
+                                 trust.revocation == HandshakeResult::kCertificateMalformed);
+  add(LiveCause::kNotAuthorized, routed && !rule);
+  add(LiveCause::kExpired, trust.validity != HandshakeResult::kSuccess);
+  add(LiveCause::kRouteGone, !routed);
+  return causes;
+}
+
+Verdict judge(const ktls::PeerTrust& peer, const Route* route, const ktls::Credentials& credentials,
+              std::chrono::sys_seconds now, ktls::JudgementSteps* steps) {
+  Verdict verdict{.routed = route != nullptr,
+                  .trust = credentials.judge(peer, now, steps),
+                  .rule = std::nullopt};
+  if (route == nullptr) return verdict;
+  verdict.rule = authorize(*route, peer.identity);
+  if (steps != nullptr) {
+    std::string finding = "no rule of route '" + route->name + "' matches";
+    if (verdict.rule && verdict.rule->index == Rule::kAnyVerified) {
+      finding = "route '" + route->name + "' allows any verified certificate";
+    } else if (verdict.rule) {
+      finding = "route '" + route->name + "' allows " + route->allow[verdict.rule->index].text();
+    }
+    steps->push_back({"rule", verdict.rule.has_value(), std::move(finding)});
+  }
+  return verdict;
+}
+
+}  // namespace sallyport::gateway

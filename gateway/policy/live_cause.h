@@ -1,0 +1,32 @@
+// Causes for which a live connection ends: what let its client in holds no longer.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace sallyport::gateway {
+
+/// Those that tell the client by an alert come first: of several, the first one counts.
+enum class LiveCause : std::uint8_t {
+  kRevoked,        ///< a certificate of the chain
+  kUntrusted,      ///< the anchor
+  kNotAuthorized,  ///< no rule of the route matches any more
+  kExpired,        ///< a certificate below the anchor
+  kRouteGone,      ///< the policy has no route of this name
+};
+
+/// By LiveCause: close reason, metric label, value of --keep-live.
+inline constexpr std::array<std::string_view, 5> kLiveCauseWords{
+    "revoked", "untrusted", "not_authorized", "expired", "route_gone"};
+
+/// A set of causes, by LiveCause.
+using LiveCauses = std::bitset<kLiveCauseWords.size()>;
+
+[[nodiscard]] constexpr std::string_view to_string(LiveCause cause) {
+  return kLiveCauseWords[static_cast<std::size_t>(cause)];
+}
+
+}  // namespace sallyport::gateway
