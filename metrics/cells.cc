@@ -171,7 +171,10 @@ void StartedHandshake::ends_with(WordIndex result, bool resumed, std::chrono::na
 }
 
 ShardMetrics::ShardMetrics(unsigned shard, const Vocabulary& words)
-    : shard_(shard), words_(words), ktls_fallback_(words.fallback_reasons.size()) {}
+    : shard_(shard),
+      words_(words),
+      ktls_fallback_(words.fallback_reasons.size()),
+      kept_(words.live_causes.size()) {}
 
 ListenerCells& ShardMetrics::listener(std::string_view name) {
   for (const auto& [known, cells] : listeners_) {
@@ -225,6 +228,13 @@ ShardSample ShardMetrics::sample() const {
     }
   }
   result.ktls_fallback = values(ktls_fallback_);
+  for (const Open& each : kept_) {
+    const std::uint64_t closed = each.closed.value();  // before opened: never below zero
+    result.kept.push_back(each.opened.value() - closed);
+  }
+  result.rechecks = rechecks_.value();
+  result.recheck_took_ns = recheck_took_ns_.value();
+  result.recheck_longest_turn_ns = recheck_longest_turn_ns_.value();
   result.busy_ns = busy_ns_.value();
   return result;
 }

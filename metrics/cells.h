@@ -37,6 +37,7 @@ struct Vocabulary {
   std::span<const std::string_view>
       handshake_results;  ///< tls_handshakes_total{result}; first: success
   std::span<const std::string_view> fallback_reasons;  ///< ktls_fallback_total{reason}
+  std::span<const std::string_view> live_causes;       ///< connections_kept{cause}
 };
 
 /// Index of a word of the vocabulary: a number, an enumeration in the order of the words, or a
@@ -80,6 +81,22 @@ class Counter {
 
  private:
   std::atomic<std::uint64_t> value_{0};
+};
+
+/// A number that goes up and down, which one thread writes and any thread reads.
+class Gauge {
+ public:
+  Gauge() = default;
+  Gauge(const Gauge&) = delete;
+  Gauge& operator=(const Gauge&) = delete;
+
+  void set(std::int64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t value() const noexcept {
+    return value_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::int64_t> value_{0};
 };
 
 /// Upper bounds in seconds of the buckets of every histogram of ours; +Inf is implied.
@@ -248,6 +265,9 @@ struct ShardSample {
   std::array<std::uint64_t, 2> keyupdates{};                   ///< [Direction]
   std::array<std::array<std::uint64_t, 2>, 2> records_open{};  ///< [Direction][Records]
   std::vector<std::uint64_t> ktls_fallback;                    ///< by reason
+  std::vector<std::uint64_t> kept;                             ///< by cause
+  std::uint64_t rechecks = 0;
+  std::int64_t recheck_took_ns = 0, recheck_longest_turn_ns = 0;  ///< of the last one
   std::uint64_t busy_ns = 0;
 };
 
@@ -270,6 +290,15 @@ class ShardMetrics {
   void records_closed(Direction direction, Records records) noexcept {
     records_[index(direction)][index(records)].closed.add();
   }
+  /// All live connections were judged again: within this time, at most so long at a time.
+  void live_recheck(std::chrono::nanoseconds took, std::chrono::nanoseconds longest_turn) noexcept {
+    rechecks_.add();
+    recheck_took_ns_.set(took.count());
+    recheck_longest_turn_ns_.set(longest_turn.count());
+  }
+  /// A live connection starts, or stops, being kept although a cause for its end holds.
+  void kept(WordIndex cause) { kept_.at(cause.value()).opened.add(); }
+  void kept_no_more(WordIndex cause) { kept_.at(cause.value()).closed.add(); }
   void ktls_fallback(WordIndex reason) { ktls_fallback_.at(reason.value()).add(); }
   /// The event loop's time outside the wait since it started; call it now and then.
   void busy(std::chrono::nanoseconds total) noexcept {
@@ -300,6 +329,9 @@ class ShardMetrics {
   std::array<Counter, 2> keyupdates_;
   std::array<std::array<Open, 2>, 2> records_;
   std::vector<Counter> ktls_fallback_;  // sized once
+  std::vector<Open> kept_;              // sized once
+  Counter rechecks_;
+  Gauge recheck_took_ns_, recheck_longest_turn_ns_;
   Counter busy_ns_;
 };
 

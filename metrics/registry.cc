@@ -73,6 +73,11 @@ void Registry::set_tls_library(std::string_view mode) {
   tls_library_ = mode;
 }
 
+void Registry::set_generation(std::uint64_t generation) {
+  const std::lock_guard lock(mutex_);
+  generation_ = generation;
+}
+
 void Registry::set_max_connections(std::uint64_t connections) {
   const std::lock_guard lock(mutex_);
   max_connections_ = connections;
@@ -165,6 +170,7 @@ std::string Registry::scrape() const {
     }
     if (ready_) text.add(MetricId::kReady, {}, *ready_ ? 1 : 0);
     if (!tls_library_.empty()) text.add(MetricId::kTlsLibrary, {tls_library_}, 1);
+    if (generation_) text.add(MetricId::kGeneration, {}, static_cast<double>(*generation_));
     if (max_connections_) {
       text.add(MetricId::kMaxConnections, {}, static_cast<double>(*max_connections_));
     }

@@ -85,6 +85,8 @@ class Registry {
   /// series is not there.
   void set_tls_library(std::string_view mode);
 
+  /// The one series of generation. Without it the series is not there.
+  void set_generation(std::uint64_t generation);
   /// The one series of max_connections. Without it the series is not there.
   void set_max_connections(std::uint64_t connections);
   /// The series of log_lines_dropped_total: each cause, of static storage, with its count so far.
@@ -138,6 +140,7 @@ class Registry {
   std::optional<KtlsSupport> ktls_;
   std::optional<bool> ready_;
   std::string_view tls_library_;  // empty: not known yet
+  std::optional<std::uint64_t> generation_;
   std::optional<std::uint64_t> max_connections_;
   std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_;
   std::map<std::string, Source, std::less<>> sources_;

@@ -3,6 +3,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -139,6 +140,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
   std::array<std::uint64_t, 2> keyupdates{};
   std::array<std::array<std::uint64_t, 2>, 2> records{};
   std::vector<std::uint64_t> fallback(words.fallback_reasons.size());
+  std::vector<std::uint64_t> kept(words.live_causes.size());
+  std::uint64_t rechecks = 0;
+  std::int64_t recheck_took = 0;
+  std::int64_t longest_turn = 0;
 
   for (const ShardSample& shard : samples) {
     for (const ListenerSample& listener : shard.listeners) {
@@ -164,6 +169,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
       }
     }
     add_to(fallback, shard.ktls_fallback);
+    add_to(kept, shard.kept);
+    rechecks += shard.rechecks;
+    recheck_took = std::max(recheck_took, shard.recheck_took_ns);
+    longest_turn = std::max(longest_turn, shard.recheck_longest_turn_ns);
     add(MetricId::kShardBusy, {std::to_string(shard.shard)},
         static_cast<double>(shard.busy_ns) / 1e9);
   }
@@ -215,6 +224,12 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
           number(records[direction][model]));
     }
   }
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    add(MetricId::kConnectionsKept, {words.live_causes[i]}, number(kept[i]));
+  }
+  add(MetricId::kLiveRechecks, {}, number(rechecks));
+  add(MetricId::kLiveRecheckDuration, {}, static_cast<double>(recheck_took) / 1e9);
+  add(MetricId::kLiveRecheckLongestTurn, {}, static_cast<double>(longest_turn) / 1e9);
   for (std::size_t i = 0; i < fallback.size(); ++i) {
     add(MetricId::kKtlsFallback, {words.fallback_reasons[i]}, number(fallback[i]));
   }

@@ -33,6 +33,14 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return "keyupdate_flood";
     case CloseReason::kKeyupdateUnsupported:
       return "keyupdate_unsupported";
+    case CloseReason::kExpired:
+      return to_string(LiveCause::kExpired);
+    case CloseReason::kRevoked:
+      return to_string(LiveCause::kRevoked);
+    case CloseReason::kUntrusted:
+      return to_string(LiveCause::kUntrusted);
+    case CloseReason::kRouteGone:
+      return to_string(LiveCause::kRouteGone);
     case CloseReason::kInternalError:
       return "internal_error";
   }
@@ -52,6 +60,34 @@ constexpr std::array<std::string_view, kCloseReasonCount> kCloseReasonWords = []
 
 std::string_view to_string(CloseReason reason) {
   return kCloseReasonWords.at(reason.index());
+}
+
+CloseReason reason_of(LiveCause cause) {
+  switch (cause) {
+    case LiveCause::kRevoked:
+      return CloseReason::kRevoked;
+    case LiveCause::kUntrusted:
+      return CloseReason::kUntrusted;
+    case LiveCause::kNotAuthorized:
+      return CloseReason::kNotAuthorized;
+    case LiveCause::kExpired:
+      return CloseReason::kExpired;
+    case LiveCause::kRouteGone:
+      return CloseReason::kRouteGone;
+  }
+  std::abort();
+}
+
+std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason) {
+  if (reason == CloseReason::kRevoked) return ktls::AlertDescription::kCertificateRevoked;
+  if (reason == CloseReason::kUntrusted) return ktls::AlertDescription::kUnknownCa;
+  if (reason == CloseReason::kNotAuthorized) return ktls::AlertDescription::kAccessDenied;
+  return std::nullopt;
+}
+
+bool prefers_quiet_moment(CloseReason reason) {
+  return reason == CloseReason::kDrain || reason == CloseReason::kLifetime ||
+         reason == CloseReason::kExpired || reason == CloseReason::kRouteGone;
 }
 
 }  // namespace sallyport::gateway

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "gateway/policy/live_cause.h"
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
@@ -33,6 +34,11 @@ class CloseReason {
     kRecordError,
     kKeyupdateFlood,
     kKeyupdateUnsupported,
+    // What let the client in holds no longer; kNotAuthorized is one of these, too.
+    kExpired,
+    kRevoked,
+    kUntrusted,
+    kRouteGone,
     kInternalError,
   };
   // CloseReason::kNoRoute, CloseReason::kDone, ...
@@ -77,6 +83,15 @@ inline constexpr std::size_t kCloseReasonCount =
 extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
 
 [[nodiscard]] std::string_view to_string(CloseReason reason);
+
+/// Of the same word.
+[[nodiscard]] CloseReason reason_of(LiveCause cause);
+
+/// The alert by which the client learns of it once records have begun, where its end takes one.
+[[nodiscard]] std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason);
+
+/// Whether the connection may end with close_notify at a quiet moment for this reason.
+[[nodiscard]] bool prefers_quiet_moment(CloseReason reason);
 
 /// The result of a handshake that ended for this reason: unknown_failure where the reason is no
 /// result (internal_error, ...).

@@ -39,6 +39,7 @@ struct ConnectionFacts {
   std::chrono::nanoseconds duration{0};              ///< since it was accepted
   std::chrono::system_clock::time_point time;        ///< at which these facts were so
   CloseReason reason = CloseReason::kInternalError;  ///< once it has ended
+  std::string_view kept;  ///< the cause for which it would have ended, but for --keep-live
 
   /// Of a connection that lives: of the client's certificate. Of a refusal: of the certificate that
   /// was refused, which may be a CA's.

@@ -9,13 +9,15 @@
 namespace sallyport::gateway {
 namespace {
 
-// For how many bytes a peer may delay the close; how long: Timeouts::lingering_close.
-constexpr std::size_t kMostDrained = 256 * 1024;
+// For how many bytes a peer may delay the close; how long: Timeouts::lingering_close. An
+// authenticated one may be in the middle of a transfer, of which the kernels hold some MiB.
+constexpr std::size_t kMostOfStranger = std::size_t{256} << 10;
+constexpr std::size_t kMostOfPeer = std::size_t{64} << 20;
 
-iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client) {
+iouring::Task<void> shut_and_drain(ShardState& shard, iouring::Socket& client, std::size_t most) {
   iouring::Result<> shut = co_await client.shutdown_write();
   if (!shut) co_return;  // gone already
-  for (std::size_t drained = 0; drained < kMostDrained;) {
+  for (std::size_t drained = 0; drained < most;) {
     iouring::Result<iouring::Lease> received = co_await client.recv(shard.pools.small);
     if (!received || received->bytes().empty()) co_return;
     drained += received->bytes().size();
@@ -27,26 +29,26 @@ iouring::Task<void> plaintext_alert_then_drain(ShardState& shard, iouring::Socke
   const auto record = ktls::plaintext_alert(alert);
   iouring::Result<> sent = co_await client.send_all(record);
   if (!sent) co_return;
-  co_await shut_and_drain(shard, client);
+  co_await shut_and_drain(shard, client, kMostOfStranger);
 }
 
 iouring::Task<void> alert_then_drain(ShardState& shard, ktls::RecordLayer& client,
                                      ktls::AlertDescription alert) {
   ktls::RecordLayer::SendResult sent = co_await client.send_alert(alert);
   if (!sent) co_return;
-  co_await shut_and_drain(shard, client.socket());
+  co_await shut_and_drain(shard, client.socket(), kMostOfPeer);
 }
 
 iouring::Task<void> close_then_drain(ShardState& shard, ktls::RecordLayer& client) {
   ktls::RecordLayer::SendResult sent = co_await client.send_close();
   if (!sent) co_return;
-  co_await shut_and_drain(shard, client.socket());
+  co_await shut_and_drain(shard, client.socket(), kMostOfPeer);
 }
 
 iouring::Task<void> fin_then_drain(ShardState& shard, ktls::RecordLayer& client) {
   ktls::RecordLayer::SendResult sent = co_await client.send_fin();
   if (!sent) co_return;
-  co_await shut_and_drain(shard, client.socket());
+  co_await shut_and_drain(shard, client.socket(), kMostOfPeer);
 }
 
 }  // namespace
@@ -59,7 +61,7 @@ iouring::Task<void> within_lingering_time(ShardState& shard, iouring::Task<void>
 }
 
 iouring::Task<void> linger(ShardState& shard, iouring::Socket& client) {
-  co_await within_lingering_time(shard, shut_and_drain(shard, client));
+  co_await within_lingering_time(shard, shut_and_drain(shard, client, kMostOfStranger));
 }
 
 iouring::Task<void> close_with_plaintext_alert(ShardState& shard, iouring::Socket& client,

@@ -12,9 +12,9 @@
 namespace sallyport::gateway {
 
 /// Lingering close: shuts the writing side and drains what the peer still sends, for a second and
-/// 256 KiB at most. Closing with unread bytes would make TCP send a reset, which destroys the alert
-/// (or the last data) on its way. The caller closes afterwards. Bounded even where the connection
-/// was cancelled.
+/// 256 KiB at most, or 64 MiB of an authenticated peer. Closing with unread bytes would make TCP
+/// send a reset, which destroys the alert (or the last data) on its way. The caller closes
+/// afterwards. Bounded even where the connection was cancelled.
 iouring::Task<void> linger(ShardState& shard, iouring::Socket& client);
 
 /// A fatal alert in plaintext, before any crypto, then linger().

@@ -32,6 +32,8 @@ LiveConnection::~LiveConnection() {
     if (walk->next_ == this) walk->next_ = shard_.live.next(*this);
   }
   unlink();
+  shard_.recheck.ends.remove(*this);
+  if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
 }
@@ -39,6 +41,32 @@ LiveConnection::~LiveConnection() {
 void LiveConnection::end(CloseReason reason) noexcept {
   if (!ended_by_) ended_by_ = reason;
   scope_.cancel();
+}
+
+void LiveConnection::renew_grant(std::shared_ptr<const Route> route, Rule rule) noexcept {
+  grant_.route = std::move(route);
+  grant_.rule = rule;
+}
+
+void LiveConnection::set_kept(std::optional<LiveCause> cause) {
+  if (cause == kept()) return;
+  if (const auto before = kept()) shard_.metrics.kept_no_more(*before);
+  if (cause) shard_.metrics.kept(*cause);
+  kept_ = cause ? static_cast<std::uint8_t>(*cause) : kNotKept;
+}
+
+std::chrono::milliseconds LiveConnection::age() const noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(shard_.ring.now() - accepted_at_);
+}
+
+// Numbers follow each other, so they are mixed (a round of splitmix64).
+double LiveConnection::chance() const noexcept {
+  std::uint64_t mixed = id_ + 0x9e3779b97f4a7c15U;
+  mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9U;
+  mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
+  mixed ^= mixed >> 31U;
+  constexpr double kStep = 1.0 / (std::uint64_t{1} << 53U);
+  return static_cast<double>(mixed >> 11U) * kStep;
 }
 
 void LiveConnection::start_handshake() {
@@ -115,7 +143,7 @@ void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
   if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
-  heard_ |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(leg));
+  heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
 }
 
@@ -167,6 +195,7 @@ ConnectionFacts LiveConnection::facts() const {
   facts.sent_bytes = sent_bytes_;
   if (handshake_took_.count() > 0) facts.handshake = handshake_took_;
   facts.reason = reason_;
+  if (const auto cause = kept()) facts.kept = to_string(*cause);
   if (refusal_) {
     facts.refused = true;
     facts.issuer = refusal_->failure.issuer;

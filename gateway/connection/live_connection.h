@@ -15,6 +15,7 @@
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/refusal.h"
 #include "gateway/connection/shard_state.h"
+#include "gateway/policy/live_cause.h"
 #include "iouring/address.h"
 #include "iouring/cancel.h"
 #include "iouring/list.h"
@@ -44,6 +45,23 @@ class LiveConnection : public iouring::ListNode {
   /// What relays it: set by relay() for as long as it does.
   void set_relay(RelayState* relay) noexcept { relay_ = relay; }
   [[nodiscard]] RelayState* relay() const noexcept { return relay_; }
+  /// Whether its client was let in and it has not begun to end: what can be judged again.
+  [[nodiscard]] bool is_established() const noexcept {
+    return negotiated_ && !refusal_ && !over_ && !ended_by_;
+  }
+  /// Another generation has its route: by name the same, `rule` lets its client in.
+  void renew_grant(std::shared_ptr<const Route> route, Rule rule) noexcept;
+  /// It goes on although this cause holds, by --keep-live; none: no such cause holds.
+  void set_kept(std::optional<LiveCause> cause);
+  [[nodiscard]] std::optional<LiveCause> kept() const noexcept {
+    if (kept_ == kNotKept) return std::nullopt;
+    return static_cast<LiveCause>(kept_);
+  }
+  /// Since it was accepted.
+  [[nodiscard]] std::chrono::milliseconds age() const noexcept;
+  /// From 0 to 1, the same at each call, by chance from one connection to the next.
+  [[nodiscard]] double chance() const noexcept;
+
   /// The reason given to end(), if it was called.
   [[nodiscard]] std::optional<CloseReason> ended_by() const noexcept { return ended_by_; }
   [[nodiscard]] iouring::CancelScope& scope() noexcept { return scope_; }
@@ -69,7 +87,10 @@ class LiveConnection : public iouring::ListNode {
                    std::chrono::nanoseconds took, const iouring::SocketAddress& local);
 
   /// The reason of its end, unless end() or set_refused() gives another.
-  void set_reason(CloseReason reason) noexcept { reason_ = reason; }
+  void set_reason(CloseReason reason) noexcept {
+    reason_ = reason;
+    over_ = true;
+  }
   /// The reason and, where there was no verdict yet, the verdict of its handshake.
   void set_refused(RefusalPtr refusal);
 
@@ -77,7 +98,11 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] metrics::RouteCells& route_cells() const { return open_.route(); }
   void count_received(metrics::Leg leg, std::size_t bytes) noexcept;
   /// The legs that count_received() was called for since the last call, a bit each (1 << Leg).
-  [[nodiscard]] unsigned take_heard() noexcept { return std::exchange(heard_, std::uint8_t{0}); }
+  [[nodiscard]] unsigned take_heard() noexcept {
+    const unsigned heard = heard_;
+    heard_ = 0;
+    return heard;
+  }
   /// Of application data, from the client.
   [[nodiscard]] std::uint64_t received_bytes() const noexcept { return received_bytes_; }
   void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
@@ -142,8 +167,11 @@ class LiveConnection : public iouring::ListNode {
   CloseReason reason_ = CloseReason::kInternalError;
   std::optional<CloseReason> ended_by_;
   std::optional<ktls::RecordModel> records_;
-  bool resumed_ = false;
-  std::uint8_t heard_ = 0;
+  static constexpr std::uint8_t kNotKept = 0xff;
+  std::uint8_t kept_ = kNotKept;  // else a LiveCause
+  bool over_ : 1 = false;         // its reason is known
+  bool resumed_ : 1 = false;
+  std::uint8_t heard_ : 2 = 0;
 };
 
 /// A walk over a shard's live connections, oldest first, with other work in between: connections

@@ -25,6 +25,7 @@ iouring::Task<bool> is_quiet(RelayState& state) {
 iouring::Task<void> end_at_quiet_moment(RelayState& state, CloseReason reason) {
   for (;;) {
     co_await find_quiet(state);
+    if (!state.ends_when_quiet) co_return;
     if (state.quiet) {
       state.stop(reason);
       co_return;
@@ -41,6 +42,10 @@ iouring::Task<void> find_quiet(RelayState& state) {
   // Not into the bit field at once: clang 19 loses it there, with TSan at -O1.
   const bool quiet = co_await is_quiet(state);
   state.quiet = quiet;
+}
+
+void end_no_more_when_quiet(LiveConnection& connection) {
+  if (RelayState* const state = connection.relay()) state->ends_when_quiet = false;
 }
 
 void end_when_quiet(LiveConnection& connection, CloseReason reason) {

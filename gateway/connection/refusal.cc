@@ -11,6 +11,7 @@ namespace {
 
 // The alert that a refusal under the application keys carries.
 ktls::AlertDescription alert_of(CloseReason reason) {
+  if (const auto alert = alert_of_live(reason)) return *alert;
   return ktls::alert_for(handshake_result(reason)).value_or(ktls::AlertDescription::kInternalError);
 }
 
@@ -51,7 +52,7 @@ iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
 
 iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
   ShardState& shard = client.connection.shard();
-  if (reason == CloseReason::kDrain) {
+  if (prefers_quiet_moment(reason)) {
     co_await close_with_close_notify(shard, *client.records);
   } else {
     co_await close_with_alert(shard, *client.records, alert_of(reason));
@@ -85,7 +86,8 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
 
 [[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
   LiveConnection& connection = client.connection;
-  if (is_of_route(why->reason)) {
+  const bool at_hello = client.handshake && client.handshake->tls && !client.handshake->accepted;
+  if (at_hello && is_of_route(why->reason)) {
     co_await within_lingering_time(connection.shard(),
                                    reject_hello(connection.shard(), *client.handshake, *why));
   }

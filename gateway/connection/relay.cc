@@ -54,6 +54,7 @@ bool cancelled(const ktls::RecordError& error) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
       if (bytes == 0) co_return true;
+      if (state.reason) co_return false;  // nothing more of a client that may not be here
       state.connection.count_received(metrics::Leg::kClient, bytes);
       state.timers.touch();
       state.backend_answered = false;

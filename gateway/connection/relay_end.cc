@@ -6,6 +6,7 @@
 #include "gateway/connection/peer_state.h"
 #include "gateway/connection/quiet_moment.h"
 #include "gateway/connection/relay_state.h"
+#include "iouring/deadline.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -16,6 +17,10 @@ CloseReason verdict(const RelayState& state) {
   if (state.client_left) return state.reason_of_leaving();
   if (const auto ran_out = state.timers.ran_out()) return *ran_out;
   return CloseReason::kDone;
+}
+
+iouring::Task<void> send_alert(ktls::RecordLayer& client, ktls::AlertDescription alert) {
+  [[maybe_unused]] ktls::RecordLayer::SendResult sent = co_await client.send_alert(alert);
 }
 
 bool left_by_client(CloseReason reason) {
@@ -38,7 +43,11 @@ bool lingers(const RelayState& state, CloseReason reason) {
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     state.backend.socket().reset();
   }
-  if (reason == CloseReason::kDrain || reason == CloseReason::kLifetime) {
+  if (const auto alert = alert_of_live(reason)) {
+    co_await close_with_alert(connection.shard(), client, *alert);
+    co_return;
+  }
+  if (prefers_quiet_moment(reason)) {
     co_await (state.quiet ? close_with_close_notify(connection.shard(), client)
                           : close_with_fin(connection.shard(), client));
     co_return;
@@ -53,7 +62,26 @@ bool lingers(const RelayState& state, CloseReason reason) {
   co_await close_with_fin(connection.shard(), client);
 }
 
+// Behind the records that are under way: a send that is cancelled may leave half a record, and
+// nothing could follow that.
+iouring::Task<void> send_alert_and_stop(RelayState& state, ktls::AlertDescription alert) {
+  ShardState& shard = state.connection.shard();
+  iouring::Deadline deadline(shard.ring, state.scope);
+  deadline.arm(shard.timeouts.lingering_close);
+  co_await iouring::in_scope(state.scope, send_alert(state.client, alert));
+  state.scope.cancel();
+}
+
 }  // namespace
+
+void end_with_alert(LiveConnection& connection, CloseReason reason) {
+  RelayState* const state = connection.relay();
+  const auto alert = alert_of_live(reason);
+  if (state == nullptr || !alert) return connection.end(reason);
+  if (state->reason) return;  // it ends already
+  state->reason = reason;
+  state->run_beside(send_alert_and_stop(*state, *alert));
+}
 
 [[gnu::noinline]] iouring::Task<RelayEnd> end_relay(RelayState& state) {
   state.connection.set_relay(nullptr);  // nothing more is run beside it
@@ -68,8 +96,7 @@ bool lingers(const RelayState& state, CloseReason reason) {
                                               .answered = state.backend_answered,
                                               .behind = state.client_took_late}};
   }
-  const bool may_be_quiet = reason == CloseReason::kDrain || reason == CloseReason::kLifetime;
-  if (may_be_quiet && !state.quiet) {
+  if (prefers_quiet_moment(reason) && !state.quiet) {
     co_await within_lingering_time(state.connection.shard(), find_quiet(state));
   }
   co_await leave(state, reason);

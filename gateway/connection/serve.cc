@@ -8,9 +8,9 @@
 #include "gateway/connection/client.h"
 #include "gateway/connection/connect_backend.h"
 #include "gateway/connection/hello.h"
+#include "gateway/connection/recheck.h"
 #include "gateway/connection/relay.h"
 #include "gateway/connection/start_records.h"
-#include "gateway/policy/authorize.h"
 #include "gateway/policy/route.h"
 
 namespace sallyport::gateway {
@@ -67,9 +67,12 @@ namespace {
   refused = co_await complete_handshake(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
-  const auto rule = authorize(connection.route(), connection.peer().identity);
-  if (!rule) co_return std::unexpected(refusal(CloseReason::kNotAuthorized));
-  connection.mark_established(*rule);
+  // By the generation in force now, which may be later than that of the ClientHello.
+  const Verdict verdict = judge_now(connection);
+  if (const auto result = verdict.result(); result != ktls::HandshakeResult::kSuccess)
+    co_return std::unexpected(refusal(result));
+  connection.mark_established(*verdict.rule);
+  watch_expiry(connection);
 
   refused = co_await start_records(client);
   if (refused) co_return std::unexpected(std::move(refused));
@@ -86,6 +89,7 @@ iouring::PeerAddress address_of(const iouring::Socket& client) {
 
 void accept_route(Client& client, const Choice& choice) {
   Handshake& handshake = *client.handshake;
+  handshake.accepted = true;
   client.connection.set_route(std::shared_ptr<const Route>(handshake.policy, choice.route),
                               choice.alpn);
   handshake.tls->accept(choice.alpn, allowed_domains(*choice.route));

@@ -7,13 +7,15 @@ namespace sallyport::gateway {
 
 ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
                        ktls::RecordPools its_pools, const Timeouts& its_timeouts,
-                       const RecordChoice& its_records, const HandshakeLimits& handshake_limits,
-                       ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics,
-                       ConnectionLog& its_log, std::uint64_t seed)
+                       const EndSettings& its_ends, const RecordChoice& its_records,
+                       const HandshakeLimits& handshake_limits, ConnectionLimit& its_limit,
+                       metrics::ShardMetrics& its_metrics, ConnectionLog& its_log,
+                       std::uint64_t seed)
     : ring(its_ring),
       idle_worker(its_idle_worker),
       pools(its_pools),
       timeouts(its_timeouts),
+      ends(its_ends),
       records(its_records),
       limit(its_limit),
       metrics(its_metrics),
@@ -25,5 +27,9 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_wo
       next_id(random()) {}
 
 ShardState::~ShardState() = default;
+
+WallTime wall_time() {
+  return std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+}
 
 }  // namespace sallyport::gateway

@@ -14,8 +14,11 @@
 #include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/local_hosts.h"
 #include "gateway/connection/negotiated.h"
+#include "gateway/connection/pending_ends.h"
 #include "gateway/connection/record_choice.h"
 #include "gateway/connection/snapshot.h"
+#include "gateway/policy/live_cause.h"
+#include "iouring/cancel.h"
 #include "iouring/idle_worker.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
@@ -52,6 +55,25 @@ struct Timeouts {
   }
 };
 
+/// How live connections end that what let them in holds no longer for.
+struct EndSettings {
+  LiveCauses keep;                                   ///< --keep-live
+  std::chrono::milliseconds end_spread{5'000};       ///< --end-spread
+  std::chrono::milliseconds expiry_spread{600'000};  ///< --expiry-spread
+};
+
+/// By which certificates expire; it may be set back and forth while the process runs.
+using WallTime = std::chrono::sys_time<std::chrono::milliseconds>;
+[[nodiscard]] WallTime wall_time();
+
+/// What the judgement of live connections has still to do, see recheck_live().
+struct Recheck {
+  bool due = false;                           ///< of all: another generation is in force
+  WallTime soonest_expiry = WallTime::max();  ///< with which the clock has to do something
+  iouring::CancelScope* sleeping = nullptr;   ///< set while it sleeps
+  PendingEnds ends;
+};
+
 /// Of one shard.
 struct HandshakeLimits {
   unsigned at_work = 512;                      ///< --max-handshakes
@@ -67,7 +89,7 @@ struct ServedListener {
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
   ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
-             ktls::RecordPools its_pools, const Timeouts& its_timeouts,
+             ktls::RecordPools its_pools, const Timeouts& its_timeouts, const EndSettings& its_ends,
              const RecordChoice& its_records, const HandshakeLimits& handshake_limits,
              ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics, ConnectionLog& its_log,
              std::uint64_t seed);
@@ -79,6 +101,7 @@ struct ShardState {
   iouring::IdleWorker& idle_worker;  ///< for handshakes
   ktls::RecordPools pools;
   const Timeouts& timeouts;
+  const EndSettings& ends;
   const RecordChoice& records;
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;
@@ -94,6 +117,9 @@ struct ShardState {
   /// Replaced as one when the control thread sends new ones; never null while serving.
   std::shared_ptr<const Snapshot> snapshot;
   std::shared_ptr<ktls::ServerContext> tls;
+
+  WallTime (*now)() = wall_time;  ///< tests give their own
+  Recheck recheck;
 
   /// When bytes of a connection passed last that was established for a while.
   iouring::TimePoint relayed_at{};

@@ -64,6 +64,7 @@ Json to_json(const ConnectionFacts& record) {
   duration("connect_ms", record.connect);
   line["duration_ms"] = milliseconds(record.duration);
   line["reason"] = to_string(record.reason);
+  if (!record.kept.empty()) line["kept"] = record.kept;
   if (record.refused) {
     text("issuer", record.issuer, false);
     text("serial", record.serial, false);

@@ -77,6 +77,7 @@ void ConnectionList::add(const ConnectionFacts& connection) {
                   {"backend_address", connection.backend_address},
                   {"local_address", connection.local_address},
                   {"records", connection.records},
+                  {"kept", connection.kept.empty() ? Json(nullptr) : Json(connection.kept)},
                   {"cipher", connection.cipher},
                   {"since", rfc3339(connection.since())},
                   {"received_bytes", connection.received_bytes},

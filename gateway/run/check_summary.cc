@@ -141,6 +141,14 @@ std::string flags(const Options& options) {
   add("max-lifetime", ms(options.max_lifetime));
   add("drain-delay", ms(options.drain_delay));
   add("drain-timeout", ms(options.drain_timeout));
+  add("end-spread", ms(options.end_spread));
+  add("expiry-spread", ms(options.expiry_spread));
+  std::string kept;
+  for (std::size_t i = 0; i < options.keep_live.size(); ++i) {
+    if (options.keep_live.test(i))
+      kept += std::string(kept.empty() ? "" : ",") += kLiveCauseWords[i];
+  }
+  add("keep-live", text(kept, "none"));
   add("shards", number(options.shards, "one-per-cpu"));
   add("busy-poll", std::to_string(options.busy_poll_us));
   add("max-connections", number(options.max_connections, "what-descriptors-carry"));

@@ -337,6 +337,12 @@ std::vector<Finding> Config::find_oddities() const {
   const auto add = [&found](std::string text, std::string place = {}) {
     found.push_back({Finding::Effect::kNoneYet, std::move(text), std::move(place)});
   };
+  for (const LiveCause cause :
+       {LiveCause::kRevoked, LiveCause::kUntrusted, LiveCause::kNotAuthorized}) {
+    if (!options_.keep_live.test(static_cast<std::size_t>(cause))) continue;
+    add("--keep-live " + std::string(to_string(cause)) +
+        ": live connections with this cause are kept");
+  }
   for (const std::string& file : secret_files()) {
     if (auto readers = ktls::key_file_readers(file)) add(*std::move(readers));
   }

@@ -65,6 +65,9 @@ constexpr std::array kTrust{
          "has any such usage, never (default if-present)"},
     Flag{"partial-chain", "", false,
          "Every certificate of a --ca file anchors chains, not only self-signed ones"},
+    Flag{"keep-live", "CAUSE", true,
+         "Keep live connections that no longer hold what let them in: expired, revoked, untrusted, "
+         "not_authorized or route_gone. Never for handshakes. Repeatable"},
 };
 constexpr std::array kWhoMayPass{
     Flag{"allow", "PATTERN", true,
@@ -119,6 +122,11 @@ constexpr std::array kTimeouts{
     Flag{"drain-delay", "DURATION", false,
          "Not ready, still accepting, before draining (default 0)"},
     Flag{"drain-timeout", "DURATION", false, "For connections to end after SIGTERM (default 30s)"},
+    Flag{"end-spread", "DURATION", false,
+         "Over which the connections end that one change of the configuration ends (default 5s)"},
+    Flag{"expiry-spread", "DURATION", false,
+         "Before the expiry of their peers' chains over which connections end, at most a tenth of "
+         "the certificate's lifetime (default 10m)"},
 };
 constexpr std::array kProcess{
     Flag{"shards", "N", false,
@@ -156,9 +164,8 @@ constexpr std::array kCommandLineOnly{
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
 constexpr auto kPlannedFlags = std::to_array<std::string_view>(
-    {"accept-proxy", "against", "egress", "egress-expose", "end-spread", "expiry-spread", "explain",
-     "keep-live", "max-connections-per-address", "max-handshakes-per-address", "state-dir",
-     "zone"});
+    {"accept-proxy", "against", "egress", "egress-expose", "explain", "max-connections-per-address",
+     "max-handshakes-per-address", "state-dir", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

@@ -88,7 +88,8 @@ void Gateway::open_log_and_metrics() {
       }});
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
                                   .handshake_results = ktls::kHandshakeResultWords,
-                                  .fallback_reasons = ktls::kKtlsFallbackWords};
+                                  .fallback_reasons = ktls::kKtlsFallbackWords,
+                                  .live_causes = kLiveCauseWords};
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
   if (auto support = ktls_support_metrics(records_))
     registry_->set_ktls_support(*std::move(support));

@@ -213,6 +213,17 @@ std::expected<std::vector<std::string>, std::string> parse_alpn_list(std::string
   });
 }
 
+std::expected<LiveCause, std::string> parse_live_cause(std::string_view text) {
+  const auto* const word = std::ranges::find(kLiveCauseWords, text);
+  if (word != kLiveCauseWords.end()) return static_cast<LiveCause>(word - kLiveCauseWords.begin());
+  std::string all;
+  for (const std::string_view each : kLiveCauseWords) {
+    if (!all.empty()) all += ", ";
+    all += each;
+  }
+  return std::unexpected("is none of " + all);
+}
+
 std::expected<std::string, std::string> parse_groups(std::string_view text) {
   const auto allowed = [](char c) {
     return ktls::is_ascii_letter(c) || ktls::is_ascii_digit(c) || c == '-' || c == '_' || c == ':';

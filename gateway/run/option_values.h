@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/observe/admin_listener.h"
+#include "gateway/policy/live_cause.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
@@ -46,6 +47,9 @@ struct TrustBundle {
 /// "[TRUST-DOMAIN=]FILE". What stands before the first '=' is a trust domain unless it holds a '/':
 /// a file whose name has a '=' is written with its directory, "./a=b.pem".
 [[nodiscard]] std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text);
+
+/// "expired", "revoked", ...
+[[nodiscard]] std::expected<LiveCause, std::string> parse_live_cause(std::string_view text);
 
 /// "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", only suites that our records support.
 [[nodiscard]] std::expected<std::vector<std::string>, std::string> parse_ciphersuites(

@@ -180,6 +180,8 @@ void read_trust(Reader& reader, Options& options) {
                  {"if-present", ktls::ClientEku::kIfPresent},
                  {"ignore", ktls::ClientEku::kIgnore}});
   reader.on("partial-chain", options.partial_chain);
+  reader.parsed("keep-live", parse_live_cause,
+                [&](LiveCause cause) { options.keep_live.set(static_cast<std::size_t>(cause)); });
 }
 
 // Deny by default: without one of the three no client could pass, which is never meant.
@@ -247,6 +249,8 @@ void read_timeouts(Reader& reader, Options& options) {
   reader.duration("idle-timeout", options.idle_timeout);
   reader.duration("max-lifetime", options.max_lifetime);
   reader.duration("drain-delay", options.drain_delay);
+  reader.duration("end-spread", options.end_spread);
+  reader.duration("expiry-spread", options.expiry_spread);
 }
 
 void read_process(Reader& reader, Options& options) {

@@ -16,6 +16,7 @@
 
 #include "gateway/connection/record_choice.h"
 #include "gateway/observe/log.h"
+#include "gateway/policy/live_cause.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/option_values.h"
 #include "ktls/keys/suite.h"
@@ -73,6 +74,10 @@ struct Options {
   std::chrono::milliseconds idle_timeout{0};
   std::chrono::milliseconds max_lifetime{0};
   std::chrono::milliseconds drain_delay{0};
+  std::chrono::milliseconds end_spread{5'000};
+  std::chrono::milliseconds expiry_spread{std::chrono::minutes(10)};
+
+  LiveCauses keep_live;  ///< causes for which a live connection does not end
 
   std::optional<std::uint64_t> max_connections;  ///< process-wide; unset: what descriptors carry
   unsigned max_handshakes = 512;                 ///< with work to do, per shard

@@ -12,6 +12,7 @@
 
 #include "gateway/backends/tcp_options.h"
 #include "gateway/connection/backend_linger.h"
+#include "gateway/connection/recheck.h"
 #include "gateway/connection/rounds.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/listener.h"
@@ -68,8 +69,8 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
       state_(*ring_, *idle_worker_,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
-             options_.timeouts, options_.records, options_.handshakes, options_.limit,
-             options_.metrics, options_.connection_log, random_seed()),
+             options_.timeouts, options_.ends, options_.records, options_.handshakes,
+             options_.limit, options_.metrics, options_.connection_log, random_seed()),
       connections_(*ring_),
       chores_(*ring_) {}
 
@@ -155,6 +156,7 @@ void Shard::start_idle_worker() const {
 
 iouring::Task<void> Shard::run() {
   chores_.spawn(make_rounds(state_));
+  chores_.spawn(recheck_live(state_));
   iouring::TaskGroup acceptors(*ring_);
   for (const auto& bound : listeners_) {
     acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
@@ -198,9 +200,12 @@ void Shard::end_all() {
 void Shard::update(std::shared_ptr<const Snapshot> snapshot,
                    std::shared_ptr<ktls::ServerContext> tls) {
   inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
+    const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
+                                  snapshot->policy != state_.snapshot->policy;
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
+    if (judges_otherwise) judge_all(state_);
   });
 }
 

@@ -37,6 +37,7 @@ struct ShardOptions {
   std::chrono::microseconds busy_poll{0};
   std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
   const Timeouts& timeouts;
+  const EndSettings& ends;
   const RecordChoice& records;
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;

@@ -68,6 +68,9 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
 ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
     : options_(std::move(options)),
       timeouts_(timeouts_of(options_.options)),
+      ends_{.keep = options_.options.keep_live,
+            .end_spread = options_.options.end_spread,
+            .expiry_spread = options_.options.expiry_spread},
       limit_(max_connections, [this] {
         for (const auto& shard : shards_) shard->end_lingering();
       }) {}
@@ -89,6 +92,7 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
                        .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
                        .drain_timeout = options_.options.drain_timeout,
                        .timeouts = timeouts_,
+                       .ends = ends_,
                        .records = options_.records,
                        .limit = limit_,
                        .metrics = metrics,

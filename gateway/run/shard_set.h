@@ -71,6 +71,7 @@ class ShardSet {
 
   ShardSetOptions options_;
   Timeouts timeouts_;
+  EndSettings ends_;
   ConnectionLimit limit_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index

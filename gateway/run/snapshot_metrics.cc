@@ -51,6 +51,7 @@ void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoin
 
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
   set_backend_metrics(registry, *snapshot.endpoints);
+  registry.set_generation(snapshot.generation);
   registry.set_certificates(certificates_of(*snapshot.credentials));
   registry.set_crls(crls_of(*snapshot.credentials));
 }

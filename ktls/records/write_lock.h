@@ -4,13 +4,12 @@
 #include <utility>
 
 #include "iouring/cancel.h"
-#include "iouring/invariant.h"
 #include "iouring/ring.h"
 
 namespace sallyport::ktls {
 
-/// The right to write to a socket: one holder at a time, and at most one coroutine that waits for
-/// it. The holder always releases it by itself, and soon when cancelled, so that the wait needs no
+/// The right to write to a socket: one holder at a time; those that wait get it in their order. The
+/// holder always releases it by itself, and soon when cancelled, so that the wait needs no
 /// cancellation.
 class WriteLock {
  public:
@@ -29,7 +28,7 @@ class WriteLock {
 
  private:
   iouring::Ring& ring_;
-  Acquire* waiting_ = nullptr;
+  Acquire* waiting_ = nullptr;  // the first of them
   bool held_ = false;
 };
 
@@ -38,9 +37,10 @@ class WriteLock::Acquire final : private iouring::Waiter {
   explicit Acquire(WriteLock& lock) noexcept : lock_(lock) {}
   bool await_ready() const noexcept { return !lock_.held_; }
   void await_suspend(std::coroutine_handle<> awaiting) noexcept {
-    iouring::invariant(lock_.waiting_ == nullptr, "one send at a time on a record layer");
     awaiting_ = awaiting;
-    lock_.waiting_ = this;
+    Acquire** last = &lock_.waiting_;  // few wait: a send of data, and an alert
+    while (*last != nullptr) last = &(*last)->next_;
+    *last = this;
   }
   void await_resume() noexcept { lock_.held_ = true; }
 
@@ -50,6 +50,7 @@ class WriteLock::Acquire final : private iouring::Waiter {
   void on_ready() noexcept override { awaiting_.resume(); }
 
   WriteLock& lock_;
+  Acquire* next_ = nullptr;
   std::coroutine_handle<> awaiting_;
 };
 
@@ -62,7 +63,8 @@ inline void WriteLock::release() noexcept {
     held_ = false;
     return;
   }
-  ring_.make_ready(*std::exchange(waiting_, nullptr));  // still held: no third one comes between
+  // Still held: no other one comes between.
+  ring_.make_ready(*std::exchange(waiting_, waiting_->next_));
 }
 
 }  // namespace sallyport::ktls

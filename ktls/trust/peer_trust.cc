@@ -19,7 +19,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::uint8_t kVersion = 3;
+constexpr std::uint8_t kVersion = 4;
 
 // Bits of a link's first byte.
 constexpr std::uint8_t kCa = 1;
@@ -84,6 +84,7 @@ void put_trust(WireWriter& out, const PeerTrust& trust) {
   put_time(out, trust.not_after);
   out.text(trust.leaf.subject);
   out.text(trust.leaf.issuer);
+  put_time(out, trust.leaf.not_before);
   put_time(out, trust.leaf.not_after);
 }
 
@@ -112,6 +113,7 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
   trust.not_after = take_time(in);
   trust.leaf.subject = in.text();
   trust.leaf.issuer = in.text();
+  trust.leaf.not_before = take_time(in);
   trust.leaf.not_after = take_time(in);
   if (!in.good()) return std::nullopt;
   return trust;
@@ -194,6 +196,7 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   const X509* leaf = sk_X509_value(chain, 0);
   trust.leaf = {.subject = name_text(X509_get_subject_name(leaf)),
                 .issuer = name_text(X509_get_issuer_name(leaf)),
+                .not_before = to_time(X509_get0_notBefore(leaf)),
                 .not_after = to_time(X509_get0_notAfter(leaf))};
   for (int i = 0; i < size; ++i) {
     const X509* certificate = sk_X509_value(chain, i);

@@ -60,7 +60,7 @@ struct PeerTrust {
   /// name_text().
   struct Leaf {
     std::string subject, issuer;
-    std::chrono::sys_seconds not_after{};
+    std::chrono::sys_seconds not_before{}, not_after{};
     bool operator==(const Leaf&) const = default;
   };
   Leaf leaf = {};

@@ -22,7 +22,7 @@ class PolicyReload : public Scenario {
   }
 };
 
-TEST_F(PolicyReload, JudgesNewConnectionsAndLeavesLiveOnesAlone) {
+TEST_F(PolicyReload, JudgesNewConnectionsAndLiveOnes) {
   start_with(kShop);
   TlsClient live = connect();
   ASSERT_TRUE(live.echo("hello"));
@@ -30,7 +30,8 @@ TEST_F(PolicyReload, JudgesNewConnectionsAndLeavesLiveOnesAlone) {
   dir.replace("policy.json", kBank);
   wait_reload("success", before);
   expect_refused(as(client), "not_authorized", kAccessDenied);
-  EXPECT_TRUE(live.echo("still here"));
+  live.receive_all();
+  EXPECT_EQ(live.alert(), kAccessDenied);
   EXPECT_TRUE(served(as(root.issue({.spiffe = {"spiffe://example.org/ns/bank/sa/x"}}))));
 }
 

@@ -20,7 +20,8 @@ enum class Result { kSuccess, kNoRoute, kUnknown };
 constexpr std::array<std::string_view, 3> kReasons{"done", "reset", "no_route"};
 constexpr std::array<std::string_view, 3> kResults{"success", "no_route", "unknown_failure"};
 constexpr std::array<std::string_view, 1> kFallbacks{"not_built"};
-constexpr Vocabulary kWords{kReasons, kResults, kFallbacks};
+constexpr std::array<std::string_view, 2> kCauses{"revoked", "expired"};
+constexpr Vocabulary kWords{kReasons, kResults, kFallbacks, kCauses};
 
 std::uint64_t sum(const std::vector<std::uint64_t>& values) {
   return std::accumulate(values.begin(), values.end(), std::uint64_t{0});

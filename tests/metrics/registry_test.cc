@@ -26,7 +26,8 @@ enum class Reason { kDone, kReset };
 constexpr std::array<std::string_view, 2> kReasons{"done", "reset"};
 constexpr std::array<std::string_view, 2> kResults{"success", "no_route"};
 constexpr std::array<std::string_view, 1> kFallbacks{"not_built"};
-constexpr Vocabulary kWords{kReasons, kResults, kFallbacks};
+constexpr std::array<std::string_view, 2> kCauses{"revoked", "expired"};
+constexpr Vocabulary kWords{kReasons, kResults, kFallbacks, kCauses};
 
 BuildInfo build() {
   return {"0.1.0", "3.0.22", "6.18.0", "2.3"};
@@ -314,6 +315,27 @@ TEST(Registry, ScrapesWhileShardsCount) {
     EXPECT_EQ(accepted, open_and_closed);
   }
   for (std::thread& writer : writers) writer.join();
+}
+
+TEST(Registry, ShowsLiveConnectionsThatWereJudgedAgain) {
+  Registry registry(kWords, build());
+  ShardMetrics& one = registry.add_shard(0);
+  ShardMetrics& other = registry.add_shard(1);
+  registry.set_generation(7);
+  one.kept(0);
+  one.kept(0);
+  other.kept(0);
+  one.kept_no_more(0);
+  one.live_recheck(std::chrono::milliseconds(30), std::chrono::microseconds(150));
+  other.live_recheck(std::chrono::milliseconds(40), std::chrono::microseconds(100));
+
+  const std::map<std::string, double> series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_connections_kept{cause=\"revoked\"}"), 2);
+  EXPECT_EQ(series.at("sallyport_connections_kept{cause=\"expired\"}"), 0);
+  EXPECT_EQ(series.at("sallyport_generation"), 7);
+  EXPECT_EQ(series.at("sallyport_live_rechecks_total"), 2);
+  EXPECT_EQ(series.at("sallyport_live_recheck_duration_seconds"), 0.04);
+  EXPECT_EQ(series.at("sallyport_live_recheck_longest_turn_seconds"), 0.00015);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 enum class Reason { kDone, kReset };
 constexpr std::array<std::string_view, 2> kReasons{"done", "reset"};
 constexpr std::array<std::string_view, 1> kResults{"success"};
-constexpr Vocabulary kWords{kReasons, kResults, {}};
+constexpr Vocabulary kWords{kReasons, kResults, {}, {}};
 
 class RouteSeriesTest : public ::testing::Test {
  protected:

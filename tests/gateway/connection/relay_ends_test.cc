@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_end.h"
 #include "iouring/deadline.h"
 #include "iouring/task_group.h"
 #include "tests/gateway/connection/relay_fixture.h"
@@ -28,14 +29,17 @@ enum class Cause {
   kInternalError,
   kLifetime,
   kOffence,  // of the client, against the record protocol
+  kRevoked,
+  kExpiredAsked,       // to end at a quiet moment
+  kRouteGoneDeadline,  // now
 };
 enum class Phase { kIdle, kMidRequest, kMidResponse, kHalfClosed };
 
 std::string to_string(Cause cause) {
-  constexpr const char* kWords[] = {"BackendEnd",    "BackendReset",    "BackendTruncated",
-                                    "ClientReset",   "ClientTruncated", "DrainAsked",
-                                    "DrainDeadline", "HalfClose",       "IdleTimeout",
-                                    "InternalError", "Lifetime",        "Offence"};
+  constexpr const char* kWords[] = {
+      "BackendEnd", "BackendReset",  "BackendTruncated", "ClientReset",  "ClientTruncated",
+      "DrainAsked", "DrainDeadline", "HalfClose",        "IdleTimeout",  "InternalError",
+      "Lifetime",   "Offence",       "Revoked",          "ExpiredAsked", "RouteGoneDeadline"};
   return kWords[static_cast<int>(cause)];
 }
 std::string to_string(Phase phase) {
@@ -157,18 +161,26 @@ Task<void> RelayEnds::bring_about() {
       EXPECT_TRUE(sent);
       break;
     }
-    case Cause::kDrainAsked: {
-      end_when_quiet(*connection_, CloseReason::kDrain);
+    case Cause::kRevoked:
+      end_with_alert(*connection_, CloseReason::kRevoked);
+      break;
+    case Cause::kDrainAsked:
+    case Cause::kExpiredAsked: {
+      const CloseReason reason = cause() == Cause::kDrainAsked ? CloseReason(CloseReason::kDrain)
+                                                               : CloseReason(CloseReason::kExpired);
+      end_when_quiet(*connection_, reason);
       iouring::Result<> slept = co_await iouring::sleep_for(*shard_.ring, 10 * timeouts_.still);
       EXPECT_TRUE(slept);
       EXPECT_EQ(connection_->relay() != nullptr, phase() != Phase::kIdle) << "goes on unless quiet";
-      connection_->end(CloseReason::kDrain);
+      connection_->end(reason);
       break;
     }
-    case Cause::kDrainDeadline: {
+    case Cause::kDrainDeadline:
+    case Cause::kRouteGoneDeadline: {
       iouring::Result<> slept = co_await iouring::sleep_for(*shard_.ring, 10 * timeouts_.still);
       EXPECT_TRUE(slept);
-      connection_->end(CloseReason::kDrain);
+      connection_->end(cause() == Cause::kDrainDeadline ? CloseReason(CloseReason::kDrain)
+                                                        : CloseReason(CloseReason::kRouteGone));
       break;
     }
     case Cause::kInternalError:
@@ -206,8 +218,12 @@ Kind RelayEnds::expected_by_client() {
       return Kind::kFailed;
     case Cause::kOffence:  // an alert, where there is room for one
       return phase() == Phase::kMidResponse ? Kind::kTruncated : Kind::kFailed;
+    case Cause::kRevoked:
+      return Kind::kFailed;
     case Cause::kDrainAsked:
     case Cause::kDrainDeadline:
+    case Cause::kExpiredAsked:
+    case Cause::kRouteGoneDeadline:
     case Cause::kLifetime:
       return phase() == Phase::kIdle ? Kind::kCloseNotify : Kind::kTruncated;
     default:
@@ -254,10 +270,11 @@ bool exists(const Case& each) {
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const Cause cause : {Cause::kBackendEnd, Cause::kBackendReset, Cause::kBackendTruncated,
-                            Cause::kClientReset, Cause::kClientTruncated, Cause::kDrainAsked,
-                            Cause::kDrainDeadline, Cause::kHalfCloseTimeout, Cause::kIdleTimeout,
-                            Cause::kInternalError, Cause::kLifetime, Cause::kOffence}) {
+  for (const Cause cause :
+       {Cause::kBackendEnd, Cause::kBackendReset, Cause::kBackendTruncated, Cause::kClientReset,
+        Cause::kClientTruncated, Cause::kDrainAsked, Cause::kDrainDeadline,
+        Cause::kHalfCloseTimeout, Cause::kIdleTimeout, Cause::kInternalError, Cause::kLifetime,
+        Cause::kOffence, Cause::kRevoked, Cause::kExpiredAsked, Cause::kRouteGoneDeadline}) {
     for (const Phase phase :
          {Phase::kIdle, Phase::kMidRequest, Phase::kMidResponse, Phase::kHalfClosed}) {
       for (const RecordModel model : {RecordModel::kUserspace, RecordModel::kKernel}) {

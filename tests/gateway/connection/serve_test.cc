@@ -13,12 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "iouring/inbox.h"
-#include "iouring/listener.h"
-#include "iouring/task_group.h"
-#include "tests/gateway/connection/shard_fixture.h"
-#include "tests/ktls/handshake/loopback.h"
-#include "tests/support/tls_client.h"
+#include "tests/gateway/connection/serve_fixture.h"
 #include "tests/support/wait.h"
 
 namespace {
@@ -61,99 +56,13 @@ void __wrap_SSL_free(SSL* ssl) {
 namespace sallyport::gateway {
 namespace {
 
-using iouring::Task;
 using test::ClientOptions;
 using test::TlsClient;
 
-class Serve : public ShardTest {
+class Serve : public ServeTest {
  protected:
-  Serve() : ShardTest({.memory = std::size_t{150} << 10}) {
-    timeouts_.handshake = std::chrono::milliseconds(0);
-  }
-  void SetUp() override {
-    ASSERT_TRUE(listener_->listen());
-    Snapshot snapshot;
-    snapshot.policy = *Policy::build({route("orders"), route("empty")});
-    const std::string target = test::local_address(backend_).to_string();
-    const std::string groups =
-        R"([{"targets": [")" + target + R"("], "labels": {"route": "orders"}}])";
-    snapshot.endpoints = EndpointSet::build(*parse_discovery(groups, "groups"), {}, nullptr);
-    state_.balancer.update(snapshot.endpoints);
-    serve_with(std::move(snapshot));
-    state_.tls = pki_.context();
-    // As if some connection were busy at all times.
-    state_.relayed_at = iouring::TimePoint::max();
-  }
-
-  static Route route(const std::string& name) {
-    Route route;
-    route.name = name;
-    route.sni = {name + ".test"};
-    route.allow = {*IdentityPattern::parse("dns:known.test")};
-    return route;
-  }
-
-  // Serves what connects until the listener is stopped and every connection has ended.
-  Task<void> accept_all(iouring::TaskGroup& connections) {
-    for (;;) {
-      iouring::Result<iouring::Socket> client = co_await listener_->accept();
-      if (!client) break;
-      const int size = send_buffer_;
-      if (size > 0) {
-        EXPECT_EQ(::setsockopt(client->descriptor(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
-      }
-      connections.spawn(serve(state_, served_, *std::move(client)));
-    }
-    co_await connections.join();
-  }
-  template <class Clients>
-  void serve_clients(Clients clients) {
-    const auto inbox = iouring::Inbox::create(*shard_.ring).value();
-    iouring::TaskGroup connections(*shard_.ring);
-    std::thread thread([&] {
-      clients();
-      inbox->post([&] { connections.spawn(listener_->stop()); });
-    });
-    loop = std::this_thread::get_id();
-    shard_.ring->run(accept_all(connections));
-    loop = std::thread::id();
-    thread.join();
-  }
-
-  // How they ended, each once.
-  std::set<std::string> reasons() const {
-    std::set<std::string> reasons;
-    for (const ConnectionFacts& record : log_.records) {
-      reasons.insert(std::string(to_string(record.reason)) +
-                     (record.resumed.value_or(false) ? " (resumed)" : ""));
-    }
-    return reasons;
-  }
-
-  test::Fd accept_backend() const {
-    return test::Fd(::accept4(backend_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  }
-  TlsClient connect(ClientOptions options = {}, std::string_view dns = "known.test") {
-    if (options.sni.empty()) options.sni = "orders.test";
-    if (!dns.empty()) options.certificate = pki_.authority.issue({.dns = {std::string(dns)}});
-    return {listener_->address().to_string(), std::move(options)};
-  }
-
-  // Of a window that a few tickets fill.
-  test::Fd connect_with_small_window() const {
-    test::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int size = 1;
-    EXPECT_EQ(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
-    const iouring::SocketAddress& to = listener_->address();
-    EXPECT_EQ(::connect(socket.get(), to.data(), to.size()), 0);
-    return socket;
-  }
-
-  ktls::testing::TestServer pki_;
-  test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
-  int send_buffer_ = 0;                                // of the accepted; 0: the kernel's
-  std::unique_ptr<iouring::Listener> listener_ =
-      iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
+  void enters_loop() override { loop = std::this_thread::get_id(); }
+  void leaves_loop() override { loop = std::thread::id(); }
 };
 
 // The loop would spin on a lock of OpenSSL's that the idle worker's thread was preempted in

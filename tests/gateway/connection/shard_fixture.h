@@ -43,15 +43,17 @@ class ShardTest : public ::testing::Test {
       iouring::IdleWorker::create(*shard_.ring, {.progress_timeout = std::chrono::hours(1)})
           .value();
   Timeouts timeouts_;
+  EndSettings ends_;
   RecordChoice records_;
   ConnectionLimit limit_{100};
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
                                .handshake_results = ktls::kHandshakeResultWords,
-                               .fallback_reasons = {}},
+                               .fallback_reasons = {},
+                               .live_causes = kLiveCauseWords},
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;
-  ShardState state_{*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, records_,
+  ShardState state_{*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, ends_, records_,
                     limits_,      limit_,        metrics_,       log_,      1};
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
 };

@@ -1,0 +1,255 @@
+#include "gateway/connection/recheck.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "gateway/connection/end_window.h"
+#include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_end.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::chrono::microseconds kTurn{200};
+constexpr std::chrono::microseconds kLongestLook{20};  // at one connection, with CRLs
+constexpr milliseconds kBetweenTurns{1};
+constexpr milliseconds kClockTick{1'000};
+constexpr std::chrono::seconds kJudgeAllEvery{60};
+
+/// One turn of the shard that belongs to the recheck.
+class Turn {
+ public:
+  [[nodiscard]] bool over() const { return Clock::now() - begun_ > kTurn - kLongestLook; }
+  [[nodiscard]] std::chrono::nanoseconds took() const { return Clock::now() - begun_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begun_ = Clock::now();
+};
+
+milliseconds left_of(const LiveConnection& connection) {
+  return connection.peer().not_after - connection.shard().now();
+}
+
+EndWindow expiry_window(const LiveConnection& connection) {
+  const ktls::PeerTrust::Leaf& leaf = connection.peer().leaf;
+  return window_of_expiry(left_of(connection),
+                          {.spread = connection.shard().ends.expiry_spread,
+                           .leaf_lifetime = leaf.not_after - leaf.not_before},
+                          connection.age(), connection.chance());
+}
+
+std::optional<LiveCause> first_of(const LiveCauses& causes) {
+  for (std::size_t i = 0; i < causes.size(); ++i) {
+    if (causes.test(i)) return static_cast<LiveCause>(i);
+  }
+  return std::nullopt;
+}
+
+void look_again_at(ShardState& shard, WallTime time) {
+  shard.recheck.soonest_expiry = std::min(shard.recheck.soonest_expiry, time);
+}
+
+PendingEnd in_window(const ShardState& shard, LiveCause cause, const EndWindow& window) {
+  const auto now = shard.ring.now();
+  return {.cause = cause, .asks_at = now + window.asks_in, .ends_at = now + window.ends_in};
+}
+
+PendingEnd end_of_change(const LiveConnection& connection, LiveCause cause) {
+  const ShardState& shard = connection.shard();
+  if (prefers_quiet_moment(reason_of(cause)))
+    return in_window(shard, cause, window_of_change(shard.ends.end_spread, connection.chance()));
+  const auto ends_in =
+      std::chrono::duration_cast<milliseconds>(shard.ends.end_spread * connection.chance());
+  PendingEnd end = in_window(shard, cause, {.asks_in = ends_in, .ends_in = ends_in});
+  end.asked = true;  // no quiet moment is looked for
+  return end;
+}
+
+// What is due when its chain expires, and when that is.
+void look_at_expiry(LiveConnection& connection) {
+  ShardState& shard = connection.shard();
+  if (shard.ends.keep.test(static_cast<std::size_t>(LiveCause::kExpired))) {
+    if (left_of(connection).count() > 0) return look_again_at(shard, connection.peer().not_after);
+    if (!connection.kept()) connection.set_kept(LiveCause::kExpired);
+    return;
+  }
+  const EndWindow window = expiry_window(connection);
+  if (window.asks_in.count() > 0) return look_again_at(shard, shard.now() + window.asks_in);
+  shard.recheck.ends.set(connection, in_window(shard, LiveCause::kExpired, window));
+}
+
+// The end that is pending stays as it is where the new one is no earlier.
+void end_for_change(LiveConnection& connection, LiveCause cause) {
+  PendingEnds& ends = connection.shard().recheck.ends;
+  const PendingEnd* const pending = ends.find(connection);
+  if (pending != nullptr && pending->cause <= cause && pending->cause != LiveCause::kExpired)
+    return;
+  PendingEnd end = end_of_change(connection, cause);
+  if (pending != nullptr) end.ends_at = std::min(end.ends_at, pending->ends_at);
+  ends.set(connection, end);
+}
+
+void let_go_on(LiveConnection& connection) {
+  PendingEnds& ends = connection.shard().recheck.ends;
+  const PendingEnd* const pending = ends.find(connection);
+  if (pending == nullptr) return;
+  if (pending->asked) end_no_more_when_quiet(connection);
+  ends.remove(connection);
+}
+
+// The causes that end it and the first of those that do not, by --keep-live.
+struct Judged {
+  std::optional<LiveCause> ends;
+  std::optional<LiveCause> kept;
+};
+
+Judged judge_live(LiveConnection& connection) {
+  const LiveCauses keep = connection.shard().ends.keep;
+  const LiveCauses causes = judge_now(connection).causes();
+  return {.ends = first_of(causes & ~keep), .kept = first_of(causes & keep)};
+}
+
+void judge_again(LiveConnection& connection) {
+  const Judged judged = judge_live(connection);
+  connection.set_kept(judged.kept);
+  if (judged.ends && *judged.ends != LiveCause::kExpired)
+    return end_for_change(connection, *judged.ends);
+  const PendingEnd* const pending = connection.shard().recheck.ends.find(connection);
+  const bool expires = pending != nullptr && pending->cause == LiveCause::kExpired;
+  if (expires && expiry_window(connection).asks_in <= kClockTick) return;
+  let_go_on(connection);
+  look_at_expiry(connection);
+}
+
+enum class Look { kAtExpiry, kAtAll };
+
+void look_at(LiveConnection& connection, Look look) {
+  if (!connection.is_established()) return;
+  if (look == Look::kAtAll) return judge_again(connection);
+  if (connection.shard().recheck.ends.find(connection) == nullptr) look_at_expiry(connection);
+}
+
+// False if its scope was cancelled.
+iouring::Task<bool> walk(ShardState& shard, Look look) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::chrono::nanoseconds longest{0};
+  shard.recheck.soonest_expiry = WallTime::max();
+  LiveWalk connections(shard);
+  LiveConnection* next = connections.next();
+  while (next != nullptr) {
+    const Turn turn;
+    for (; next != nullptr && !turn.over(); next = connections.next()) look_at(*next, look);
+    longest = std::max(longest, turn.took());
+    if (next == nullptr) break;
+    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
+    if (!slept) co_return false;
+  }
+  if (look == Look::kAtAll)
+    shard.metrics.live_recheck(std::chrono::steady_clock::now() - begun, longest);
+  co_return true;
+}
+
+// The time has come to ask it, or to end it; unless what it ends for holds no longer.
+void carry_out(LiveConnection& connection) {
+  ShardState& shard = connection.shard();
+  if (!connection.is_established()) return shard.recheck.ends.remove(connection);
+  const Judged judged = judge_live(connection);
+  PendingEnd end = *shard.recheck.ends.find(connection);
+  const bool expires = end.cause == LiveCause::kExpired;
+  // A clock that was set back gives it more time.
+  const bool has_time = expires && expiry_window(connection).asks_in > kClockTick;
+  if (has_time || (!expires && judged.ends != end.cause)) {
+    let_go_on(connection);
+    return judge_again(connection);
+  }
+  const CloseReason reason = reason_of(end.cause);
+  if (!std::exchange(end.asked, true)) {
+    end_when_quiet(connection, reason);
+    return shard.recheck.ends.set(connection, end);
+  }
+  shard.recheck.ends.remove(connection);
+  if (alert_of_live(reason)) return end_with_alert(connection, reason);
+  connection.end(reason);
+}
+
+// False if its scope was cancelled.
+iouring::Task<bool> carry_out_due(ShardState& shard) {
+  for (;;) {
+    const Turn turn;
+    LiveConnection* next = shard.recheck.ends.due(shard.ring.now());
+    for (; next != nullptr && !turn.over(); next = shard.recheck.ends.due(shard.ring.now()))
+      carry_out(*next);
+    if (next == nullptr) co_return true;
+    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
+    if (!slept) co_return false;
+  }
+}
+
+milliseconds until_next(const ShardState& shard) {
+  milliseconds time = kClockTick;
+  if (shard.recheck.soonest_expiry != WallTime::max())
+    time = std::min(time, shard.recheck.soonest_expiry - shard.now());
+  if (const auto next = shard.recheck.ends.next())
+    time = std::min(time, std::chrono::ceil<milliseconds>(*next - shard.ring.now()));
+  return std::max(time, milliseconds(0));
+}
+
+iouring::Task<void> sleep(ShardState& shard, milliseconds time) {
+  [[maybe_unused]] iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, time);
+}
+
+}  // namespace
+
+Verdict judge_now(LiveConnection& connection) {
+  const ShardState& shard = connection.shard();
+  const Snapshot& snapshot = *shard.snapshot;
+  const Route* const route = snapshot.policy->find(connection.route().name);
+  const auto now = std::chrono::floor<std::chrono::seconds>(shard.now());
+  const auto& credentials =
+      route == nullptr ? snapshot.credentials : snapshot.credentials_of(*route);
+  const Verdict verdict = judge(connection.peer(), route, *credentials, now);
+  if (verdict.rule)
+    connection.renew_grant(std::shared_ptr<const Route>(snapshot.policy, route), *verdict.rule);
+  return verdict;
+}
+
+void watch_expiry(const LiveConnection& connection) {
+  ShardState& shard = connection.shard();
+  const bool kept = shard.ends.keep.test(static_cast<std::size_t>(LiveCause::kExpired));
+  look_again_at(shard, kept ? WallTime(connection.peer().not_after)
+                            : shard.now() + expiry_window(connection).asks_in);
+}
+
+void judge_all(ShardState& shard) noexcept {
+  shard.recheck.due = true;
+  if (shard.recheck.sleeping != nullptr) shard.recheck.sleeping->cancel();
+}
+
+iouring::Task<void> recheck_live(ShardState& shard) {
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  auto judged_at = shard.ring.now();
+  while (!scope->cancelled()) {
+    const bool all =
+        std::exchange(shard.recheck.due, false) || shard.ring.now() - judged_at >= kJudgeAllEvery;
+    if (all || shard.now() >= shard.recheck.soonest_expiry) {
+      if (all) judged_at = shard.ring.now();
+      const bool goes_on = co_await walk(shard, all ? Look::kAtAll : Look::kAtExpiry);
+      if (!goes_on) co_return;
+    }
+    const bool goes_on = co_await carry_out_due(shard);
+    if (!goes_on) co_return;
+    if (shard.recheck.due) continue;
+    iouring::CancelScope sleeping(scope);
+    shard.recheck.sleeping = &sleeping;
+    co_await iouring::in_scope(sleeping, sleep(shard, until_next(shard)));
+    shard.recheck.sleeping = nullptr;
+  }
+}
+
+}  // namespace sallyport::gateway

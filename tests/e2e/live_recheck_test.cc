@@ -1,0 +1,174 @@
+// What let a live client in holds no longer: its connection ends, and no other.
+#include <chrono>
+#include <ostream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/scenario.h"
+
+namespace sallyport::test {
+namespace {
+
+constexpr char kBoth[] =
+    R"({"routes": {
+      "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/ns/shop/**"]},
+      "billing": {"sni": ["billing.example.org"], "allow": ["spiffe://example.org/ns/bank/**"]}}})";
+constexpr char kNarrow[] =
+    R"({"routes": {
+      "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/ns/shop/**"]},
+      "billing": {"sni": ["billing.example.org"], "allow": ["spiffe://example.org/ns/bank/sa/other"]}}})";
+constexpr char kOne[] =
+    R"({"routes": {
+      "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/ns/shop/**"]}}})";
+
+/// A client of the shop, and one of the bank with a CA, a route and a rule of its own.
+class LiveRecheck : public Scenario {
+ protected:
+  void start_both(std::vector<std::string> given = {}) {
+    const std::string ca = dir.write("both.pem", root.cert_pem() + bank_root.cert_pem());
+    const std::string crl = dir.write("crl.pem", root.crl() + bank_root.crl());
+    const std::string policy = dir.write("policy.json", kBoth);
+    given.insert(given.end(), {"--policy", policy, "--ca", ca, "--crl", crl});
+    discover({{{backend.address()}, {{"route", "orders"}}},
+              {{backend.address()}, {{"route", "billing"}}}});
+    start(given);
+  }
+  TlsClient connect_shop() {
+    ClientOptions options = as(client);
+    options.sni = "orders.example.org";
+    return connect(std::move(options));
+  }
+  TlsClient connect_bank() {
+    ClientOptions options = as(bank);
+    options.sni = "billing.example.org";
+    return connect(std::move(options));
+  }
+
+  void bring_about(const std::string& cause) {
+    const double before = reloads("success");
+    if (cause == "revoked") {
+      dir.replace("crl.pem", root.crl() + bank_root.crl({bank.serial}));
+    } else if (cause == "untrusted") {
+      dir.replace("both.pem", root.cert_pem());
+    } else if (cause == "not_authorized") {
+      dir.replace("policy.json", kNarrow);
+    } else {
+      dir.replace("policy.json", kOne);
+    }
+    wait_reload("success", before);
+  }
+
+  Backend backend{echo()};
+  TestAuthority bank_root{"Bank Root"};
+  TestCertificate bank = bank_root.issue({.spiffe = {"spiffe://example.org/ns/bank/sa/teller"}});
+};
+
+struct Ending {
+  const char* cause;
+  int alert;  ///< 0: close_notify
+  friend void PrintTo(const Ending& ending, std::ostream* out) { *out << ending.cause; }
+};
+class EachEnding : public LiveRecheck, public ::testing::WithParamInterface<Ending> {};
+
+TEST_P(EachEnding, ConcernsTheOneConnectionAndIsTold) {
+  start_both();
+  TlsClient shop = connect_shop();
+  TlsClient bank_client = connect_bank();
+  ASSERT_TRUE(shop.echo("hello"));
+  ASSERT_TRUE(bank_client.echo("hello"));
+  bring_about(GetParam().cause);
+  bank_client.receive_all();
+  EXPECT_EQ(bank_client.alert(), GetParam().alert);
+  const LogLine line = gateway->wait_log({{"reason", GetParam().cause}});
+  EXPECT_EQ(line.at("identity"), "spiffe://example.org/ns/bank/sa/teller");
+  EXPECT_EQ(line.at("records"), records_model());
+  EXPECT_TRUE(shop.echo("still here"));
+  const Metrics metrics = gateway->metrics();
+  EXPECT_EQ(metrics.sum("connections_closed_total", {{"reason", GetParam().cause}}), 1);
+  EXPECT_EQ(metrics.sum("connections"), 1);
+}
+
+TEST_P(EachEnding, IsKeptOnDemand) {
+  start_both({"--keep-live", GetParam().cause});
+  TlsClient bank_client = connect_bank();
+  ASSERT_TRUE(bank_client.echo("hello"));
+  bring_about(GetParam().cause);
+  gateway->wait_metric("connections_kept", {{"cause", GetParam().cause}}, 1);
+  EXPECT_NE(gateway->get("/connections").body.find("\"kept\":\"" + std::string(GetParam().cause)),
+            std::string::npos);
+  EXPECT_TRUE(bank_client.echo("still here"));
+  TlsClient again = connect_bank();
+  again.receive_all();
+  EXPECT_NE(again.end(), TlsEnd::kCloseNotify) << "handshakes are refused all the same";
+  bank_client.close_notify();
+  EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("kept"), GetParam().cause);
+}
+
+TEST_P(EachEnding, ComesInTheMiddleOfATransferBehindWholeRecords) {
+  start_both({"--end-spread", "0"});
+  TlsClient bank_client = connect_bank();
+  const std::string some(100'000, 'x');
+  ASSERT_TRUE(bank_client.echo(some));
+  // More than the buffers on the way take: the echo of it is under way when the end comes.
+  const std::string much(8'000'000, 'y');
+  bank_client.hold(much);
+  bank_client.flush_some();
+  bring_about(GetParam().cause);
+  const std::string got = bank_client.receive_all();
+  EXPECT_EQ(got.find_first_not_of('y'), std::string::npos);
+  if (GetParam().alert != 0) {
+    EXPECT_EQ(bank_client.alert(), GetParam().alert);
+  } else {
+    EXPECT_EQ(bank_client.end(), TlsEnd::kTruncated);
+  }
+  gateway->wait_log({{"reason", GetParam().cause}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Live, EachEnding,
+                         ::testing::Values(Ending{"revoked", kCertificateRevoked},
+                                           Ending{"untrusted", kUnknownCa},
+                                           Ending{"not_authorized", kAccessDenied},
+                                           Ending{"route_gone", 0}),
+                         [](const auto& info) { return std::string(info.param.cause); });
+
+TEST_F(LiveRecheck, EndsAreSpreadOverTheirTime) {
+  start_both({"--end-spread", "2s"});
+  std::vector<TlsClient> clients;
+  for (int i = 0; i < 40; ++i) {
+    clients.push_back(connect_bank());
+    ASSERT_TRUE(clients.back().echo("hello"));
+  }
+  bring_about("revoked");
+  for (TlsClient& each : clients) {
+    each.receive_all();
+    EXPECT_EQ(each.alert(), kCertificateRevoked);
+  }
+  std::set<std::string> moments;
+  for (const LogLine& line : gateway->wait_logs(clients.size())) {
+    moments.insert(line.at("time").substr(0, std::string("2026-01-01T00:00:00.0").size()));
+  }
+  EXPECT_GT(moments.size(), 5U) << "tenths of a second";
+}
+
+TEST_F(LiveRecheck, EndsAConnectionBeforeItsChainExpires) {
+  // A tenth of its lifetime before at most: within the last seven minutes, which have begun.
+  bank = bank_root.issue({.spiffe = {"spiffe://example.org/ns/bank/sa/teller"},
+                          .not_before = std::chrono::minutes(-60),
+                          .not_after = std::chrono::seconds(4)});
+  start_both();
+  TlsClient bank_client = connect_bank();
+  ASSERT_TRUE(bank_client.echo("hello"));
+  bank_client.receive_all();
+  EXPECT_EQ(bank_client.end(), TlsEnd::kCloseNotify);
+  const LogLine line = gateway->wait_log({{"reason", "expired"}});
+  EXPECT_EQ(line.at("identity"), "spiffe://example.org/ns/bank/sa/teller");
+}
+
+TEST_F(LiveRecheck, KeepingWhatSecurityEndsIsWarnedOf) {
+  start_both({"--keep-live", "revoked", "--keep-live", "expired"});
+  gateway->wait_err({"--keep-live revoked"});
+}
+
+}  // namespace
+}  // namespace sallyport::test
