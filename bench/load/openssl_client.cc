@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "bench/load/fd.h"
+#include "bench/load/issuer.h"
 
 namespace sallyport::bench {
 namespace {
@@ -111,7 +112,9 @@ class OpensslClient final : public Client {
               options.ciphersuites);
       require(SSL_CTX_set1_groups_list(context, options.groups.c_str()) == 1, options.groups);
     }
-    if (!options.certificate.empty()) {
+    if (!options.issuer.empty()) {
+      issuer_ = std::make_unique<Issuer>(options.issuer, options.issuer_key);
+    } else if (!options.certificate.empty()) {
       require(SSL_CTX_use_certificate_chain_file(context, options.certificate.c_str()) == 1,
               options.certificate);
       require(SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM) == 1,
@@ -133,6 +136,7 @@ class OpensslClient final : public Client {
   std::unique_ptr<Stream> stream(int descriptor, TicketSlot* tickets) override {
     SSL* const ssl = SSL_new(context_.get());
     require(ssl != nullptr && SSL_set_fd(ssl, descriptor) == 1, "SSL_new");
+    if (issuer_) issuer_->give_next(ssl);
     if (!sni_.empty()) SSL_set_tlsext_host_name(ssl, sni_.c_str());
     SSL_set_app_data(ssl, reinterpret_cast<char*>(tickets));
     if (tickets != nullptr && *tickets) {
@@ -151,6 +155,7 @@ class OpensslClient final : public Client {
   }
 
   std::unique_ptr<SSL_CTX, Free> context_;
+  std::unique_ptr<Issuer> issuer_;  // null: one certificate for all
   std::string sni_;
   std::array<std::byte, 64 << 10> buffer_;
 };

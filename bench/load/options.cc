@@ -20,6 +20,9 @@ modes
   crypto      the arithmetic of handshakes and of records of --record bytes; makes no connection
 options
   --cert FILE --key FILE   client chain and key (PEM)
+  --issuer FILE --issuer-key FILE
+                           a CA (PEM) that issues each connection a certificate of its own, for
+                           spiffe://bench.example/peer/even/N or .../odd/N; the openssl client only
   --ca FILE                verify the server (default: do not)
   --sni NAME
   --client openssl|lean|plain (openssl)
@@ -87,6 +90,10 @@ Options parse_options(int argc, char** argv) {
       options.certificate = value;
     else if (flag == "--key")
       options.key = value;
+    else if (flag == "--issuer")
+      options.issuer = value;
+    else if (flag == "--issuer-key")
+      options.issuer_key = value;
     else if (flag == "--ca")
       options.ca = value;
     else if (flag == "--sni")
@@ -128,6 +135,9 @@ Options parse_options(int argc, char** argv) {
   }
   if (options.connect.empty() && options.mode != "crypto") usage("--connect is required");
   if (options.tls12 && options.client != "openssl") usage("--tls12 is for --client openssl");
+  if (options.issuer.empty() != options.issuer_key.empty()) usage("--issuer needs --issuer-key");
+  if (!options.issuer.empty() && options.client != "openssl")
+    usage("--issuer is for --client openssl");
   if (options.connections == 0 || options.sources == 0 || options.sources > 250 ||
       options.opening == 0 || options.block == 0 || options.record > 16384) {
     usage("a count is out of range");

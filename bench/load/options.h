@@ -16,6 +16,7 @@ struct Options {
   std::string certificate;
   std::string key;
   std::string ca;  // empty: the server's certificate is not verified (it is not under test)
+  std::string issuer, issuer_key;  ///< PEM; empty: `certificate` for all
   std::string sni;
   std::string client = "openssl";  // openssl | lean | plain
   std::string ciphersuites = "TLS_AES_256_GCM_SHA384";
