@@ -238,7 +238,7 @@ TEST_P(IssuingCa, IsReplacedByANewRootBesideTheOldOne) {
   wait_until("the old root is not trusted", [&] {
     {
       TlsClient tls = connect(old);
-      tls.receive(1);
+      tls.echo("ping");
     }
     return gateway->metrics().sum("tls_handshakes_total",
                                   {{"result", "certificate_authority_invalid"}}) > 0;
@@ -302,6 +302,22 @@ TEST_P(IssuingCa, LeavesTheOldCredentialsInForceWhateverFails) {
   EXPECT_NE(read(dir / "gateway/both.pem"), before);
   wait_shown();
   EXPECT_TRUE(served(web()));
+}
+
+// Where another program renews the certificate, lists and roots are fetched all the same.
+TEST_P(IssuingCa, PublishesListsAndRootsToWhatItDoesNotRenew) {
+  due_in_half_an_hour();
+  authority("init");
+  const std::string fetching = "trust = " + (dir / "web/trust.pem").string() +
+                               "\nget-trust = cat " + (dir / "authority/trust.pem").string() +
+                               "\ncrl = " + (dir / "web/crl.pem").string() + "\nget-crl = cat " +
+                               (dir / "authority/crl.pem").string() + "\n";
+  const Finished finished = renew("web", fetching);
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_EQ(read(dir / "web/trust.pem"), read(dir / "authority/trust.pem"));
+  EXPECT_EQ(read(dir / "web/crl.pem"), read(dir / "authority/crl.pem"));
+  EXPECT_EQ(renew("web", fetching + "names = DNS:a.example.org\n").status, 2);
+  EXPECT_EQ(renew("web", fetching + "nmaes = DNS:a.example.org\n").status, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(
