@@ -1,8 +1,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,12 @@ std::chrono::sys_seconds wall_clock_now();
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
     const CredentialFiles& files, HandshakeSettings settings = {});
 
+/// Certificates that a client is refused for, and the alert that it gets.
+struct RefusedCertificates {
+  HandshakeFailure failure;
+  AlertDescription alert{};
+};
+
 /// One shard's SSL_CTX for one generation of credentials. Certificates and keys are copies, so that
 /// shards do not contend for reference counts and locks; only CRLs, which can be large, are shared.
 ///
@@ -39,6 +47,12 @@ class ServerContext {
 
   const Credentials& credentials() const noexcept { return *credentials_; }
   std::chrono::sys_seconds now() const { return clock_(); }
+
+  /// What a handshake of TLS 1.3 finds of the certificates of a client, in DER, its own first: all
+  /// but the proof that it has the key. Neither uses nor fills the cache of chains. At least one;
+  /// throws std::bad_alloc. For --explain.
+  std::expected<std::shared_ptr<const PeerTrust>, RefusedCertificates> verify_client(
+      std::span<const std::vector<std::byte>> certificates) const;
 
  private:
   friend class ServerHandshake;

@@ -41,6 +41,8 @@ struct CredentialFiles {
   std::vector<Trust> ca;
   std::vector<std::string> crls;           ///< PEM or DER, one or more in a file, or directories
   std::optional<std::string> ticket_keys;  ///< see TicketSecrets::load()
+  /// Neither `pairs` nor `ticket_keys` are opened: to judge clients, not to serve them.
+  bool trust_only = false;
 };
 
 struct HandshakeSettings {

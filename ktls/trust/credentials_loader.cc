@@ -83,9 +83,10 @@ CredentialsLoader::CredentialsLoader(HandshakeSettings settings)
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsLoader::load(
     const CredentialFiles& files) {
-  if (files.pairs.empty()) return credentials_error({}, "no certificate (--cert and --key)");
+  if (files.pairs.empty() && !files.trust_only)
+    return credentials_error({}, "no certificate (--cert and --key)");
   if (files.ca.empty()) return credentials_error({}, "no trust anchors (--ca)");
-  for (const auto& pair : files.pairs)
+  for (const auto& pair : files.trust_only ? decltype(files.pairs){} : files.pairs)
     if (auto done = add_pair(pair); !done) return std::unexpected(done.error());
   for (const auto& bundle : files.ca)
     if (auto done = add_bundle(bundle); !done) return std::unexpected(done.error());
@@ -95,6 +96,7 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
   for (const auto& file : files.crls)
     if (auto done = add_crls(file); !done) return std::unexpected(done.error());
   if (auto done = check_anchors_lists(); !done) return std::unexpected(done.error());
+  if (files.trust_only) return made_;
   if (auto done = set_tickets(files.ticket_keys); !done) return std::unexpected(done.error());
   return made_;
 }

@@ -64,6 +64,23 @@ HandshakeResult result_of_verify_error(int error) noexcept {
   }
 }
 
+AlertDescription alert_of_verify_error(int error) noexcept {
+  switch (error) {
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+    case X509_V_ERR_EC_KEY_EXPLICIT_PARAMS:
+      return AlertDescription::kBadCertificate;
+    case X509_V_ERR_UNSPECIFIED:
+    case X509_V_ERR_OUT_OF_MEM:
+    case X509_V_ERR_STORE_LOOKUP:
+    case X509_V_ERR_INVALID_CALL:
+      return AlertDescription::kInternalError;
+    default:
+      return AlertDescription::kCertificateUnknown;
+  }
+}
+
 int verify_error_for_alert(HandshakeResult result, int error) noexcept {
   const auto alert = alert_for(result);
   if (!alert) return error;

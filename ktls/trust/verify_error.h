@@ -11,4 +11,8 @@ HandshakeResult result_of_verify_error(int error) noexcept;
 /// promised it is `error` itself, and the alert is OpenSSL's choice.
 int verify_error_for_alert(HandshakeResult result, int error) noexcept;
 
+/// The alert that OpenSSL sends for an X509_V_ERR_* for which none is promised
+/// (ssl_x509err2alert(), which is not public).
+AlertDescription alert_of_verify_error(int error) noexcept;
+
 }  // namespace sallyport::ktls

@@ -89,5 +89,16 @@ TEST(VerifyError, LeavesOpensslItsOwnChoiceWhereNoneIsPromised) {
         << to_string(result);
 }
 
+// The others with this result are certificate_unknown to OpenSSL; ClientCertificates compares.
+TEST(VerifyError, HasOpensslsAlertWhereNoneIsPromised) {
+  EXPECT_EQ(alert_of_verify_error(X509_V_ERR_EE_KEY_TOO_SMALL), AlertDescription::kBadCertificate);
+  EXPECT_EQ(alert_of_verify_error(X509_V_ERR_CA_MD_TOO_WEAK), AlertDescription::kBadCertificate);
+  EXPECT_EQ(alert_of_verify_error(X509_V_ERR_OUT_OF_MEM), AlertDescription::kInternalError);
+  EXPECT_EQ(alert_of_verify_error(X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION),
+            AlertDescription::kCertificateUnknown);
+  EXPECT_EQ(alert_of_verify_error(X509_V_ERR_PERMITTED_VIOLATION),
+            AlertDescription::kCertificateUnknown);
+}
+
 }  // namespace
 }  // namespace sallyport::ktls
