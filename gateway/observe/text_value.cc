@@ -44,6 +44,11 @@ std::string json_string(std::string_view value) {
       nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+std::string terminal_text(std::string_view value) {
+  const std::string quoted = json_string(value);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
 std::string escape_controls(std::string json) {
   const auto first =
       std::ranges::find_if(json, [](char c) { return static_cast<unsigned char>(c) >= 0x7F; });

@@ -14,6 +14,9 @@ namespace sallyport::gateway {
 /// escaped.
 [[nodiscard]] std::string json_string(std::string_view value);
 
+/// `value` for a terminal: as json_string() has it, controls of every kind escaped, without quotes.
+[[nodiscard]] std::string terminal_text(std::string_view value);
+
 /// JSON text with the controls escaped that JSON itself lets stand: DEL, C1 (U+0080 to U+009F),
 /// line and paragraph separators, and the bidirectional ones, by which a name can look like another
 /// one on a terminal.

@@ -1,10 +1,7 @@
 #include "gateway/run/check.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <expected>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,22 +51,6 @@ void check_addresses(const Options& options, Errors& errors) {
     if (auto why = unusable_address(admin.address))
       add(errors, "--admin " + admin.text + ": " + *why);
   }
-}
-
-// Reads the files as --user from now on, as a start does. Only root can become another user; any
-// other user is told as which one it judges. The error is what is wrong with --user.
-std::expected<void, std::string> become_reader(const std::string& user) {
-  if (user.empty()) return {};
-  if (::geteuid() == 0) return become_user(user);
-  const auto found = find_user(user);
-  if (!found) return std::unexpected(found.error());
-  if (found->user != ::geteuid()) {
-    std::fprintf(
-        stderr,
-        "sallyport: warning: not root: files are judged as the user that runs this, not %s\n",
-        user.c_str());
-  }
-  return {};
 }
 
 int report(const Errors& errors) {

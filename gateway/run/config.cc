@@ -59,6 +59,7 @@ std::vector<Finding> Config::review(const ktls::Credentials& credentials,
                                     const Policy& policy) const {
   std::vector<Finding> findings = review_trust(credentials, policy);
   if (options_.policy.empty()) return findings;  // names are then labels of the discovery file
+  if (options_.explain) return findings;         // without certificates of our own
   std::ranges::move(review_names(credentials, policy), std::back_inserter(findings));
   return findings;
 }
@@ -262,6 +263,7 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
   for (const auto& bundle : options_.ca) files.ca.push_back({bundle.trust_domain, bundle.file});
   files.crls = options_.crl;
   if (!options_.ticket_keys.empty()) files.ticket_keys = options_.ticket_keys;
+  files.trust_only = options_.explain.has_value();
 
   ktls::HandshakeSettings settings;
   settings.accept_expired_crl = options_.crl_expired == Options::CrlExpired::kAccept;

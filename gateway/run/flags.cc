@@ -80,7 +80,8 @@ constexpr std::array kRoutes{
     Flag{"alpn", "LIST", false,
          "Application protocols, colons between, in our order; a client that offers only others is "
          "refused. With the word none a client that offers any is refused (default: whatever is "
-         "offered, no protocol is chosen)"},
+         "offered, no protocol is chosen). With --explain the last one on the command line is what "
+         "the client offers"},
     Flag{"truncation", "reset|close", false,
          "What a backend sees of a client that ends without close_notify (default reset)"},
 };
@@ -159,12 +160,16 @@ constexpr std::array kProcess{
 constexpr std::array kCommandLineOnly{
     Flag{"config", "FILE", false, "More flags, one 'name = value' a line; the command line wins"},
     Flag{"check", "", false, "Read and check everything, say what was read, and exit"},
+    Flag{"explain", "CERT", false,
+         "Judge a client's certificates, a PEM file with its own first, as a handshake would; say "
+         "each step and the verdict, and exit: 0 let in, 3 refused. No private key is read"},
+    Flag{"sni", "NAME", false, "With --explain: the server name that the client asks for"},
     Flag{"version", "", false, "Print versions and exit"},
     Flag{"help", "", false, "Print this and exit"},
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
 constexpr auto kPlannedFlags = std::to_array<std::string_view>(
-    {"accept-proxy", "against", "egress", "egress-expose", "explain", "max-connections-per-address",
+    {"accept-proxy", "against", "egress", "egress-expose", "max-connections-per-address",
      "max-handshakes-per-address", "state-dir", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
@@ -225,6 +230,17 @@ std::optional<OptionsError> add(GivenFlags& given, const Flag& flag, std::string
   return std::nullopt;
 }
 
+// With --explain the last --alpn says what the client offers: null where there is none.
+const po::option* offer_of_client(const std::vector<po::option>& options) {
+  const po::option* offer = nullptr;
+  bool explains = false;
+  for (const po::option& option : options) {
+    if (option.string_key == "alpn") offer = &option;
+    explains = explains || option.string_key == "explain";
+  }
+  return explains ? offer : nullptr;
+}
+
 std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std::string>& words) {
   const std::string where = "command line";
   po::options_description all;
@@ -248,11 +264,16 @@ std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std:
   }
 
   GivenFlags given;
+  const po::option* const offer = offer_of_client(parsed.options);
   for (const auto& option : parsed.options) {
     const Flag* flag = option.position_key == -1 ? find_flag(option.string_key) : nullptr;
     if (flag == nullptr) {
       const std::string word = option.value.empty() ? option.string_key : option.value.front();
       return std::unexpected(OptionsError{where, "", word, "unexpected argument, flags have --"});
+    }
+    if (&option == offer) {
+      given[kClientAlpn].push_back({option.value.front(), where});
+      continue;
     }
     if (auto error =
             add(given, *flag, option.value.empty() ? "true" : option.value.front(), where)) {
@@ -353,7 +374,7 @@ std::string help_text() {
   out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, one more after a second "
          "ends at\nonce.\n"
          "Exit code: 0 drained or --check good, 2 bad command line or configuration, 1 anything "
-         "else.\n";
+         "else.\n--explain: 0 let in, 3 refused.\n";
   return std::move(out).str();
 }
 

@@ -22,6 +22,9 @@ struct GivenValue {
 /// Uses by flag name (without dashes), in the order given.
 using GivenFlags = std::map<std::string, std::vector<GivenValue>, std::less<>>;
 
+/// The --alpn of the client that --explain is about. No flag has this name.
+inline constexpr const char* kClientAlpn = "alpn of the client";
+
 /// The command line and, if it names one, the configuration file, as one: the command line wins
 /// where both give a flag. Unknown flags, repeated ones that may not be, and missing or misplaced
 /// values are errors.

@@ -6,6 +6,7 @@
 #include "gateway/observe/log.h"
 #include "gateway/run/check.h"
 #include "gateway/run/exit_code.h"
+#include "gateway/run/explain.h"
 #include "gateway/run/gateway.h"
 #include "gateway/run/options.h"
 #include "gateway/run/process.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   const auto& options = std::get<gateway::Options>(*parsed);
   gateway::configure_log(options.log_format, options.log_level);
   if (options.check) return gateway::check(options);
+  if (options.explain) return gateway::explain(options);
   const gateway::LogThread log_thread;
   return gateway::Gateway(options, log_thread).run();
 }

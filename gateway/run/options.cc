@@ -253,6 +253,24 @@ void read_timeouts(Reader& reader, Options& options) {
   reader.duration("expiry-spread", options.expiry_spread);
 }
 
+void read_client(Reader& reader, Options& options) {
+  if (!reader.has("explain")) {
+    for (const GivenValue& use : reader.uses("sni")) reader.fail("sni", use, "goes with --explain");
+    return;
+  }
+  if (reader.has("check"))
+    return reader.fail("explain", reader.uses("explain").front(),
+                       "excludes --check, which is given too");
+  Options::Client& client = options.explain.emplace();
+  reader.text("explain", client.certificates);
+  reader.text("sni", client.sni);
+  for (const GivenValue& use : reader.uses(kClientAlpn)) {
+    auto offer = parse_alpn_list(use.value);
+    if (!offer) return reader.fail("alpn", use, offer.error());
+    client.alpn = *std::move(offer);
+  }
+}
+
 void read_process(Reader& reader, Options& options) {
   for (const GivenValue& use : reader.uses("admin")) {
     auto address = parse_admin_address(use.value);
@@ -315,6 +333,7 @@ std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
   read_tls(reader, options);
   read_timeouts(reader, options);
   read_process(reader, options);
+  read_client(reader, options);
   if (reader.error()) return std::unexpected(*reader.error());
   return options;
 }

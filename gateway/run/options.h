@@ -88,7 +88,14 @@ struct Options {
   LogLevel log_level = LogLevel::kInfo;
   bool log_probes = true;  ///< off: no line for a connection that closed before its first byte
   bool check = false;
-  std::string config;  ///< the file that was read, or empty
+  /// --explain: a client to be judged.
+  struct Client {
+    std::string certificates;       ///< path: PEM, its own first
+    std::string sni;                ///< empty: it asks for no server
+    std::vector<std::string> alpn;  ///< that it offers
+  };
+  std::optional<Client> explain;  ///< not with `check`
+  std::string config;             ///< the file that was read, or empty
 };
 
 /// What is wrong with the command line or the configuration file. Exit code 2.

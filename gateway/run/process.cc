@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 
@@ -100,6 +101,20 @@ std::expected<void, std::string> become_user(const std::string& name) {
   if (setresuid(user, user, user) != 0) return failed("setresuid");
   if (setuid(0) == 0) return std::unexpected("--user: root came back");
   forbid_core_dumps();  // a change of user sets it back
+  return {};
+}
+
+std::expected<void, std::string> become_reader(const std::string& user) {
+  if (user.empty()) return {};
+  if (::geteuid() == 0) return become_user(user);
+  const auto found = find_user(user);
+  if (!found) return std::unexpected(found.error());
+  if (found->user != ::geteuid()) {
+    std::fprintf(
+        stderr,
+        "sallyport: warning: not root: files are judged as the user that runs this, not %s\n",
+        user.c_str());
+  }
   return {};
 }
 

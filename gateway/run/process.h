@@ -40,6 +40,11 @@ std::expected<UserId, std::string> find_user(const std::string& name);
 /// SCHED_IDLE. Nothing happens where that is the user already. The error names what failed.
 std::expected<void, std::string> become_user(const std::string& name);
 
+/// For --check and --explain: reads the files as --user from now on, as a start does; empty: as the
+/// user that it is. Only root can become another user; any other one is told, on stderr, as which
+/// it judges. The error is what is wrong with --user.
+std::expected<void, std::string> become_reader(const std::string& user);
+
 /// Whether the kernel gives connections that a closing listener has not accepted to another
 /// listener of the address: net.ipv4.tcp_migrate_req of this network namespace, since Linux 5.14.
 /// Where it does not it resets them.

@@ -278,7 +278,8 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 
 // Planned, so no typing error.
 TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag : {"--egress", "--explain", "--zone", "--accept-proxy", "--state-dir"}) {
+  for (const char* flag :
+       {"--egress", "--egress-expose", "--zone", "--accept-proxy", "--state-dir"}) {
     EXPECT_THAT(error_of(with({flag, "x"})),
                 HasSubstr(std::string(flag) + " is not supported by this version"));
   }
@@ -328,6 +329,27 @@ TEST(Options, NameFlagAndValueOfABadValue) {
   for (const auto& [flag, value] : bad) {
     EXPECT_THAT(error_of(with({flag, value})), HasSubstr(quoted(flag, value)));
   }
+}
+
+TEST(Options, ExplainAClient) {
+  const Options options =
+      options_of(with({"--explain", "client.pem", "--sni", "a.b", "--alpn", "h2:http/1.1"}));
+  ASSERT_TRUE(options.explain);
+  EXPECT_EQ(options.explain->certificates, "client.pem");
+  EXPECT_EQ(options.explain->sni, "a.b");
+  EXPECT_THAT(options.explain->alpn, ElementsAre("h2", "http/1.1"));
+  EXPECT_FALSE(options.alpn) << "of routes";
+
+  const Options both = options_of(with({"--alpn", "h2", "--explain", "c", "--alpn", "none"}));
+  EXPECT_THAT(*both.alpn, ElementsAre("h2"));
+  EXPECT_TRUE(both.explain->alpn.empty());
+
+  EXPECT_FALSE(options_of(kLeast).explain);
+  EXPECT_THAT(error_of(with({"--sni", "a.b"})), HasSubstr("--sni 'a.b' goes with --explain"));
+  EXPECT_THAT(error_of(with({"--explain", "c", "--check"})), HasSubstr("excludes --check"));
+  EXPECT_THAT(error_of(with({"--explain", ""})), HasSubstr("is empty"));
+  EXPECT_THAT(error_of(with({"--explain", "c", "--alpn", "h2", "--alpn", "h2", "--alpn", "h2"})),
+              HasSubstr("--alpn 'h2' is given twice"));
 }
 
 TEST(Options, RefuseWhatTheyDoNotKnow) {
@@ -416,6 +438,8 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--log-level",
                            "--config",
                            "--check",
+                           "--explain",
+                           "--sni",
                            "--version",
                            "--help"}) {
     EXPECT_THAT(text, HasSubstr(std::string("  ") + flag + " "));
