@@ -53,8 +53,11 @@ class TreeBuilder {
 
   bool null() { return add(std::monostate{}); }
   bool boolean(bool value) { return add(value); }
-  bool number_integer(std::int64_t) { return add(JsonNumber{}); }
-  bool number_unsigned(std::uint64_t) { return add(JsonNumber{}); }
+  bool number_integer(std::int64_t value) { return add(JsonNumber{value}); }
+  bool number_unsigned(std::uint64_t value) {
+    if (!std::in_range<std::int64_t>(value)) return add(JsonNumber{});
+    return add(JsonNumber{static_cast<std::int64_t>(value)});
+  }
   bool number_float(double, const std::string&) { return add(JsonNumber{}); }
   bool string(std::string& value) { return add(std::move(value)); }
   bool binary(std::vector<std::uint8_t>&) { return fail(line(), "binary values are not JSON"); }

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,8 +14,10 @@
 namespace sallyport::gateway {
 
 struct JsonMember;
-/// A number, without its value: none of our files has one, and an error only names its kind.
-struct JsonNumber {};
+/// A number. Our files have whole ones at most.
+struct JsonNumber {
+  std::optional<std::int64_t> whole;  ///< none: it has a fraction or an exponent, or is too large
+};
 
 /// One value of a parsed file, with the line on which it starts. A tree of plain values.
 struct JsonValue {
@@ -25,6 +29,7 @@ struct JsonValue {
 
   bool is_null() const { return std::holds_alternative<std::monostate>(data); }
   const bool* boolean() const { return std::get_if<bool>(&data); }
+  const JsonNumber* number() const { return std::get_if<JsonNumber>(&data); }
   const std::string* string() const { return std::get_if<std::string>(&data); }
   const Array* array() const { return std::get_if<Array>(&data); }
   const Object* object() const { return std::get_if<Object>(&data); }

@@ -12,6 +12,7 @@
 #include "gateway/run/local_address.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
+#include "gateway/run/rehearsal.h"
 #include "gateway/run/server_contexts.h"
 
 namespace sallyport::gateway {
@@ -79,7 +80,7 @@ int check(const Options& options) {
     std::printf("%s\n", records.kernel.describe().c_str());
   }
   std::printf("%sconfiguration is good\n", check_summary(options, config).c_str());
-  return kExitDrained;
+  return options.against ? check_against(options, config) : kExitDrained;
 }
 
 }  // namespace sallyport::gateway

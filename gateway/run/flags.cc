@@ -160,6 +160,9 @@ constexpr std::array kProcess{
 constexpr std::array kCommandLineOnly{
     Flag{"config", "FILE", false, "More flags, one 'name = value' a line; the command line wins"},
     Flag{"check", "", false, "Read and check everything, say what was read, and exit"},
+    Flag{"against", "URL", false,
+         "With --check: also say which connections of a running gateway this configuration would "
+         "end; its admin HTTP is http://HOST:PORT or unix:/PATH. Exit code 0 none, 4 some"},
     Flag{"explain", "CERT", false,
          "Judge a client's certificates, a PEM file with its own first, as a handshake would; say "
          "each step and the verdict, and exit: 0 let in, 3 refused. No private key is read"},
@@ -169,7 +172,7 @@ constexpr std::array kCommandLineOnly{
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
 constexpr auto kPlannedFlags = std::to_array<std::string_view>(
-    {"accept-proxy", "against", "egress", "egress-expose", "max-connections-per-address",
+    {"accept-proxy", "egress", "egress-expose", "max-connections-per-address",
      "max-handshakes-per-address", "state-dir", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
@@ -374,7 +377,7 @@ std::string help_text() {
   out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, one more after a second "
          "ends at\nonce.\n"
          "Exit code: 0 drained or --check good, 2 bad command line or configuration, 1 anything "
-         "else.\n--explain: 0 let in, 3 refused.\n";
+         "else.\n--explain: 0 let in, 3 refused. --check --against: 0 none would end, 4 some.\n";
   return std::move(out).str();
 }
 

@@ -1,6 +1,7 @@
 #include "gateway/run/option_values.h"
 
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +11,7 @@
 #include <span>
 
 #include "gateway/policy/host_name.h"
+#include "gateway/policy/number.h"
 #include "ktls/base/ascii.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/keys/suite.h"
@@ -173,6 +175,32 @@ std::expected<AdminAddress, std::string> parse_admin_address(std::string_view te
   if (!address || !rooted) return std::unexpected("is not unix:/PATH of at most 107 bytes");
   result.address = *address;
   return result;
+}
+
+std::expected<AdminUrl, std::string> parse_admin_url(std::string_view text) {
+  constexpr std::string_view kHttp = "http://";
+  AdminUrl url{.text = std::string(text), .path = {}, .host = {}, .port = {}};
+  if (text.starts_with(kUnixPrefix)) {
+    url.path = text.substr(kUnixPrefix.size());
+    if (!url.path.starts_with('/') || url.path.size() >= sizeof(sockaddr_un::sun_path))
+      return std::unexpected(std::string("is not unix:/PATH, of at most 107 bytes"));
+    return url;
+  }
+  const std::string_view rest = text.starts_with(kHttp) ? text.substr(kHttp.size()) : "";
+  const std::size_t colon = rest.rfind(':');
+  std::string_view host = rest.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const bool plain = !host.empty() && std::ranges::all_of(host, [](char c) {
+    return ktls::is_ascii_letter(c) || ktls::is_ascii_digit(c) || c == '.' || c == '-' || c == ':';
+  });
+  const bool bracketed = rest.starts_with('[');
+  const auto port = parse_number<std::uint16_t>(
+      colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1));
+  if (!plain || host.contains(':') != bracketed || port.value_or(0) == 0)
+    return std::unexpected(std::string("is not http://HOST:PORT or unix:/PATH"));
+  url.host = host;
+  url.port = std::to_string(*port);
+  return url;
 }
 
 std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text) {

@@ -21,6 +21,15 @@ struct ListenAddress {
   iouring::SocketAddress address;
 };
 
+/// The admin HTTP of a gateway that runs.
+struct AdminUrl {
+  std::string text;        ///< as given
+  std::string path;        ///< of a unix socket; empty: host and port
+  std::string host, port;  ///< an IPv6 address without its brackets
+  /// For the field Host.
+  [[nodiscard]] std::string authority() const { return text.substr(text.find("//") + 2); }
+};
+
 /// A file of trust anchors, and the one SPIFFE trust domain that it vouches for, if scoped.
 struct TrustBundle {
   std::optional<std::string> trust_domain;  ///< lower case
@@ -43,6 +52,9 @@ struct TrustBundle {
 
 /// "127.0.0.1:80", "[::1]:80" or "unix:/PATH[,mode=0600]".
 [[nodiscard]] std::expected<AdminAddress, std::string> parse_admin_address(std::string_view text);
+
+/// "http://HOST:PORT" or "unix:/PATH".
+[[nodiscard]] std::expected<AdminUrl, std::string> parse_admin_url(std::string_view text);
 
 /// "[TRUST-DOMAIN=]FILE". What stands before the first '=' is a trust domain unless it holds a '/':
 /// a file whose name has a '=' is written with its directory, "./a=b.pem".

@@ -253,6 +253,13 @@ void read_timeouts(Reader& reader, Options& options) {
   reader.duration("expiry-spread", options.expiry_spread);
 }
 
+void read_against(Reader& reader, Options& options) {
+  if (reader.has("against") && !reader.has("check"))
+    return reader.fail("against", reader.uses("against").front(), "goes with --check");
+  reader.parsed("against", parse_admin_url,
+                [&](AdminUrl url) { options.against = std::move(url); });
+}
+
 void read_client(Reader& reader, Options& options) {
   if (!reader.has("explain")) {
     for (const GivenValue& use : reader.uses("sni")) reader.fail("sni", use, "goes with --explain");
@@ -333,6 +340,7 @@ std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
   read_tls(reader, options);
   read_timeouts(reader, options);
   read_process(reader, options);
+  read_against(reader, options);
   read_client(reader, options);
   if (reader.error()) return std::unexpected(*reader.error());
   return options;

@@ -88,6 +88,7 @@ struct Options {
   LogLevel log_level = LogLevel::kInfo;
   bool log_probes = true;  ///< off: no line for a connection that closed before its first byte
   bool check = false;
+  std::optional<AdminUrl> against;  ///< with `check` only
   /// --explain: a client to be judged.
   struct Client {
     std::string certificates;       ///< path: PEM, its own first

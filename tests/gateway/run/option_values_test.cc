@@ -175,5 +175,25 @@ TEST(Groups, AreAList) {
   }
 }
 
+TEST(AdminUrl, IsOfTcpOrAUnixSocket) {
+  const auto v6 = parse_admin_url("http://[::1]:9464");
+  ASSERT_TRUE(v6) << v6.error();
+  EXPECT_EQ(v6->host, "::1");
+  EXPECT_EQ(v6->port, "9464");
+  EXPECT_EQ(v6->authority(), "[::1]:9464");
+  EXPECT_EQ(parse_admin_url("http://gw-1.example.org:80")->host, "gw-1.example.org");
+  EXPECT_EQ(parse_admin_url("unix:/run/admin.sock")->path, "/run/admin.sock");
+  const std::string longest = "unix:/" + std::string(106, 'x');
+  EXPECT_TRUE(parse_admin_url(longest));
+  for (const std::string& wrong :
+       {std::string(), std::string("127.0.0.1:9464"), std::string("https://127.0.0.1:9464"),
+        std::string("http://127.0.0.1"), std::string("http://:9464"), std::string("http://a:0"),
+        std::string("http://a:65536"), std::string("http://a:9464/"),
+        std::string("http://::1:9464"), std::string("http://[a]:9464"),
+        std::string("http://a b:9464"), std::string("http://a\r\nb:9464"),
+        std::string("unix:run/admin.sock"), std::string("unix:"), longest + "x"})
+    EXPECT_FALSE(parse_admin_url(wrong)) << wrong;
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

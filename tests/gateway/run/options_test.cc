@@ -331,6 +331,17 @@ TEST(Options, NameFlagAndValueOfABadValue) {
   }
 }
 
+TEST(Options, RehearseAgainstAGateway) {
+  const auto against = options_of(with({"--check", "--against", "http://127.0.0.1:9464"})).against;
+  ASSERT_TRUE(against);
+  EXPECT_EQ(against->host, "127.0.0.1");
+  EXPECT_EQ(against->port, "9464");
+  EXPECT_THAT(error_of(with({"--against", "http://127.0.0.1:9464"})),
+              HasSubstr("--against 'http://127.0.0.1:9464' goes with --check"));
+  EXPECT_THAT(error_of(with({"--check", "--against", "9464"})),
+              HasSubstr("is not http://HOST:PORT or unix:/PATH"));
+}
+
 TEST(Options, ExplainAClient) {
   const Options options =
       options_of(with({"--explain", "client.pem", "--sni", "a.b", "--alpn", "h2:http/1.1"}));
@@ -438,6 +449,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--log-level",
                            "--config",
                            "--check",
+                           "--against",
                            "--explain",
                            "--sni",
                            "--version",
