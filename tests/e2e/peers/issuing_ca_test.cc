@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/pem.h>
 
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <ostream>
@@ -91,7 +92,8 @@ class IssuingCa : public Scenario, public ::testing::WithParamInterface<Kind> {
   }
 
   Finished renew(const std::string& name, const std::string& content) {
-    return run({std::string(DEPLOY_CA) + "/renew", dir.write(name + ".conf", content)});
+    return run({std::string(DEPLOY_CA) + "/renew", dir.write(name + ".conf", content)}, {},
+               {"TMPDIR=" + dir.path().string()});
   }
   void renew_gateway() {
     const Finished finished = renew("gateway", gateway_settings());
@@ -278,6 +280,11 @@ TEST_P(IssuingCa, LeavesTheOldCredentialsInForceWhateverFails) {
     EXPECT_FALSE((finished.out + finished.err).contains("PRIVATE KEY"));
     EXPECT_EQ(read(dir / "gateway/both.pem"), before) << each.issue;
   }
+
+  // A run that is killed leaves nothing that the next one stumbles over.
+  const Finished killed = renew("gateway", gateway_settings("kill -KILL $PPID"));
+  EXPECT_EQ(killed.status, 128 + SIGKILL) << killed.err;
+  EXPECT_EQ(read(dir / "gateway/both.pem"), before);
 
   // What is published is cut off, or is no list at all.
   const std::string published = read(dir / "authority/trust.pem");
