@@ -1,5 +1,8 @@
 // What let a live client in holds no longer: its connection ends, and no other.
+#include <time.h>
+
 #include <chrono>
+#include <fstream>
 #include <ostream>
 #include <set>
 #include <string>
@@ -163,6 +166,58 @@ TEST_F(LiveRecheck, EndsAConnectionBeforeItsChainExpires) {
   EXPECT_EQ(bank_client.end(), TlsEnd::kCloseNotify);
   const LogLine line = gateway->wait_log({{"reason", "expired"}});
   EXPECT_EQ(line.at("identity"), "spiffe://example.org/ns/bank/sa/teller");
+}
+
+/// Sets the machine's clock for as long as it lives.
+class MovedClock {
+ public:
+  explicit MovedClock(std::chrono::seconds by) : by_(by) { move(by_); }
+  ~MovedClock() { move(-by_); }
+  MovedClock(const MovedClock&) = delete;
+  MovedClock& operator=(const MovedClock&) = delete;
+
+ private:
+  static void move(std::chrono::seconds by) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += by.count();
+    EXPECT_EQ(::clock_settime(CLOCK_REALTIME, &now), 0);
+  }
+  std::chrono::seconds by_;
+};
+
+// Of tests/vm/run, whose clock is nobody else's.
+bool is_guest() {
+  std::ifstream file("/proc/cmdline");
+  std::string line;
+  std::getline(file, line);
+  return line.find("expect_tls=") != std::string::npos;
+}
+
+TEST_F(LiveRecheck, FollowsTheClockOfTheMachine) {
+  if (!is_guest()) GTEST_SKIP() << "sets the machine's clock: in a guest only";
+  server = root.issue({.dns = {"orders.example.org"}, .not_after = std::chrono::hours(24 * 9)});
+  client = root.issue({.spiffe = {kWeb}, .not_after = std::chrono::hours(24 * 9)});
+  bank = bank_root.issue(
+      {.spiffe = {"spiffe://example.org/ns/bank/sa/teller"}, .not_after = std::chrono::hours(12)});
+  start_both({"--crl-expired", "accept"});
+  TlsClient shop = connect_shop();
+  TlsClient bank_client = connect_bank();
+  ASSERT_TRUE(shop.echo("hello"));
+  ASSERT_TRUE(bank_client.echo("hello"));
+  {
+    const MovedClock back(-std::chrono::hours(24));
+    gateway->get("/healthz");
+    EXPECT_TRUE(bank_client.echo("before it was issued"));
+  }
+  {
+    const MovedClock forwards(std::chrono::hours(24));
+    bank_client.receive_all();
+    gateway->wait_log({{"reason", "expired"}});
+    EXPECT_TRUE(shop.echo("still here"));
+  }
+  TlsClient again = connect_bank();
+  EXPECT_TRUE(again.echo("hello again"));
 }
 
 TEST_F(LiveRecheck, KeepingWhatSecurityEndsIsWarnedOf) {
