@@ -1,6 +1,7 @@
 #include "gateway/connection/connect_backend.h"
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -31,9 +32,10 @@ struct Dialling {
 iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialling) {
   LiveConnection& connection = dialling.client.connection;
   ShardState& shard = connection.shard();
+  // The grant may move on to the same route of a later policy meanwhile.
+  const std::shared_ptr<const Route> route = connection.grant().route;
   std::expected<Dialed, DialFailure> dialed = co_await iouring::in_scope(
-      dialling.dial_scope,
-      dial(shard.ring, shard.balancer, connection.route(), shard.timeouts.connect));
+      dialling.dial_scope, dial(shard.ring, shard.balancer, *route, shard.timeouts.connect));
   dialling.watch_scope.cancel();
   const unsigned attempts = dialed ? dialed->attempts : dialed.error().attempts;
   if (attempts > 1) connection.count_failovers(attempts - 1);

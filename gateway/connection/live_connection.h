@@ -49,7 +49,8 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] bool is_established() const noexcept {
     return negotiated_ && !refusal_ && !over_ && !ended_by_;
   }
-  /// Another generation has its route: by name the same, `rule` lets its client in.
+  /// Another generation has its route: by name the same, `rule` lets its client in. References to
+  /// the one before become invalid: keep grant().route beside one that must last.
   void renew_grant(std::shared_ptr<const Route> route, Rule rule) noexcept;
   /// It goes on although this cause holds, by --keep-live; none: no such cause holds.
   void set_kept(std::optional<LiveCause> cause);

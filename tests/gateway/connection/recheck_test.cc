@@ -424,6 +424,21 @@ TEST_F(RecheckTest, ALapsedOrMissingCrlEndsNothing) {
   EXPECT_FALSE(reasons().contains("revoked"));
 }
 
+TEST_F(RecheckTest, ADialGoesOnUnderThePolicyThatItBeganWith) {
+  const test::Fd full(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  test::Fd filling = fill(full);
+  point_concerned_to(test::local_address(full).to_string());
+  serve_and_recheck([&] {
+    TlsClient client(listener_->address().to_string(), concerned_client());
+    test::wait_until("it is let in", [this] { return count_established() == 1; });
+    set_policy(policy({"orders", "concerned"}));
+    // Room for it: Linux repeats the SYN within a second.
+    const test::Fd taken(::accept4(full.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    Served served{std::move(client), test::Fd(::accept4(full.get(), nullptr, nullptr, 0))};
+    EXPECT_TRUE(served.works());
+  });
+}
+
 TEST_F(RecheckTest, AGrantMovesOnToThePolicyThatIsInForce) {
   std::weak_ptr<const Policy> first = state_.snapshot->policy;
   serve_and_recheck([this, &first] {
