@@ -15,8 +15,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::chrono::microseconds kTurn{200};
-constexpr std::chrono::microseconds kLongestLook{20};  // at one connection, with CRLs
+// Half of what a turn may take at most: the thread may be preempted in it.
+constexpr std::chrono::microseconds kTurn{100};
 constexpr milliseconds kBetweenTurns{1};
 constexpr milliseconds kClockTick{1'000};
 constexpr std::chrono::seconds kJudgeAllEvery{60};
@@ -24,7 +24,7 @@ constexpr std::chrono::seconds kJudgeAllEvery{60};
 /// One turn of the shard that belongs to the recheck.
 class Turn {
  public:
-  [[nodiscard]] bool over() const { return Clock::now() - begun_ > kTurn - kLongestLook; }
+  [[nodiscard]] bool over() const { return Clock::now() - begun_ > kTurn; }
   [[nodiscard]] std::chrono::nanoseconds took() const { return Clock::now() - begun_; }
 
  private:
