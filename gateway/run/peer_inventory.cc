@@ -149,8 +149,7 @@ InventoryPeer PageReader::peer(const JsonValue& value) {
   peer.route = text(route, "route");
   peer.listener = text(listener, "listener");
   const auto [anchor_name, anchor_key] = members<2>(anchor, "anchor", {"name", "key"});
-  ktls::NameHash name{};
-  hash(anchor_name, "name", name);
+  hash(anchor_name, "name", peer.trust.anchor_name);
   hash(anchor_key, "key", peer.trust.anchor_key);
   for (const JsonValue& each : array(chain, "chain")) peer.trust.links.push_back(link(each));
   if (peer.trust.links.empty()) fail(chain, "chain", "is empty");

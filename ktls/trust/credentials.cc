@@ -52,10 +52,15 @@ std::vector<std::string> Credentials::trust_domains() const {
   return domains;
 }
 
+const Credentials::Anchor* Credentials::find_anchor(const Sha256& key) const {
+  const auto anchor = std::ranges::lower_bound(anchors_, key, {}, &Anchor::key);
+  return anchor != anchors_.end() && anchor->key == key ? &*anchor : nullptr;
+}
+
 Credentials::Vouches Credentials::vouches(const Sha256& anchor_key,
                                           const PeerIdentity& identity) const {
-  const auto anchor = std::ranges::lower_bound(anchors_, anchor_key, {}, &Anchor::key);
-  if (anchor == anchors_.end() || anchor->key != anchor_key) return Vouches::kNothing;
+  const Anchor* const anchor = find_anchor(anchor_key);
+  if (anchor == nullptr) return Vouches::kNothing;
   if (anchor->unscoped) return Vouches::kEverything;
   const bool listed =
       !identity.spiffe.empty() &&
@@ -67,10 +72,7 @@ TrustVerdict Credentials::judge(const PeerTrust& trust, std::chrono::sys_seconds
                                 JudgementSteps* steps) const {
   using enum HandshakeResult;
   TrustVerdict verdict;
-  const Vouches vouched = vouches(trust.anchor_key, trust.identity);
-  if (vouched == Vouches::kNothing ||
-      (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty()))
-    verdict.anchor = kCertificateAuthorityInvalid;
+  verdict.anchor = judge_anchor(trust, now);
   if (now >= trust.not_after) verdict.validity = kCertificateExpired;  // as OpenSSL counts
   judge_revocation(trust, now, verdict);
   if (steps != nullptr) {
@@ -82,6 +84,28 @@ TrustVerdict Credentials::judge(const PeerTrust& trust, std::chrono::sys_seconds
     add("revocation", verdict.revocation);
   }
   return verdict;
+}
+
+// One of the anchor's certificates in force is enough: a renewal has its name and key.
+HandshakeResult Credentials::judge_anchor(const PeerTrust& trust,
+                                          std::chrono::sys_seconds now) const {
+  using enum HandshakeResult;
+  const Vouches vouched = vouches(trust.anchor_key, trust.identity);
+  if (vouched == Vouches::kNothing ||
+      (vouched == Vouches::kSpiffeOnly && !trust.identity.dns.empty()))
+    return kCertificateAuthorityInvalid;
+  HandshakeResult result = kCertificateAuthorityInvalid;
+  for (const Anchor::Certificate& each : find_anchor(trust.anchor_key)->certificates) {
+    if (each.name != trust.anchor_name) continue;
+    if (now < each.not_before) {
+      if (result == kCertificateAuthorityInvalid) result = kCertificateNotYetValid;
+    } else if (now >= each.not_after) {
+      result = kCertificateExpired;  // as OpenSSL counts
+    } else {
+      return kSuccess;
+    }
+  }
+  return result;
 }
 
 TrustVerdict Credentials::judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
@@ -105,13 +129,11 @@ void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seco
     ++depth;
   }
   // A renewed anchor stays while one of its certificates does.
-  const auto anchor = std::ranges::lower_bound(anchors_, trust.anchor_key, {}, &Anchor::key);
-  const auto is_revoked = [&](const PeerTrust::Link& link) {
-    return crls_.check(link, now) == kCertificateRevoked;
+  const Anchor* const anchor = find_anchor(trust.anchor_key);
+  const auto is_revoked = [&](const Anchor::Certificate& each) {
+    return crls_.check(each.link, now) == kCertificateRevoked;
   };
-  if (anchor == anchors_.end() || anchor->key != trust.anchor_key ||
-      !std::ranges::all_of(anchor->certificates, is_revoked))
-    return;
+  if (anchor == nullptr || !std::ranges::all_of(anchor->certificates, is_revoked)) return;
   verdict.revocation = kCertificateRevoked;
   verdict.depth = depth;
 }

@@ -203,10 +203,17 @@ class Credentials {
     Sha256 key{};
     bool unscoped = false;
     std::vector<std::string> domains;
-    std::vector<PeerTrust::Link> certificates;  ///< of this key, as CRLs of its own name them
+    struct Certificate {
+      NameHash name{};
+      std::chrono::sys_seconds not_before, not_after;
+      PeerTrust::Link link;  ///< as CRLs of its own name it
+    };
+    std::vector<Certificate> certificates;  ///< of this key
   };
 
   Credentials() = default;
+  const Anchor* find_anchor(const Sha256& key) const;
+  HandshakeResult judge_anchor(const PeerTrust& trust, std::chrono::sys_seconds now) const;
   void judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,
                         TrustVerdict& verdict) const;
 

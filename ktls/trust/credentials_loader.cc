@@ -231,7 +231,10 @@ void CredentialsLoader::add_anchor(const X509* certificate, const CertificateFac
   PeerTrust::Link link = make_link(certificate);
   // The issuer's key of another is not known here.
   if (X509_self_signed(const_cast<X509*>(certificate), 0) == 1) link.crl_key = key;
-  known->certificates.push_back(std::move(link));
+  known->certificates.push_back({.name = fact.subject_name,
+                                 .not_before = fact.not_before,
+                                 .not_after = fact.not_after,
+                                 .link = std::move(link)});
 
   const auto latest =
       std::ranges::find(latest_of_anchors_, key, [](const auto& anchor) { return anchor.first; });

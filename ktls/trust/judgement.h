@@ -21,9 +21,11 @@ using JudgementSteps = std::vector<JudgementStep>;
 /// What a peer's trust is worth under credentials at a time: every part is judged, also behind one
 /// that fails, since a live connection may fail one of them and go on.
 struct TrustVerdict {
-  /// kCertificateAuthorityInvalid: its anchor is not in force, or does not vouch for it.
+  /// kCertificateAuthorityInvalid: no anchor of its name and key is in force, or that does not
+  /// vouch for it. kCertificateExpired, kCertificateNotYetValid: the anchor's certificates are out
+  /// of their dates.
   HandshakeResult anchor = HandshakeResult::kSuccess;
-  HandshakeResult validity = HandshakeResult::kSuccess;  ///< kCertificateExpired
+  HandshakeResult validity = HandshakeResult::kSuccess;  ///< kCertificateExpired: below the anchor
   /// kCertificateRevoked if any certificate is; else kCertificateMalformed, kCrlUnavailable or
   /// kCrlExpired of the first one that does not pass.
   HandshakeResult revocation = HandshakeResult::kSuccess;

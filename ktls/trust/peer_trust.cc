@@ -19,7 +19,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::uint8_t kVersion = 4;
+constexpr std::uint8_t kVersion = 5;
 
 // Bits of a link's first byte.
 constexpr std::uint8_t kCa = 1;
@@ -68,6 +68,7 @@ void put_trust(WireWriter& out, const PeerTrust& trust) {
   out.text(trust.identity.spiffe);
   out.u16(trust.identity.dns.size());
   for (const std::string& name : trust.identity.dns) out.text(name);
+  out.raw(std::as_bytes(std::span(trust.anchor_name)));
   out.raw(std::as_bytes(std::span(trust.anchor_key)));
   out.u8(static_cast<std::uint8_t>(trust.links.size()));
   for (const PeerTrust::Link& link : trust.links) {
@@ -94,6 +95,7 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
   trust.identity.spiffe = in.text();
   for (std::size_t left = in.u16(); left > 0 && in.good(); --left)
     trust.identity.dns.emplace_back(in.text());
+  in.raw(std::as_writable_bytes(std::span(trust.anchor_name)));
   in.raw(std::as_writable_bytes(std::span(trust.anchor_key)));
   for (std::size_t left = in.u8(); left > 0 && in.good(); --left) {
     PeerTrust::Link& link = trust.links.emplace_back();
@@ -154,10 +156,7 @@ NameHash name_hash(const X509_NAME* name) {
 }
 
 NameHash name_hash(std::span<const std::byte> encoded) {
-  const Sha256 whole = sha256(encoded);
-  NameHash result;
-  std::copy_n(whole.begin(), result.size(), result.begin());
-  return result;
+  return sha256(encoded);
 }
 
 bool may_sign_crls(const X509* issuer) {
@@ -191,7 +190,9 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
   if (size < 1) std::abort();
   PeerTrust trust;
   trust.identity = std::move(identity);
-  trust.anchor_key = public_key_hash(sk_X509_value(chain, size - 1));
+  const X509* anchor = sk_X509_value(chain, size - 1);
+  trust.anchor_name = name_hash(X509_get_subject_name(anchor));
+  trust.anchor_key = public_key_hash(anchor);
   trust.not_after = std::chrono::sys_seconds::max();
   const X509* leaf = sk_X509_value(chain, 0);
   trust.leaf = {.subject = name_text(X509_get_subject_name(leaf)),
@@ -199,10 +200,11 @@ PeerTrust make_peer_trust(const STACK_OF(X509) * chain, PeerIdentity identity) {
                 .not_before = to_time(X509_get0_notBefore(leaf)),
                 .not_after = to_time(X509_get0_notAfter(leaf))};
   for (int i = 0; i < size; ++i) {
+    // An anchor needs no CRL, and its dates are judged by its bundle. One that is the peer's own
+    // certificate is a leaf as every other.
+    if (i == size - 1 && size > 1) break;
     const X509* certificate = sk_X509_value(chain, i);
     trust.not_after = std::min(trust.not_after, to_time(X509_get0_notAfter(certificate)));
-    // An anchor needs no CRL. One that is the peer's own certificate needs one as every other leaf.
-    if (i == size - 1 && size > 1) break;
     const X509* issuer = sk_X509_value(chain, std::min(i + 1, size - 1));
     PeerTrust::Link& link = trust.links.emplace_back(make_link(certificate));
     if (may_sign_crls(issuer)) link.crl_key = public_key_hash(issuer);

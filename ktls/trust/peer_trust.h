@@ -24,10 +24,13 @@ using Sha256 = std::array<std::uint8_t, 32>;
 Sha256 public_key_hash(const X509* certificate);
 
 /// A name as a fixed-size value: equal for names that RFC 5280 7.1 calls equal (case and inner
-/// blanks of text do not count), however their strings are encoded.
-using NameHash = std::array<std::uint8_t, 16>;
+/// blanks of text do not count), however their strings are encoded. SHA-256 over its attributes, in
+/// their order: the number of its RelativeDistinguishedName, the DER content of its type and its
+/// folded UTF-8 text, the latter two behind their lengths; all numbers are of four bytes, big
+/// endian.
+using NameHash = Sha256;
 NameHash name_hash(const X509_NAME* name);
-/// The first half of the SHA-256 of an encoded name.
+/// Of a name that is compared byte by byte, a distribution point's: SHA-256 of its encoding.
 NameHash name_hash(std::span<const std::byte> encoded);
 
 /// Whether the key usage of an issuer allows its key to sign CRLs (RFC 5280 4.2.1.3).
@@ -52,9 +55,11 @@ struct PeerTrust {
   };
 
   PeerIdentity identity;
-  Sha256 anchor_key{};                 ///< public_key_hash() of the anchor
-  std::vector<Link> links;             ///< leaf first; without the anchor, unless it is the leaf
-  std::chrono::sys_seconds not_after;  ///< earliest of the whole chain
+  NameHash anchor_name{};   ///< of the anchor's subject
+  Sha256 anchor_key{};      ///< public_key_hash() of the anchor
+  std::vector<Link> links;  ///< leaf first; without the anchor, unless it is the leaf
+  /// The earliest of these certificates: the anchor's own dates are those of the bundle in force.
+  std::chrono::sys_seconds not_after;
 
   /// Of the peer's own certificate, for logs and /connections; decides nothing. Texts of
   /// name_text().

@@ -36,7 +36,7 @@ inline json to_json(const InventoryPeer& peer) {
       {"route", peer.route},
       {"listener", peer.listener},
       {"anchor",
-       {{"name", ktls::encode_hex(ktls::NameHash{})}, {"key", ktls::encode_hex(trust.anchor_key)}}},
+       {{"name", ktls::encode_hex(trust.anchor_name)}, {"key", ktls::encode_hex(trust.anchor_key)}}},
       {"chain", chain},
       {"not_after", trust.not_after.time_since_epoch().count()},
       {"leaf",

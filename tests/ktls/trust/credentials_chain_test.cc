@@ -295,11 +295,12 @@ TEST_F(RevocationList, MayNeverExpire) {
   EXPECT_FALSE(presented().empty()) << failure.detail;
   const PeerTrust earlier{
       .identity = {},
+      .anchor_name = name_hash(X509_get_subject_name(issuer)),
       .anchor_key = public_key_hash(issuer),
       .links = {{name_hash(X509_get_subject_name(issuer)), "\x07", public_key_hash(issuer)}},
       .not_after = std::chrono::sys_seconds::max()};
   const auto later = wall_clock_now() + std::chrono::years(100);
-  EXPECT_EQ((*credentials)->judge(earlier, later).result(), HandshakeResult::kSuccess);
+  EXPECT_EQ((*credentials)->judge(earlier, later).revocation, HandshakeResult::kSuccess);
 }
 
 TEST_F(CredentialFile, ThatIsMissingOrCutIsNamed) {

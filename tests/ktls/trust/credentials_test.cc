@@ -356,11 +356,13 @@ TEST_F(CredentialsTest, HaveATrustDigestOfTrustAlone) {
   EXPECT_NE(digest(), both) << "scopes do";
 }
 
-TEST_F(CredentialsTest, RevalidateATrust) {
+TEST_F(CredentialsTest, JudgeATrustByAnchorAndExpiry) {
   const auto credentials = pki.load();
   ASSERT_TRUE(credentials);
   PeerTrust trust;
-  trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
+  const X509* const root = pki.authority.certificate().x509.get();
+  trust.anchor_name = name_hash(X509_get_subject_name(root));
+  trust.anchor_key = public_key_hash(root);
   trust.not_after = wall_clock_now() + std::chrono::hours(1);
   const auto revalidated = [&](std::chrono::seconds later) {
     return (*credentials)->judge(trust, wall_clock_now() + later).result();
@@ -369,6 +371,43 @@ TEST_F(CredentialsTest, RevalidateATrust) {
   EXPECT_EQ(revalidated(std::chrono::hours(2)), HandshakeResult::kCertificateExpired);
   trust.anchor_key[0] ^= 1;
   EXPECT_EQ(revalidated(std::chrono::hours(0)), HandshakeResult::kCertificateAuthorityInvalid);
+  trust.anchor_key[0] ^= 1;
+  trust.anchor_name[0] ^= 1;
+  EXPECT_EQ(revalidated(std::chrono::hours(0)), HandshakeResult::kCertificateAuthorityInvalid)
+      << "an authority of another name with the same key";
+}
+
+// The anchor's dates are those of the bundle in force, not those at the handshake.
+TEST_F(CredentialsTest, JudgeAnAnchorByTheDatesOfItsCertificatesInForce) {
+  using std::chrono::hours;
+  const auto anchor = [&](std::chrono::seconds not_before, std::chrono::seconds not_after) {
+    const test::TestCertificate& own = pki.authority.certificate();
+    const X509Ptr copy(X509_dup(own.x509.get()));
+    X509_gmtime_adj(X509_getm_notBefore(copy.get()), not_before.count());
+    X509_gmtime_adj(X509_getm_notAfter(copy.get()), not_after.count());
+    EXPECT_GT(X509_sign(copy.get(), own.key.get(), EVP_sha256()), 0);
+    return test::to_pem(copy.get());
+  };
+  const X509* const root = pki.authority.certificate().x509.get();
+  PeerTrust trust;
+  trust.anchor_name = name_hash(X509_get_subject_name(root));
+  trust.anchor_key = public_key_hash(root);
+  trust.not_after = std::chrono::sys_seconds::max();
+  const auto judged = [&](const std::string& bundle, hours later) {
+    pki.files.ca = {{std::nullopt, pki.dir.write("dated.pem", bundle)}};
+    const auto credentials = pki.load();
+    EXPECT_TRUE(credentials) << credentials.error().message();
+    const TrustVerdict verdict = (*credentials)->judge(trust, wall_clock_now() + later);
+    EXPECT_EQ(verdict.validity, HandshakeResult::kSuccess);
+    return verdict.anchor;
+  };
+  const std::string early = anchor(hours(-2), hours(10));
+  const std::string renewed = anchor(hours(5), hours(1000));
+  EXPECT_EQ(judged(early, hours(0)), HandshakeResult::kSuccess);
+  EXPECT_EQ(judged(early, hours(11)), HandshakeResult::kCertificateExpired);
+  EXPECT_EQ(judged(renewed, hours(0)), HandshakeResult::kCertificateNotYetValid);
+  EXPECT_EQ(judged(early + renewed, hours(0)), HandshakeResult::kSuccess);
+  EXPECT_EQ(judged(renewed + early, hours(11)), HandshakeResult::kSuccess);
 }
 
 }  // namespace

@@ -198,6 +198,7 @@ TEST_F(CrlFile, RevokesItsOwnAnchorUntilThatIsRenewed) {
   const TestCertificate leaf = pki.client();
   PeerTrust trust;
   trust.identity.dns = {"web"};
+  trust.anchor_name = name_hash(X509_get_subject_name(root.x509.get()));
   trust.anchor_key = public_key_hash(root.x509.get());
   trust.links = {make_link(leaf.x509.get())};
   trust.links[0].crl_key = trust.anchor_key;

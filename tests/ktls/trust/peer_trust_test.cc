@@ -17,6 +17,7 @@ namespace {
 PeerTrust some_trust() {
   PeerTrust trust;
   trust.identity = {"spiffe://td/a", {"a.example.org", "b"}};
+  trust.anchor_name.fill(6);
   trust.anchor_key.fill(7);
   trust.links = {
       {{1, 2, 3}, "\x01\x02", Sha256{8}, false, {{5}, {6}}},
@@ -26,6 +27,7 @@ PeerTrust some_trust() {
   trust.not_after = std::chrono::sys_seconds(std::chrono::seconds(1'900'000'000));
   trust.leaf = {.subject = "CN=a",
                 .issuer = "CN=b",
+                .not_before = std::chrono::sys_seconds(std::chrono::seconds(1'800'000'000)),
                 .not_after = std::chrono::sys_seconds(std::chrono::seconds(2'000'000'000))};
   return trust;
 }
@@ -91,6 +93,7 @@ TEST(PeerTrust, HoldsEachSerialAndTheEarliestExpiry) {
   X509* issuing_x509 = issuing.certificate().x509.get();
   X509* root_x509 = root.certificate().x509.get();
   const PeerTrust trust = trust_of({leaf.x509.get(), issuing_x509, root_x509});
+  EXPECT_EQ(trust.anchor_name, name_hash(X509_get_subject_name(root_x509)));
   EXPECT_EQ(trust.anchor_key, public_key_hash(root_x509));
   ASSERT_EQ(trust.links.size(), 2U);
   EXPECT_EQ(trust.links[0].issuer, name_hash(X509_get_subject_name(issuing_x509)));
@@ -101,6 +104,13 @@ TEST(PeerTrust, HoldsEachSerialAndTheEarliestExpiry) {
   EXPECT_FALSE(trust.links[0].ca);
   EXPECT_TRUE(trust.links[1].ca);
   EXPECT_EQ(trust.not_after, to_time(X509_get0_notAfter(issuing_x509)));
+}
+
+TEST(PeerTrust, LeavesTheExpiryOfItsAnchorToTheBundle) {
+  const test::TestAuthority root("Root", test::KeyType::kEcdsaP256, std::chrono::hours(1));
+  const auto leaf = root.issue({.not_after = std::chrono::hours(5)});
+  const PeerTrust trust = trust_of({leaf.x509.get(), root.certificate().x509.get()});
+  EXPECT_EQ(trust.not_after, to_time(X509_get0_notAfter(leaf.x509.get())));
 }
 
 // A bundle may hold a peer's own self-signed certificate: it needs a list as other leaves do.

@@ -211,6 +211,7 @@ class EarlierTrust : public ::testing::Test {
  protected:
   EarlierTrust() {
     trust.identity = {"spiffe://example.org/web", {"web"}};
+    trust.anchor_name = name_hash(X509_get_subject_name(pki.authority.certificate().x509.get()));
     trust.anchor_key = public_key_hash(pki.authority.certificate().x509.get());
     trust.not_after = wall_clock_now() + std::chrono::hours(1);
     trust.links = {{name_hash(X509_get_subject_name(pki.authority.certificate().x509.get())),
@@ -220,6 +221,10 @@ class EarlierTrust : public ::testing::Test {
     const auto credentials = pki.load();
     EXPECT_TRUE(credentials) << credentials.error().message();
     return to_string((*credentials)->judge(trust, wall_clock_now() + later).result());
+  }
+
+  std::string_view revocation(std::chrono::seconds later) {
+    return to_string((*pki.load())->judge(trust, wall_clock_now() + later).revocation);
   }
 
   TestServer pki;
@@ -279,7 +284,7 @@ TEST_F(EarlierTrust, NeedsOneFreshListOfSeveral) {
 
 TEST_F(EarlierTrust, IsNotCoveredByAListOfTheFuture) {
   pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({7}))};
-  EXPECT_EQ(judged(-std::chrono::hours(49)), "crl_unavailable") << "issued 48 hours ago";
+  EXPECT_EQ(revocation(-std::chrono::hours(49)), "crl_unavailable") << "issued 48 hours ago";
 }
 
 }  // namespace
