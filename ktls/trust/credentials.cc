@@ -75,14 +75,7 @@ TrustVerdict Credentials::judge(const PeerTrust& trust, std::chrono::sys_seconds
   verdict.anchor = judge_anchor(trust, now);
   if (now >= trust.not_after) verdict.validity = kCertificateExpired;  // as OpenSSL counts
   judge_revocation(trust, now, verdict);
-  if (steps != nullptr) {
-    const auto add = [steps](std::string_view subject, HandshakeResult result) {
-      steps->push_back({subject, result == kSuccess, std::string(to_string(result))});
-    };
-    add("chain", verdict.anchor);
-    add("validity", verdict.validity);
-    add("revocation", verdict.revocation);
-  }
+  if (steps != nullptr) add_steps(trust, now, verdict, *steps);
   return verdict;
 }
 

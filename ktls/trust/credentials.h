@@ -212,6 +212,12 @@ class Credentials {
   };
 
   Credentials() = default;
+  void add_steps(const PeerTrust& trust, std::chrono::sys_seconds now, const TrustVerdict& verdict,
+                 JudgementSteps& steps) const;
+  JudgementStep anchor_step(const PeerTrust& trust, std::chrono::sys_seconds now) const;
+  void add_revocation_steps(const PeerTrust& trust, std::chrono::sys_seconds now,
+                            const TrustVerdict& verdict, JudgementSteps& steps) const;
+  JudgementStep domain_step(const PeerTrust& trust) const;
   const Anchor* find_anchor(const Sha256& key) const;
   HandshakeResult judge_anchor(const PeerTrust& trust, std::chrono::sys_seconds now) const;
   void judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -21,6 +22,12 @@ Asn1IntegerPtr to_integer(const std::string& content) {
 
 bool has_expired(const Crl& crl, std::chrono::sys_seconds now) {
   return crl.next_update() && now >= *crl.next_update();  // as OpenSSL counts
+}
+
+std::string dates_of(const Crl& crl) {
+  std::string text = time_text(crl.this_update());
+  if (crl.next_update()) text += ", the next due " + time_text(*crl.next_update());
+  return text;
 }
 
 // How many keys a list remembers that have not signed it. An issuer of one name has few: those from
@@ -95,6 +102,25 @@ HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seco
   }
   if (complete || (partial && !expired_partial)) return kSuccess;
   return expired ? kCrlExpired : kCrlUnavailable;
+}
+
+std::string CrlSet::explain(const PeerTrust::Link& link, std::chrono::sys_seconds now) const {
+  const Asn1IntegerPtr serial = to_integer(link.serial);
+  if (!serial) {
+    (void)OpensslError::drain();
+    return "no INTEGER";
+  }
+  const List* decides = nullptr;  // one in force, rather than one that has lapsed
+  const std::shared_lock lock(mutex_);
+  for (const List& list : lists_) {
+    if (!speaks_of(list, link, now) || is_superseded(list, link, now)) continue;
+    if (list.crl.has_entry(serial.get())) return "named by the list of " + dates_of(list.crl);
+    if (decides == nullptr || has_expired(decides->crl, now)) decides = &list;
+  }
+  if (decides == nullptr) return "no list of its issuer speaks of it";
+  return (has_expired(decides->crl, now) ? "not named by the lapsed list of "
+                                         : "not named by the list of ") +
+         dates_of(decides->crl);
 }
 
 bool CrlSet::speaks_of(const List& list, const PeerTrust::Link& link,

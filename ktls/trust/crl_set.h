@@ -5,6 +5,7 @@
 #include <chrono>
 #include <shared_mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ktls/trust/crl.h"
@@ -43,6 +44,8 @@ class CrlSet {
   /// those for a distribution point have to be in force, since a certificate that names no point
   /// may belong to any of them.
   HandshakeResult check(const PeerTrust::Link& link, std::chrono::sys_seconds now) const;
+  /// The list that check() decides by, in words. Any thread.
+  std::string explain(const PeerTrust::Link& link, std::chrono::sys_seconds now) const;
 
  private:
   struct List {

@@ -20,6 +20,9 @@ namespace sallyport::ktls {
 /// A time that is absent or cannot be decoded is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
+/// RFC 3339 in UTC: "2026-11-29T05:45:00Z".
+std::string time_text(std::chrono::sys_seconds time);
+
 /// RFC 2253 with UTF-8, control characters escaped; cut to at most 256 bytes, between
 /// characters.
 std::string name_text(const X509_NAME* name);

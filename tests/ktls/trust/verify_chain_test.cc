@@ -287,5 +287,20 @@ TEST_F(EarlierTrust, IsNotCoveredByAListOfTheFuture) {
   EXPECT_EQ(revocation(-std::chrono::hours(49)), "crl_unavailable") << "issued 48 hours ago";
 }
 
+TEST_F(EarlierTrust, IsJudgedInStepsThatSayByWhat) {
+  pki.files.crls = {pki.dir.write("a.crl", pki.authority.crl({7}))};
+  JudgementSteps steps;
+  const TrustVerdict verdict = (*pki.load())->judge(trust, wall_clock_now(), &steps);
+  EXPECT_EQ(verdict.result(), HandshakeResult::kCertificateRevoked);
+  std::vector<std::string> said;
+  for (const JudgementStep& step : steps)
+    said.push_back(std::string(step.subject) + (step.passed ? " passed" : " failed"));
+  EXPECT_EQ(said, (std::vector<std::string>{"chain passed", "validity passed", "revocation failed",
+                                            "trust domain passed", "identity passed"}));
+  EXPECT_NE(steps[0].finding.find("CN=Test Root of "), std::string::npos) << steps[0].finding;
+  EXPECT_TRUE(steps[2].finding.starts_with("serial 07: named by the list of "));
+  EXPECT_EQ(steps[4].finding, "spiffe://example.org/web");
+}
+
 }  // namespace
 }  // namespace sallyport::ktls::testing
