@@ -60,9 +60,10 @@ std::uint64_t Rehearsal::ending() const {
 }
 
 Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
-                   std::chrono::sys_seconds now) {
+                   const LiveCauses& keep, std::chrono::sys_seconds now) {
   Rehearsal rehearsal;
   Counts ends;
+  Counts kept;
   Counts refused;
   for (const InventoryPeer& peer : peers) {
     rehearsal.connections += peer.connections;
@@ -70,14 +71,19 @@ Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
     const auto& credentials = route == nullptr ? next.credentials : next.credentials_of(*route);
     const Verdict verdict = judge(peer.trust, route, *credentials, now);
     const std::string identity = peer.trust.identity.display();
-    if (const auto cause = first(verdict.causes())) {
+    const LiveCauses causes = verdict.causes();
+    if (const auto cause = first(causes & ~keep)) {
       ends[{static_cast<std::size_t>(*cause), peer.route, identity}] += peer.connections;
+    } else if (const auto excused = first(causes)) {
+      kept[{static_cast<std::size_t>(*excused), peer.route, identity}] += peer.connections;
     } else if (verdict.result() != HandshakeResult::kSuccess) {
       refused[{static_cast<std::size_t>(verdict.result()), peer.route, identity}] +=
           peer.connections;
     }
   }
-  rehearsal.ends = groups(ends, [](std::size_t i) { return kLiveCauseWords.at(i); });
+  const auto cause_word = [](std::size_t i) { return kLiveCauseWords.at(i); };
+  rehearsal.ends = groups(ends, cause_word);
+  rehearsal.kept = groups(kept, cause_word);
   rehearsal.refused_anew =
       groups(refused, [](std::size_t i) { return ktls::kHandshakeResultWords.at(i); });
   return rehearsal;
@@ -93,11 +99,13 @@ int check_against(const Options& options, const Config& config) {
                       .policy = config.policy(),
                       .endpoints = nullptr};
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const Rehearsal rehearsal = rehearse(next, *inventory, now);
+  const Rehearsal rehearsal = rehearse(next, *inventory, options.keep_live, now);
   for (const auto& group : rehearsal.refused_anew) {
     std::fprintf(stderr, "sallyport: warning: stays, but a new handshake would be refused: %s\n",
                  terminal_text(to_line(group)).c_str());
   }
+  for (const auto& group : rehearsal.kept)
+    std::printf("would be kept: %s\n", terminal_text(to_line(group)).c_str());
   for (const auto& group : rehearsal.ends)
     std::printf("would end: %s\n", terminal_text(to_line(group)).c_str());
   const std::uint64_t ending = rehearsal.ending();

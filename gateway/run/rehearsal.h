@@ -24,6 +24,7 @@ struct Rehearsal {
     std::uint64_t connections = 0;
   };
   std::vector<Group> ends;  ///< by cause in the order of LiveCause, then route and identity
+  std::vector<Group> kept;  ///< in the same order: would end but for --keep-live
   /// Connections that stay, and new handshakes of whose clients would be refused.
   std::vector<Group> refused_anew;
   std::uint64_t connections = 0;  ///< all
@@ -33,9 +34,9 @@ struct Rehearsal {
 };
 
 /// Judges each peer as a gateway does when `next`, whose endpoints may be null, takes over at
-/// `now`.
+/// `now`, and connections with a cause of `keep` are kept.
 [[nodiscard]] Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
-                                 std::chrono::sys_seconds now);
+                                 const LiveCauses& keep, std::chrono::sys_seconds now);
 
 /// Reads the inventory of `options.against`, prints what `config`, which is complete(), would do to
 /// its connections, and returns the exit code: kExitDrained, kExitSomeEnd, or kExitConfiguration

@@ -105,6 +105,7 @@ class RehearsalTest : public ::testing::Test {
     const auto verified = (*context)->verify_client(made.certificates);
     EXPECT_TRUE(verified) << verified.error().failure.detail;
     made.peer.trust = **verified;
+    made.peer.trust.leaf.not_before = {};  // decides nothing, and is not told
     const auto page = parse_inventory_page(page_json({made.peer}).dump());
     EXPECT_TRUE(page) << page.error();
     EXPECT_EQ(page->peers.at(0).trust, made.peer.trust);
@@ -139,7 +140,7 @@ class RehearsalTest : public ::testing::Test {
     for (const Connected& each : all) {
       const auto explained = explain_client(next, each.client, each.certificates);
       EXPECT_TRUE(explained) << explained.error();
-      const Rehearsal rehearsal = rehearse(next, {{each.peer}}, now());
+      const Rehearsal rehearsal = rehearse(next, {{each.peer}}, {}, now());
       std::string word = "success";
       for (const auto& group : rehearsal.refused_anew) word = group.word;
       for (const auto& group : rehearsal.ends) word = group.word;
@@ -203,7 +204,7 @@ TEST_F(RehearsalTest, GroupsByCauseRouteAndIdentity) {
   trust.ca.pop_back();
   const Rehearsal rehearsal = rehearse(snapshot(R"({"routes": {
       "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/ok"]}}})"),
-                                       peers, now());
+                                       peers, {}, now());
   EXPECT_THAT(texts(rehearsal.ends), ElementsAre("untrusted orders spiffe://example.org/b 10",
                                                  "not_authorized orders spiffe://example.org/a 3",
                                                  "not_authorized orders spiffe://example.org/b 7",
@@ -217,18 +218,34 @@ TEST_F(RehearsalTest, TellsOfConnectionsThatStayAndCouldNotComeAgain) {
   const auto peer =
       connect(in_force, ours.issue({.spiffe = {"spiffe://example.org/a"}}), "orders", 3).peer;
   trust.crls = {dir.write("ours.crl", ours.crl({}, -hours(1)))};
-  const Rehearsal rehearsal = rehearse(snapshot(kTwoRoutes), {{peer}}, now());
+  const Rehearsal rehearsal = rehearse(snapshot(kTwoRoutes), {{peer}}, {}, now());
   EXPECT_THAT(rehearsal.ends, IsEmpty());
   EXPECT_THAT(texts(rehearsal.refused_anew),
               ElementsAre("crl_expired orders spiffe://example.org/a 3"));
+}
+
+TEST_F(RehearsalTest, KeepsForOneCauseAndEndsForAnother) {
+  const Snapshot in_force = snapshot(kTwoRoutes);
+  const auto leaf = ours.issue({.spiffe = {"spiffe://example.org/a"}, .not_after = hours(2)});
+  const auto peer = connect(in_force, leaf, "orders").peer;
+  trust.crls = {dir.write("ours.crl", ours.crl({leaf.serial}))};
+  const Snapshot next = snapshot(kTwoRoutes);
+  LiveCauses keep;
+  keep.set(static_cast<std::size_t>(LiveCause::kRevoked));
+  const Rehearsal kept = rehearse(next, {{peer}}, keep, now());
+  EXPECT_THAT(kept.ends, IsEmpty());
+  EXPECT_THAT(texts(kept.kept), ElementsAre("revoked orders spiffe://example.org/a 1"));
+  const Rehearsal later = rehearse(next, {{peer}}, keep, now() + hours(3));
+  EXPECT_THAT(texts(later.ends), ElementsAre("expired orders spiffe://example.org/a 1"));
+  EXPECT_THAT(later.kept, IsEmpty());
 }
 
 TEST_F(RehearsalTest, EndsWhatExpired) {
   const Snapshot in_force = snapshot(kTwoRoutes);
   const auto peer =
       connect(in_force, ours.issue({.dns = {"a.b"}, .not_after = hours(2)}), "orders").peer;
-  EXPECT_EQ(rehearse(in_force, {{peer}}, now() + hours(1)).ending(), 0U);
-  EXPECT_THAT(texts(rehearse(in_force, {{peer}}, now() + hours(3)).ends),
+  EXPECT_EQ(rehearse(in_force, {{peer}}, {}, now() + hours(1)).ending(), 0U);
+  EXPECT_THAT(texts(rehearse(in_force, {{peer}}, {}, now() + hours(3)).ends),
               ElementsAre("expired orders dns:a.b 1"));
 }
 
