@@ -187,6 +187,13 @@ ListenerCells& ShardMetrics::listener(std::string_view name) {
   return result;
 }
 
+Moment& ShardMetrics::peer_expiry(std::string_view route) {
+  const auto known = peer_expiries_.find(route);
+  if (known != peer_expiries_.end()) return *known->second;
+  const std::lock_guard lock(shape_mutex_);
+  return *peer_expiries_.emplace(route, std::make_unique<Moment>()).first->second;
+}
+
 void ShardMetrics::negotiated(std::string_view version, std::string_view group,
                               std::string_view cipher) {
   for (const auto& known : negotiated_) {
@@ -207,12 +214,15 @@ void ShardMetrics::negotiated(std::string_view version, std::string_view group,
 ShardSample ShardMetrics::sample() const {
   std::vector<const ListenerCells*> listeners;
   std::vector<const Negotiated*> negotiated;
+  ShardSample result;
   {
     const std::lock_guard lock(shape_mutex_);
+    for (const auto& [route, expiry] : peer_expiries_) {
+      if (const auto time = expiry->value()) result.peer_expiries.emplace_back(route, *time);
+    }
     for (const auto& [name, cells] : listeners_) listeners.push_back(cells.get());
     for (const auto& cells : negotiated_) negotiated.push_back(cells.get());
   }
-  ShardSample result;
   result.shard = shard_;
   for (const ListenerCells* cells : listeners) result.listeners.push_back(cells->sample());
   for (const Negotiated* cells : negotiated) {

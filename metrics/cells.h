@@ -19,9 +19,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -97,6 +99,28 @@ class Gauge {
 
  private:
   std::atomic<std::int64_t> value_{0};
+};
+
+/// A time, or none, that one thread writes and any thread reads.
+class Moment {
+ public:
+  Moment() = default;
+  Moment(const Moment&) = delete;
+  Moment& operator=(const Moment&) = delete;
+
+  /// Writer's thread only.
+  void set(std::optional<std::chrono::sys_seconds> time) noexcept {
+    seconds_.store(time ? time->time_since_epoch().count() : kNone, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::optional<std::chrono::sys_seconds> value() const noexcept {
+    const std::int64_t seconds = seconds_.load(std::memory_order_relaxed);
+    if (seconds == kNone) return std::nullopt;
+    return std::chrono::sys_seconds(std::chrono::seconds(seconds));
+  }
+
+ private:
+  static constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::min();
+  std::atomic<std::int64_t> seconds_{kNone};
 };
 
 /// Upper bounds in seconds of the buckets of every histogram of ours; +Inf is implied.
@@ -262,7 +286,8 @@ struct ShardSample {
   unsigned shard = 0;
   std::vector<ListenerSample> listeners;
   std::vector<Negotiated> negotiated;
-  std::array<std::uint64_t, 2> keyupdates{};                   ///< [Direction]
+  std::vector<std::pair<std::string, std::chrono::sys_seconds>> peer_expiries;  ///< by route
+  std::array<std::uint64_t, 2> keyupdates{};                                    ///< [Direction]
   std::array<std::array<std::uint64_t, 2>, 2> records_open{};  ///< [Direction][Records]
   std::vector<std::uint64_t> ktls_fallback;                    ///< by reason
   std::vector<std::uint64_t> kept;                             ///< by cause
@@ -278,6 +303,10 @@ class ShardMetrics {
 
   /// The cells of a listener, made on first use; the reference stays valid.
   ListenerCells& listener(std::string_view name);
+
+  /// When the first of the certificates of the clients that are connected to `route` expires. Made
+  /// on first use; the reference stays valid.
+  Moment& peer_expiry(std::string_view route);
 
   /// A successful handshake. A short search by name: once per handshake.
   void negotiated(std::string_view version, std::string_view group, std::string_view cipher);
@@ -323,9 +352,10 @@ class ShardMetrics {
 
   unsigned shard_;
   Vocabulary words_;
-  mutable std::mutex shape_mutex_;  // guards the shape of the two vectors of pointers
+  mutable std::mutex shape_mutex_;  // guards the shape of what holds pointers
   std::vector<std::pair<std::string, std::unique_ptr<ListenerCells>>> listeners_;
   std::vector<std::unique_ptr<Negotiated>> negotiated_;
+  std::map<std::string, std::unique_ptr<Moment>, std::less<>> peer_expiries_;  // by route
   std::array<Counter, 2> keyupdates_;
   std::array<std::array<Open, 2>, 2> records_;
   std::vector<Counter> ktls_fallback_;  // sized once

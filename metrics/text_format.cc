@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -139,6 +140,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
   std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> negotiated;
   std::array<std::uint64_t, 2> keyupdates{};
   std::array<std::array<std::uint64_t, 2>, 2> records{};
+  std::map<std::string, std::chrono::sys_seconds> peer_expiries;
   std::vector<std::uint64_t> fallback(words.fallback_reasons.size());
   std::vector<std::uint64_t> kept(words.live_causes.size());
   std::uint64_t rechecks = 0;
@@ -161,6 +163,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
     }
     for (const auto& each : shard.negotiated) {
       negotiated[{each.version, each.group, each.cipher}] += each.count;
+    }
+    for (const auto& [route, expiry] : shard.peer_expiries) {
+      auto& soonest = peer_expiries.try_emplace(route, expiry).first->second;
+      soonest = std::min(soonest, expiry);
     }
     for (const std::size_t direction : {0U, 1U}) {
       keyupdates[direction] += shard.keyupdates[direction];
@@ -212,6 +218,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
     add(MetricId::kConnectionsLingering, {route}, number(sum.lingering));
     add(MetricId::kBackendConnectDuration, {route}, sum.connect);
     add(MetricId::kBackendFailovers, {route}, number(sum.failovers));
+  }
+  for (const auto& [route, expiry] : peer_expiries) {
+    add(MetricId::kPeerCertificateExpiry, {route},
+        std::chrono::duration<double>(expiry.time_since_epoch()).count());
   }
   for (const auto& [names, count] : negotiated) {
     const auto& [version, group, cipher] = names;

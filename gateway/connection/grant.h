@@ -3,16 +3,16 @@
 
 #include <memory>
 
+#include "gateway/connection/peer_table.h"
 #include "gateway/policy/authorize.h"
-#include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
 
 /// Can be judged again later, under another generation: judge().
 struct Grant {
-  std::shared_ptr<const Route> route;           ///< and with it the policy that it is part of
-  std::shared_ptr<const ktls::PeerTrust> peer;  ///< shared by equal peers of the shard
-  Rule rule{};                                  ///< of the route
+  std::shared_ptr<const Route> route;  ///< and with it the policy that it is part of
+  PeerTable::Handle peer;              ///< shared by equal peers of the shard
+  Rule rule{};                         ///< of the route
 };
 
 }  // namespace sallyport::gateway

@@ -90,7 +90,7 @@ void LiveConnection::set_route(std::shared_ptr<const Route> route, std::string_v
 void LiveConnection::set_peer(const ktls::Outcome& outcome) {
   handshake_took_ =
       std::chrono::duration_cast<Microseconds>(Clock::now() - undecided_->first_byte_at);
-  grant_.peer = outcome.trust;
+  grant_.peer = PeerTable::Handle(outcome.trust);
   resumed_ = outcome.resumed;
   Negotiated& negotiated = undecided_->negotiated;
   negotiated.version = outcome.version;
@@ -100,6 +100,7 @@ void LiveConnection::set_peer(const ktls::Outcome& outcome) {
 
 void LiveConnection::mark_established(Rule rule) {
   grant_.rule = rule;
+  grant_.peer = shard_.peers.enter(grant_.peer.trust(), grant_.route->name, listener_.text);
   decide(ktls::HandshakeResult::kSuccess);
   shard_.metrics.negotiated(negotiated_->version, negotiated_->group, negotiated_->cipher);
 }

@@ -68,6 +68,7 @@ iouring::Task<void> make_rounds(ShardState& shard) {
   for (;;) {
     iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, shard.timeouts.round);
     if (!slept) co_return;
+    shard.peers.forget_old();
     co_await make_round(shard);
   }
 }

@@ -23,6 +23,7 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_wo
       balancer(seed),
       handshake_slots(its_ring, handshake_limits.at_work),
       handshake_memory(handshake_limits.memory),
+      peers(its_metrics, wall_time),
       random(seed),
       next_id(random()) {}
 

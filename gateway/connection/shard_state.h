@@ -15,6 +15,7 @@
 #include "gateway/connection/local_hosts.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/pending_ends.h"
+#include "gateway/connection/peer_table.h"
 #include "gateway/connection/record_choice.h"
 #include "gateway/connection/snapshot.h"
 #include "gateway/policy/live_cause.h"
@@ -111,6 +112,7 @@ struct ShardState {
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   LocalHosts local_hosts;
+  PeerTable peers;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 

@@ -292,6 +292,21 @@ TEST(Registry, ShowsZerosOfEverythingThatIsCountedForAConfiguredName) {
   }
 }
 
+TEST(Registry, ShowsTheSoonestExpiryOfConnectedClientsOverAllShards) {
+  Registry registry(kWords, build());
+  ShardMetrics& one = registry.add_shard(0);
+  ShardMetrics& other = registry.add_shard(1);
+  const std::string orders =
+      "sallyport_peer_certificate_soonest_expiry_timestamp_seconds{route=\"orders\"}";
+  one.peer_expiry("orders").set(std::chrono::sys_seconds(200s));
+  other.peer_expiry("orders").set(std::chrono::sys_seconds(100s));
+  EXPECT_EQ(parse(registry.scrape()).series.at(orders), 100);
+
+  one.peer_expiry("orders").set(std::nullopt);
+  other.peer_expiry("orders").set(std::nullopt);
+  EXPECT_FALSE(parse(registry.scrape()).series.contains(orders));
+}
+
 TEST(Registry, ScrapesWhileShardsCount) {
   Registry registry(kWords, build());
   std::vector<std::thread> writers;

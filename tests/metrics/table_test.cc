@@ -41,6 +41,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"backend_failovers_total", {"route"}},
     {"certificate_expiry_timestamp_seconds", {"role", "name"}},
     {"crl_next_update_timestamp_seconds", {"name"}},
+    {"peer_certificate_soonest_expiry_timestamp_seconds", {"route"}},
     {"config_reloads_total", {"source", "result"}},
     {"config_last_reload_success_timestamp_seconds", {"source"}},
     {"max_connections", {}},
