@@ -69,7 +69,7 @@ PeerTable::PeerTable(metrics::ShardMetrics& metrics, Time (*now)())
 
 PeerTable::~PeerTable() = default;
 
-PeerTable::Handle PeerTable::enter(std::shared_ptr<const ktls::PeerTrust> trust,
+PeerTable::Handle PeerTable::enter(const std::shared_ptr<const ktls::PeerTrust>& trust,
                                    std::string_view route, std::string_view listener) {
   forget_some(kForgottenAtOnce);
   if (const auto known = known_.find(Key{*trust, route, listener}); known != known_.end()) {
@@ -78,8 +78,7 @@ PeerTable::Handle PeerTable::enter(std::shared_ptr<const ktls::PeerTrust> trust,
   }
   const std::uint64_t number = ++last_number_;
   Entry& entry =
-      entries_.try_emplace(number, this, number, std::move(trust), &route_of(route), listener)
-          .first->second;
+      entries_.try_emplace(number, this, number, trust, &route_of(route), listener).first->second;
   known_.insert(&entry);
   connected(entry);
   return Handle(entry);

@@ -65,8 +65,8 @@ class PeerTable {
   };
 
   /// A connection was let in. `listener` outlives the table.
-  [[nodiscard]] Handle enter(std::shared_ptr<const ktls::PeerTrust> trust, std::string_view route,
-                             std::string_view listener);
+  [[nodiscard]] Handle enter(const std::shared_ptr<const ktls::PeerTrust>& trust,
+                             std::string_view route, std::string_view listener);
 
   /// Copies entries of `which` that are behind the one of number `after`, oldest first: up to
   /// `most`, and none more once `turn` is over. The cursor of the slice has no shard.

@@ -55,7 +55,8 @@ constexpr std::chrono::milliseconds kAcceptPause{100};
 // connection and may destroy the answer on its way.
 constexpr std::chrono::milliseconds kLinger{1'000};
 
-constexpr std::size_t kSliceConnections = 200;
+constexpr std::size_t kSlice = 200;        // of connections or peers
+constexpr std::size_t kPagePeers = 1'000;  // of /peers/trust
 
 beast::string_view view(std::string_view text) {
   return {text.data(), text.size()};
@@ -195,6 +196,10 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
       }
       case AdminPage::kConnections:
         return list_connections(*request);
+      case AdminPage::kPeers:
+        return list_peers({}, std::numeric_limits<std::size_t>::max(), peer_list());
+      case AdminPage::kPeersTrust:
+        return list_trust(*request);
       case AdminPage::kRoutes:
         return send({200, kJson, handlers.routes_json()});
       case AdminPage::kCredentials:
@@ -202,28 +207,54 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     }
   }
 
-  // ---- /connections: slice by slice, so that neither a shard nor another client waits for it
+  // ---- of the shards: slice by slice, so that neither a shard nor another client waits for it
 
   void list_connections(const AdminRequest& request) {
     const auto total =
         request.total ? std::optional(server_.handlers.connection_count()) : std::nullopt;
     list_ = std::make_unique<ConnectionList>(total);
     left_ = request.limit;
+    await_shards();
+    ask(ConnectionCursor{});
+  }
+
+  void list_trust(const AdminRequest& request) {
+    const InForce now = server_.handlers.in_force();
+    const auto from = cursor_of(request.after, now.shards);
+    if (!from) return send({400, kText, "after is no place in this list\n"});
+    list_peers(*from, kPagePeers, trust_page(now));
+  }
+
+  void list_peers(PeerCursor from, std::size_t most, std::unique_ptr<PeersPage> page) {
+    peers_ = std::move(page);
+    left_ = most;
+    await_shards();
+    ask(from);
+  }
+
+  void await_shards() {
     timeout_.expires_after(server_.options.request_timeout);
     timeout_.async_wait([self = shared_from_this()](error_code error) {
-      if (!error && self->list_) self->send({503, kText, "a shard did not answer in time\n"});
+      if (error || (!self->list_ && !self->peers_)) return;
+      self->send({503, kText, "a shard did not answer in time\n"});
     });
-    ask({});
+  }
+
+  // Takes a shard's answer to this thread, to take().
+  template <class Slice>
+  auto taker() {
+    return [mailbox = server_.mailbox, client = weak_from_this()](Slice slice) {
+      mailbox->post([client, slice = std::move(slice)] {
+        if (const auto self = client.lock()) self->take(slice);
+      });
+    };
   }
 
   void ask(ConnectionCursor from) {
-    server_.handlers.connections(
-        from, std::min(left_, kSliceConnections),
-        [mailbox = server_.mailbox, client = weak_from_this()](ConnectionSlice slice) {
-          mailbox->post([client, slice = std::move(slice)] {
-            if (const auto self = client.lock()) self->take(slice);
-          });
-        });
+    server_.handlers.connections(from, std::min(left_, kSlice), taker<ConnectionSlice>());
+  }
+  void ask(PeerCursor from) {
+    server_.handlers.peers(from, std::min(left_, kSlice), peers_->which(), taker<PeerSlice>());
   }
 
   void take(const ConnectionSlice& slice) {
@@ -233,6 +264,15 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
     if (left_ > 0 && slice.next) return ask(*slice.next);
     timeout_.cancel();
     send({200, kJson, list_->finish()});
+  }
+
+  void take(const PeerSlice& slice) {
+    if (closed_ || !peers_) return;
+    for (const PeerFacts& peer : slice.peers) peers_->add(peer);
+    left_ -= std::min(left_, slice.peers.size());
+    if (left_ > 0 && slice.next) return ask(*slice.next);
+    timeout_.cancel();
+    send({200, kJson, peers_->finish(slice.next)});
   }
 
   // ---- the answer
@@ -245,6 +285,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
 
   void send(Answer answer) {
     list_.reset();
+    peers_.reset();
     response_.version(11);
     response_.result(static_cast<unsigned>(answer.status));
     response_.set(http::field::content_type, view(answer.type));
@@ -295,6 +336,7 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
   http::response<http::string_body> response_;
   asio::steady_timer timeout_;            // with the shards, then with what comes behind the answer
   std::unique_ptr<ConnectionList> list_;  // while the shards are asked
+  std::unique_ptr<PeersPage> peers_;      // likewise
   std::size_t left_ = 0;                  // to be listed
   bool closed_ = false;
 };

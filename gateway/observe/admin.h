@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "gateway/connection/connection_slice.h"
+#include "gateway/connection/peer_slice.h"
 #include "gateway/observe/admin_listener.h"
+#include "gateway/observe/peers_json.h"
 
 namespace sallyport::gateway {
 
@@ -31,6 +33,9 @@ struct AdminHandlers {
   /// Gives the connections from the cursor on, at most so many, to the third argument: once, from
   /// any thread, also during the call or after the server has gone.
   std::function<void(ConnectionCursor, std::size_t most, TakeSlice)> connections;
+  std::function<InForce()> in_force;
+  /// The same for peers.
+  std::function<void(PeerCursor, std::size_t most, WhichPeers, TakePeers)> peers;
   std::function<std::string()> routes_json;
   std::function<std::string()> credentials_json;
 };

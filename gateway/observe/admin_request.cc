@@ -16,10 +16,12 @@ struct Path {
   AdminPage page;
   bool open;  // to every address
 };
-constexpr std::array<Path, 6> kPaths{{{"/metrics", AdminPage::kMetrics, true},
+constexpr std::array<Path, 8> kPaths{{{"/metrics", AdminPage::kMetrics, true},
                                       {"/healthz", AdminPage::kHealth, true},
                                       {"/readyz", AdminPage::kReadiness, true},
                                       {"/connections", AdminPage::kConnections, false},
+                                      {"/peers", AdminPage::kPeers, false},
+                                      {"/peers/trust", AdminPage::kPeersTrust, false},
                                       {"/routes", AdminPage::kRoutes, false},
                                       {"/credentials", AdminPage::kCredentials, false}}};
 
@@ -43,13 +45,15 @@ bool is_literal_host(std::string_view host) {
 struct Query {
   std::optional<unsigned> limit;
   std::optional<bool> total;
+  std::optional<std::uint64_t> after;
 };
 
-// One `name=value` of the query of /connections; what is wrong with it, if anything.
-std::optional<std::string> read_parameter(std::string_view parameter, Query& query) {
-  const std::size_t equals = std::min(parameter.find('='), parameter.size());
-  const std::string_view name = parameter.substr(0, equals);
-  const std::string_view value = parameter.substr(std::min(equals + 1, parameter.size()));
+constexpr std::string_view kTwice = "a query parameter is given twice";
+constexpr std::string_view kUnknown = "unknown query parameter";
+
+// One parameter of the query of /connections; what is wrong with it, if anything.
+std::optional<std::string> read_of_connections(std::string_view name, std::string_view value,
+                                               Query& query) {
   if (name == "limit" && !query.limit) {
     query.limit = parse_number<unsigned>(value);
     const bool good = query.limit && *query.limit >= 1 && *query.limit <= AdminRequest::kMaxLimit;
@@ -61,20 +65,39 @@ std::optional<std::string> read_parameter(std::string_view parameter, Query& que
     if (*query.total || value == "0") return std::nullopt;
     return "total is neither 0 nor 1";
   }
-  return name == "limit" || name == "total" ? "a query parameter is given twice"
-                                            : "unknown query parameter";
+  return std::string(name == "limit" || name == "total" ? kTwice : kUnknown);
+}
+
+// The same for /peers/trust.
+std::optional<std::string> read_of_peers(std::string_view name, std::string_view value,
+                                         Query& query) {
+  if (name != "after") return std::string(kUnknown);
+  if (query.after) return std::string(kTwice);
+  query.after = parse_number<std::uint64_t>(value);
+  if (query.after) return std::nullopt;
+  return "after is not a number";
+}
+
+std::optional<std::string> read_parameter(AdminPage page, std::string_view parameter,
+                                          Query& query) {
+  const std::size_t equals = std::min(parameter.find('='), parameter.size());
+  const std::string_view name = parameter.substr(0, equals);
+  const std::string_view value = parameter.substr(std::min(equals + 1, parameter.size()));
+  if (page == AdminPage::kConnections) return read_of_connections(name, value, query);
+  if (page == AdminPage::kPeersTrust) return read_of_peers(name, value, query);
+  return std::string(kUnknown);
 }
 
 std::optional<std::string> read_query(std::string_view text, AdminRequest& request) {
-  if (!text.empty() && request.page != AdminPage::kConnections) return "unknown query parameter";
   Query query;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('&'), text.size());
-    if (auto wrong = read_parameter(text.substr(0, end), query)) return wrong;
+    if (auto wrong = read_parameter(request.page, text.substr(0, end), query)) return wrong;
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   request.limit = query.limit.value_or(AdminRequest::kDefaultLimit);
   request.total = query.total.value_or(false);
+  request.after = query.after.value_or(0);
   return std::nullopt;
 }
 

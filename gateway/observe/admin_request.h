@@ -14,6 +14,8 @@ enum class AdminPage : std::uint8_t {
   kHealth,
   kReadiness,
   kConnections,
+  kPeers,
+  kPeersTrust,
   kRoutes,
   kCredentials
 };
@@ -25,6 +27,7 @@ struct AdminRequest {
   AdminPage page = AdminPage::kMetrics;
   unsigned limit = kDefaultLimit;  ///< of /connections
   bool total = false;              ///< of /connections: their number as well
+  std::uint64_t after = 0;         ///< of /peers/trust: see to_number(PeerCursor)
 };
 
 /// An HTTP status and the text of its body.

@@ -11,6 +11,7 @@
 #include "gateway/observe/admin_json.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/snapshot_metrics.h"
+#include "gateway/run/versions.h"
 
 namespace sallyport::gateway {
 
@@ -64,25 +65,34 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
   const auto ready = [&] {
     return readiness(*publisher.snapshot(), drain.begun(), std::chrono::system_clock::now());
   };
-  return {.metrics =
-              [&, ready, logs] {
-                shards.count_busy_time();
-                count_dropped_lines(registry, logs);
-                registry.set_ready(ready().ready);
-                set_backend_metrics(registry, *publisher.snapshot()->endpoints);
-                return registry.scrape();
-              },
-          .readiness = ready,
-          .started = [&] { return shards.listening(); },
-          .connection_count = [&] { return registry.open_connections(); },
-          .connections = [&](ConnectionCursor from, std::size_t most,
-                             TakeSlice take) { shards.describe(from, most, std::move(take)); },
-          .routes_json =
-              [&] {
-                const auto snapshot = publisher.snapshot();
-                return routes_json(*snapshot->policy, *snapshot->endpoints);
-              },
-          .credentials_json = [&] { return credentials_json(*publisher.snapshot()->credentials); }};
+  return {
+      .metrics =
+          [&, ready, logs] {
+            shards.count_busy_time();
+            count_dropped_lines(registry, logs);
+            registry.set_ready(ready().ready);
+            set_backend_metrics(registry, *publisher.snapshot()->endpoints);
+            return registry.scrape();
+          },
+      .readiness = ready,
+      .started = [&] { return shards.listening(); },
+      .connection_count = [&] { return registry.open_connections(); },
+      .connections = [&](ConnectionCursor from, std::size_t most,
+                         TakeSlice take) { shards.describe(from, most, std::move(take)); },
+      .in_force =
+          [&] {
+            return InForce{.program = versions().sallyport,
+                           .generation = publisher.snapshot()->generation,
+                           .shards = shards.size()};
+          },
+      .peers = [&](PeerCursor from, std::size_t most, WhichPeers which,
+                   TakePeers take) { shards.describe_peers(from, most, which, std::move(take)); },
+      .routes_json =
+          [&] {
+            const auto snapshot = publisher.snapshot();
+            return routes_json(*snapshot->policy, *snapshot->endpoints);
+          },
+      .credentials_json = [&] { return credentials_json(*publisher.snapshot()->credentials); }};
 }
 
 }  // namespace sallyport::gateway

@@ -27,7 +27,7 @@ std::uint64_t random_seed() {
 }
 
 constexpr std::chrono::milliseconds kLastQuiet{2'000};
-// For describing connections, 2 to 5 us each, while the others of the shard wait.
+// For describing connections or peers, 2 to 5 us each, while the others of the shard wait.
 constexpr std::chrono::microseconds kDescribingTurn{500};
 
 }  // namespace
@@ -228,6 +228,16 @@ void Shard::describe(std::optional<std::uint64_t> after, std::size_t most, TakeS
   if (ended_) return take({});
   inbox_->post(
       [this, after, most, take = std::move(take)]() mutable { take(describe_some(after, most)); });
+}
+
+void Shard::describe_peers(std::uint64_t after, std::size_t most, WhichPeers which,
+                           TakePeers take) {
+  if (ended_) return take({});
+  inbox_->post([this, after, most, which, take = std::move(take)]() mutable {
+    PeerSlice slice = state_.peers.describe(after, most, which, kDescribingTurn);
+    if (slice.next) slice.next->shard = options_.index;
+    take(std::move(slice));
+  });
 }
 
 ConnectionSlice Shard::describe_some(std::optional<std::uint64_t> after, std::size_t most) {

@@ -14,6 +14,7 @@
 
 #include "gateway/connection/connection_slice.h"
 #include "gateway/connection/live_connection.h"
+#include "gateway/connection/peer_slice.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/run/fault_plan.h"
 #include "iouring/block_pool.h"
@@ -88,6 +89,8 @@ class Shard {
   /// of the slice is of this shard; none behind the last. A shard that has ended has none, and
   /// calls `take` at once; one that ends meanwhile may never call it.
   void describe(std::optional<std::uint64_t> after, std::size_t most, TakeSlice take);
+  /// The same for its peers, behind the entry of number `after`: see PeerTable::describe().
+  void describe_peers(std::uint64_t after, std::size_t most, WhichPeers which, TakePeers take);
   /// Of its event loop and of its handshakes.
   [[nodiscard]] std::chrono::nanoseconds busy_time() const {
     return ring_->busy_time() + idle_worker_->cpu_time();

@@ -181,6 +181,16 @@ void ShardSet::describe(ConnectionCursor from, std::size_t most, TakeSlice take)
       });
 }
 
+void ShardSet::describe_peers(PeerCursor from, std::size_t most, WhichPeers which, TakePeers take) {
+  const bool last = from.shard + 1 == shards_.size();
+  shards_.at(from.shard)
+      ->describe_peers(from.after, most, which,
+                       [from, last, take = std::move(take)](PeerSlice slice) mutable {
+                         if (!slice.next && !last) slice.next = PeerCursor{.shard = from.shard + 1};
+                         take(std::move(slice));
+                       });
+}
+
 void ShardSet::count_busy_time() {
   for (std::size_t i = 0; i < shards_.size(); ++i) metrics_[i]->busy(shards_[i]->busy_time());
 }

@@ -59,6 +59,8 @@ class ShardSet {
   /// Any thread, after serve(). Gives the connections from `from` on to `take`, on the thread of
   /// their shard: see Shard::describe().
   void describe(ConnectionCursor from, std::size_t most, TakeSlice take);
+  /// The same for peers.
+  void describe_peers(PeerCursor from, std::size_t most, WhichPeers which, TakePeers take);
   /// Any thread, one at a time, after serve(). Writes each shard's busy time into its metrics.
   void count_busy_time();
 

@@ -31,6 +31,8 @@ TEST(AdminRequest, KnowsExactPathsOnly) {
   EXPECT_EQ(judged("/healthz")->page, AdminPage::kHealth);
   EXPECT_EQ(judged("/readyz")->page, AdminPage::kReadiness);
   EXPECT_EQ(judged("/connections")->page, AdminPage::kConnections);
+  EXPECT_EQ(judged("/peers")->page, AdminPage::kPeers);
+  EXPECT_EQ(judged("/peers/trust")->page, AdminPage::kPeersTrust);
   EXPECT_EQ(judged("/routes")->page, AdminPage::kRoutes);
   EXPECT_EQ(judged("/credentials")->page, AdminPage::kCredentials);
   for (const char* path : {"", "/", "*", "/metrics/", "/metricsx", "/Metrics", "//metrics",
@@ -44,7 +46,8 @@ TEST(AdminRequest, ShowsOnlyMetricsAndHealthOfAPublicAddress) {
   for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
     EXPECT_EQ(status(path, kPublic), 200) << path;
   }
-  for (const char* path : {"/connections", "/connections?x=1", "/routes", "/credentials"}) {
+  for (const char* path :
+       {"/connections", "/connections?x=1", "/peers", "/peers/trust", "/routes", "/credentials"}) {
     EXPECT_EQ(status(path, kPublic), 404) << path;
   }
 }
@@ -60,6 +63,15 @@ TEST(AdminRequest, ReadsTheParametersOfConnections) {
   const auto both = judged("/connections?total=1&limit=3");
   EXPECT_TRUE(both->total);
   EXPECT_EQ(both->limit, 3U);
+}
+
+TEST(AdminRequest, ReadsThePlaceInThePeers) {
+  EXPECT_EQ(judged("/peers/trust")->after, 0U);
+  EXPECT_EQ(judged("/peers/trust?after=9007199254740991")->after, 9'007'199'254'740'991U);
+  for (const char* query : {"after=", "after=-1", "after=x", "after=1&after=1", "limit=1",
+                            "after=18446744073709551616"}) {
+    EXPECT_EQ(status(std::string("/peers/trust?") + query), 400) << query;
+  }
 }
 
 TEST(AdminRequest, RefusesOtherQueries) {
@@ -85,7 +97,8 @@ TEST(AdminRequest, RefusesOtherQueries) {
                             "limit=%31"}) {
     EXPECT_EQ(status(std::string("/connections?") + query), 400) << query;
   }
-  for (const char* path : {"/metrics", "/healthz", "/readyz", "/routes", "/credentials"}) {
+  for (const char* path :
+       {"/metrics", "/healthz", "/readyz", "/peers", "/routes", "/credentials"}) {
     EXPECT_EQ(status(std::string(path) + "?limit=1"), 400) << path;
   }
 }

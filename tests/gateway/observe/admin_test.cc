@@ -73,11 +73,29 @@ void take_some(ConnectionCursor from, std::size_t most, TakeSlice take) {
   take(std::move(slice));
 }
 
+// Of 700 peers on each of two shards, at most 30 at a time.
+void take_some_peers(PeerCursor from, std::size_t most, WhichPeers /*which*/, TakePeers take) {
+  constexpr std::uint64_t kOfAShard = 700;
+  PeerSlice slice;
+  for (most = std::min(most, std::size_t{30}); most > 0 && from.after < kOfAShard; --most) {
+    PeerFacts& peer = slice.peers.emplace_back();
+    peer.route = std::to_string(from.shard * kOfAShard + from.after++);
+  }
+  if (from.after < kOfAShard) {
+    slice.next = from;
+  } else if (from.shard == 0) {
+    slice.next = PeerCursor{.shard = 1};
+  }
+  take(std::move(slice));
+}
+
 AdminHandlers handlers() {
   return {.metrics = [] { return std::string("# metrics\n"); },
           .readiness = [] { return Readiness{true, ""}; },
           .connection_count = [] { return 1'000; },
           .connections = take_some,
+          .in_force = [] { return InForce{.program = "1.2.3", .generation = 7, .shards = 2}; },
+          .peers = take_some_peers,
           .routes_json = [] { return std::string("[\"routes\"]"); },
           .credentials_json = [] { return std::string("[\"credentials\"]"); }};
 }
@@ -205,7 +223,7 @@ TEST(AdminServer, ShowsOnlyMetricsAndHealthToOtherMachines) {
   for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
     EXPECT_THAT(request(server, std::string("GET ") + path), HasSubstr(" 200 OK")) << path;
   }
-  for (const char* path : {"/connections", "/routes", "/credentials"}) {
+  for (const char* path : {"/connections", "/peers", "/peers/trust", "/routes", "/credentials"}) {
     EXPECT_THAT(request(server, std::string("GET ") + path), HasSubstr(" 404 ")) << path;
   }
 }
@@ -246,6 +264,31 @@ TEST(AdminServer, JoinsTheSlicesOfAllShards) {
   EXPECT_EQ(all["total"], 1'000);
   ASSERT_EQ(all["connections"].size(), 1'000U);
   for (std::size_t i = 0; i < 1'000; ++i) EXPECT_EQ(all["connections"][i]["id"], std::to_string(i));
+}
+
+TEST(AdminServer, GivesEveryPeerOnceInPages) {
+  const auto server = started("127.0.0.1:0");
+  std::vector<std::string> routes;
+  std::vector<std::size_t> pages;
+  std::string path = "/peers/trust";
+  while (!path.empty()) {
+    const auto page = json_of(request(server, "GET " + path));
+    EXPECT_EQ(page["version"], 1);
+    EXPECT_EQ(page["sallyport"], "1.2.3");
+    EXPECT_EQ(page["generation"], 7);
+    for (const auto& peer : page["peers"]) routes.push_back(peer["route"]);
+    pages.push_back(page["peers"].size());
+    const auto& next = page["next"];
+    path = next.is_null() ? "" : "/peers/trust?after=" + next.dump();
+  }
+  ASSERT_EQ(pages, (std::vector<std::size_t>{1'000, 400}));
+  for (std::size_t i = 0; i < routes.size(); ++i) EXPECT_EQ(routes[i], std::to_string(i));
+  EXPECT_THAT(request(server, "GET /peers/trust?after=2"), HasSubstr(" 400 "));
+}
+
+TEST(AdminServer, ListsThePeersOfAllShards) {
+  const auto server = started("127.0.0.1:0");
+  EXPECT_EQ(json_of(request(server, "GET /peers")).size(), 1'400U);
 }
 
 TEST(AdminServer, ShowsNoConnectionsAsAnEmptyList) {
