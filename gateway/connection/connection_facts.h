@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/connection/close_reason.h"
+#include "ktls/trust/judgement.h"
 #include "ktls/trust/presented_certificate.h"
 
 namespace sallyport::gateway {
@@ -52,6 +53,7 @@ struct ConnectionFacts {
   std::string detail;                     ///< for people: what exactly was wrong
   std::vector<std::string> alpn_offered;  ///< the first of them
   std::shared_ptr<const ktls::PresentedCertificate> presented;  ///< null: none
+  ktls::JudgementSteps steps;  ///< of the client's judgement, as far as it came to one
 
   /// When it was accepted.
   [[nodiscard]] std::chrono::system_clock::time_point since() const {

@@ -206,14 +206,14 @@ iouring::Task<void> sleep(ShardState& shard, milliseconds time) {
 
 }  // namespace
 
-Verdict judge_now(LiveConnection& connection) {
+Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps) {
   const ShardState& shard = connection.shard();
   const Snapshot& snapshot = *shard.snapshot;
   const Route* const route = snapshot.policy->find(connection.route().name);
   const auto now = std::chrono::floor<std::chrono::seconds>(shard.now());
   const auto& credentials =
       route == nullptr ? snapshot.credentials : snapshot.credentials_of(*route);
-  const Verdict verdict = judge(connection.peer(), route, *credentials, now);
+  const Verdict verdict = judge(connection.peer(), route, *credentials, now, steps);
   if (verdict.rule)
     connection.renew_grant(std::shared_ptr<const Route>(snapshot.policy, route), *verdict.rule);
   return verdict;

@@ -43,6 +43,16 @@ std::vector<std::string> alpn_offered(const Client& client) {
   return result;
 }
 
+// The steps of --explain: a refusal names the one that failed, and those before it have passed.
+void complete_steps(const LiveConnection& connection, Refusal& why, bool at_hello) {
+  ktls::JudgementSteps& steps = why.steps;
+  if (at_hello && is_of_route(why.reason))
+    return steps.push_back({"route", false, why.failure.detail});
+  const bool of_chain = why.failure.presented || why.reason == CloseReason::kCertificateRequired;
+  if (of_chain) steps.push_back({"chain", false, why.failure.detail});
+  if (!steps.empty()) steps.insert(steps.begin(), {"route", true, connection.route().name});
+}
+
 // 50 to 65 KiB that the lingering close does not need.
 iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
   iouring::Result<> ran = co_await worker_for_step(shard).run(
@@ -106,6 +116,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     connection.start_handshake();
   }
   why->alpn_offered = alpn_offered(client);
+  complete_steps(connection, *why, at_hello);
   connection.set_refused(std::move(why));
   co_await tell(client, reason);
 }

@@ -9,6 +9,7 @@
 #include "gateway/connection/close_reason.h"
 #include "iouring/task.h"
 #include "ktls/trust/handshake_result.h"
+#include "ktls/trust/judgement.h"
 
 namespace sallyport::gateway {
 
@@ -19,6 +20,7 @@ struct Refusal {
   CloseReason reason = CloseReason::kUnknownFailure;
   ktls::HandshakeFailure failure{};         ///< detail, and the certificate that was refused
   std::vector<std::string> alpn_offered{};  ///< as in ConnectionFacts
+  ktls::JudgementSteps steps{};             ///< likewise
 };
 
 /// The result of a phase: null if the next phase begins, else why the connection ends here. A

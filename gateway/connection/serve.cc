@@ -1,5 +1,6 @@
 #include "gateway/connection/serve.h"
 
+#include <algorithm>
 #include <expected>
 #include <memory>
 #include <utility>
@@ -21,6 +22,7 @@ using BackendPtr = std::unique_ptr<ktls::RecordLayer>;
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
 iouring::PeerAddress address_of(const iouring::Socket& client);
 void accept_route(Client& client, const Choice& choice);
+RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result);
 iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend);
 
 }  // namespace
@@ -70,7 +72,7 @@ namespace {
   // By the generation in force now, which may be later than that of the ClientHello.
   const Verdict verdict = judge_now(connection);
   if (const auto result = verdict.result(); result != ktls::HandshakeResult::kSuccess)
-    co_return std::unexpected(refusal(result));
+    co_return std::unexpected(refused_by_judgement(connection, result));
   connection.mark_established(*verdict.rule);
   watch_expiry(connection);
 
@@ -85,6 +87,15 @@ namespace {
 iouring::PeerAddress address_of(const iouring::Socket& client) {
   const iouring::Result<iouring::SocketAddress> peer = client.peer_address();
   return peer ? iouring::PeerAddress(*peer) : iouring::PeerAddress();
+}
+
+// Judged once more, for the steps: those that are let in do not pay for them.
+RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result) {
+  RefusalPtr refused = refusal(result);
+  [[maybe_unused]] const Verdict again = judge_now(connection, &refused->steps);
+  const auto failed = std::ranges::find(refused->steps, false, &ktls::JudgementStep::passed);
+  if (failed != refused->steps.end()) refused->failure.detail = failed->finding;
+  return refused;
 }
 
 void accept_route(Client& client, const Choice& choice) {

@@ -75,6 +75,7 @@ void AccessLog::run() {
       }
       text += format_line(*node->record, options_.format);
       text += '\n';
+      if (options_.on_record) options_.on_record(*std::move(node->record));
       waiting_.fetch_sub(1, std::memory_order_relaxed);
       if (text.size() >= kBatchBytes) output_.write(text);
     }

@@ -35,6 +35,8 @@ struct AccessLogOptions {
   /// Called by the writer thread with the number of lines that were dropped since the last call, at
   /// most once a second and once at the end, for each cause. Write an operational line there.
   std::function<void(DropCause cause, std::uint64_t lines)> on_dropped;
+  /// Called by the writer thread with each record once its line is made. May be empty.
+  std::function<void(ConnectionFacts record)> on_record = {};
 };
 
 class AccessLog final : public ConnectionLog {

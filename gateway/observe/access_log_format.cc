@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/observe/access_log.h"
+#include "gateway/observe/presented_json.h"
 #include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
 
@@ -14,13 +15,6 @@ using Json = nlohmann::ordered_json;
 // Milliseconds with three decimals: what is below a microsecond is noise.
 double milliseconds(std::chrono::nanoseconds duration) {
   return std::round(static_cast<double>(duration.count()) / 1e3) / 1e3;
-}
-
-Json to_json(const ktls::PresentedCertificate& presented) {
-  return {{"spiffe", presented.spiffe},    {"dns", presented.dns},
-          {"subject", presented.subject},  {"serial", presented.serial},
-          {"issuer", presented.issuer},    {"not_after", rfc3339(presented.not_after)},
-          {"verified", presented.verified}};
 }
 
 // The keys of docs/operate.md, in its order. A refusal shows what is known; a served connection
@@ -71,7 +65,7 @@ Json to_json(const ConnectionFacts& record) {
     if (record.not_after) line["not_after"] = rfc3339(*record.not_after);
     text("detail", record.detail, false);
     if (!record.alpn_offered.empty()) line["alpn_offered"] = record.alpn_offered;
-    if (record.presented) line["presented"] = to_json(*record.presented);
+    if (record.presented) line["presented"] = presented_json(*record.presented);
   }
   return line;
 }

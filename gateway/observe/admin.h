@@ -36,6 +36,7 @@ struct AdminHandlers {
   std::function<InForce()> in_force;
   /// The same for peers.
   std::function<void(PeerCursor, std::size_t most, WhichPeers, TakePeers)> peers;
+  std::function<std::string()> refusals_json;
   std::function<std::string()> routes_json;
   std::function<std::string()> credentials_json;
 };

@@ -16,12 +16,13 @@ struct Path {
   AdminPage page;
   bool open;  // to every address
 };
-constexpr std::array<Path, 8> kPaths{{{"/metrics", AdminPage::kMetrics, true},
+constexpr std::array<Path, 9> kPaths{{{"/metrics", AdminPage::kMetrics, true},
                                       {"/healthz", AdminPage::kHealth, true},
                                       {"/readyz", AdminPage::kReadiness, true},
                                       {"/connections", AdminPage::kConnections, false},
                                       {"/peers", AdminPage::kPeers, false},
                                       {"/peers/trust", AdminPage::kPeersTrust, false},
+                                      {"/refusals", AdminPage::kRefusals, false},
                                       {"/routes", AdminPage::kRoutes, false},
                                       {"/credentials", AdminPage::kCredentials, false}}};
 

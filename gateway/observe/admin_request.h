@@ -16,6 +16,7 @@ enum class AdminPage : std::uint8_t {
   kConnections,
   kPeers,
   kPeersTrust,
+  kRefusals,
   kRoutes,
   kCredentials
 };

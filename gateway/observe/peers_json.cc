@@ -75,9 +75,6 @@ Json trust_json(const PeerFacts& peer) {
   };
   const ktls::PeerTrust& trust = peer.trust;
   const std::string& spiffe = trust.identity.spiffe;
-  // Of the anchor: it has issued the last of the chain.
-  const ktls::NameHash anchor_name =
-      trust.links.empty() ? ktls::NameHash{} : trust.links.back().issuer;
   Json chain = Json::array();
   for (const ktls::PeerTrust::Link& link : trust.links) {
     Json points = Json::array();
@@ -95,7 +92,7 @@ Json trust_json(const PeerFacts& peer) {
       {"route", peer.route},
       {"listener", peer.listener},
       {"anchor",
-       {{"name", ktls::encode_hex(anchor_name)}, {"key", ktls::encode_hex(trust.anchor_key)}}},
+       {{"name", ktls::encode_hex(trust.anchor_name)}, {"key", ktls::encode_hex(trust.anchor_key)}}},
       {"chain", std::move(chain)},
       {"not_after", seconds(trust.not_after)},
       {"leaf",

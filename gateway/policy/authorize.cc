@@ -1,6 +1,7 @@
 #include "gateway/policy/authorize.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "ktls/trust/identity.h"
 
@@ -12,6 +13,20 @@ std::optional<Rule> authorize(const Route& route, const ktls::PeerIdentity& peer
       route.allow, [&](const IdentityPattern& pattern) { return pattern.matches(peer); });
   if (rule == route.allow.end()) return std::nullopt;
   return Rule{static_cast<std::uint32_t>(rule - route.allow.begin())};
+}
+
+std::string why_not_authorized(const Route& route, const ktls::PeerIdentity& peer) {
+  std::string text = "no rule of route '" + route.name + "' matches";
+  const IdentityPattern* nearest = nullptr;
+  std::size_t most = 0;
+  for (const IdentityPattern& pattern : route.allow) {
+    const std::size_t near = pattern.nearness(peer);
+    if (near <= most) continue;
+    most = near;
+    nearest = &pattern;
+  }
+  if (nearest != nullptr) text += "; the nearest is " + nearest->text();
+  return text;
 }
 
 }  // namespace sallyport::gateway

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 
 #include "gateway/policy/policy.h"
 
@@ -24,5 +25,9 @@ struct Rule {
 /// patterns that matches, or kAnyVerified if the route admits any verified certificate (also one
 /// without a usable identity). Nothing: the peer may not use it; deny by default. Any thread.
 std::optional<Rule> authorize(const Route& route, const ktls::PeerIdentity& peer);
+
+/// Why no rule of `route` lets `peer` in: the text names the rule that comes nearest, the first one
+/// of the greatest IdentityPattern::nearness(), if there is one that is near at all.
+std::string why_not_authorized(const Route& route, const ktls::PeerIdentity& peer);
 
 }  // namespace sallyport::gateway

@@ -37,10 +37,12 @@ Verdict judge(const ktls::PeerTrust& peer, const Route* route, const ktls::Crede
   if (route == nullptr) return verdict;
   verdict.rule = authorize(*route, peer.identity);
   if (steps != nullptr) {
-    std::string finding = "no rule of route '" + route->name + "' matches";
-    if (verdict.rule && verdict.rule->index == Rule::kAnyVerified) {
+    std::string finding;
+    if (!verdict.rule) {
+      finding = why_not_authorized(*route, peer.identity);
+    } else if (verdict.rule->index == Rule::kAnyVerified) {
       finding = "route '" + route->name + "' allows any verified certificate";
-    } else if (verdict.rule) {
+    } else {
       finding = "route '" + route->name + "' allows " + route->allow[verdict.rule->index].text();
     }
     steps->push_back({"rule", verdict.rule.has_value(), std::move(finding)});

@@ -169,6 +169,45 @@ bool IdentityPattern::matches_dns(std::string_view name) const {
   return equals_ignoring_case(name, host_);
 }
 
+std::size_t IdentityPattern::nearness(const ktls::PeerIdentity& peer) const {
+  if (kind_ == Kind::kSpiffe) return nearness_to_spiffe(peer.spiffe);
+  std::size_t nearest = 0;
+  for (const std::string& name : peer.dns) nearest = std::max(nearest, nearness_to_dns(name));
+  return nearest;
+}
+
+// Of an identity, whose scheme and trust domain are in lower case.
+std::size_t IdentityPattern::nearness_to_spiffe(std::string_view id) const {
+  if (!id.starts_with(kSpiffeScheme)) return 0;
+  id.remove_prefix(kSpiffeScheme.size());
+  const std::size_t slash = id.find('/');
+  if (slash == std::string_view::npos || id.substr(0, slash) != host_) return 0;
+  std::string_view path = id.substr(slash + 1);
+  std::string_view segment;
+  bool more = true;
+  std::size_t near = 1;
+  for (const std::string& wanted : segments_) {
+    if (!next_segment(path, more, segment)) break;
+    if (wanted != kAny && wanted != kRest && segment != wanted) break;
+    ++near;
+  }
+  return near;
+}
+
+std::size_t IdentityPattern::nearness_to_dns(std::string_view name) const {
+  std::string_view host = host_;
+  std::size_t near = 0;
+  for (bool more = true; more; ++near) {
+    const std::size_t dot = name.rfind('.');
+    const std::size_t host_dot = host.rfind('.');
+    if (name.substr(dot + 1) != host.substr(host_dot + 1)) break;
+    more = dot != std::string_view::npos && host_dot != std::string_view::npos;
+    name = name.substr(0, dot);
+    host = host.substr(0, host_dot);
+  }
+  return near >= 2 ? near : 0;
+}
+
 bool IdentityPattern::covers(const IdentityPattern& other) const {
   if (kind_ != other.kind_) return false;
   if (kind_ == Kind::kDns) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -30,6 +31,13 @@ class IdentityPattern {
   bool matches_spiffe(std::string_view id) const;
   bool matches_dns(std::string_view name) const;
 
+  /// How near the pattern comes to matching, for people who look for the rule that was meant. Of a
+  /// SPIFFE pattern: 0 in another trust domain, else 1 and the number of segments from the left
+  /// that match one by one, up to the first that does not (`**` matches what is left). Of a DNS
+  /// pattern: the number of labels from the right that equal those of a name of the peer, if that
+  /// is at least two, else 0; of several names the most.
+  std::size_t nearness(const ktls::PeerIdentity& peer) const;
+
   /// Whether everything that `other` matches is matched by this one.
   bool covers(const IdentityPattern& other) const;
 
@@ -45,6 +53,8 @@ class IdentityPattern {
  private:
   enum class Kind { kSpiffe, kDns };
 
+  std::size_t nearness_to_spiffe(std::string_view id) const;
+  std::size_t nearness_to_dns(std::string_view name) const;
   static std::expected<IdentityPattern, std::string> parse_spiffe(std::string_view rest);
   static std::expected<IdentityPattern, std::string> parse_dns(std::string_view rest);
 

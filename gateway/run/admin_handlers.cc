@@ -87,6 +87,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
           },
       .peers = [&](PeerCursor from, std::size_t most, WhichPeers which,
                    TakePeers take) { shards.describe_peers(from, most, which, std::move(take)); },
+      .refusals_json = [logs] { return logs.refusals.to_json(); },
       .routes_json =
           [&] {
             const auto snapshot = publisher.snapshot();

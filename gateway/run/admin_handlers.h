@@ -7,6 +7,7 @@
 #include "gateway/observe/access_log.h"
 #include "gateway/observe/admin.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/recent_refusals.h"
 #include "gateway/run/drain.h"
 #include "gateway/run/publisher.h"
 #include "gateway/run/shard_set.h"
@@ -14,10 +15,11 @@
 
 namespace sallyport::gateway {
 
-/// The two logs of the process.
+/// The two logs of the process, and what /refusals shows.
 struct Logs {
   const LogThread& operational;
   const AccessLog& connections;
+  const RecentRefusals& refusals;
 };
 
 /// Whether new connections can be served now. The reason is the text of the 503; of a ready gateway

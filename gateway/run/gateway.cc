@@ -83,9 +83,12 @@ void Gateway::open_log_and_metrics() {
   access_log_ = std::make_unique<AccessLog>(AccessLogOptions{
       .format = options_.log_format,
       .probes = options_.log_probes,
-      .on_dropped = [](DropCause cause, std::uint64_t lines) {
-        log_warning("connection lines dropped", {{"cause", to_string(cause)}, {"lines", lines}});
-      }});
+      .on_dropped =
+          [](DropCause cause, std::uint64_t lines) {
+            log_warning("connection lines dropped",
+                        {{"cause", to_string(cause)}, {"lines", lines}});
+          },
+      .on_record = [this](ConnectionFacts record) { refusals_.add(std::move(record)); }});
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
                                   .handshake_results = ktls::kHandshakeResultWords,
                                   .fallback_reasons = ktls::kKtlsFallbackWords,
@@ -174,9 +177,9 @@ bool Gateway::start_admin() {
     log_info("admin listening", {{"address", listener->address().to_string()}});
     listeners.push_back(*std::move(listener));
   }
-  auto admin = AdminServer::start(
-      std::move(listeners), {.expose_all = options_.admin_expose_all},
-      make_admin_handlers(*publisher_, *shards_, *registry_, *drain_, {log_, *access_log_}));
+  auto admin = AdminServer::start(std::move(listeners), {.expose_all = options_.admin_expose_all},
+                                  make_admin_handlers(*publisher_, *shards_, *registry_, *drain_,
+                                                      {log_, *access_log_, refusals_}));
   if (!admin) return failed(admin.error());
   admin_ = *std::move(admin);
   return true;

@@ -8,6 +8,7 @@
 #include "gateway/observe/access_log.h"
 #include "gateway/observe/admin.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/recent_refusals.h"
 #include "gateway/run/config.h"
 #include "gateway/run/control_loop.h"
 #include "gateway/run/drain.h"
@@ -54,6 +55,7 @@ class Gateway {
   const LogThread& log_;
   Config config_;
   RecordChoice records_;
+  RecentRefusals refusals_;
   std::unique_ptr<AccessLog> access_log_;
   std::unique_ptr<metrics::Registry> registry_;
   std::unique_ptr<ControlLoop> loop_;

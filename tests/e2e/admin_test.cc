@@ -1,10 +1,15 @@
 // The admin server: read-only, exact paths, and what it says agrees with what happened.
+#include <gmock/gmock.h>
+
 #include <set>
+#include <sstream>
 
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
 namespace {
+
+using testing::HasSubstr;
 
 class Admin : public Scenario {
  protected:
@@ -109,6 +114,61 @@ TEST_F(Admin, ConnectionsAreAllThereAndCounted) {
   for (const LogLine& line : parse_objects(all)) ids.insert(line.at("id"));
   EXPECT_EQ(ids.size(), 450U);
   EXPECT_EQ(parse_objects(gateway->get("/connections?limit=220").body).size(), 220U);
+}
+
+TEST_F(Admin, PeersAreThoseThatAreOrWereConnected) {
+  start_for(backend, {"--shards", "2", "--allow", "spiffe://example.org/ns/shop/**"});
+  std::vector<TlsClient> held;
+  for (int i = 0; i < 5; ++i) {
+    held.push_back(connect());
+    ASSERT_TRUE(held.back().echo("x"));
+  }
+  expect_refused(as(root.issue({.spiffe = {"spiffe://example.org/ns/bank/sa/x"}})),
+                 "not_authorized", kAccessDenied);
+
+  const std::vector<LogLine> peers = parse_objects(gateway->get("/peers").body);
+  ASSERT_EQ(peers.size(), 1U) << "one identity, whatever the shard; nobody who was refused";
+  EXPECT_EQ(peers[0].at("identity"), kWeb);
+  EXPECT_EQ(peers[0].at("route"), "orders");
+  EXPECT_EQ(peers[0].at("listener"), "127.0.0.1:0");
+  EXPECT_EQ(peers[0].at("issuer"), "CN=Mesh Root");
+  EXPECT_EQ(peers[0].at("connections"), "5");
+  EXPECT_THAT(gateway->get("/peers/trust").body, HasSubstr(kWeb));
+  EXPECT_THAT(
+      gateway->get("/metrics").body,
+      HasSubstr("sallyport_peer_certificate_soonest_expiry_timestamp_seconds{route=\"orders\"}"));
+
+  held.clear();
+  wait_until("all have left", [&] {
+    return parse_objects(gateway->get("/peers").body).at(0).at("connections") == "0";
+  });
+  EXPECT_THAT(gateway->get("/peers/trust").body, HasSubstr("\"peers\": [\n]"));
+}
+
+TEST_F(Admin, RefusalsShowTheStepsOfTheirJudgement) {
+  start_for(backend, {"--allow", "spiffe://example.org/ns/shop/*/web", "--allow", "dns:a.b.c"});
+  const std::string bank = "spiffe://example.org/ns/bank/sa/x";
+  expect_refused(as(root.issue({.spiffe = {bank}})), "not_authorized", kAccessDenied);
+  TestAuthority stranger("Another Root");
+  expect_refused(as(stranger.issue({.spiffe = {bank}})), "certificate_authority_invalid",
+                 kUnknownCa);
+
+  const std::string nearest =
+      "no rule of route 'orders' matches; the nearest is spiffe://example.org/ns/shop/*/web";
+  EXPECT_EQ(gateway->wait_log({{"reason", "not_authorized"}}).at("detail"), nearest);
+  gateway->wait_log({{"reason", "certificate_authority_invalid"}});
+  std::vector<std::string> lines;
+  std::istringstream body(gateway->get("/refusals").body);
+  for (std::string line; std::getline(body, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 4U) << "one a line, in brackets";
+  EXPECT_THAT(lines[1], HasSubstr("\"result\":\"certificate_authority_invalid\""));
+  EXPECT_THAT(lines[1], HasSubstr("{\"subject\":\"chain\",\"passed\":false,"));
+  EXPECT_THAT(lines[1], HasSubstr("\"verified\":false"));
+  EXPECT_THAT(lines[2], HasSubstr("\"detail\":\"" + nearest + "\""));
+  EXPECT_THAT(lines[2], HasSubstr("\"spiffe\":\"" + bank + "\""));
+  EXPECT_THAT(lines[2], HasSubstr("\"verified\":true"));
+  EXPECT_THAT(lines[2], HasSubstr("{\"subject\":\"route\",\"passed\":true,"));
+  EXPECT_THAT(lines[2], HasSubstr("{\"subject\":\"rule\",\"passed\":false,"));
 }
 
 // Prometheus' scrapes and Kubernetes' probes, which wait for a second, come through.

@@ -48,6 +48,26 @@ TEST_F(Rehearsal, OfAGatewayWithoutConnectionsIsGood) {
       << finished.out;
 }
 
+TEST_F(Rehearsal, SaysWhichConnectionsOfARunningGatewayWouldEnd) {
+  Backend backend{echo()};
+  start_for(backend, {"--shards", "2"});
+  std::vector<TlsClient> held;
+  for (int i = 0; i < 3; ++i) {
+    held.push_back(connect());
+    ASSERT_TRUE(held.back().echo("x"));
+  }
+  const std::string url = "http://" + gateway->admin();
+
+  const Finished same = against(url);
+  EXPECT_EQ(same.status, 0) << same.err << same.out;
+  const Finished other = against(url, {"--allow", "spiffe://example.org/ns/bank/**"});
+  EXPECT_EQ(other.status, 4) << other.err << other.out;
+  EXPECT_NE(
+      other.out.find("not_authorized, route orders, " + std::string(kWeb) + ": 3 connections"),
+      std::string::npos)
+      << other.out;
+}
+
 TEST_F(Rehearsal, OfABadConfigurationIsTwoAsItsCheck) {
   discover({"127.0.0.1:9"});
   const Finished finished = against("unix:/nowhere/admin.sock", {"--ca", "/nowhere/ca.pem"});

@@ -33,6 +33,7 @@ TEST(AdminRequest, KnowsExactPathsOnly) {
   EXPECT_EQ(judged("/connections")->page, AdminPage::kConnections);
   EXPECT_EQ(judged("/peers")->page, AdminPage::kPeers);
   EXPECT_EQ(judged("/peers/trust")->page, AdminPage::kPeersTrust);
+  EXPECT_EQ(judged("/refusals")->page, AdminPage::kRefusals);
   EXPECT_EQ(judged("/routes")->page, AdminPage::kRoutes);
   EXPECT_EQ(judged("/credentials")->page, AdminPage::kCredentials);
   for (const char* path : {"", "/", "*", "/metrics/", "/metricsx", "/Metrics", "//metrics",
@@ -46,8 +47,8 @@ TEST(AdminRequest, ShowsOnlyMetricsAndHealthOfAPublicAddress) {
   for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
     EXPECT_EQ(status(path, kPublic), 200) << path;
   }
-  for (const char* path :
-       {"/connections", "/connections?x=1", "/peers", "/peers/trust", "/routes", "/credentials"}) {
+  for (const char* path : {"/connections", "/connections?x=1", "/peers", "/peers/trust",
+                           "/refusals", "/routes", "/credentials"}) {
     EXPECT_EQ(status(path, kPublic), 404) << path;
   }
 }
@@ -98,7 +99,7 @@ TEST(AdminRequest, RefusesOtherQueries) {
     EXPECT_EQ(status(std::string("/connections?") + query), 400) << query;
   }
   for (const char* path :
-       {"/metrics", "/healthz", "/readyz", "/peers", "/routes", "/credentials"}) {
+       {"/metrics", "/healthz", "/readyz", "/peers", "/refusals", "/routes", "/credentials"}) {
     EXPECT_EQ(status(std::string(path) + "?limit=1"), 400) << path;
   }
 }

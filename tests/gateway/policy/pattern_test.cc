@@ -4,6 +4,8 @@
 
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "ktls/trust/identity.h"
 
@@ -89,6 +91,27 @@ TEST(IdentityPattern, EitherKindOfIdentityMayMatch) {
   EXPECT_FALSE(pattern("dns:z.example").matches(both));
   EXPECT_FALSE(pattern("spiffe://td/**").matches(ktls::PeerIdentity{}));
   EXPECT_FALSE(pattern("dns:td").matches(ktls::PeerIdentity{.spiffe = "spiffe://td/a", .dns = {}}));
+}
+
+TEST(IdentityPattern, IsNearAnIdentityBySegmentsFromTheLeftAndLabelsFromTheRight) {
+  const auto nearness = [](std::string_view text, std::string spiffe,
+                           std::vector<std::string> dns = {}) {
+    return pattern(text).nearness({.spiffe = std::move(spiffe), .dns = std::move(dns)});
+  };
+  const std::string web = "spiffe://td/ns/shop/sa/web";
+  EXPECT_EQ(nearness("spiffe://other/ns/shop/sa/web", web), 0U);
+  EXPECT_EQ(nearness("spiffe://td/x/shop/sa/web", web), 1U);
+  EXPECT_EQ(nearness("spiffe://td/ns/shop/sa/api", web), 4U);
+  EXPECT_EQ(nearness("spiffe://td/ns/*/sa/api", web), 4U);
+  EXPECT_EQ(nearness("spiffe://td/ns/shop/sa/web/v2", web), 5U);
+  EXPECT_EQ(nearness("spiffe://td/ns", web), 2U);
+  EXPECT_EQ(nearness("spiffe://td/**", ""), 0U);
+
+  EXPECT_EQ(nearness("dns:api.b.c", "", {"web.b.c"}), 2U);
+  EXPECT_EQ(nearness("dns:*.b.c", "", {"x.y.b.c", "c"}), 2U);
+  EXPECT_EQ(nearness("dns:a.b.c", "", {"x.c", "z.b.c"}), 2U);
+  EXPECT_EQ(nearness("dns:a.b.c", "", {"x.c"}), 0U) << "every name of c shares its last label";
+  EXPECT_EQ(nearness("dns:a.b.c", web), 0U);
 }
 
 TEST(IdentityPattern, RefusesOtherTexts) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/policy/authorize.h"
@@ -81,6 +82,21 @@ TEST(Policy, NamesTheTrustDomainsOfItsRules) {
       "a": {"sni": ["a"], "allow": ["spiffe://two/**", "spiffe://one/a", "dns:three.x"]},
       "b": {"sni": ["b"], "allow": ["spiffe://ONE/**"]}}})");
   EXPECT_EQ(policy->trust_domains(), (std::vector<std::string>{"one", "two"}));
+}
+
+TEST(Authorize, NamesTheRuleThatComesNearest) {
+  const auto policy = parsed(R"({"routes": {
+      "a": {"sni": ["a"], "allow": ["spiffe://td/x/web", "spiffe://td/ns/shop/api",
+                                    "spiffe://td/ns/bank/*", "dns:*.b.c"]}}})");
+  const auto why = [&](std::string spiffe, std::vector<std::string> dns = {}) {
+    return why_not_authorized(*policy->find("a"),
+                              {.spiffe = std::move(spiffe), .dns = std::move(dns)});
+  };
+  const std::string none = "no rule of route 'a' matches";
+  EXPECT_EQ(why("spiffe://td/ns/shop/web"), none + "; the nearest is spiffe://td/ns/shop/api");
+  EXPECT_EQ(why("spiffe://td/y"), none + "; the nearest is spiffe://td/x/web") << "the first";
+  EXPECT_EQ(why("", {"b.c"}), none + "; the nearest is dns:*.b.c");
+  EXPECT_EQ(why("spiffe://other/x/web", {"x.d"}), none);
 }
 
 TEST(Authorize, AdmitsOnlyPeersThatAPatternMatches) {

@@ -1,0 +1,59 @@
+#include "gateway/observe/recent_refusals.h"
+
+#include <nlohmann/json.hpp>
+#include <ranges>
+#include <utility>
+
+#include "gateway/observe/presented_json.h"
+#include "gateway/observe/text_value.h"
+#include "gateway/observe/timestamp.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const ConnectionFacts& refused) {
+  Json steps = Json::array();
+  for (const ktls::JudgementStep& step : refused.steps) {
+    steps.push_back(
+        {{"subject", step.subject}, {"passed", step.passed}, {"finding", step.finding}});
+  }
+  return {{"time", rfc3339(refused.time)},
+          {"id", refused.id},
+          {"listener", refused.listener},
+          {"client", refused.client},
+          {"result", to_string(refused.reason)},
+          {"detail", refused.detail},
+          {"route", refused.route},
+          {"sni", refused.sni},
+          {"alpn_offered", refused.alpn_offered},
+          {"presented", refused.presented ? presented_json(*refused.presented) : Json(nullptr)},
+          {"steps", std::move(steps)}};
+}
+
+}  // namespace
+
+void RecentRefusals::add(ConnectionFacts facts) {
+  if (!facts.refused) return;
+  const std::lock_guard lock(mutex_);
+  if (latest_.size() == kKept) latest_.pop_front();
+  latest_.push_back(std::move(facts));
+}
+
+std::string RecentRefusals::to_json() const {
+  std::deque<ConnectionFacts> latest;
+  {
+    const std::lock_guard lock(mutex_);
+    latest = latest_;
+  }
+  std::string text = "[";
+  for (const ConnectionFacts& each : std::views::reverse(latest)) {
+    text += text.size() == 1 ? "\n" : ",\n";
+    text += escape_controls(
+        gateway::to_json(each).dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+  return text + "\n]\n";
+}
+
+}  // namespace sallyport::gateway
