@@ -1,6 +1,7 @@
 // What let a live client in holds no longer: its connection ends, and no other.
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <ostream>
@@ -32,6 +33,8 @@ class LiveRecheck : public Scenario {
     const std::string ca = dir.write("both.pem", root.cert_pem() + bank_root.cert_pem());
     const std::string crl = dir.write("crl.pem", root.crl() + bank_root.crl());
     const std::string policy = dir.write("policy.json", kBoth);
+    if (std::ranges::find(given, "--end-spread") == given.end())
+      given.insert(given.end(), {"--end-spread", "1s"});
     given.insert(given.end(), {"--policy", policy, "--ca", ca, "--crl", crl});
     discover({{{backend.address()}, {{"route", "orders"}}},
               {{backend.address()}, {{"route", "billing"}}}});

@@ -57,7 +57,7 @@ class RecheckTest : public ServeTest {
  protected:
   RecheckTest() {
     clock_offset = milliseconds(0);
-    ends_.end_spread = milliseconds(800);  // a quarter of it to find a quiet moment
+    ends_.end_spread = milliseconds(400);  // a quarter of it to find a quiet moment
     timeouts_.still = milliseconds(20);
     state_.now = moved_clock;
   }
