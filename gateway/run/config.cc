@@ -11,6 +11,7 @@
 #include "gateway/backends/discovery_update.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/run/credentials_review.h"
+#include "gateway/run/crl_rollback.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/trust/credential_file.h"
 #include "ktls/trust/key_file.h"
@@ -110,7 +111,7 @@ const Config::Reload& Config::reload(bool force) {
 }
 
 Config::Attempt Config::look(bool force) const {
-  Attempt attempt{.result = {}, .next = {credentials_, policy_, discovery_}};
+  Attempt attempt{.forced = force, .result = {}, .next = {credentials_, policy_, discovery_}};
   for (std::size_t i = 0; i < kSources; ++i) {
     SourceOutcome& outcome = attempt.result.outcomes[i];
     outcome.files = fingerprint(files(static_cast<Source>(i)));
@@ -123,6 +124,11 @@ void Config::read_credentials(Attempt& attempt) const {
   if (!attempt.of(Source::kCredentials).read) return;
   auto loaded = load_credentials();
   if (!loaded) return attempt.fail(Source::kCredentials, std::move(loaded.error()));
+  auto older = credentials_ ? crl_rollback(*credentials_, **loaded) : std::nullopt;
+  // Who can put an old list in its place takes a revocation back. An operator may want that.
+  if (older && !attempt.forced)
+    return attempt.fail(Source::kCredentials, *older + "; SIGHUP takes it");
+  attempt.result.older_list = std::move(older);
   // Equal ones stay, since shards have chains that were verified under them.
   if (!is_in_force(Source::kCredentials, attempt)) attempt.next.credentials = *std::move(loaded);
 }

@@ -59,6 +59,8 @@ class Config {
     bool changed = false;  ///< something took over
     /// Without a policy file, a second route label appeared: routes that took any SNI no longer do.
     bool routes_split = false;
+    /// What crl_rollback() says of the lists that took over, since the reload was forced.
+    std::optional<std::string> older_list;
     [[nodiscard]] const SourceOutcome& of(Source source) const {
       return outcomes[static_cast<std::size_t>(source)];
     }
@@ -103,6 +105,7 @@ class Config {
   };
   // A reload on its way: what it found, and what will be in force.
   struct Attempt {
+    bool forced = false;
     Reload result;
     Candidate next;
     SourceOutcome& of(Source source) { return result.outcomes[static_cast<std::size_t>(source)]; }

@@ -90,6 +90,9 @@ void Reloader::report(const Config::Reload& reloaded, bool force) {
   }
   const std::size_t ignored = config_.discovery().ignored_groups;
   if (force || ignored != std::exchange(ignored_groups_, ignored)) log_ignored_groups(config_);
+  if (reloaded.older_list && !reloaded.of(Source::kCredentials).error) {
+    log_warning("an older CRL was taken", {{"list", *reloaded.older_list}});
+  }
   if (reloaded.routes_split) {
     log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
                 {{"file", options_.discovery}});

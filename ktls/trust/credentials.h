@@ -14,6 +14,7 @@
 #include "ktls/keys/suite.h"
 #include "ktls/trust/ca_names.h"
 #include "ktls/trust/credentials_error.h"
+#include "ktls/trust/crl_number.h"
 #include "ktls/trust/crl_scope.h"
 #include "ktls/trust/crl_set.h"
 #include "ktls/trust/handshake_result.h"
@@ -93,6 +94,7 @@ struct CrlFact {
   NameHash issuer_name{};       ///< by which names are compared
   std::vector<Sha256> signers;  ///< public_key_hash() of each key among the bundles that signed it
   CrlScope scope;
+  std::optional<CrlNumber> number;
   std::chrono::sys_seconds this_update;
   std::optional<std::chrono::sys_seconds> next_update;
   std::size_t revoked = 0;  ///< entries

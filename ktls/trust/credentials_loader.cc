@@ -277,6 +277,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
                                .issuer_name = crl->issuer(),
                                .signers = *signers,
                                .scope = crl->scope(),
+                               .number = crl->number(),
                                .this_update = crl->this_update(),
                                .next_update = crl->next_update(),
                                .revoked = crl->entries()});

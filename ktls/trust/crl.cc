@@ -31,6 +31,7 @@ std::expected<Crl, std::string> Crl::make(X509CrlPtr crl) {
   Crl made;
   made.issuer_ = name_hash(X509_CRL_get_issuer(crl.get()));
   made.scope_ = *std::move(scope);
+  made.number_ = CrlNumber::of(crl.get());
   made.this_update_ = to_time(last);
   if (next != nullptr) made.next_update_ = to_time(next);
   made.crl_ = std::move(crl);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/trust/crl_number.h"
 #include "ktls/trust/crl_scope.h"
 #include "ktls/trust/peer_trust.h"
 
@@ -24,6 +25,7 @@ class Crl {
   const X509_NAME* issuer_name() const noexcept { return X509_CRL_get_issuer(crl_.get()); }
   const NameHash& issuer() const noexcept { return issuer_; }
   const CrlScope& scope() const noexcept { return scope_; }
+  const std::optional<CrlNumber>& number() const noexcept { return number_; }
   std::chrono::sys_seconds this_update() const noexcept { return this_update_; }
   std::optional<std::chrono::sys_seconds> next_update() const noexcept { return next_update_; }
   std::size_t entries() const noexcept;
@@ -41,6 +43,7 @@ class Crl {
   X509CrlPtr crl_;
   NameHash issuer_{};
   CrlScope scope_;
+  std::optional<CrlNumber> number_;
   std::chrono::sys_seconds this_update_;
   std::optional<std::chrono::sys_seconds> next_update_;
 };

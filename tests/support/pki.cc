@@ -218,8 +218,8 @@ TestCertificate TestAuthority::issue(const LeafSpec& spec,
 }
 
 std::string TestAuthority::crl(const std::vector<std::uint64_t>& revoked_serials,
-                               std::chrono::seconds next_update,
-                               std::chrono::seconds this_update) const {
+                               std::chrono::seconds next_update, std::chrono::seconds this_update,
+                               std::uint64_t number) const {
   Crl crl(X509_CRL_new());
   must(X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2) == 1, "CRL version");
   must(X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(own_.x509.get())) == 1,
@@ -229,13 +229,18 @@ std::string TestAuthority::crl(const std::vector<std::uint64_t>& revoked_serials
   Time next(ASN1_TIME_set(nullptr, now + next_update.count()));
   must(X509_CRL_set1_lastUpdate(crl.get(), last.get()) == 1, "lastUpdate");
   must(X509_CRL_set1_nextUpdate(crl.get(), next.get()) == 1, "nextUpdate");
-  for (const std::uint64_t number : revoked_serials) {
+  for (const std::uint64_t revoked : revoked_serials) {
     X509_REVOKED* entry = X509_REVOKED_new();
     Serial serial(ASN1_INTEGER_new());
-    ASN1_INTEGER_set_uint64(serial.get(), number);
+    ASN1_INTEGER_set_uint64(serial.get(), revoked);
     X509_REVOKED_set_serialNumber(entry, serial.get());
     X509_REVOKED_set_revocationDate(entry, last.get());
     must(X509_CRL_add0_revoked(crl.get(), entry) == 1, "CRL entry");
+  }
+  if (number != 0) {
+    Serial value(ASN1_INTEGER_new());
+    ASN1_INTEGER_set_uint64(value.get(), number);
+    must(X509_CRL_add1_ext_i2d(crl.get(), NID_crl_number, value.get(), 0, 0) == 1, "CRL number");
   }
   X509_CRL_sort(crl.get());
   must(X509_CRL_sign(crl.get(), own_.key.get(), digest_for(own_.key.get())) > 0, "CRL sign");

@@ -55,10 +55,11 @@ class TestAuthority {
   TestCertificate issue(const LeafSpec& spec, const std::shared_ptr<EVP_PKEY>& key) const;
 
   /// A CRL in PEM, signed by this authority. The times are offsets from now; `next_update` may lie
-  /// in the past.
+  /// in the past. `number` is its cRLNumber; 0: it has none.
   std::string crl(const std::vector<std::uint64_t>& revoked_serials = {},
                   std::chrono::seconds next_update = std::chrono::hours(24),
-                  std::chrono::seconds this_update = std::chrono::hours(-48)) const;
+                  std::chrono::seconds this_update = std::chrono::hours(-48),
+                  std::uint64_t number = 0) const;
 
   const std::string& cert_pem() const { return own_.cert_pem; }
   const TestCertificate& certificate() const { return own_; }

@@ -9,6 +9,7 @@
 namespace sallyport::gateway {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -440,6 +441,41 @@ TEST_F(ConfigTest, WatchesWhereLinksPointToo) {
   const auto directories = config.directories();
   EXPECT_THAT(directories, ::testing::Contains(files_.path()));
   EXPECT_THAT(directories, ::testing::Contains(std::filesystem::canonical(elsewhere.path())));
+}
+
+TEST_F(ConfigTest, TakesNoOlderCrlUnlessItIsForcedTo) {
+  const auto list = [this](std::chrono::hours issued, std::uint64_t number) {
+    return authority_.crl({}, std::chrono::hours(24), issued, number);
+  };
+  using std::chrono::hours;
+  options_.crl = {files_.write("a.crl", list(hours(-2), 300)).string()};
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  const auto in_force = config.credentials();
+
+  files_.replace("a.crl", list(hours(-3), 299));
+  const Config::Reload unforced = config.reload(false);
+  EXPECT_THAT(error(unforced, Source::kCredentials).value_or("taken"),
+              AllOf(HasSubstr("a.crl: the list of CN=Test Root, number 012B of "),
+                    HasSubstr("is older than the one in force, number 012C of ")));
+  EXPECT_EQ(config.credentials(), in_force);
+
+  files_.replace("a.crl", list(hours(-3), 299) + list(hours(-1), 301));
+  EXPECT_EQ(error(config.reload(false), Source::kCredentials), std::nullopt)
+      << "a later one is beside it";
+
+  files_.replace("a.crl", list(hours(-3), 299));
+  const Config::Reload forced = config.reload(true);
+  EXPECT_EQ(error(forced, Source::kCredentials), std::nullopt);
+  EXPECT_THAT(forced.older_list.value_or(""), HasSubstr("is older than the one in force"));
+  EXPECT_EQ(config.reload(true).older_list, std::nullopt);
+
+  files_.replace("a.crl", list(hours(-4), 500));
+  EXPECT_EQ(error(config.reload(false), Source::kCredentials), std::nullopt)
+      << "an issuer whose clock went back";
+  files_.replace("a.crl", list(hours(-1), 0));
+  EXPECT_EQ(error(config.reload(false), Source::kCredentials), std::nullopt) << "without a number";
 }
 
 }  // namespace

@@ -30,20 +30,20 @@ inline json to_json(const InventoryPeer& peer) {
   json chain = json::array();
   for (const auto& each : trust.links) chain.push_back(to_json(each));
   const std::string& spiffe = trust.identity.spiffe;
-  return {
-      {"identity",
-       {{"spiffe", spiffe.empty() ? json() : json(spiffe)}, {"dns", trust.identity.dns}}},
-      {"route", peer.route},
-      {"listener", peer.listener},
-      {"anchor",
-       {{"name", ktls::encode_hex(trust.anchor_name)}, {"key", ktls::encode_hex(trust.anchor_key)}}},
-      {"chain", chain},
-      {"not_after", trust.not_after.time_since_epoch().count()},
-      {"leaf",
-       {{"subject", trust.leaf.subject},
-        {"issuer", trust.leaf.issuer},
-        {"not_after", trust.leaf.not_after.time_since_epoch().count()}}},
-      {"connections", peer.connections}};
+  return {{"identity",
+           {{"spiffe", spiffe.empty() ? json() : json(spiffe)}, {"dns", trust.identity.dns}}},
+          {"route", peer.route},
+          {"listener", peer.listener},
+          {"anchor",
+           {{"name", ktls::encode_hex(trust.anchor_name)},
+            {"key", ktls::encode_hex(trust.anchor_key)}}},
+          {"chain", chain},
+          {"not_after", trust.not_after.time_since_epoch().count()},
+          {"leaf",
+           {{"subject", trust.leaf.subject},
+            {"issuer", trust.leaf.issuer},
+            {"not_after", trust.leaf.not_after.time_since_epoch().count()}}},
+          {"connections", peer.connections}};
 }
 
 inline json page_json(const std::vector<InventoryPeer>& peers, json next = {},
