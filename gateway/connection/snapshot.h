@@ -1,6 +1,7 @@
 // The configuration that connections are served by.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -16,6 +17,7 @@ namespace sallyport::gateway {
 /// dialling.
 struct Snapshot {
   std::uint64_t generation = 0;
+  std::chrono::system_clock::time_point credentials_since{};  ///< when these credentials took over
   std::shared_ptr<const ktls::Credentials> credentials;
   Policy::Pointer policy;
   EndpointSet::Pointer endpoints;

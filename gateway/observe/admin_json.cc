@@ -103,7 +103,8 @@ std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
   return page(list);
 }
 
-std::string credentials_json(const ktls::Credentials& credentials) {
+std::string credentials_json(const ktls::Credentials& credentials,
+                             const CredentialsStatus& status) {
   Json certificates = Json::array();
   for (const ktls::CertificateFact& fact : credentials.certificates()) {
     Json json{{"role", ktls::to_string(fact.role)},
@@ -111,6 +112,7 @@ std::string credentials_json(const ktls::Credentials& credentials) {
               {"subject", fact.subject},
               {"issuer", fact.issuer},
               {"serial", fact.serial},
+              {"names", fact.names},
               {"key", fact.key},
               {"sha256", fact.fingerprint},
               {"not_before", rfc3339(fact.not_before)},
@@ -136,7 +138,10 @@ std::string credentials_json(const ktls::Credentials& credentials) {
                      {"object", fact.object},
                      {"count", fact.count}});
   }
-  return page({{"trust_digest", ktls::encode_hex(credentials.trust_digest())},
+  return page({{"generation", status.generation},
+               {"since", rfc3339(status.since)},
+               {"refused", status.refused ? Json(*status.refused) : Json(nullptr)},
+               {"trust_digest", ktls::encode_hex(credentials.trust_digest())},
                {"files", std::move(files)},
                {"certificates", std::move(certificates)},
                {"crls", std::move(crls)}});

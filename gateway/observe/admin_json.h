@@ -1,6 +1,7 @@
 // What the admin endpoints show, as JSON.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,7 +30,15 @@ class ConnectionList {
 
 /// /routes: each route of the policy with its rules and endpoints.
 [[nodiscard]] std::string routes_json(const Policy& policy, const EndpointSet& endpoints);
+/// What is in force, and what is not.
+struct CredentialsStatus {
+  std::uint64_t generation = 0;
+  std::chrono::system_clock::time_point since;  ///< of these credentials
+  std::optional<std::string> refused;           ///< why newer files are not in force
+};
+
 /// /credentials: certificates, trust and CRLs in force; facts only, no key material.
-[[nodiscard]] std::string credentials_json(const ktls::Credentials& credentials);
+[[nodiscard]] std::string credentials_json(const ktls::Credentials& credentials,
+                                           const CredentialsStatus& status);
 
 }  // namespace sallyport::gateway

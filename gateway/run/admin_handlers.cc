@@ -93,7 +93,13 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
             const auto snapshot = publisher.snapshot();
             return routes_json(*snapshot->policy, *snapshot->endpoints);
           },
-      .credentials_json = [&] { return credentials_json(*publisher.snapshot()->credentials); }};
+      .credentials_json =
+          [&] {
+            const auto snapshot = publisher.snapshot();
+            return credentials_json(*snapshot->credentials, {.generation = snapshot->generation,
+                                                             .since = snapshot->credentials_since,
+                                                             .refused = publisher.refused()});
+          }};
 }
 
 }  // namespace sallyport::gateway

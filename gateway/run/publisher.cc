@@ -23,12 +23,24 @@ std::shared_ptr<const Snapshot> Publisher::snapshot() const {
 
 std::shared_ptr<const Snapshot> Publisher::next_snapshot() const {
   const auto previous = snapshot();
-  return std::make_shared<const Snapshot>(
-      Snapshot{.generation = previous ? previous->generation + 1 : 1,
-               .credentials = config_.credentials(),
-               .policy = config_.policy(),
-               .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
-                                               previous ? previous->endpoints.get() : nullptr)});
+  const bool same = previous && previous->credentials == config_.credentials();
+  return std::make_shared<const Snapshot>(Snapshot{
+      .generation = previous ? previous->generation + 1 : 1,
+      .credentials_since = same ? previous->credentials_since : std::chrono::system_clock::now(),
+      .credentials = config_.credentials(),
+      .policy = config_.policy(),
+      .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
+                                      previous ? previous->endpoints.get() : nullptr)});
+}
+
+void Publisher::set_refused(std::optional<std::string> why) {
+  const std::lock_guard lock(mutex_);
+  refused_ = std::move(why);
+}
+
+std::optional<std::string> Publisher::refused() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
 }
 
 void Publisher::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {

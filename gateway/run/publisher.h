@@ -4,6 +4,7 @@
 #include <expected>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "gateway/backends/resolver.h"
@@ -17,7 +18,7 @@
 namespace sallyport::gateway {
 
 /// Makes a snapshot of the configuration and of the addresses of its host names, and gives it to
-/// the shards and the metrics. Control thread only, but for snapshot().
+/// the shards and the metrics. Control thread only, but for snapshot() and refused().
 class Publisher {
  public:
   /// All references outlive it.
@@ -36,6 +37,11 @@ class Publisher {
   /// Any thread. What was published last; null before the first publish().
   [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
 
+  /// Why the newest files of credentials are not in force; nothing: they are.
+  void set_refused(std::optional<std::string> why);
+  /// Any thread.
+  [[nodiscard]] std::optional<std::string> refused() const;
+
  private:
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
@@ -47,6 +53,7 @@ class Publisher {
   ServerContexts contexts_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
+  std::optional<std::string> refused_;
 };
 
 }  // namespace sallyport::gateway

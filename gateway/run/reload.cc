@@ -130,6 +130,7 @@ void Reloader::report_current() {
     registry_.config_current(to_string(static_cast<Source>(i)),
                              !config_.latest().outcomes[i].refused());
   }
+  publisher_.set_refused(config_.latest().of(Source::kCredentials).error);
   const SourceOutcome& discovery = config_.latest().of(Source::kDiscovery);
   std::map<std::string, bool> routes;
   std::set<std::string> reachable;

@@ -74,6 +74,7 @@ struct CertificateFact {
   NameHash subject_name{}, issuer_name{};  ///< by which names are compared
   Sha256 public_key{};                     ///< public_key_hash()
   std::string serial;                      ///< hexadecimal
+  std::vector<std::string> names;          ///< alternative_names()
   std::string key;                         ///< "EC P-256", "RSA 2048", "Ed25519"
   std::string fingerprint;                 ///< SHA-256 of the DER, hexadecimal
   std::chrono::sys_seconds not_before, not_after;

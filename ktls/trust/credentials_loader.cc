@@ -38,6 +38,7 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   fact.issuer_name = name_hash(X509_get_issuer_name(certificate));
   fact.public_key = public_key_hash(certificate);
   fact.serial = serial_text(X509_get0_serialNumber(certificate));
+  fact.names = alternative_names(certificate);
   fact.key = key_text(certificate);
   fact.fingerprint = encode_hex(sha256(to_der(certificate)), HexCase::kUpper);
   fact.not_before = to_time(X509_get0_notBefore(certificate));

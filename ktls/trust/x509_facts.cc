@@ -1,14 +1,14 @@
 #include "ktls/trust/x509_facts.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/asn1.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
+#include <openssl/x509v3.h>
 
-#include <array>
-#include <chrono>
-#include <cstdio>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -151,6 +151,29 @@ std::string key_text(const X509* certificate) {
       return name != nullptr ? name : "unknown";
     }
   }
+}
+
+std::vector<std::string> alternative_names(const X509* certificate) {
+  const OpensslPtr<GENERAL_NAMES, GENERAL_NAMES_free> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  (void)OpensslError::drain();
+  std::vector<std::string> texts;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) {
+      texts.push_back("dns:" + std::string(asn1_view(name->d.dNSName)));
+    } else if (name->type == GEN_URI) {
+      texts.emplace_back(asn1_view(name->d.uniformResourceIdentifier));
+    } else if (name->type == GEN_IPADD) {
+      const std::string_view bytes = asn1_view(name->d.iPAddress);
+      std::array<char, INET6_ADDRSTRLEN> text{};
+      const int family = bytes.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
+      const bool whole = bytes.size() == sizeof(in_addr) || bytes.size() == sizeof(in6_addr);
+      if (whole && ::inet_ntop(family, bytes.data(), text.data(), text.size()) != nullptr)
+        texts.push_back(std::string("ip:") + text.data());
+    }
+  }
+  return texts;
 }
 
 std::vector<std::byte> to_der(const X509* certificate) {

@@ -47,6 +47,10 @@ std::string_view asn1_view(const ASN1_STRING* text);
 /// the extension is absent. `answer` is what it wrote to its argument `crit`.
 std::optional<std::string> why_not_decoded(int answer, std::string_view name);
 
+/// "dns:NAME", "ip:ADDRESS" and URIs as they are, of subjectAltName, in its order; those of other
+/// kinds are left out. Bytes of the certificate: whoever shows them makes them printable.
+std::vector<std::string> alternative_names(const X509* certificate);
+
 std::vector<std::byte> to_der(const X509* certificate);
 
 Sha256 sha256(std::span<const std::byte> bytes);

@@ -193,10 +193,19 @@ TEST_F(Admin, IsOnAUnixSocketAsWell) {
 TEST_F(Admin, CredentialsHoldNoSecrets) {
   start_for(backend);
   const std::string body = gateway->get("/credentials").body;
+  EXPECT_NE(body.find("\"dns:orders.example.org\""), std::string::npos) << body;
+  EXPECT_NE(body.find("\"generation\": 1"), std::string::npos) << body;
+  EXPECT_NE(body.find("\"refused\": null"), std::string::npos) << body;
   EXPECT_TRUE(is_json(body)) << body;
   EXPECT_EQ(body.find("PRIVATE"), std::string::npos);
   EXPECT_NE(body.find("gateway"), std::string::npos) << body;
   EXPECT_NE(body.find(R"("object": "private key")"), std::string::npos) << "what was read";
+  const double before = reloads("failure");
+  dir.replace("ca.pem", "nothing");
+  wait_reload("failure", before);
+  const std::string refused = gateway->get("/credentials").body;
+  EXPECT_EQ(refused.find("\"refused\": null"), std::string::npos) << refused;
+  EXPECT_NE(refused.find("ca.pem"), std::string::npos) << refused;
 }
 
 TEST_F(Admin, RoutesNameEndpointsAndRules) {
