@@ -129,6 +129,7 @@ void Config::read_credentials(Attempt& attempt) const {
   if (older && !attempt.forced)
     return attempt.fail(Source::kCredentials, *older + "; SIGHUP takes it");
   attempt.result.older_list = std::move(older);
+  if (credentials_) (*loaded)->share_issuers(*credentials_);
   // Equal ones stay, since shards have chains that were verified under them.
   if (!is_in_force(Source::kCredentials, attempt)) attempt.next.credentials = *std::move(loaded);
 }

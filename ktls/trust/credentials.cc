@@ -103,7 +103,7 @@ HandshakeResult Credentials::judge_anchor(const PeerTrust& trust,
 
 TrustVerdict Credentials::judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
                                 std::chrono::sys_seconds now, JudgementSteps* steps) const {
-  if (!crls_.empty()) crls_.learn_signers(chain, trust.links);
+  if (!crls_.empty()) crls_.learn_issuers(chain, trust.links);
   return judge(trust, now, steps);
 }
 

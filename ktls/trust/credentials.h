@@ -155,14 +155,18 @@ class Credentials {
   /// Judges the facts of an earlier verification under these credentials at `now`. The result is
   /// that of a full handshake. For handshakes, tickets, cached chains and live connections; some
   /// microseconds. Adds its steps to `steps`, if given. A trust anchor needs no CRL, but is revoked
-  /// by one of its own. After a reload, kCrlUnavailable also stands for the list of an issuer that
-  /// is in no bundle, until a full handshake has shown its key.
+  /// by one of its own. kCrlUnavailable also stands for the list of an issuer that is in no bundle
+  /// and whose key no full handshake of this process has shown, see share_issuers().
   TrustVerdict judge(const PeerTrust& trust, std::chrono::sys_seconds now,
                      JudgementSteps* steps = nullptr) const;
   /// The same for a chain that has just been verified, leaf first, and its trust. Verifies the
   /// signatures of its issuers' lists that are not known yet.
   TrustVerdict judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
                      std::chrono::sys_seconds now, JudgementSteps* steps = nullptr) const;
+
+  /// Shares with another generation what chains of clients have shown, and will, of issuers that
+  /// are in no bundle: see CrlSet::share_issuers(). Before others use it.
+  void share_issuers(const Credentials& other) const { crls_.share_issuers(other.crls_); }
 
   /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4). Of a
   /// domain with a dot in front: whether some name of one more label is found.

@@ -44,36 +44,36 @@ void CrlSet::add(Crl crl, std::vector<Sha256> signers) {
   lists_.push_back({.crl = std::move(crl), .signers = std::move(signers), .others = {}});
 }
 
-void CrlSet::learn_signers(const STACK_OF(X509) * chain,
+void CrlSet::learn_issuers(const STACK_OF(X509) * chain,
                            std::span<const PeerTrust::Link> links) const {
-  struct Signature {
-    List* list;
-    Sha256 key;
-    bool good;
-  };
-  std::vector<Signature> checked;
+  int depth = 0;
+  for (const PeerTrust::Link& link : links) {
+    const X509* const issuer = sk_X509_value(chain, ++depth);
+    if (issuer != nullptr && link.crl_key) issuers_->remember(*link.crl_key, issuer);
+  }
+}
+
+void CrlSet::find_lists_of(const PeerTrust::Link& link) const {
+  if (!link.crl_key) return;
+  std::vector<List*> unknown;
   {
     const std::shared_lock lock(mutex_);
-    int depth = 0;
-    for (const PeerTrust::Link& link : links) {
-      const X509* const issuer = sk_X509_value(chain, ++depth);
-      if (issuer == nullptr || !link.crl_key) continue;
-      for (List& list : lists_) {
-        if (list.crl.issuer() != link.issuer || contains(list.signers, *link.crl_key) ||
-            contains(list.others, *link.crl_key))
-          continue;
-        const bool good = list.crl.is_signed_by(X509_get0_pubkey(issuer));
-        checked.push_back({.list = &list, .key = *link.crl_key, .good = good});
-      }
-    }
+    for (List& list : lists_)
+      if (list.crl.issuer() == link.issuer && !contains(list.signers, *link.crl_key) &&
+          !contains(list.others, *link.crl_key))
+        unknown.push_back(&list);
   }
-  if (checked.empty()) return;
+  if (unknown.empty()) return;
+  const EvpPkeyPtr key = issuers_->find(*link.crl_key);
+  if (!key) return;
+  std::vector<bool> good;
+  for (const List* list : unknown) good.push_back(list->crl.is_signed_by(key.get()));
   // All of them at once: an older list must not count for a moment without the later one.
   const std::unique_lock lock(mutex_);
-  for (const Signature& each : checked) {
-    std::vector<Sha256>& keys = each.good ? each.list->signers : each.list->others;
-    if (!contains(keys, each.key)) keys.push_back(each.key);
-    if (!each.good && keys.size() > kMaxOthers) keys.erase(keys.begin());
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    std::vector<Sha256>& keys = good[i] ? unknown[i]->signers : unknown[i]->others;
+    if (!contains(keys, *link.crl_key)) keys.push_back(*link.crl_key);
+    if (!good[i] && keys.size() > kMaxOthers) keys.erase(keys.begin());
   }
 }
 
@@ -84,6 +84,7 @@ HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seco
     (void)OpensslError::drain();
     return kCertificateMalformed;
   }
+  find_lists_of(link);
   bool complete = false;  // one in force
   bool partial = false;   // one in force for a distribution point
   bool expired = false;

@@ -3,6 +3,7 @@
 #include <openssl/x509.h>
 
 #include <chrono>
+#include <memory>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "ktls/trust/crl.h"
 #include "ktls/trust/handshake_result.h"
+#include "ktls/trust/issuer_keys.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::ktls {
@@ -29,11 +31,13 @@ class CrlSet {
 
   bool empty() const noexcept { return lists_.empty(); }
 
-  /// Finds the lists that the issuers of a chain have signed: issuers that only clients send are
-  /// not known before. `chain` has been verified, leaf first; `links` are those of its PeerTrust.
-  /// A signature is checked once per list and key, which takes 10 ms for a list of 14 MB: failures
-  /// are remembered, too, the last few of each list. Any thread.
-  void learn_signers(const STACK_OF(X509) * chain, std::span<const PeerTrust::Link> links) const;
+  /// Remembers the keys of a chain's issuers, which its lists are signed with: issuers that only
+  /// clients send are not known before. `chain` has been verified, leaf first; `links` are those of
+  /// its PeerTrust. Any thread.
+  void learn_issuers(const STACK_OF(X509) * chain, std::span<const PeerTrust::Link> links) const;
+  /// Shares the issuers that another set has seen or will see: a client that it has let in is
+  /// judged by the lists of this one at once. Not beside other calls.
+  void share_issuers(const CrlSet& other) const { issuers_ = other.issuers_; }
 
   /// Whether the certificate passes at `now`: kSuccess, kCertificateRevoked, kCrlUnavailable,
   /// kCrlExpired; kCertificateMalformed for a serial that is no INTEGER. Any thread.
@@ -55,6 +59,11 @@ class CrlSet {
     std::vector<Sha256> others;  // keys of issuers of the same name that have not signed it
   };
 
+  // Finds the lists that the issuer of a certificate has signed. A signature is checked once per
+  // list and key, which takes 10 ms for a list of 14 MB: failures are remembered, too, the last few
+  // of each list.
+  void find_lists_of(const PeerTrust::Link& link) const;
+
   // With mutex_ held.
   static bool speaks_of(const List& list, const PeerTrust::Link& link,
                         std::chrono::sys_seconds now);
@@ -63,6 +72,7 @@ class CrlSet {
 
   mutable std::shared_mutex mutex_;
   mutable std::vector<List> lists_;
+  mutable std::shared_ptr<IssuerKeys> issuers_ = std::make_shared<IssuerKeys>();
   bool accept_expired_ = false;
 };
 

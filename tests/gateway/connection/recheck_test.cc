@@ -424,6 +424,34 @@ TEST_F(RecheckTest, ALapsedOrMissingCrlEndsNothing) {
   EXPECT_FALSE(reasons().contains("revoked"));
 }
 
+// In no bundle, so that the new list's signature can be checked by what the client has sent only.
+TEST_F(RecheckTest, AListOfAnIssuerThatOnlyClientsSendRevokesAtOnce) {
+  const test::TestAuthority issuing = concerned_authority_.intermediate("Issuing");
+  concerned_ = issuing.issue({.dns = {"concerned.test"}});
+  const auto with_lists = [&](const std::vector<std::uint64_t>& revoked) {
+    pki_.dir.write("crl.pem",
+                   pki_.authority.crl() + concerned_authority_.crl() + issuing.crl(revoked));
+    pki_.files.crls = {(pki_.dir / "crl.pem").string()};
+  };
+  with_lists({});
+  state_.tls = pki_.context();
+  Snapshot snapshot = *state_.snapshot;
+  snapshot.credentials = pki_.load().value();
+  snapshot.credentials->share_issuers(state_.tls->credentials());
+  serve_with(std::move(snapshot));
+  serve_and_recheck([&] {
+    Served concerned = serve_concerned();
+    with_lists({concerned_.serial});
+    change([this](Snapshot& next) {
+      const auto loaded = pki_.load().value();
+      loaded->share_issuers(state_.tls->credentials());
+      next.credentials = loaded;
+    });
+    expect_told(concerned.client, SSL_AD_CERTIFICATE_REVOKED);
+  });
+  EXPECT_EQ(reasons(), std::set<std::string>{"revoked"});
+}
+
 TEST_F(RecheckTest, ADialGoesOnUnderThePolicyThatItBeganWith) {
   const test::Fd full(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   test::Fd filling = fill(full);

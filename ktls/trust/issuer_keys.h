@@ -1,0 +1,32 @@
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <map>
+#include <mutex>
+
+#include "ktls/base/openssl_handles.h"
+#include "ktls/trust/peer_trust.h"
+
+namespace sallyport::ktls {
+
+/// Keys of the issuers that verified chains have shown: of issuers that are in no bundle, so that
+/// their CRLs can be verified later, when no chain is at hand. Any thread.
+class IssuerKeys {
+ public:
+  /// All have issued by an anchor's leave, so clients cannot make them up; a mesh has a few, one
+  /// for each of its clusters. More are not remembered.
+  static constexpr std::size_t kMost = 1024;
+
+  /// `hash` is public_key_hash() of the certificate.
+  void remember(const Sha256& hash, const X509* certificate);
+  /// Null: not known.
+  [[nodiscard]] EvpPkeyPtr find(const Sha256& hash) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<Sha256, EvpPkeyPtr> keys_;
+};
+
+}  // namespace sallyport::ktls
