@@ -198,7 +198,6 @@ void Gateway::serve_until_drained() {
   loop_->tasks->spawn(handle_signals(*loop_->signals, *reloader_, *drain_));
   loop_->tasks->spawn(reloader_->reload_on_change());
   loop_->tasks->spawn(reloader_->reload_now_and_then(*loop_->ring));
-  go_last();
   EndpointWatch endpoint_watch(*publisher_, *resolver_);
   loop_->tasks->spawn(endpoint_watch.log_changes(*loop_->ring));
   loop_->run();  // until Drain has seen the last shard end

@@ -137,10 +137,4 @@ void notify_stopping() {
   sd_notify(0, "STOPPING=1");
 }
 
-void go_last() noexcept {
-  constexpr int kLast = 19;
-  // Of this thread alone, as Linux has it. It cannot fail: nothing is asked for.
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLast);
-}
-
 }  // namespace sallyport::gateway

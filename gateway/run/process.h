@@ -55,9 +55,4 @@ void notify_ready();
 void notify_reloading();
 void notify_stopping();
 
-/// Lets every other thread of the process go first on a CPU that they share (nice value 19, see
-/// setpriority(2)): for what may take its time, the reading of configuration. The threads that the
-/// calling one makes afterwards inherit it.
-void go_last() noexcept;
-
 }  // namespace sallyport::gateway

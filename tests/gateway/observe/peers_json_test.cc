@@ -18,6 +18,7 @@ PeerFacts peer(const std::string& name, std::chrono::seconds expires_at = 1'000s
   PeerFacts facts;
   facts.trust.identity.spiffe = "spiffe://example.org/" + name;
   facts.trust.identity.dns = {"a.b", "c.d"};
+  facts.trust.anchor_name.fill(0x44);
   facts.trust.anchor_key.fill(0xab);
   facts.trust.links = {{.serial = std::string("\0\xff", 2), .crl_key = ktls::Sha256{}},
                        {.serial = "\x02", .ca = true, .crl_points = {{}, {}}}};
@@ -55,7 +56,7 @@ TEST(TrustPage, ShowsEveryFactExactly) {
             json({{"spiffe", "spiffe://example.org/web"}, {"dns", {"a.b", "c.d"}}}));
   EXPECT_EQ(shown["route"], "orders");
   EXPECT_EQ(shown["listener"], "127.0.0.1:8443");
-  EXPECT_EQ(shown["anchor"], json({{"name", ktls::encode_hex(facts.trust.links[1].issuer)},
+  EXPECT_EQ(shown["anchor"], json({{"name", ktls::encode_hex(facts.trust.anchor_name)},
                                    {"key", ktls::encode_hex(facts.trust.anchor_key)}}));
   EXPECT_EQ(shown["chain"][0], json({{"issuer", ktls::encode_hex(facts.trust.links[0].issuer)},
                                      {"key", ktls::encode_hex(*facts.trust.links[0].crl_key)},
