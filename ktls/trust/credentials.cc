@@ -121,12 +121,16 @@ void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seco
     if (result == kCertificateRevoked) return;
     ++depth;
   }
-  // A renewed anchor stays while one of its certificates does.
+  // A renewed anchor stays while one of its certificates in force does.
   const Anchor* const anchor = find_anchor(trust.anchor_key);
-  const auto is_revoked = [&](const Anchor::Certificate& each) {
-    return crls_.check(each.link, now) == kCertificateRevoked;
-  };
-  if (anchor == nullptr || !std::ranges::all_of(anchor->certificates, is_revoked)) return;
+  if (anchor == nullptr) return;
+  bool any = false;
+  for (const Anchor::Certificate& each : anchor->certificates) {
+    if (each.name != trust.anchor_name || now < each.not_before || now >= each.not_after) continue;
+    any = true;
+    if (crls_.check(each.link, now) != kCertificateRevoked) return;
+  }
+  if (!any) return;  // out of their dates: that is judge_anchor()'s
   verdict.revocation = kCertificateRevoked;
   verdict.depth = depth;
 }

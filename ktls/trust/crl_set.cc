@@ -67,6 +67,7 @@ void CrlSet::find_lists_of(const PeerTrust::Link& link) const {
   const EvpPkeyPtr key = issuers_->find(*link.crl_key);
   if (!key) return;
   std::vector<bool> good;
+  good.reserve(unknown.size());
   for (const List* list : unknown) good.push_back(list->crl.is_signed_by(key.get()));
   // All of them at once: an older list must not count for a moment without the later one.
   const std::unique_lock lock(mutex_);

@@ -478,5 +478,20 @@ TEST_F(ConfigTest, TakesNoOlderCrlUnlessItIsForcedTo) {
   EXPECT_EQ(error(config.reload(false), Source::kCredentials), std::nullopt) << "without a number";
 }
 
+TEST_F(ConfigTest, TakesNoOlderCrlOfAnIssuerThatIsInNoBundle) {
+  using std::chrono::hours;
+  const test::TestAuthority issuing = authority_.intermediate("Issuing");
+  const auto lists = [&](hours issued, std::uint64_t number) {
+    return authority_.crl() + issuing.crl({}, hours(24), issued, number);
+  };
+  options_.crl = {files_.write("a.crl", lists(hours(-2), 300)).string()};
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  files_.replace("a.crl", lists(hours(-3), 299));
+  EXPECT_THAT(error(config.reload(false), Source::kCredentials).value_or("taken"),
+              HasSubstr("is older than the one in force"));
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

@@ -192,6 +192,27 @@ TEST_F(CrlFile, IsRefusedForABadSignatureOfTheKeyThatItNames) {
   EXPECT_THAT(error_with(good + bad), HasSubstr("CRL with a bad signature"));
 }
 
+TEST_F(CrlFile, RevokesItsAnchorWhateverItsCertificateOutOfDateSays) {
+  const TestCertificate& root = pki.authority.certificate();
+  const X509Ptr expired(X509_dup(root.x509.get()));
+  ASN1_INTEGER_set_uint64(X509_get_serialNumber(expired.get()), 4711);
+  X509_gmtime_adj(X509_getm_notBefore(expired.get()), -7200);
+  X509_gmtime_adj(X509_getm_notAfter(expired.get()), -3600);
+  ASSERT_GT(X509_sign(expired.get(), root.key.get(), EVP_sha256()), 0);
+  pki.files.ca = {{std::nullopt, pki.dir.write("twins.pem", pki.authority.cert_pem() +
+                                                                test::to_pem(expired.get()))}};
+  PeerTrust trust;
+  trust.identity.dns = {"web"};
+  trust.anchor_name = name_hash(X509_get_subject_name(root.x509.get()));
+  trust.anchor_key = public_key_hash(root.x509.get());
+  trust.links = {make_link(pki.client().x509.get())};
+  trust.links[0].crl_key = trust.anchor_key;
+  trust.not_after = std::chrono::sys_seconds::max();
+  EXPECT_EQ(error_with(to_pem(make_crl(root, {.serials = {root.serial}}).get())), "");
+  EXPECT_EQ(to_string((*pki.load())->judge(trust, wall_clock_now()).result()),
+            "certificate_revoked");
+}
+
 // A renewed anchor has the same key, by which chains know it.
 TEST_F(CrlFile, RevokesItsOwnAnchorUntilThatIsRenewed) {
   const TestCertificate& root = pki.authority.certificate();
