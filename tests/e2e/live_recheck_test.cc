@@ -78,7 +78,8 @@ struct Ending {
 class EachEnding : public LiveRecheck, public ::testing::WithParamInterface<Ending> {};
 
 TEST_P(EachEnding, ConcernsTheOneConnectionAndIsTold) {
-  start_both();
+  // A moment is quiet when nothing moved for a second.
+  start_both({"--end-spread", GetParam().alert == 0 ? "8s" : "1s"});
   TlsClient shop = connect_shop();
   TlsClient bank_client = connect_bank();
   ASSERT_TRUE(shop.echo("hello"));
