@@ -135,23 +135,32 @@ void look_at(LiveConnection& connection, Look look) {
   if (connection.shard().recheck.ends.find(connection) == nullptr) look_at_expiry(connection);
 }
 
+// For one turn. False behind the last. A connection may end before the next turn: none is held
+// until then.
+bool look_at_some(LiveWalk& connections, Look look, std::chrono::nanoseconds& longest_turn) {
+  const Turn turn;
+  bool more = true;
+  while (more && !turn.over()) {
+    LiveConnection* const connection = connections.next();
+    more = connection != nullptr;
+    if (more) look_at(*connection, look);
+  }
+  longest_turn = std::max(longest_turn, turn.took());
+  return more;
+}
+
 // False if its scope was cancelled.
 iouring::Task<bool> walk(ShardState& shard, Look look) {
   const auto begun = std::chrono::steady_clock::now();
-  std::chrono::nanoseconds longest{0};
+  std::chrono::nanoseconds longest_turn{0};
   shard.recheck.soonest_expiry = WallTime::max();
   LiveWalk connections(shard);
-  LiveConnection* next = connections.next();
-  while (next != nullptr) {
-    const Turn turn;
-    for (; next != nullptr && !turn.over(); next = connections.next()) look_at(*next, look);
-    longest = std::max(longest, turn.took());
-    if (next == nullptr) break;
+  while (look_at_some(connections, look, longest_turn)) {
     iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
     if (!slept) co_return false;
   }
   if (look == Look::kAtAll)
-    shard.metrics.live_recheck(std::chrono::steady_clock::now() - begun, longest);
+    shard.metrics.live_recheck(std::chrono::steady_clock::now() - begun, longest_turn);
   co_return true;
 }
 
@@ -178,17 +187,24 @@ void carry_out(LiveConnection& connection) {
   connection.end(reason);
 }
 
+// For one turn. False when none is due any more.
+bool carry_out_some(ShardState& shard) {
+  const Turn turn;
+  while (!turn.over()) {
+    LiveConnection* const connection = shard.recheck.ends.due(shard.ring.now());
+    if (connection == nullptr) return false;
+    carry_out(*connection);
+  }
+  return true;
+}
+
 // False if its scope was cancelled.
 iouring::Task<bool> carry_out_due(ShardState& shard) {
-  for (;;) {
-    const Turn turn;
-    LiveConnection* next = shard.recheck.ends.due(shard.ring.now());
-    for (; next != nullptr && !turn.over(); next = shard.recheck.ends.due(shard.ring.now()))
-      carry_out(*next);
-    if (next == nullptr) co_return true;
+  while (carry_out_some(shard)) {
     iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
     if (!slept) co_return false;
   }
+  co_return true;
 }
 
 milliseconds until_next(const ShardState& shard) {
