@@ -18,8 +18,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A power of two above the CPUs that Linux has. 2^53 / kMostShards entries of a shard are for ever.
-constexpr std::uint64_t kMostShards = 16'384;
+// Entries of a shard for ever. Below 2^53, so that every reader of JSON gets the number whole, are
+// then more shards than Linux has CPUs.
+constexpr std::uint64_t kMostEntries = std::uint64_t{1} << 39U;
 
 std::string dump(const Json& json) {
   return escape_controls(json.dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -137,11 +138,11 @@ std::unique_ptr<PeersPage> trust_page(const InForce& now) {
 }
 
 std::uint64_t to_number(const PeerCursor& cursor) {
-  return cursor.after * kMostShards + cursor.shard;
+  return cursor.shard * kMostEntries + cursor.after;
 }
 
 std::optional<PeerCursor> cursor_of(std::uint64_t number, std::size_t shards) {
-  const PeerCursor cursor{.shard = number % kMostShards, .after = number / kMostShards};
+  const PeerCursor cursor{.shard = number / kMostEntries, .after = number % kMostEntries};
   if (cursor.shard >= shards) return std::nullopt;
   return cursor;
 }

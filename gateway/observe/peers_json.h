@@ -42,7 +42,8 @@ inline constexpr std::size_t kMostListed = 10'000;
 /// /peers/trust: all facts by which those that are connected are judged, exactly, for a program.
 [[nodiscard]] std::unique_ptr<PeersPage> trust_page(const InForce& now);
 
-/// A cursor as one number, which JSON's readers hold exactly, below 2^53.
+/// A cursor as one number, which JSON's readers hold exactly, below 2^53. Grows along the list, by
+/// which its reader sees that it comes to an end.
 [[nodiscard]] std::uint64_t to_number(const PeerCursor& cursor);
 /// Nothing for a number that is no cursor where there are so many shards. 0 is the beginning.
 [[nodiscard]] std::optional<PeerCursor> cursor_of(std::uint64_t number, std::size_t shards);

@@ -97,6 +97,13 @@ TEST(PeerCursor, IsOneNumberAndBack) {
   EXPECT_EQ(cursor_of(0, 1)->after, 0U);
 }
 
+// A reader takes a number that does not for a list without an end.
+TEST(PeerCursor, GrowsFromShardToShard) {
+  const std::uint64_t last_of_a_shard = to_number({.shard = 0, .after = 1'000'000'000});
+  EXPECT_LT(last_of_a_shard, to_number({.shard = 1, .after = 0}));
+  EXPECT_LT(to_number({.shard = 1, .after = 0}), to_number({.shard = 1, .after = 1}));
+}
+
 TEST(PeerList, ShowsAPeerOfSeveralShardsOnce) {
   PeerFacts other = peer("web");
   other.connections = 0;
