@@ -22,18 +22,25 @@ iouring::Task<bool> is_quiet(RelayState& state) {
   co_return backend && backend->acknowledged;
 }
 
-iouring::Task<void> end_at_quiet_moment(RelayState& state, CloseReason reason) {
-  for (;;) {
+// False: its scope was cancelled.
+iouring::Task<bool> look_later(RelayState& state) {
+  ShardState& shard = state.connection.shard();
+  iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, shard.timeouts.still);
+  co_return slept.has_value();
+}
+
+iouring::Task<void> end_at_quiet_moment(RelayState& state) {
+  bool goes_on = true;
+  while (goes_on && state.ends_when_quiet) {
     co_await find_quiet(state);
-    if (!state.ends_when_quiet) co_return;
-    if (state.quiet) {
-      state.stop(reason);
+    if (state.quiet && state.ends_when_quiet) {
+      state.stop(*state.ends_when_quiet);
       co_return;
     }
-    iouring::Result<> slept = co_await iouring::sleep_for(state.connection.shard().ring,
-                                                          state.connection.shard().timeouts.still);
-    if (!slept) co_return;
+    goes_on = co_await look_later(state);
   }
+  state.quiet = false;  // of a moment that is over
+  state.looks_for_quiet = false;
 }
 
 }  // namespace
@@ -44,15 +51,18 @@ iouring::Task<void> find_quiet(RelayState& state) {
   state.quiet = quiet;
 }
 
-void end_no_more_when_quiet(LiveConnection& connection) {
-  if (RelayState* const state = connection.relay()) state->ends_when_quiet = false;
+void end_no_more_when_quiet(LiveConnection& connection, CloseReason reason) {
+  RelayState* const state = connection.relay();
+  if (state != nullptr && state->ends_when_quiet == reason) state->ends_when_quiet.reset();
 }
 
 void end_when_quiet(LiveConnection& connection, CloseReason reason) {
   RelayState* const state = connection.relay();
   if (state == nullptr || state->ends_when_quiet) return;
-  state->ends_when_quiet = true;
-  state->run_beside(end_at_quiet_moment(*state, reason));
+  state->ends_when_quiet = reason;
+  if (state->looks_for_quiet) return;  // it was taken back since, which is not seen yet
+  state->looks_for_quiet = true;
+  state->run_beside(end_at_quiet_moment(*state));
 }
 
 }  // namespace sallyport::gateway

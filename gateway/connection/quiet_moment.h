@@ -13,8 +13,8 @@ namespace sallyport::gateway {
 /// relay, or was asked before.
 void end_when_quiet(LiveConnection& connection, CloseReason reason);
 
-/// Takes end_when_quiet() back, where the connection did not end yet.
-void end_no_more_when_quiet(LiveConnection& connection);
+/// Takes end_when_quiet() for `reason` back, where the connection did not end yet.
+void end_no_more_when_quiet(LiveConnection& connection, CloseReason reason);
 
 /// Sets RelayState::quiet: whether this is such a moment.
 iouring::Task<void> find_quiet(RelayState& state);

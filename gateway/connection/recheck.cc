@@ -91,7 +91,10 @@ void end_for_change(LiveConnection& connection, LiveCause cause) {
   if (pending != nullptr && pending->cause <= cause && pending->cause != LiveCause::kExpired)
     return;
   PendingEnd end = end_of_change(connection, cause);
-  if (pending != nullptr) end.ends_at = std::min(end.ends_at, pending->ends_at);
+  if (pending != nullptr) {
+    end.ends_at = std::min(end.ends_at, pending->ends_at);
+    if (pending->asked) end_no_more_when_quiet(connection, reason_of(pending->cause));
+  }
   ends.set(connection, end);
 }
 
@@ -99,7 +102,7 @@ void let_go_on(LiveConnection& connection) {
   PendingEnds& ends = connection.shard().recheck.ends;
   const PendingEnd* const pending = ends.find(connection);
   if (pending == nullptr) return;
-  if (pending->asked) end_no_more_when_quiet(connection);
+  if (pending->asked) end_no_more_when_quiet(connection, reason_of(pending->cause));
   ends.remove(connection);
 }
 

@@ -84,16 +84,17 @@ struct RelayState {
   ktls::RecordLayer& backend;
   iouring::CancelScope scope;
   RelayTimers timers;
-  std::unique_ptr<ktls::Received>& early;  ///< Client::early, until it is passed on
-  std::optional<CloseReason> reason;       ///< the first one that is no clean end
-  bool client_ended : 1 = false;           ///< close_notify received
-  bool client_left : 1 = false;            ///< it takes nothing more
+  std::unique_ptr<ktls::Received>& early;      ///< Client::early, until it is passed on
+  std::optional<CloseReason> reason;           ///< the first one that is no clean end
+  std::optional<CloseReason> ends_when_quiet;  ///< it was asked to, for this
+  bool client_ended : 1 = false;               ///< close_notify received
+  bool client_left : 1 = false;                ///< it takes nothing more
   bool client_took_late : 1 = false;     ///< a send to it was still waiting when the relay stopped
   bool client_heard_out : 1 = false;     ///< everything that it sent was passed on
   bool backend_ended : 1 = false;        ///< FIN received
   bool backend_answered : 1 = false;     ///< since the last byte that it was sent
   bool backend_send_failed : 1 = false;  ///< sending to it failed
-  bool ends_when_quiet : 1 = false;      ///< it was asked to
+  bool looks_for_quiet : 1 = false;      ///< a task beside the pumps does
   bool quiet : 1 = false;                ///< and this is the moment
   bool looks : 1 = false;                ///< rounds look at it: something may be unacknowledged
   bool client_owed : 1 = false;          ///< an acknowledgement, in the last round

@@ -24,7 +24,7 @@ using Kind = ktls::Received::Kind;
 
 class RelayTest : public ShardTest {
  protected:
-  RelayTest() {
+  explicit RelayTest(const iouring::RingOptions& ring = {}) : ShardTest({}, ring) {
     // Short: a backend that does not answer is waited for in real time.
     timeouts_.answered = std::chrono::milliseconds(20);
     timeouts_.unanswered = std::chrono::milliseconds(60);

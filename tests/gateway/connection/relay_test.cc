@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_state.h"
+#include "iouring/deadline.h"
 #include "iouring/frame_memory.h"
 #include "iouring/sanitizers.h"
 #include "tests/gateway/connection/relay_fixture.h"
@@ -223,6 +225,72 @@ TEST_F(RelayTest, SaysGoodbyeToTheClientWhenItIsDrained) {
   EXPECT_EQ(reason_, CloseReason::kDrain);
   EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
   EXPECT_EQ(backend_heard.end, Kind::kFailed);
+}
+
+Task<void> change_the_reason_and_hear(LiveConnection& connection, ktls::RecordLayer& client,
+                                      ktls::RecordLayer& backend, Story& client_heard,
+                                      Story& backend_heard) {
+  end_when_quiet(connection, CloseReason::kDrain);
+  end_no_more_when_quiet(connection, CloseReason::kExpired);
+  EXPECT_EQ(connection.relay()->ends_when_quiet, CloseReason::kDrain) << "not for another reason";
+  end_no_more_when_quiet(connection, CloseReason::kDrain);
+  end_when_quiet(connection, CloseReason::kExpired);
+  EXPECT_EQ(connection.relay()->beside->size(), 1U) << "one looks";
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, EndsAtAQuietMomentForTheReasonThatHolds) {
+  timeouts_.still = std::chrono::milliseconds(10);
+  Story client_heard, backend_heard;
+  run(change_the_reason_and_hear(*connection_, *client_peer_, *backend_peer_, client_heard,
+                                 backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kExpired);
+  EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+/// Its sockets are in the ring's table: the kernel is asked for a descriptor before what it knows
+/// of a peer can be looked at.
+class RelayOfTable : public RelayTest {
+ protected:
+  RelayOfTable() : RelayTest({.registered_descriptors = 16}) {}
+
+  Task<void> move_to_table() {
+    for (iouring::Socket* const socket : {&client_->records->socket(), &backend_->socket()}) {
+      iouring::Result<> moved = co_await socket->to_table();
+      EXPECT_TRUE(moved);
+      in_table_ = in_table_ && socket->in_table();
+    }
+  }
+  Task<void> play();
+
+  bool in_table_ = true;
+  Story client_heard_, backend_heard_;
+};
+
+Task<void> RelayOfTable::play() {
+  const std::vector<std::byte> request(100);
+  iouring::Result<> slept = co_await iouring::sleep_for(*shard_.ring, 5 * timeouts_.still);
+  EXPECT_TRUE(slept);
+  end_when_quiet(*connection_, CloseReason::kExpired);
+  co_await next_iteration(*shard_.ring);  // it waits for a descriptor
+  end_no_more_when_quiet(*connection_, CloseReason::kExpired);
+  slept = co_await iouring::sleep_for(*shard_.ring, 5 * timeouts_.still);
+  EXPECT_TRUE(slept);
+  co_await ktls::testing::send_one(*client_peer_, request.size());
+  ktls::Received got = co_await backend_peer_->receive();
+  EXPECT_EQ(got.size(), request.size());
+  connection_->end(CloseReason::kDrain);
+  co_await hear_both(*client_peer_, *backend_peer_, client_heard_, backend_heard_);
+}
+
+// It was found where nobody asked for it any more. The client waits for an answer when it ends.
+TEST_F(RelayOfTable, AQuietMomentThatIsOverIsNoCleanEndLater) {
+  timeouts_.still = std::chrono::milliseconds(10);
+  shard_.ring->run(move_to_table());
+  if (!in_table_) GTEST_SKIP() << "no table of descriptors";
+  run(play());
+  EXPECT_EQ(reason_, CloseReason::kDrain);
+  EXPECT_EQ(client_heard_.end, Kind::kTruncated);
 }
 
 Task<void> send_garbage(ktls::RecordLayer& client, ktls::RecordLayer& backend, Story& client_heard,

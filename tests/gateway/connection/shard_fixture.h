@@ -30,7 +30,8 @@ class KeptRecords final : public ConnectionLog {
 /// and gives the state a snapshot. The idle worker is not started.
 class ShardTest : public ::testing::Test {
  protected:
-  explicit ShardTest(const HandshakeLimits& limits = {}) : limits_(limits) {}
+  explicit ShardTest(const HandshakeLimits& limits = {}, const iouring::RingOptions& ring = {})
+      : limits_(limits), shard_(ring) {}
 
   void serve_with(Snapshot snapshot) {
     state_.snapshot = std::make_shared<const Snapshot>(std::move(snapshot));
