@@ -71,6 +71,19 @@ PendingEnd end_of_change(const LiveConnection& connection, LiveCause cause) {
   return end;
 }
 
+// What ends it waits no longer than its chain lasts: a change may have the longer time, and the
+// clock may have been set since.
+void end_by_expiry(LiveConnection& connection, PendingEnd end) {
+  ShardState& shard = connection.shard();
+  const milliseconds left = std::max(left_of(connection), milliseconds(0));
+  if (left.count() > 0) look_again_at(shard, connection.peer().not_after);
+  // In milliseconds, of which those to the year 9999 have no nanoseconds.
+  if (std::chrono::ceil<milliseconds>(end.ends_at - shard.ring.now()) <= left) return;
+  end.ends_at = shard.ring.now() + left;
+  end.asks_at = std::min(end.asks_at, end.ends_at);
+  shard.recheck.ends.set(connection, end);
+}
+
 // What is due when its chain expires, and when that is.
 void look_at_expiry(LiveConnection& connection) {
   ShardState& shard = connection.shard();
@@ -79,6 +92,8 @@ void look_at_expiry(LiveConnection& connection) {
     if (!connection.kept()) connection.set_kept(LiveCause::kExpired);
     return;
   }
+  if (const PendingEnd* const pending = shard.recheck.ends.find(connection))
+    return end_by_expiry(connection, *pending);
   const EndWindow window = expiry_window(connection);
   if (window.asks_in.count() > 0) return look_again_at(shard, shard.now() + window.asks_in);
   shard.recheck.ends.set(connection, in_window(shard, LiveCause::kExpired, window));
@@ -93,6 +108,7 @@ void end_for_change(LiveConnection& connection, LiveCause cause) {
   PendingEnd end = end_of_change(connection, cause);
   if (pending != nullptr) {
     end.ends_at = std::min(end.ends_at, pending->ends_at);
+    end.asks_at = std::min(end.asks_at, end.ends_at);
     if (pending->asked) end_no_more_when_quiet(connection, reason_of(pending->cause));
   }
   ends.set(connection, end);
@@ -118,15 +134,21 @@ Judged judge_live(LiveConnection& connection) {
   return {.ends = first_of(causes & ~keep), .kept = first_of(causes & keep)};
 }
 
+// Its end is pending for that, and a clock that was set back does not give it more time.
+bool expires_soon(const LiveConnection& connection) {
+  const PendingEnd* const pending = connection.shard().recheck.ends.find(connection);
+  return pending != nullptr && pending->cause == LiveCause::kExpired &&
+         expiry_window(connection).asks_in <= kClockTick;
+}
+
 void judge_again(LiveConnection& connection) {
   const Judged judged = judge_live(connection);
   connection.set_kept(judged.kept);
-  if (judged.ends && *judged.ends != LiveCause::kExpired)
-    return end_for_change(connection, *judged.ends);
-  const PendingEnd* const pending = connection.shard().recheck.ends.find(connection);
-  const bool expires = pending != nullptr && pending->cause == LiveCause::kExpired;
-  if (expires && expiry_window(connection).asks_in <= kClockTick) return;
-  let_go_on(connection);
+  if (judged.ends && *judged.ends != LiveCause::kExpired) {
+    end_for_change(connection, *judged.ends);
+  } else if (!expires_soon(connection)) {
+    let_go_on(connection);
+  }
   look_at_expiry(connection);
 }
 
@@ -135,7 +157,7 @@ enum class Look { kAtExpiry, kAtAll };
 void look_at(LiveConnection& connection, Look look) {
   if (!connection.is_established()) return;
   if (look == Look::kAtAll) return judge_again(connection);
-  if (connection.shard().recheck.ends.find(connection) == nullptr) look_at_expiry(connection);
+  look_at_expiry(connection);
 }
 
 // For one turn. False behind the last. A connection may end before the next turn: none is held

@@ -421,6 +421,27 @@ TEST_F(RecheckTest, AClockThatIsSetBackEndsNothing) {
   EXPECT_EQ(reasons(), std::set<std::string>{"expired"});
 }
 
+TEST_F(RecheckTest, AChangeGivesNoConnectionMoreTimeThanItsChainHas) {
+  ends_.end_spread = std::chrono::hours(24 * 365);
+  serve_and_recheck([this] {
+    Served concerned = serve_concerned();
+    bring_about(LiveCause::kRouteGone);
+    test::wait_until("its end is pending", [this] {
+      bool holds = false;
+      on_loop([&] { holds = state_.recheck.ends.size() == 1; });
+      return holds;
+    });
+    on_loop([this] {
+      const auto next = state_.recheck.ends.next();
+      ASSERT_TRUE(next);
+      EXPECT_LE(*next - shard_.ring->now(), std::chrono::hours(1)) << "when its chain expires";
+    });
+    bring_about(LiveCause::kExpired);
+    expect_told(concerned.client, 0);
+  });
+  EXPECT_EQ(reasons(), std::set<std::string>{"expired"});
+}
+
 TEST_F(RecheckTest, ALapsedOrMissingCrlEndsNothing) {
   serve_and_recheck([this] {
     Served concerned = serve_concerned();
