@@ -9,6 +9,12 @@ namespace {
 constexpr std::size_t kForgottenAtOnce = 2;
 constexpr std::size_t kForgottenARound = 200;
 
+std::size_t hash_of(const ktls::PeerTrust& trust, std::string_view route,
+                    std::string_view listener) {
+  const std::hash<std::string_view> of_text;
+  return ktls::PeerTrustHash{}(trust) ^ of_text(route) ^ (of_text(listener) << 1U);
+}
+
 }  // namespace
 
 struct PeerTable::Entry : iouring::ListNode {
@@ -26,6 +32,7 @@ struct PeerTable::Entry : iouring::ListNode {
   const std::shared_ptr<const ktls::PeerTrust> trust;
   Routes::value_type* const route;
   const std::string_view listener;
+  std::multimap<std::size_t, Entry*>::iterator place;  // in known_
   std::size_t connections = 0;
   Time last_seen{};  // while there are none
 };
@@ -50,18 +57,16 @@ const std::shared_ptr<const ktls::PeerTrust>& PeerTable::Handle::trust() const n
   return entry_->trust;
 }
 
-std::size_t PeerTable::Hash::operator()(const Key& key) const noexcept {
-  const std::hash<std::string_view> of_text;
-  return ktls::PeerTrustHash{}(key.trust) ^ of_text(key.route) ^ (of_text(key.listener) << 1U);
-}
-
-std::size_t PeerTable::Hash::operator()(const Entry* entry) const noexcept {
-  return (*this)(Key{*entry->trust, entry->route->first, entry->listener});
-}
-
-bool PeerTable::Equal::operator()(const Key& key, const Entry* entry) const noexcept {
-  return key.route == entry->route->first && key.listener == entry->listener &&
-         (&key.trust == entry->trust.get() || key.trust == *entry->trust);
+PeerTable::Entry* PeerTable::find(std::size_t hash, const ktls::PeerTrust& trust,
+                                  std::string_view route, std::string_view listener) const {
+  const auto [first, last] = known_.equal_range(hash);
+  for (auto each = first; each != last; ++each) {
+    const Entry& entry = *each->second;
+    const bool same = route == entry.route->first && listener == entry.listener &&
+                      (&trust == entry.trust.get() || trust == *entry.trust);
+    if (same) return each->second;
+  }
+  return nullptr;
 }
 
 PeerTable::PeerTable(metrics::ShardMetrics& metrics, Time (*now)())
@@ -72,14 +77,15 @@ PeerTable::~PeerTable() = default;
 PeerTable::Handle PeerTable::enter(const std::shared_ptr<const ktls::PeerTrust>& trust,
                                    std::string_view route, std::string_view listener) {
   forget_some(kForgottenAtOnce);
-  if (const auto known = known_.find(Key{*trust, route, listener}); known != known_.end()) {
-    if ((*known)->connections == 0) connected(**known);
-    return Handle(**known);
+  const std::size_t hash = hash_of(*trust, route, listener);
+  if (Entry* const known = find(hash, *trust, route, listener)) {
+    if (known->connections == 0) connected(*known);
+    return Handle(*known);
   }
   const std::uint64_t number = ++last_number_;
   Entry& entry =
       entries_.try_emplace(number, this, number, trust, &route_of(route), listener).first->second;
-  known_.insert(&entry);
+  entry.place = known_.emplace(hash, &entry);
   connected(entry);
   return Handle(entry);
 }
@@ -123,7 +129,7 @@ void PeerTable::forget_some(std::size_t most) {
     if (gone_count_ <= kMostGone && !is_old(oldest)) return;
     oldest.unlink();
     --gone_count_;
-    known_.erase(&oldest);
+    known_.erase(oldest.place);
     entries_.erase(oldest.number);
   }
 }

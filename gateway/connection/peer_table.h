@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -86,26 +85,8 @@ class PeerTable {
   };
   using Routes = std::map<std::string, Route, std::less<>>;
 
-  struct Key {
-    const ktls::PeerTrust& trust;
-    std::string_view route, listener;
-  };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(const Key& key) const noexcept;
-    std::size_t operator()(const Entry* entry) const noexcept;
-  };
-  struct Equal {
-    using is_transparent = void;
-    bool operator()(const Entry* entry, const Entry* other) const noexcept {
-      return entry == other;
-    }
-    bool operator()(const Key& key, const Entry* entry) const noexcept;
-    bool operator()(const Entry* entry, const Key& key) const noexcept {
-      return (*this)(key, entry);
-    }
-  };
-
+  [[nodiscard]] Entry* find(std::size_t hash, const ktls::PeerTrust& trust, std::string_view route,
+                            std::string_view listener) const;
   [[nodiscard]] Routes::value_type& route_of(std::string_view name);
   void connected(Entry& entry);
   void gone(Entry& entry);
@@ -117,7 +98,8 @@ class PeerTable {
   Routes routes_;  // never fewer: configured names only
   std::uint64_t last_number_ = 0;
   std::map<std::uint64_t, Entry> entries_;
-  std::unordered_set<Entry*, Hash, Equal> known_;
+  // By a hash, and yet a tree: a table of 100,000 that grows holds the shard for milliseconds.
+  std::multimap<std::size_t, Entry*> known_;
   iouring::List<Entry> gone_;  // without connections, longest first
   std::size_t gone_count_ = 0;
 };

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 #include "gateway/policy/live_cause.h"
@@ -44,7 +44,8 @@ class PendingEnds {
     return end.asked ? end.ends_at : end.asks_at;
   }
 
-  std::unordered_map<const LiveConnection*, PendingEnd> ends_;
+  // Not hashed: a table of 100,000 that grows holds the shard for milliseconds.
+  std::map<const LiveConnection*, PendingEnd> ends_;
   std::set<std::pair<iouring::TimePoint, LiveConnection*>> by_time_;
 };
 
