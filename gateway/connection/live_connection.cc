@@ -24,6 +24,7 @@ LiveConnection::LiveConnection(ShardState& shard, ServedListener& listener,
       open_(listener.cells, CloseReason::kInternalError),
       client_(client) {
   shard_.live.push_back(*this);
+  ++shard_.live_count;
 }
 
 LiveConnection::~LiveConnection() {
@@ -32,6 +33,7 @@ LiveConnection::~LiveConnection() {
     if (walk->next_ == this) walk->next_ = shard_.live.next(*this);
   }
   unlink();
+  --shard_.live_count;
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted

@@ -35,16 +35,9 @@ iouring::Task<void> make_round(ShardState& shard) {
   while (goes_on) goes_on = co_await look_at_some(shard, walk);
 }
 
-std::size_t count(ShardState& shard) {
-  std::size_t live = 0;
-  LiveWalk walk(shard);
-  while (walk.next() != nullptr) ++live;
-  return live;
-}
-
 // One walk, over `time`. False if its scope was cancelled.
 iouring::Task<bool> ask_to_end(ShardState& shard, milliseconds time) {
-  const std::size_t all = count(shard);
+  const std::size_t all = shard.live_count;
   const auto begun = shard.ring.now();
   LiveWalk walk(shard);
   std::size_t asked = 0;

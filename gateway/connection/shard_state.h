@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -127,6 +128,7 @@ struct ShardState {
   iouring::TimePoint relayed_at{};
 
   iouring::List<LiveConnection> live;            ///< oldest first
+  std::size_t live_count = 0;                    ///< of them: to count them takes milliseconds
   iouring::List<LiveWalk> walks;                 ///< over them
   iouring::List<LingeringConnection> lingering;  ///< those of them that linger, likewise
 };
