@@ -49,22 +49,27 @@ void CrlSet::learn_issuers(const STACK_OF(X509) * chain,
   int depth = 0;
   for (const PeerTrust::Link& link : links) {
     const X509* const issuer = sk_X509_value(chain, ++depth);
-    if (issuer != nullptr && link.crl_key) issuers_->remember(*link.crl_key, issuer);
+    if (issuer != nullptr && link.crl_key)
+      issuers_->remember({.name = link.issuer, .key = *link.crl_key}, issuer);
   }
 }
 
-void CrlSet::find_lists_of(const PeerTrust::Link& link) const {
-  if (!link.crl_key) return;
+void CrlSet::share_issuers(const CrlSet& other) const {
+  issuers_ = other.issuers_;
+  for (const IssuerKeys::Issuer& each : issuers_->known()) find_lists_of(each);
+}
+
+void CrlSet::find_lists_of(const IssuerKeys::Issuer& issuer) const {
   std::vector<List*> unknown;
   {
     const std::shared_lock lock(mutex_);
     for (List& list : lists_)
-      if (list.crl.issuer() == link.issuer && !contains(list.signers, *link.crl_key) &&
-          !contains(list.others, *link.crl_key))
+      if (list.crl.issuer() == issuer.name && !contains(list.signers, issuer.key) &&
+          !contains(list.others, issuer.key))
         unknown.push_back(&list);
   }
   if (unknown.empty()) return;
-  const EvpPkeyPtr key = issuers_->find(*link.crl_key);
+  const EvpPkeyPtr key = issuers_->find(issuer.key);
   if (!key) return;
   std::vector<bool> good;
   good.reserve(unknown.size());
@@ -73,7 +78,7 @@ void CrlSet::find_lists_of(const PeerTrust::Link& link) const {
   const std::unique_lock lock(mutex_);
   for (std::size_t i = 0; i < unknown.size(); ++i) {
     std::vector<Sha256>& keys = good[i] ? unknown[i]->signers : unknown[i]->others;
-    if (!contains(keys, *link.crl_key)) keys.push_back(*link.crl_key);
+    if (!contains(keys, issuer.key)) keys.push_back(issuer.key);
     if (!good[i] && keys.size() > kMaxOthers) keys.erase(keys.begin());
   }
 }
@@ -85,7 +90,7 @@ HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seco
     (void)OpensslError::drain();
     return kCertificateMalformed;
   }
-  find_lists_of(link);
+  if (link.crl_key) find_lists_of({.name = link.issuer, .key = *link.crl_key});
   bool complete = false;  // one in force
   bool partial = false;   // one in force for a distribution point
   bool expired = false;

@@ -36,8 +36,9 @@ class CrlSet {
   /// its PeerTrust. Any thread.
   void learn_issuers(const STACK_OF(X509) * chain, std::span<const PeerTrust::Link> links) const;
   /// Shares the issuers that another set has seen or will see: a client that it has let in is
-  /// judged by the lists of this one at once. Not beside other calls.
-  void share_issuers(const CrlSet& other) const { issuers_ = other.issuers_; }
+  /// judged by the lists of this one at once. Verifies the signatures of those that have been seen:
+  /// who judges a live connection has no time for that. Not beside other calls.
+  void share_issuers(const CrlSet& other) const;
 
   /// Whether the certificate passes at `now`: kSuccess, kCertificateRevoked, kCrlUnavailable,
   /// kCrlExpired; kCertificateMalformed for a serial that is no INTEGER. Any thread.
@@ -62,7 +63,7 @@ class CrlSet {
   // Finds the lists that the issuer of a certificate has signed. A signature is checked once per
   // list and key, which takes 10 ms for a list of 14 MB: failures are remembered, too, the last few
   // of each list.
-  void find_lists_of(const PeerTrust::Link& link) const;
+  void find_lists_of(const IssuerKeys::Issuer& issuer) const;
 
   // With mutex_ held.
   static bool speaks_of(const List& list, const PeerTrust::Link& link,

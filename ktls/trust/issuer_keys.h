@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/trust/peer_trust.h"
@@ -19,14 +20,26 @@ class IssuerKeys {
   /// for each of its clusters. More are not remembered.
   static constexpr std::size_t kMost = 1024;
 
-  /// `hash` is public_key_hash() of the certificate.
-  void remember(const Sha256& hash, const X509* certificate);
+  /// An issuer as certificates name it, and public_key_hash() of its key.
+  struct Issuer {
+    NameHash name{};
+    Sha256 key{};
+  };
+
+  /// `certificate` is the issuer's.
+  void remember(const Issuer& issuer, const X509* certificate);
   /// Null: not known.
   [[nodiscard]] EvpPkeyPtr find(const Sha256& hash) const;
+  /// Those that are known; a key that has several names, by the one that was seen first.
+  [[nodiscard]] std::vector<Issuer> known() const;
 
  private:
+  struct Key {
+    EvpPkeyPtr key;
+    NameHash name{};
+  };
   mutable std::mutex mutex_;
-  std::map<Sha256, EvpPkeyPtr> keys_;
+  std::map<Sha256, Key> keys_;
 };
 
 }  // namespace sallyport::ktls

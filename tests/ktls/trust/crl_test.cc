@@ -333,6 +333,19 @@ TEST_F(CrlSetTest, SharesTheIssuersThatAnotherHasSeen) {
   EXPECT_EQ(verdict(), "certificate_revoked");
 }
 
+// The signature of a long list takes milliseconds, which a shard that judges has not got.
+TEST_F(CrlSetTest, VerifiesItsListsWhenItGetsTheIssuersThatAnotherHasSeen) {
+  const BareStackPtr chain(sk_X509_new_null());
+  sk_X509_push(chain.get(), leaf.x509.get());
+  sk_X509_push(chain.get(), root.certificate().x509.get());
+  const CrlSet before;
+  before.learn_issuers(chain.get(), make_peer_trust(chain.get(), {}).links);
+  set.add(*Crl::make(make_crl(root.certificate(), {})), {});
+  set.share_issuers(before);
+  set.share_issuers(CrlSet());
+  EXPECT_EQ(verdict(), "success") << "without a key";
+}
+
 TEST_F(CrlSetTest, HoldsTheLatestListOfEachScope) {
   add({.serials = {leaf.serial}, .this_update = -5h});
   EXPECT_EQ(verdict(), "certificate_revoked");
