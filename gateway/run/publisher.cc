@@ -10,6 +10,7 @@ std::expected<void, std::string> Publisher::publish() {
   const auto contexts = contexts_.renew(config_.credentials());
   if (!contexts) return std::unexpected(contexts.error());
   const std::shared_ptr<const Snapshot> next = next_snapshot();
+  if (const auto before = snapshot()) retire(*before, *next);
   set_snapshot(next);
   set_snapshot_metrics(registry_, *next);
   shards_.serve(next, *contexts);
@@ -31,6 +32,12 @@ std::shared_ptr<const Snapshot> Publisher::next_snapshot() const {
       .policy = config_.policy(),
       .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
                                       previous ? previous->endpoints.get() : nullptr)});
+}
+
+void Publisher::retire(const Snapshot& before, const Snapshot& next) {
+  if (before.credentials != next.credentials) retired_.add(before.credentials);
+  if (before.policy != next.policy) retired_.add(before.policy);
+  if (before.endpoints != next.endpoints) retired_.add(before.endpoints);
 }
 
 void Publisher::set_refused(std::optional<std::string> why) {

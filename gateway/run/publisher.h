@@ -11,6 +11,7 @@
 #include "gateway/connection/snapshot.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
+#include "gateway/run/retired.h"
 #include "gateway/run/server_contexts.h"
 #include "gateway/run/shard_set.h"
 #include "metrics/registry.h"
@@ -34,6 +35,9 @@ class Publisher {
   /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
   [[nodiscard]] std::expected<void, std::string> publish();
 
+  /// Frees what earlier snapshots had and the shards have dropped since. Call it now and then.
+  void free_retired() { retired_.free_unused(); }
+
   /// Any thread. What was published last; null before the first publish().
   [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
 
@@ -45,12 +49,14 @@ class Publisher {
  private:
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  void retire(const Snapshot& before, const Snapshot& next);
 
   const Config& config_;
   const Resolver& resolver_;
   ShardSet& shards_;
   metrics::Registry& registry_;
   ServerContexts contexts_;
+  Retired retired_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::optional<std::string> refused_;

@@ -168,6 +168,7 @@ iouring::Task<void> Reloader::reload_now_and_then(iouring::Ring& ring) {
   for (;;) {
     iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookWhileSettling);
     if (!slept) co_return;
+    publisher_.free_retired();
     since += kLookWhileSettling;
     if (since < kLookEvery && !settling()) continue;
     since = std::chrono::seconds(0);
