@@ -1,7 +1,6 @@
 // The time within which a live connection ends whose ground has gone.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 
 namespace sallyport::gateway {
@@ -13,20 +12,8 @@ struct EndWindow {
   std::chrono::milliseconds ends_in{0};
 };
 
-namespace end_window_detail {
-inline std::chrono::milliseconds part(std::chrono::milliseconds whole, double share) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(whole * share);
-}
-// Of a spread, for the quiet moment: the other part spreads the windows.
-inline constexpr double kWindow = 0.25;
-}  // namespace end_window_detail
-
 /// For a change of the configuration, spread by `chance` (0 to 1) over `spread`: --end-spread.
-[[nodiscard]] inline EndWindow window_of_change(std::chrono::milliseconds spread, double chance) {
-  using namespace end_window_detail;
-  const auto asks_in = part(spread, chance * (1 - kWindow));
-  return {.asks_in = asks_in, .ends_in = asks_in + part(spread, kWindow)};
-}
+[[nodiscard]] EndWindow window_of_change(std::chrono::milliseconds spread, double chance);
 
 /// What --expiry-spread is for one connection.
 struct ExpirySpread {
@@ -36,16 +23,7 @@ struct ExpirySpread {
 
 /// For a chain that expires in `left`: before that, never later. `age`: since the connection began.
 /// One that began within its spread ends when the chain does, since a new one would end no later.
-[[nodiscard]] inline EndWindow window_of_expiry(std::chrono::milliseconds left,
-                                                const ExpirySpread& limits,
-                                                std::chrono::milliseconds age, double chance) {
-  using namespace end_window_detail;
-  const auto spread = std::min(limits.spread, limits.leaf_lifetime / 10);
-  if (left + age <= spread) return {.asks_in = left - part(left + age, kWindow), .ends_in = left};
-  EndWindow window = window_of_change(spread, chance);
-  window.asks_in += left - spread;
-  window.ends_in += left - spread;
-  return window;
-}
+[[nodiscard]] EndWindow window_of_expiry(std::chrono::milliseconds left, const ExpirySpread& limits,
+                                         std::chrono::milliseconds age, double chance);
 
 }  // namespace sallyport::gateway

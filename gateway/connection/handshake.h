@@ -48,7 +48,6 @@ struct Handshake final : HandshakeMemory::Holder {
   HandshakeSlots::Slot slot;
   Policy::Pointer policy;      ///< in force when OpenSSL got the ClientHello; used in all phases
   bool answered = false;       ///< something was sent to the client
-  bool accepted = false;       ///< its ClientHello has a route
   bool authenticated = false;  ///< the client has proven its identity
 
  private:

@@ -44,11 +44,9 @@ EndWindow expiry_window(const LiveConnection& connection) {
                           connection.age(), connection.chance());
 }
 
-std::optional<LiveCause> first_of(const LiveCauses& causes) {
-  for (std::size_t i = 0; i < causes.size(); ++i) {
-    if (causes.test(i)) return static_cast<LiveCause>(i);
-  }
-  return std::nullopt;
+// Whether --keep-live keeps those whose chain has expired.
+bool keeps_expired(const ShardState& shard) {
+  return contains(shard.ends.keep, LiveCause::kExpired);
 }
 
 void look_again_at(ShardState& shard, WallTime time) {
@@ -87,7 +85,7 @@ void end_by_expiry(LiveConnection& connection, PendingEnd end) {
 // What is due when its chain expires, and when that is.
 void look_at_expiry(LiveConnection& connection) {
   ShardState& shard = connection.shard();
-  if (shard.ends.keep.test(static_cast<std::size_t>(LiveCause::kExpired))) {
+  if (keeps_expired(shard)) {
     if (left_of(connection).count() > 0) return look_again_at(shard, connection.peer().not_after);
     if (!connection.kept()) connection.set_kept(LiveCause::kExpired);
     return;
@@ -262,9 +260,8 @@ Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps) {
 
 void watch_expiry(const LiveConnection& connection) {
   ShardState& shard = connection.shard();
-  const bool kept = shard.ends.keep.test(static_cast<std::size_t>(LiveCause::kExpired));
-  look_again_at(shard, kept ? WallTime(connection.peer().not_after)
-                            : shard.now() + expiry_window(connection).asks_in);
+  look_again_at(shard, keeps_expired(shard) ? WallTime(connection.peer().not_after)
+                                            : shard.now() + expiry_window(connection).asks_in);
 }
 
 void judge_all(ShardState& shard) noexcept {

@@ -96,7 +96,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
 
 [[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
   LiveConnection& connection = client.connection;
-  const bool at_hello = client.handshake && client.handshake->tls && !client.handshake->accepted;
+  const bool at_hello = client.handshake && client.handshake->tls && !connection.grant().route;
   if (at_hello && is_of_route(why->reason)) {
     co_await within_lingering_time(connection.shard(),
                                    reject_hello(connection.shard(), *client.handshake, *why));

@@ -19,10 +19,6 @@ CloseReason verdict(const RelayState& state) {
   return CloseReason::kDone;
 }
 
-iouring::Task<void> send_alert(ktls::RecordLayer& client, ktls::AlertDescription alert) {
-  [[maybe_unused]] ktls::RecordLayer::SendResult sent = co_await client.send_alert(alert);
-}
-
 bool left_by_client(CloseReason reason) {
   return reason == CloseReason::kClientClosed || reason == CloseReason::kClientTruncated ||
          reason == CloseReason::kClientReset;
@@ -68,7 +64,8 @@ iouring::Task<void> send_alert_and_stop(RelayState& state, ktls::AlertDescriptio
   ShardState& shard = state.connection.shard();
   iouring::Deadline deadline(shard.ring, state.scope);
   deadline.arm(shard.timeouts.lingering_close);
-  co_await iouring::in_scope(state.scope, send_alert(state.client, alert));
+  [[maybe_unused]] ktls::RecordLayer::SendResult sent =
+      co_await iouring::in_scope(state.scope, state.client.send_alert(alert));
   state.scope.cancel();
 }
 

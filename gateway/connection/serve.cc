@@ -100,7 +100,6 @@ RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResul
 
 void accept_route(Client& client, const Choice& choice) {
   Handshake& handshake = *client.handshake;
-  handshake.accepted = true;
   client.connection.set_route(std::shared_ptr<const Route>(handshake.policy, choice.route),
                               choice.alpn);
   handshake.tls->accept(choice.alpn, allowed_domains(*choice.route));

@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace sallyport::gateway {
@@ -27,6 +28,17 @@ using LiveCauses = std::bitset<kLiveCauseWords.size()>;
 
 [[nodiscard]] constexpr std::string_view to_string(LiveCause cause) {
   return kLiveCauseWords[static_cast<std::size_t>(cause)];
+}
+
+[[nodiscard]] inline bool contains(const LiveCauses& causes, LiveCause cause) {
+  return causes.test(static_cast<std::size_t>(cause));
+}
+
+/// The one that counts.
+[[nodiscard]] inline std::optional<LiveCause> first_of(const LiveCauses& causes) {
+  for (std::size_t i = 0; i < causes.size(); ++i)
+    if (causes.test(i)) return static_cast<LiveCause>(i);
+  return std::nullopt;
 }
 
 }  // namespace sallyport::gateway

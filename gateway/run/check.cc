@@ -8,6 +8,7 @@
 
 #include "gateway/run/check_summary.h"
 #include "gateway/run/config.h"
+#include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/probe_records.h"
@@ -54,17 +55,12 @@ void check_addresses(const Options& options, Errors& errors) {
   }
 }
 
-int report(const Errors& errors) {
-  for (const std::string& error : errors) std::fprintf(stderr, "sallyport: %s\n", error.c_str());
-  return kExitConfiguration;
-}
-
 }  // namespace
 
 int check(const Options& options) {
   const RecordChoice records = probe_records(options);  // before root is given up, as at start
   const auto became = become_reader(options.user);
-  if (!became) return report({became.error()});
+  if (!became) return report_configuration_error(became.error());
   Config config(options);
   Errors errors;
   check_files(options, config, errors);
@@ -74,7 +70,8 @@ int check(const Options& options) {
   for (const Finding& each : config.findings()) {
     std::fprintf(stderr, "sallyport: warning: %s\n", each.to_string().c_str());
   }
-  if (!errors.empty()) return report(errors);
+  for (const std::string& error : errors) report_configuration_error(error);
+  if (!errors.empty()) return kExitConfiguration;
 
   if (records.wanted != RecordsWanted::kUserspace) {
     std::printf("%s\n", records.kernel.describe().c_str());

@@ -125,7 +125,7 @@ void Config::read_credentials(Attempt& attempt) const {
   auto loaded = load_credentials();
   if (!loaded) return attempt.fail(Source::kCredentials, std::move(loaded.error()));
   auto older = credentials_ ? crl_rollback(*credentials_, **loaded) : std::nullopt;
-  // Who can put an old list in its place takes a revocation back. An operator may want that.
+  // An old list in the place of a newer one takes revocations back. An operator may want that.
   if (older && !attempt.forced)
     return attempt.fail(Source::kCredentials, *older + "; SIGHUP takes it");
   attempt.result.older_list = std::move(older);
@@ -348,7 +348,7 @@ std::vector<Finding> Config::find_oddities() const {
   };
   for (const LiveCause cause :
        {LiveCause::kRevoked, LiveCause::kUntrusted, LiveCause::kNotAuthorized}) {
-    if (!options_.keep_live.test(static_cast<std::size_t>(cause))) continue;
+    if (!contains(options_.keep_live, cause)) continue;
     add("--keep-live " + std::string(to_string(cause)) +
         ": live connections with this cause are kept");
   }

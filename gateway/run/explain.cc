@@ -11,6 +11,7 @@
 #include "gateway/policy/judge.h"
 #include "gateway/policy/route.h"
 #include "gateway/run/config.h"
+#include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/process.h"
 #include "ktls/base/ascii.h"
@@ -22,11 +23,6 @@ namespace sallyport::gateway {
 namespace {
 
 using ktls::HandshakeResult;
-
-int report(const std::string& error) {
-  std::fprintf(stderr, "sallyport: %s\n", error.c_str());
-  return kExitConfiguration;
-}
 
 std::string protocols(const std::vector<std::string>& list) {
   std::string text;
@@ -151,22 +147,23 @@ std::expected<Explanation, std::string> explain_client(
 int explain(const Options& options) {
   const Options::Client& client = *options.explain;
   const auto certificates = read_certificates(client.certificates);
-  if (!certificates) return report("--explain " + certificates.error().message());
+  if (!certificates)
+    return report_configuration_error("--explain " + certificates.error().message());
 
   const auto became = become_reader(options.user);
-  if (!became) return report(became.error());
+  if (!became) return report_configuration_error(became.error());
   Options without_secrets = options;
   without_secrets.pairs.clear();
   without_secrets.ticket_keys.clear();
   Config config(without_secrets);
-  if (const auto error = load(config)) return report(*error);
+  if (const auto error = load(config)) return report_configuration_error(*error);
 
   const Snapshot snapshot{.generation = 0,
                           .credentials = config.credentials(),
                           .policy = config.policy(),
                           .endpoints = nullptr};
   const auto explanation = explain_client(snapshot, client, *certificates);
-  if (!explanation) return report(explanation.error());
+  if (!explanation) return report_configuration_error(explanation.error());
   std::fputs(to_text(*explanation, client, certificates->size()).c_str(), stdout);
   return explanation->alert ? kExitRefused : kExitDrained;
 }

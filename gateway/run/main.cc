@@ -5,6 +5,7 @@
 
 #include "gateway/observe/log.h"
 #include "gateway/run/check.h"
+#include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/explain.h"
 #include "gateway/run/gateway.h"
@@ -25,10 +26,7 @@ int main(int argc, char** argv) {
   ktls::skip_legacy_cipher_names();
 
   const auto parsed = gateway::parse(argc, argv);
-  if (!parsed) {
-    std::fprintf(stderr, "sallyport: %s\n", parsed.error().message().c_str());
-    return gateway::kExitConfiguration;
-  }
+  if (!parsed) return gateway::report_configuration_error(parsed.error().message());
   if (const auto* information = std::get_if<gateway::Information>(&*parsed)) {
     std::fputs(information->text.c_str(), stdout);
     return 0;

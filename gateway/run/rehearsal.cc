@@ -2,12 +2,12 @@
 
 #include <cstdio>
 #include <map>
-#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "gateway/observe/text_value.h"
 #include "gateway/policy/judge.h"
+#include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/inventory_client.h"
 #include "gateway/run/versions.h"
@@ -16,13 +16,6 @@ namespace sallyport::gateway {
 namespace {
 
 using ktls::HandshakeResult;
-
-// The first one counts, see LiveCause.
-std::optional<LiveCause> first(const LiveCauses& causes) {
-  for (std::size_t i = 0; i < causes.size(); ++i)
-    if (causes.test(i)) return static_cast<LiveCause>(i);
-  return std::nullopt;
-}
 
 // By its order among the words, the route and the identity.
 using Counts = std::map<std::tuple<std::size_t, std::string, std::string>, std::uint64_t>;
@@ -46,11 +39,6 @@ std::string to_line(const Rehearsal::Group& group) {
          counted(group.connections);
 }
 
-int report(const std::string& error) {
-  std::fprintf(stderr, "sallyport: %s\n", error.c_str());
-  return kExitConfiguration;
-}
-
 }  // namespace
 
 std::uint64_t Rehearsal::ending() const {
@@ -72,9 +60,9 @@ Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
     const Verdict verdict = judge(peer.trust, route, *credentials, now);
     const std::string identity = peer.trust.identity.display();
     const LiveCauses causes = verdict.causes();
-    if (const auto cause = first(causes & ~keep)) {
+    if (const auto cause = first_of(causes & ~keep)) {
       ends[{static_cast<std::size_t>(*cause), peer.route, identity}] += peer.connections;
-    } else if (const auto excused = first(causes)) {
+    } else if (const auto excused = first_of(causes)) {
       kept[{static_cast<std::size_t>(*excused), peer.route, identity}] += peer.connections;
     } else if (verdict.result() != HandshakeResult::kSuccess) {
       refused[{static_cast<std::size_t>(verdict.result()), peer.route, identity}] +=
@@ -92,7 +80,8 @@ Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
 int check_against(const Options& options, const Config& config) {
   const std::string& where = options.against->text;
   const auto inventory = fetch_inventory(*options.against, versions().sallyport);
-  if (!inventory) return report("--against " + where + ": " + inventory.error());
+  if (!inventory)
+    return report_configuration_error("--against " + where + ": " + inventory.error());
 
   const Snapshot next{.generation = 0,
                       .credentials = config.credentials(),

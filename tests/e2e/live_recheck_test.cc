@@ -190,7 +190,7 @@ class MovedClock {
   std::chrono::seconds by_;
 };
 
-// Of tests/vm/run, whose clock is nobody else's.
+// Of tests/vm/run: its clock is its own.
 bool is_guest() {
   std::ifstream file("/proc/cmdline");
   std::string line;
