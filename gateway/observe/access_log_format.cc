@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/observe/access_log.h"
+#include "gateway/observe/json_text.h"
 #include "gateway/observe/presented_json.h"
 #include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
@@ -70,21 +71,17 @@ Json to_json(const ConnectionFacts& record) {
   return line;
 }
 
-std::string dump(const Json& json) {
-  return escape_controls(json.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
 std::string text(const Json& value) {
   if (value.is_string()) return text_value(value.get_ref<const std::string&>());
-  if (value.is_structured()) return json_string(dump(value));
-  return value.is_null() ? "-" : dump(value);
+  if (value.is_structured()) return json_string(json_text(value));
+  return value.is_null() ? "-" : json_text(value);
 }
 
 }  // namespace
 
 std::string format_line(const ConnectionFacts& record, LogFormat format) {
   const Json line = to_json(record);
-  if (format == LogFormat::kJson) return dump(line);
+  if (format == LogFormat::kJson) return json_text(line);
   std::string result;
   for (const auto& [key, value] : line.items()) {
     if (!result.empty()) result += ' ';

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "gateway/observe/text_value.h"
+#include "gateway/observe/json_text.h"
 #include "gateway/observe/timestamp.h"
 #include "ktls/base/hex.h"
 
@@ -13,14 +13,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Names come from files and peers: what is not UTF-8 is shown replaced, never refused.
-constexpr int kOneLine = -1;
-std::string dump(const Json& json, int indent) {
-  return escape_controls(json.dump(indent, ' ', false, Json::error_handler_t::replace));
-}
-
 std::string page(const Json& json) {
-  return dump(json, 2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 Json endpoint_json(const Endpoint& endpoint) {
@@ -61,10 +55,8 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
 }  // namespace
 
 ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
-    : with_total_(total.has_value()) {
-  if (total) text_ = "{\"total\": " + std::to_string(*total) + ", \"connections\": ";
-  text_ += '[';
-}
+    : with_total_(total.has_value()),
+      lines_(total ? "{\"total\": " + std::to_string(*total) + ", \"connections\": " : "") {}
 
 void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
@@ -85,14 +77,11 @@ void ConnectionList::add(const ConnectionFacts& connection) {
                   {"issuer", connection.issuer},
                   {"serial", connection.serial},
                   {"not_after", not_after ? Json(rfc3339(*not_after)) : Json(nullptr)}};
-  text_ += empty_ ? "\n" : ",\n";
-  empty_ = false;
-  text_ += dump(json, kOneLine);
+  lines_.add(json_text(json));
 }
 
 std::string ConnectionList::finish() {
-  text_ += with_total_ ? "\n]}\n" : "\n]\n";
-  return std::move(text_);
+  return lines_.finish(with_total_ ? "}\n" : "\n");
 }
 
 std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {

@@ -8,6 +8,7 @@
 
 #include "gateway/backends/endpoints.h"
 #include "gateway/connection/connection_facts.h"
+#include "gateway/observe/json_lines.h"
 #include "gateway/policy/policy.h"
 #include "ktls/trust/credentials.h"
 
@@ -23,13 +24,13 @@ class ConnectionList {
   [[nodiscard]] std::string finish();
 
  private:
-  std::string text_;
-  bool empty_ = true;
   bool with_total_;
+  JsonLines lines_;
 };
 
 /// /routes: each route of the policy with its rules and endpoints.
 [[nodiscard]] std::string routes_json(const Policy& policy, const EndpointSet& endpoints);
+
 /// What is in force, and what is not.
 struct CredentialsStatus {
   std::uint64_t generation = 0;

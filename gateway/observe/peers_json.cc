@@ -8,6 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "gateway/observe/json_lines.h"
+#include "gateway/observe/json_text.h"
 #include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
 #include "ktls/base/hex.h"
@@ -21,10 +23,6 @@ using Json = nlohmann::ordered_json;
 // Entries of a shard for ever. Below 2^53, so that every reader of JSON gets the number whole, are
 // then more shards than Linux has CPUs.
 constexpr std::uint64_t kMostEntries = std::uint64_t{1} << 39U;
-
-std::string dump(const Json& json) {
-  return escape_controls(json.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
 
 class PeerList final : public PeersPage {
  public:
@@ -41,21 +39,20 @@ class PeerList final : public PeersPage {
   }
 
   [[nodiscard]] std::string finish(const std::optional<PeerCursor>& /*next*/) override {
-    std::string text = "[";
+    JsonLines lines;
     for (const auto& [key, row] : rows_) {
       const auto& [not_after, identity, route, listener, issuer, serial, anchor] = key;
-      text += text.size() == 1 ? "\n" : ",\n";
-      text += dump({{"identity", ktls::cut(identity)},
-                    {"route", route},
-                    {"listener", listener},
-                    {"issuer", issuer},
-                    {"serial", serial},
-                    {"anchor_key_sha256", ktls::encode_hex(anchor)},
-                    {"not_after", rfc3339(not_after)},
-                    {"connections", row.connections},
-                    {"last_seen", rfc3339(row.last_seen)}});
+      lines.add(json_text({{"identity", ktls::cut(identity)},
+                           {"route", route},
+                           {"listener", listener},
+                           {"issuer", issuer},
+                           {"serial", serial},
+                           {"anchor_key_sha256", ktls::encode_hex(anchor)},
+                           {"not_after", rfc3339(not_after)},
+                           {"connections", row.connections},
+                           {"last_seen", rfc3339(row.last_seen)}}));
     }
-    return text + "\n]\n";
+    return lines.finish();
   }
 
  private:
@@ -110,21 +107,18 @@ class TrustPage final : public PeersPage {
 
   [[nodiscard]] WhichPeers which() const override { return WhichPeers::kConnected; }
 
-  void add(const PeerFacts& peer) override {
-    peers_ += peers_.empty() ? "\n" : ",\n";
-    peers_ += dump(trust_json(peer));
-  }
+  void add(const PeerFacts& peer) override { peers_.add(json_text(trust_json(peer))); }
 
   [[nodiscard]] std::string finish(const std::optional<PeerCursor>& next) override {
     return "{\"version\": 1, \"sallyport\": " + json_string(now_.program) +
            ", \"generation\": " + std::to_string(now_.generation) +
-           ", \"next\": " + (next ? std::to_string(to_number(*next)) : "null") + ", \"peers\": [" +
-           peers_ + "\n]}\n";
+           ", \"next\": " + (next ? std::to_string(to_number(*next)) : "null") +
+           ", \"peers\": " + peers_.finish("}\n");
   }
 
  private:
   InForce now_;
-  std::string peers_;
+  JsonLines peers_;
 };
 
 }  // namespace

@@ -4,8 +4,9 @@
 #include <ranges>
 #include <utility>
 
+#include "gateway/observe/json_lines.h"
+#include "gateway/observe/json_text.h"
 #include "gateway/observe/presented_json.h"
-#include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
 
 namespace sallyport::gateway {
@@ -47,13 +48,10 @@ std::string RecentRefusals::to_json() const {
     const std::lock_guard lock(mutex_);
     latest = latest_;
   }
-  std::string text = "[";
-  for (const ConnectionFacts& each : std::views::reverse(latest)) {
-    text += text.size() == 1 ? "\n" : ",\n";
-    text += escape_controls(
-        gateway::to_json(each).dump(-1, ' ', false, Json::error_handler_t::replace));
-  }
-  return text + "\n]\n";
+  JsonLines lines;
+  for (const ConnectionFacts& each : std::views::reverse(latest))
+    lines.add(json_text(gateway::to_json(each)));
+  return lines.finish();
 }
 
 }  // namespace sallyport::gateway

@@ -4,7 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdio>
-#include <nlohmann/json.hpp>
+
+#include "gateway/observe/json_text.h"
 
 namespace sallyport::gateway {
 
@@ -40,8 +41,7 @@ std::string text_value(std::string_view value) {
 }
 
 std::string json_string(std::string_view value) {
-  return escape_controls(
-      nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return json_text(value);
 }
 
 std::string terminal_text(std::string_view value) {

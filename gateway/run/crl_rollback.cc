@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ktls/trust/x509_facts.h"
+#include "ktls/base/time_text.h"
 
 namespace sallyport::gateway {
 namespace {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ktls/base/hex.h"
+#include "ktls/base/time_text.h"
 #include "ktls/trust/credentials.h"
 #include "ktls/trust/x509_facts.h"
 

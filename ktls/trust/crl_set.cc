@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/base/time_text.h"
 #include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {

@@ -20,9 +20,6 @@ namespace sallyport::ktls {
 /// A time that is absent or cannot be decoded is the epoch.
 std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 
-/// RFC 3339 in UTC: "2026-11-29T05:45:00Z".
-std::string time_text(std::chrono::sys_seconds time);
-
 /// RFC 2253 with UTF-8, control characters escaped; cut to at most 256 bytes, between
 /// characters.
 std::string name_text(const X509_NAME* name);
@@ -48,7 +45,8 @@ std::string_view asn1_view(const ASN1_STRING* text);
 std::optional<std::string> why_not_decoded(int answer, std::string_view name);
 
 /// "dns:NAME", "ip:ADDRESS" and URIs as they are, of subjectAltName, in its order; those of other
-/// kinds are left out. Bytes of the certificate: whoever shows them makes them printable.
+/// kinds are left out. Bytes of the certificate, to be made printable where they are
+/// shown.
 std::vector<std::string> alternative_names(const X509* certificate);
 
 std::vector<std::byte> to_der(const X509* certificate);
