@@ -88,7 +88,7 @@ class Counter {
 /// A number that goes up and down, which one thread writes and any thread reads.
 class Gauge {
  public:
-  Gauge() = default;
+  explicit Gauge(std::int64_t value = 0) noexcept : value_(value) {}
   Gauge(const Gauge&) = delete;
   Gauge& operator=(const Gauge&) = delete;
 
@@ -98,29 +98,25 @@ class Gauge {
   }
 
  private:
-  std::atomic<std::int64_t> value_{0};
+  std::atomic<std::int64_t> value_;
 };
 
 /// A time, or none, that one thread writes and any thread reads.
 class Moment {
  public:
-  Moment() = default;
-  Moment(const Moment&) = delete;
-  Moment& operator=(const Moment&) = delete;
-
   /// Writer's thread only.
   void set(std::optional<std::chrono::sys_seconds> time) noexcept {
-    seconds_.store(time ? time->time_since_epoch().count() : kNone, std::memory_order_relaxed);
+    seconds_.set(time ? time->time_since_epoch().count() : kNone);
   }
   [[nodiscard]] std::optional<std::chrono::sys_seconds> value() const noexcept {
-    const std::int64_t seconds = seconds_.load(std::memory_order_relaxed);
+    const std::int64_t seconds = seconds_.value();
     if (seconds == kNone) return std::nullopt;
     return std::chrono::sys_seconds(std::chrono::seconds(seconds));
   }
 
  private:
   static constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::min();
-  std::atomic<std::int64_t> seconds_{kNone};
+  Gauge seconds_{kNone};
 };
 
 /// Upper bounds in seconds of the buckets of every histogram of ours; +Inf is implied.

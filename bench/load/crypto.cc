@@ -4,10 +4,10 @@
 #include <openssl/evp.h>
 
 #include <array>
-#include <memory>
 #include <vector>
 
 #include "bench/load/lean_record.h"
+#include "bench/load/openssl_free.h"
 #include "bench/load/run.h"
 
 namespace sallyport::bench {
@@ -62,12 +62,8 @@ void add_records(const Options& options, JsonObject& report) {
   report.add("open_cpu_s_per_gb", gigabyte(opening));
 }
 
-struct Free {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-  void operator()(EVP_PKEY_CTX* context) const { EVP_PKEY_CTX_free(context); }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Free>;
+using Key = Owned<EVP_PKEY>;
+using KeyContext = Owned<EVP_PKEY_CTX>;
 
 KeyContext context_of(const Key& key) {
   return KeyContext(EVP_PKEY_CTX_new(key.get(), nullptr));

@@ -8,18 +8,10 @@
 #include <cerrno>
 
 #include "bench/load/fd.h"
+#include "bench/load/openssl_free.h"
 
 namespace sallyport::bench {
 namespace {
-
-struct Free {
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-  void operator()(X509_EXTENSION* extension) const { X509_EXTENSION_free(extension); }
-  void operator()(BIO* bio) const { BIO_free(bio); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Free>;
 
 void require(bool good, const std::string& what) {
   if (good) return;

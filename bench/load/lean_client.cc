@@ -13,20 +13,15 @@
 #include "bench/load/fd.h"
 #include "bench/load/lean_messages.h"
 #include "bench/load/lean_record.h"
+#include "bench/load/openssl_free.h"
 
 namespace sallyport::bench {
 namespace {
 
 using namespace lean;
 
-struct Free {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-  void operator()(EVP_PKEY_CTX* context) const { EVP_PKEY_CTX_free(context); }
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(BIO* bio) const { BIO_free(bio); }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Free>;
+using Key = Owned<EVP_PKEY>;
+using KeyContext = Owned<EVP_PKEY_CTX>;
 
 unsigned char* octets(std::byte* bytes) {
   return reinterpret_cast<unsigned char*>(bytes);
@@ -47,13 +42,12 @@ class Identity {
  public:
   Identity(const std::string& certificate_file, const std::string& key_file) {
     errno = 0;
-    const std::unique_ptr<BIO, Free> chain(BIO_new_file(certificate_file.c_str(), "r"));
-    const std::unique_ptr<BIO, Free> key(BIO_new_file(key_file.c_str(), "r"));
+    const Owned<BIO> chain(BIO_new_file(certificate_file.c_str(), "r"));
+    const Owned<BIO> key(BIO_new_file(key_file.c_str(), "r"));
     if (!chain || !key) die("cannot open " + certificate_file + " or " + key_file);
     Buffer list;
     for (;;) {
-      const std::unique_ptr<X509, Free> certificate(
-          PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
+      const Owned<X509> certificate(PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
       if (!certificate) break;
       unsigned char* der = nullptr;
       const int size = i2d_X509(certificate.get(), &der);

@@ -10,15 +10,10 @@
 
 #include "bench/load/fd.h"
 #include "bench/load/issuer.h"
+#include "bench/load/openssl_free.h"
 
 namespace sallyport::bench {
 namespace {
-
-struct Free {
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-  void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
-};
 
 std::string queued_errors() {
   std::string text;
@@ -38,7 +33,7 @@ void require(bool good, const std::string& what) {
 
 struct OpensslTicket : Ticket {
   explicit OpensslTicket(SSL_SESSION* taken) : session(taken) {}
-  std::unique_ptr<SSL_SESSION, Free> session;
+  Owned<SSL_SESSION> session;
 };
 
 class OpensslStream final : public Stream {
@@ -84,7 +79,7 @@ class OpensslStream final : public Stream {
     return Io::kFailed;
   }
 
-  std::unique_ptr<SSL, Free> ssl_;
+  Owned<SSL> ssl_;
   std::span<std::byte> buffer_;
   std::string error_;
 };
@@ -154,7 +149,7 @@ class OpensslClient final : public Client {
     return 1;  // the session is ours now
   }
 
-  std::unique_ptr<SSL_CTX, Free> context_;
+  Owned<SSL_CTX> context_;
   std::unique_ptr<Issuer> issuer_;  // null: one certificate for all
   std::string sni_;
   std::array<std::byte, 64 << 10> buffer_;

@@ -102,9 +102,9 @@ HandshakeResult Credentials::judge_anchor(const PeerTrust& trust,
 }
 
 TrustVerdict Credentials::judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
-                                std::chrono::sys_seconds now, JudgementSteps* steps) const {
+                                std::chrono::sys_seconds now) const {
   if (!crls_.empty()) crls_.learn_issuers(chain, trust.links);
-  return judge(trust, now, steps);
+  return judge(trust, now);
 }
 
 void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,

@@ -162,7 +162,7 @@ class Credentials {
   /// The same for a chain that has just been verified, leaf first, and its trust. Verifies the
   /// signatures of its issuers' lists that are not known yet.
   TrustVerdict judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
-                     std::chrono::sys_seconds now, JudgementSteps* steps = nullptr) const;
+                     std::chrono::sys_seconds now) const;
 
   /// Shares with another generation what chains of clients have shown, and will, of issuers that
   /// are in no bundle: see CrlSet::share_issuers(). Before others use it.

@@ -87,8 +87,10 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsL
   if (files.pairs.empty() && !files.trust_only)
     return credentials_error({}, "no certificate (--cert and --key)");
   if (files.ca.empty()) return credentials_error({}, "no trust anchors (--ca)");
-  for (const auto& pair : files.trust_only ? decltype(files.pairs){} : files.pairs)
-    if (auto done = add_pair(pair); !done) return std::unexpected(done.error());
+  if (!files.trust_only) {
+    for (const auto& pair : files.pairs)
+      if (auto done = add_pair(pair); !done) return std::unexpected(done.error());
+  }
   for (const auto& bundle : files.ca)
     if (auto done = add_bundle(bundle); !done) return std::unexpected(done.error());
   std::ranges::sort(made_->anchors_, {}, &Credentials::Anchor::key);

@@ -118,6 +118,7 @@ std::string CrlSet::explain(const PeerTrust::Link& link, std::chrono::sys_second
     (void)OpensslError::drain();
     return "no INTEGER";
   }
+  if (link.crl_key) find_lists_of({.name = link.issuer, .key = *link.crl_key});
   const List* decides = nullptr;  // one in force, rather than one that has lapsed
   const std::shared_lock lock(mutex_);
   for (const List& list : lists_) {

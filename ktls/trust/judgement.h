@@ -14,7 +14,7 @@ struct JudgementStep {
   /// "chain", "validity", "revocation", "trust domain", "identity", "rule"; static storage.
   std::string_view subject;
   bool passed = true;
-  std::string finding;  ///< may hold text of the peer: whoever shows it makes it printable
+  std::string finding;  ///< may hold text of the peer, not made printable
 };
 using JudgementSteps = std::vector<JudgementStep>;
 
