@@ -11,7 +11,6 @@ namespace sallyport::ktls::testing {
 namespace {
 
 using ExtensionPtr = OpensslPtr<X509_EXTENSION, X509_EXTENSION_free>;
-using TimePtr = OpensslPtr<ASN1_TIME, ASN1_TIME_free>;
 
 void must(bool good, const std::string& what) {
   if (good) return;
@@ -29,22 +28,47 @@ ExtensionPtr extension_of(const ExtensionText& text, X509* issuer, X509* subject
 
 }  // namespace
 
+Asn1IntegerPtr integer_of(const std::string& content) {
+  std::string der = "\x02\x82";  // a length of two bytes: BER, which is read as well
+  der += static_cast<char>(content.size() >> 8);
+  der += static_cast<char>(content.size());
+  der += content;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  Asn1IntegerPtr made(d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
+  must(made != nullptr, "INTEGER");
+  return made;
+}
+
+Asn1TimePtr time_of(const std::string& text) {
+  Asn1TimePtr time(ASN1_TIME_new());
+  must(ASN1_TIME_set_string(time.get(), text.c_str()) == 1, text);
+  return time;
+}
+
 X509CrlPtr make_crl(const test::TestCertificate& issuer, const CrlSpec& spec) {
   X509CrlPtr crl(X509_CRL_new());
   X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2);
   X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(issuer.x509.get()));
   const std::time_t now = std::time(nullptr);
-  const TimePtr last(ASN1_TIME_set(nullptr, now + spec.this_update.count()));
+  const Asn1TimePtr last = spec.this_update_text.empty()
+                               ? Asn1TimePtr(ASN1_TIME_set(nullptr, now + spec.this_update.count()))
+                               : time_of(spec.this_update_text);
   X509_CRL_set1_lastUpdate(crl.get(), last.get());
-  if (spec.next_update) {
-    const TimePtr next(ASN1_TIME_set(nullptr, now + spec.next_update->count()));
+  if (!spec.next_update_text.empty()) {
+    X509_CRL_set1_nextUpdate(crl.get(), time_of(spec.next_update_text).get());
+  } else if (spec.next_update) {
+    const Asn1TimePtr next(ASN1_TIME_set(nullptr, now + spec.next_update->count()));
     X509_CRL_set1_nextUpdate(crl.get(), next.get());
   }
+  std::vector<Asn1IntegerPtr> serials;
   for (const std::uint64_t number : spec.serials) {
+    serials.emplace_back(ASN1_INTEGER_new());
+    ASN1_INTEGER_set_uint64(serials.back().get(), number);
+  }
+  for (const std::string& content : spec.odd_serials) serials.push_back(integer_of(content));
+  for (const Asn1IntegerPtr& serial : serials) {
     X509_REVOKED* const entry = X509_REVOKED_new();
-    const Asn1IntegerPtr serial(ASN1_INTEGER_new());
-    ASN1_INTEGER_set_uint64(serial.get(), number);
-    X509_REVOKED_set_serialNumber(entry, serial.get());
+    must(X509_REVOKED_set_serialNumber(entry, serial.get()) == 1, "serial");
     X509_REVOKED_set_revocationDate(entry, last.get());
     for (const ExtensionText& text : spec.entry_extensions)
       X509_REVOKED_add_ext(entry, extension_of(text, issuer.x509.get(), nullptr, crl.get()).get(),

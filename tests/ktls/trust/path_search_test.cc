@@ -20,6 +20,7 @@
 #include "ktls/trust/verify_chain.h"
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/trust/bare_stack.h"
+#include "tests/ktls/trust/certificate_builder.h"
 
 namespace sallyport::ktls::testing {
 namespace {
@@ -41,42 +42,6 @@ class Random {
  private:
   std::mt19937_64 engine_;
 };
-
-/// What a certificate says, and whose key signs it.
-struct Spec {
-  std::string subject;
-  EVP_PKEY* key = nullptr;
-  X509* issuer = nullptr;  ///< null: itself
-  EVP_PKEY* signer = nullptr;
-  hours not_before{-48}, not_after{24};
-  std::vector<std::pair<int, std::string>> extensions;
-};
-
-X509Ptr make(const Spec& spec) {
-  X509Ptr made(X509_new());
-  X509* const certificate = made.get();
-  X509* const issuer = spec.issuer != nullptr ? spec.issuer : certificate;
-  X509_set_version(certificate, X509_VERSION_3);
-  static long serial = 0;
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), ++serial);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>(spec.subject.c_str()), -1, -1,
-                             0);
-  X509_set_issuer_name(certificate, X509_get_subject_name(issuer));
-  X509_gmtime_adj(X509_getm_notBefore(certificate), std::chrono::seconds(spec.not_before).count());
-  X509_gmtime_adj(X509_getm_notAfter(certificate), std::chrono::seconds(spec.not_after).count());
-  X509_set_pubkey(certificate, spec.key);
-  X509V3_CTX context;
-  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  for (const auto& [nid, value] : spec.extensions) {
-    const OpensslPtr<X509_EXTENSION, X509_EXTENSION_free> extension(
-        X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
-    EXPECT_TRUE(extension) << value;
-    if (extension) X509_add_ext(certificate, extension.get(), -1);
-  }
-  EXPECT_GT(X509_sign(certificate, spec.signer, EVP_sha256()), 0);
-  return made;
-}
 
 bool has(const X509* certificate, int nid) {
   return X509_get_ext_by_NID(certificate, nid, -1) >= 0;
@@ -119,7 +84,7 @@ class Hierarchy {
   explicit Hierarchy(std::uint64_t seed) : random_(seed) {
     for (std::size_t i = 1 + random_.below(3); i > 0; --i) add_authority(true);
     for (std::size_t i = random_.below(7); i > 0; --i) add_authority(false);
-    leaf_ = make(leaf());
+    leaf_ = make_certificate(leaf());
     share_out();
   }
 
@@ -173,50 +138,50 @@ class Hierarchy {
     return keys[index].get();
   }
 
-  void set_dates(Spec& spec) {
+  void set_dates(CertificateSpec& spec) {
     if (random_.one_in(7)) spec.not_after = hours(-1);
     if (random_.one_in(25)) spec.not_before = hours(1);
   }
 
-  void set_issuer(Spec& spec) {
+  void set_issuer(CertificateSpec& spec) {
     const Authority& issuer = authorities_[random_.below(authorities_.size())];
     spec.issuer = issuer.certificate.get();
     spec.signer = random_.one_in(20) ? key(random_.below(4)) : issuer.key;
     if (has(spec.issuer, NID_subject_key_identifier) && random_.one_in(2))
-      spec.extensions.emplace_back(NID_authority_key_identifier,
+      spec.extensions.emplace_back("authorityKeyIdentifier",
                                    random_.one_in(6) ? "keyid,issuer:always" : "keyid");
   }
 
   void add_authority(bool root) {
-    Spec spec{.subject = std::string(1, static_cast<char>('A' + random_.below(3))),
-              .key = key(random_.below(4)),
-              .extensions = {}};
+    CertificateSpec spec{.subject = std::string(1, static_cast<char>('A' + random_.below(3))),
+                         .key = key(random_.below(4)),
+                         .extensions = {}};
     set_dates(spec);
     std::string constraints = random_.one_in(25) ? "critical,CA:FALSE" : "critical,CA:TRUE";
     if (constraints.ends_with("TRUE") && random_.one_in(6))
       constraints += ",pathlen:" + std::to_string(random_.below(2));
-    spec.extensions.emplace_back(NID_basic_constraints, std::move(constraints));
+    spec.extensions.emplace_back("basicConstraints", std::move(constraints));
     if (!random_.one_in(3))
       spec.extensions.emplace_back(
-          NID_key_usage, random_.one_in(12) ? "critical,cRLSign" : "critical,keyCertSign");
+          "keyUsage", random_.one_in(12) ? "critical,cRLSign" : "critical,keyCertSign");
     if (random_.one_in(8))
-      spec.extensions.emplace_back(NID_name_constraints, random_.one_in(2)
-                                                             ? "critical,permitted;DNS:a.test"
-                                                             : "critical,excluded;DNS:a.test");
-    if (random_.one_in(15)) spec.extensions.emplace_back(NID_ext_key_usage, "serverAuth");
-    if (!random_.one_in(3)) spec.extensions.emplace_back(NID_subject_key_identifier, "hash");
+      spec.extensions.emplace_back("nameConstraints", random_.one_in(2)
+                                                          ? "critical,permitted;DNS:a.test"
+                                                          : "critical,excluded;DNS:a.test");
+    if (random_.one_in(15)) spec.extensions.emplace_back("extendedKeyUsage", "serverAuth");
+    if (!random_.one_in(3)) spec.extensions.emplace_back("subjectKeyIdentifier", "hash");
     spec.signer = spec.key;
     if (!root) set_issuer(spec);
-    authorities_.push_back({make(spec), spec.key, root});
+    authorities_.push_back({make_certificate(spec), spec.key, root});
   }
 
-  Spec leaf() {
-    Spec spec{.subject = "leaf",
-              .key = key(0),
-              .extensions = {
-                  {NID_basic_constraints, "critical,CA:FALSE"},
-                  {NID_key_usage, "critical,digitalSignature"},
-                  {NID_subject_alt_name, random_.one_in(2) ? "DNS:x.a.test" : "DNS:x.b.test"}}};
+  CertificateSpec leaf() {
+    CertificateSpec spec{
+        .subject = "leaf",
+        .key = key(0),
+        .extensions = {{"basicConstraints", "critical,CA:FALSE"},
+                       {"keyUsage", "critical,digitalSignature"},
+                       {"subjectAltName", random_.one_in(2) ? "DNS:x.a.test" : "DNS:x.b.test"}}};
     if (random_.one_in(20)) spec.not_after = hours(-1);
     set_issuer(spec);
     return spec;
@@ -365,11 +330,11 @@ X509Ptr leaf_below(X509* issuer) {
   const EvpPkeyPtr ec(EVP_EC_gen("P-256"));
   EVP_PKEY* const key = X509_get0_pubkey(issuer);
   const bool with_rsa = EVP_PKEY_is_a(key, "RSA") == 1;
-  X509Ptr leaf = make({.subject = "leaf",
-                       .key = ec.get(),
-                       .issuer = issuer,
-                       .signer = with_rsa ? rsa.get() : ec.get(),
-                       .extensions = {{NID_key_usage, "critical,digitalSignature"}}});
+  X509Ptr leaf = make_certificate({.subject = "leaf",
+                                   .key = ec.get(),
+                                   .issuer = issuer,
+                                   .signer = with_rsa ? rsa.get() : ec.get(),
+                                   .extensions = {{"keyUsage", "critical,digitalSignature"}}});
   if (!with_rsa) return leaf;
   const std::vector<unsigned char> bytes(static_cast<std::size_t>(EVP_PKEY_get_size(key)), 0x11);
   const ASN1_BIT_STRING* signature = nullptr;
@@ -384,23 +349,22 @@ X509Ptr leaf_below(X509* issuer) {
 TEST_F(PathSearchTest, UsesNoKeyOfAStranger) {
   const EvpPkeyPtr root_key(EVP_EC_gen("P-256"));
   const EvpPkeyPtr other_key(EVP_EC_gen("P-256"));
-  const std::vector<std::pair<int, std::string>> authority{
-      {NID_basic_constraints, "critical,CA:TRUE"}};
-  const X509Ptr root = make({.subject = "Root",
-                             .key = root_key.get(),
-                             .signer = root_key.get(),
-                             .extensions = authority});
+  const std::vector<ExtensionText> authority{{"basicConstraints", "critical,CA:TRUE"}};
+  const X509Ptr root = make_certificate({.subject = "Root",
+                                         .key = root_key.get(),
+                                         .signer = root_key.get(),
+                                         .extensions = authority});
   ASSERT_NO_FATAL_FAILURE(trust({root.get()}));
   const auto cost_of = [&](auto make_key) {
     std::vector<X509Ptr> twins;
     Certificates sent;
     for (int i = 0; i < kMaxIntermediates + 1; ++i) {
       const EvpPkeyPtr key = make_key();
-      twins.push_back(make({.subject = "Twin",
-                            .key = key.get(),
-                            .issuer = root.get(),
-                            .signer = other_key.get(),
-                            .extensions = authority}));
+      twins.push_back(make_certificate({.subject = "Twin",
+                                        .key = key.get(),
+                                        .issuer = root.get(),
+                                        .signer = other_key.get(),
+                                        .extensions = authority}));
       sent.push_back(twins.back().get());
     }
     const X509Ptr leaf = leaf_below(sent.front());
