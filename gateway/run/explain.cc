@@ -15,7 +15,6 @@
 #include "gateway/run/exit_code.h"
 #include "gateway/run/process.h"
 #include "ktls/base/ascii.h"
-#include "ktls/handshake/server_context.h"
 #include "ktls/trust/credential_file.h"
 #include "ktls/trust/pem_blocks.h"
 
@@ -104,7 +103,7 @@ std::string to_text(const Explanation& explanation, const Options::Client& clien
 
 std::expected<Explanation, std::string> explain_client(
     const Snapshot& snapshot, const Options::Client& client,
-    std::span<const std::vector<std::byte>> certificates) {
+    std::span<const std::vector<std::byte>> certificates, ktls::WallClock clock) {
   Explanation explanation;
   ktls::JudgementSteps& steps = explanation.steps;
   const std::vector<std::string_view> offer(client.alpn.begin(), client.alpn.end());
@@ -125,7 +124,7 @@ std::expected<Explanation, std::string> explain_client(
                                           : ", protocol " + std::string(choice->alpn))});
 
   const auto& credentials = snapshot.credentials_of(route);
-  const auto context = ktls::ServerContext::create(credentials, "explained");
+  const auto context = ktls::ServerContext::create(credentials, "explained", clock);
   if (!context) return std::unexpected(context.error().message());
   const auto trust = (*context)->verify_client(certificates);
   if (!trust) {

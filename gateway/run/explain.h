@@ -11,6 +11,7 @@
 
 #include "gateway/connection/snapshot.h"
 #include "gateway/run/options.h"
+#include "ktls/handshake/server_context.h"
 #include "ktls/records/record.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/judgement.h"
@@ -33,7 +34,8 @@ struct Explanation {
 /// taken for granted. The error is of OpenSSL, for the credentials.
 [[nodiscard]] std::expected<Explanation, std::string> explain_client(
     const Snapshot& snapshot, const Options::Client& client,
-    std::span<const std::vector<std::byte>> certificates);
+    std::span<const std::vector<std::byte>> certificates,
+    ktls::WallClock clock = ktls::wall_clock_now);
 
 /// --explain: reads what it needs of the configuration, and no private key or ticket secret; prints
 /// the steps and the verdict. Returns the exit code.
