@@ -12,15 +12,6 @@
 namespace sallyport::ktls {
 namespace {
 
-// The INTEGER of a serial of PeerTrust::Link, which has only its DER content: serial_bytes() of at
-// most 64 bytes.
-Asn1IntegerPtr to_integer(const std::string& content) {
-  std::string der{'\x02', static_cast<char>(content.size())};
-  der += content;
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  return Asn1IntegerPtr(d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
-}
-
 bool has_expired(const Crl& crl, std::chrono::sys_seconds now) {
   return crl.next_update() && now >= *crl.next_update();  // as OpenSSL counts
 }
@@ -86,7 +77,7 @@ void CrlSet::find_lists_of(const IssuerKeys::Issuer& issuer) const {
 
 HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seconds now) const {
   using enum HandshakeResult;
-  const Asn1IntegerPtr serial = to_integer(link.serial);
+  const Asn1IntegerPtr serial = serial_of(link.serial);
   if (!serial) {
     (void)OpensslError::drain();
     return kCertificateMalformed;
@@ -113,7 +104,7 @@ HandshakeResult CrlSet::check(const PeerTrust::Link& link, std::chrono::sys_seco
 }
 
 std::string CrlSet::explain(const PeerTrust::Link& link, std::chrono::sys_seconds now) const {
-  const Asn1IntegerPtr serial = to_integer(link.serial);
+  const Asn1IntegerPtr serial = serial_of(link.serial);
   if (!serial) {
     (void)OpensslError::drain();
     return "no INTEGER";

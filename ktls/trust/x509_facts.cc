@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "ktls/base/der.h"
 #include "ktls/base/openssl_handles.h"
 
 namespace sallyport::ktls {
@@ -81,12 +82,7 @@ std::string serial_text(const ASN1_INTEGER* serial) {
 }
 
 std::string serial_text(std::string_view content) {
-  std::string der = "\x02";  // INTEGER
-  der += static_cast<char>(content.size());
-  der += content;
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  const OpensslPtr<ASN1_INTEGER, ASN1_INTEGER_free> serial(
-      d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
+  const Asn1IntegerPtr serial = serial_of(content);
   return serial ? serial_text(serial.get()) : OpensslError::drain("unreadable serial").text;
 }
 
@@ -107,11 +103,27 @@ std::string serial_bytes(const ASN1_INTEGER* serial) {
   unsigned char* der = nullptr;
   const int size = i2d_ASN1_INTEGER(serial, &der);
   if (size < 2) std::abort();
-  // Two bytes of tag and length are dropped. Serials of more than 127 bytes have a longer length,
-  // the rest of which stays in front: different serials still give different results.
-  std::string result(reinterpret_cast<char*>(der) + 2, static_cast<std::size_t>(size) - 2);
+  std::span<const std::byte> whole(reinterpret_cast<const std::byte*>(der),
+                                   static_cast<std::size_t>(size));
+  const auto element = take_element(whole);
+  if (!element) std::abort();
+  std::string result(reinterpret_cast<const char*>(element->content.data()),
+                     element->content.size());
   OPENSSL_free(der);
   return result;
+}
+
+Asn1IntegerPtr serial_of(std::string_view content) {
+  std::string der = "\x02";
+  const std::size_t size = content.size();
+  if (size >= 0x80) {  // the long form, of four bytes (X.690 8.1.3.5)
+    der += '\x84';
+    for (const int shift : {24, 16, 8}) der += static_cast<char>(size >> shift);
+  }
+  der += static_cast<char>(size);
+  der += content;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  return Asn1IntegerPtr(d2i_ASN1_INTEGER(nullptr, &at, static_cast<long>(der.size())));
 }
 
 std::string key_text(const X509* certificate) {

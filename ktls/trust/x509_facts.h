@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ktls/base/openssl_handles.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::ktls {
@@ -28,11 +29,13 @@ std::string name_text(const X509_NAME* name);
 /// bytes" for more than 128.
 std::string serial_text(const ASN1_INTEGER* serial);
 
-/// The same of what serial_bytes() gave, where that is of at most 127 bytes.
+/// The same of what serial_bytes() gave.
 std::string serial_text(std::string_view content);
 
 /// The INTEGER's value as DER content, so with its sign.
 std::string serial_bytes(const ASN1_INTEGER* serial);
+/// The INTEGER of such content; null: it is of none.
+Asn1IntegerPtr serial_of(std::string_view content);
 
 /// "EC P-256", "EC secp256k1", "RSA 2048", "Ed25519", ...
 std::string key_text(const X509* certificate);
