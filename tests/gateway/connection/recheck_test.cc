@@ -33,6 +33,12 @@ WallTime moved_clock() {
   return wall_time() + clock_offset.load();
 }
 
+std::atomic<int> looks{};
+WallTime counted_clock() {
+  ++looks;
+  return moved_clock();
+}
+
 // Calls it at its first look, which uses up a turn.
 std::function<void()> at_first_look;
 WallTime slow_clock() {
@@ -437,6 +443,40 @@ TEST_F(RecheckTest, AChangeGivesNoConnectionMoreTimeThanItsChainHas) {
       EXPECT_LE(*next - shard_.ring->now(), std::chrono::hours(1)) << "when its chain expires";
     });
     bring_about(LiveCause::kExpired);
+    expect_told(concerned.client, 0);
+  });
+  EXPECT_EQ(reasons(), std::set<std::string>{"expired"});
+}
+
+// RFC 5280 4.1.2.5: no end is meant. In nanoseconds it would be past what 64 bits hold.
+TEST_F(RecheckTest, AChainWithoutAnEndIsLeftAloneUntilTheLastSecond) {
+  const std::chrono::sys_seconds no_end = std::chrono::sys_days(std::chrono::year(9999) / 12 / 31) +
+                                          std::chrono::hours(24) - std::chrono::seconds(1);
+  const auto left = no_end - std::chrono::floor<std::chrono::seconds>(wall_time());
+  const test::TestAuthority authority("Root without an end", test::KeyType::kEcdsaP256, left);
+  concerned_ = authority.issue({.dns = {"concerned.test"}, .not_after = left});
+  pki_.dir.write("ca.pem", pki_.authority.cert_pem() + authority.cert_pem());
+  state_.now = counted_clock;
+  Snapshot snapshot = *state_.snapshot;
+  snapshot.credentials = pki_.load().value();
+  serve_with(std::move(snapshot));
+  state_.tls = pki_.context();
+  serve_and_recheck([&] {
+    Served concerned = serve_concerned();
+    // It looks at the clock once a second, whatever is far ahead.
+    const int before = looks;
+    test::wait_until("it has looked again", [&] { return looks > before + 4; });
+    const auto begun = std::chrono::steady_clock::now();
+    const int busy = looks;
+    test::wait_until("some time has passed", [&] {
+      return std::chrono::steady_clock::now() - begun > std::chrono::milliseconds(1500);
+    });
+    EXPECT_LT(looks - busy, 100);
+
+    clock_offset = left - std::chrono::hours(1000 * 24);
+    change([](Snapshot&) {});
+    EXPECT_TRUE(concerned.works());
+    clock_offset = left + std::chrono::seconds(1);
     expect_told(concerned.client, 0);
   });
   EXPECT_EQ(reasons(), std::set<std::string>{"expired"});
