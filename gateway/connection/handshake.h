@@ -9,6 +9,7 @@
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/refusal.h"
+#include "gateway/connection/shard_state.h"
 #include "gateway/policy/policy.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
@@ -46,7 +47,9 @@ struct Handshake final : HandshakeMemory::Holder {
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   HandshakeSlots::Slot slot;
-  Policy::Pointer policy;      ///< in force when OpenSSL got the ClientHello; used in all phases
+  // In force when OpenSSL got the ClientHello; used in all phases.
+  Policy::Pointer policy;
+  TlsContexts contexts;
   bool answered = false;       ///< something was sent to the client
   bool authenticated = false;  ///< the client has proven its identity
 

@@ -54,12 +54,12 @@ iouring::Task<RefusalPtr> read_hello(Client& client) {
   ShardState& shard = client.connection.shard();
   Handshake& handshake = *client.handshake;
   handshake.policy = shard.snapshot->policy;
-  const auto context = shard.tls;
+  handshake.contexts = shard.tls;
   Step step = Step::kWantRead;
   const iouring::Rank rank =
       handshake.received.offers_resumption() ? iouring::Rank::kResuming : iouring::Rank::kNew;
-  iouring::Result<> ran = co_await worker_for_step(shard).run(rank, [&context, &handshake, &step] {
-    handshake.tls = std::make_unique<ktls::ServerHandshake>(context);
+  iouring::Result<> ran = co_await worker_for_step(shard).run(rank, [&handshake, &step] {
+    handshake.tls = std::make_unique<ktls::ServerHandshake>(handshake.contexts->front());
     handshake.tls->feed(handshake.received.bytes());
     step = handshake.tls->advance();
   });

@@ -250,8 +250,7 @@ Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps) {
   const Snapshot& snapshot = *shard.snapshot;
   const Route* const route = snapshot.policy->find(connection.route().name);
   const auto now = std::chrono::floor<std::chrono::seconds>(shard.now());
-  const auto& credentials =
-      route == nullptr ? snapshot.credentials : snapshot.credentials_of(*route);
+  const auto& credentials = snapshot.credentials_of(route, connection.peer());
   const Verdict verdict = judge(connection.peer(), route, *credentials, now, steps);
   if (verdict.rule)
     connection.renew_grant(std::shared_ptr<const Route>(snapshot.policy, route), *verdict.rule);

@@ -102,7 +102,10 @@ void accept_route(Client& client, const Choice& choice) {
   Handshake& handshake = *client.handshake;
   client.connection.set_route(std::shared_ptr<const Route>(handshake.policy, choice.route),
                               choice.alpn);
-  handshake.tls->accept(choice.alpn, allowed_domains(*choice.route));
+  handshake.tls->accept({.alpn = choice.alpn,
+                         .clients = allowed_domains(*choice.route),
+                         .context = (*handshake.contexts)[choice.route->files],
+                         .name = choice.route->name});
 }
 
 // Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or

@@ -88,6 +88,10 @@ struct ServedListener {
   metrics::ListenerCells& cells;
 };
 
+/// A shard's TLS contexts, one for each of Policy::files(): where Route::files says. Handshakes
+/// begin with the first.
+using TlsContexts = std::shared_ptr<const std::vector<std::shared_ptr<ktls::ServerContext>>>;
+
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
   ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
@@ -119,7 +123,7 @@ struct ShardState {
 
   /// Replaced as one when the control thread sends new ones; never null while serving.
   std::shared_ptr<const Snapshot> snapshot;
-  std::shared_ptr<ktls::ServerContext> tls;
+  TlsContexts tls;
 
   WallTime (*now)() = wall_time;  ///< tests give their own
   Recheck recheck;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "gateway/backends/endpoints.h"
 #include "gateway/policy/policy.h"
@@ -16,17 +18,25 @@ namespace sallyport::gateway {
 /// that its shard has when OpenSSL gets the ClientHello; the endpoints are those at the time of
 /// dialling.
 struct Snapshot {
+  using CredentialsPointer = std::shared_ptr<const ktls::Credentials>;
+
   std::uint64_t generation = 0;
   std::chrono::system_clock::time_point credentials_since{};  ///< when these credentials took over
-  std::shared_ptr<const ktls::Credentials> credentials;
+  CredentialsPointer credentials;                             ///< of the flags
+  std::vector<CredentialsPointer> named;  ///< of policy->files(), from its second on
   Policy::Pointer policy;
   EndpointSet::Pointer endpoints;
 
-  /// Under which clients of the route are judged.
-  [[nodiscard]] const std::shared_ptr<const ktls::Credentials>& credentials_of(
-      [[maybe_unused]] const Route& route) const {
-    return credentials;
+  /// Under which clients of the route, one of `policy`, are judged.
+  [[nodiscard]] const CredentialsPointer& credentials_of(const Route& route) const {
+    return route.files == 0 ? credentials : named[route.files - 1];
   }
+  /// Null is a route that is gone: its clients are judged by the first credentials that vouch for
+  /// them, those of the flags if none do.
+  [[nodiscard]] const CredentialsPointer& credentials_of(const Route* route,
+                                                         const ktls::PeerTrust& peer) const;
+  /// The flags' first.
+  [[nodiscard]] std::vector<CredentialsPointer> all_credentials() const;
 };
 
 }  // namespace sallyport::gateway

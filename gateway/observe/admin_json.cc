@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "gateway/observe/json_text.h"
@@ -52,6 +53,45 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
   return json;
 }
 
+Json certificate_json(const ktls::CertificateFact& fact) {
+  Json json{{"role", ktls::to_string(fact.role)},
+            {"file", fact.name},
+            {"subject", fact.subject},
+            {"issuer", fact.issuer},
+            {"serial", fact.serial},
+            {"names", fact.names},
+            {"key", fact.key},
+            {"sha256", fact.fingerprint},
+            {"not_before", rfc3339(fact.not_before)},
+            {"not_after", rfc3339(fact.not_after)}};
+  if (fact.role == ktls::CertificateFact::Role::kServer) json["leaf"] = fact.leaf;
+  if (fact.role == ktls::CertificateFact::Role::kCa) json["anchor"] = fact.anchor;
+  if (fact.trust_domain) json["trust_domain"] = *fact.trust_domain;
+  return json;
+}
+
+Json crl_json(const ktls::CrlFact& fact) {
+  Json json{{"file", fact.name},
+            {"issuer", fact.issuer},
+            {"this_update", rfc3339(fact.this_update)},
+            {"revoked", fact.revoked}};
+  json["next_update"] = fact.next_update ? Json(rfc3339(*fact.next_update)) : Json(nullptr);
+  return json;
+}
+
+// A list in which nothing stands twice: files may be those of several routes.
+class UniqueItems {
+ public:
+  void add(Json item) {
+    if (known_.insert(json_text(item)).second) list_.push_back(std::move(item));
+  }
+  Json list() && { return std::move(list_); }
+
+ private:
+  Json list_ = Json::array();
+  std::set<std::string> known_;
+};
+
 }  // namespace
 
 ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
@@ -92,48 +132,27 @@ std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
   return page(list);
 }
 
-std::string credentials_json(const ktls::Credentials& credentials,
+std::string credentials_json(std::span<const std::shared_ptr<const ktls::Credentials>> all,
                              const CredentialsStatus& status) {
-  Json certificates = Json::array();
-  for (const ktls::CertificateFact& fact : credentials.certificates()) {
-    Json json{{"role", ktls::to_string(fact.role)},
-              {"file", fact.name},
-              {"subject", fact.subject},
-              {"issuer", fact.issuer},
-              {"serial", fact.serial},
-              {"names", fact.names},
-              {"key", fact.key},
-              {"sha256", fact.fingerprint},
-              {"not_before", rfc3339(fact.not_before)},
-              {"not_after", rfc3339(fact.not_after)}};
-    if (fact.role == ktls::CertificateFact::Role::kServer) json["leaf"] = fact.leaf;
-    if (fact.role == ktls::CertificateFact::Role::kCa) json["anchor"] = fact.anchor;
-    if (fact.trust_domain) json["trust_domain"] = *fact.trust_domain;
-    certificates.push_back(std::move(json));
-  }
-  Json crls = Json::array();
-  for (const ktls::CrlFact& fact : credentials.crls()) {
-    Json json{{"file", fact.name},
-              {"issuer", fact.issuer},
-              {"this_update", rfc3339(fact.this_update)},
-              {"revoked", fact.revoked}};
-    json["next_update"] = fact.next_update ? Json(rfc3339(*fact.next_update)) : Json(nullptr);
-    crls.push_back(std::move(json));
-  }
-  Json files = Json::array();
-  for (const ktls::FileFact& fact : credentials.files()) {
-    files.push_back({{"file", fact.name},
-                     {"option", fact.option},
-                     {"object", fact.object},
-                     {"count", fact.count}});
+  UniqueItems certificates, crls, files;
+  for (const auto& credentials : all) {
+    for (const ktls::CertificateFact& fact : credentials->certificates())
+      certificates.add(certificate_json(fact));
+    for (const ktls::CrlFact& fact : credentials->crls()) crls.add(crl_json(fact));
+    for (const ktls::FileFact& fact : credentials->files()) {
+      files.add({{"file", fact.name},
+                 {"option", fact.option},
+                 {"object", fact.object},
+                 {"count", fact.count}});
+    }
   }
   return page({{"generation", status.generation},
                {"since", rfc3339(status.since)},
                {"refused", status.refused ? Json(*status.refused) : Json(nullptr)},
-               {"trust_digest", ktls::encode_hex(credentials.trust_digest())},
-               {"files", std::move(files)},
-               {"certificates", std::move(certificates)},
-               {"crls", std::move(crls)}});
+               {"trust_digest", ktls::encode_hex(all.front()->trust_digest())},
+               {"files", std::move(files).list()},
+               {"certificates", std::move(certificates).list()},
+               {"crls", std::move(crls).list()}});
 }
 
 }  // namespace sallyport::gateway

@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "gateway/backends/endpoints.h"
@@ -38,8 +40,9 @@ struct CredentialsStatus {
   std::optional<std::string> refused;           ///< why newer files are not in force
 };
 
-/// /credentials: certificates, trust and CRLs in force; facts only, no key material.
-[[nodiscard]] std::string credentials_json(const ktls::Credentials& credentials,
-                                           const CredentialsStatus& status);
+/// /credentials: certificates, trust and CRLs in force; facts only, no key material. Those of the
+/// flags come first, and their trust has the digest.
+[[nodiscard]] std::string credentials_json(
+    std::span<const std::shared_ptr<const ktls::Credentials>> all, const CredentialsStatus& status);
 
 }  // namespace sallyport::gateway

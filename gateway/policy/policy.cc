@@ -86,9 +86,11 @@ std::expected<Policy::Pointer, ConfigError> Policy::from_flags(
   return std::move(*policy);
 }
 
-std::expected<Policy::Pointer, RouteConflict> Policy::build(std::vector<Route> routes) {
+std::expected<Policy::Pointer, RouteConflict> Policy::build(std::vector<Route> routes,
+                                                            std::vector<RouteFiles> files) {
   std::shared_ptr<Policy> policy(new Policy);
   policy->routes_ = std::move(routes);
+  policy->files_ = std::move(files);
   if (auto indexed = policy->index(); !indexed) return std::unexpected(std::move(indexed.error()));
   return policy;
 }

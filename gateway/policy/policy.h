@@ -13,6 +13,7 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/pattern.h"
+#include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
 
 namespace sallyport::gateway {
@@ -36,6 +37,7 @@ struct Route {
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
   Truncation truncation = Truncation::kReset;
+  std::size_t files = 0;     ///< its credentials and trust: where in Policy::files()
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
 };
 
@@ -87,12 +89,16 @@ class Policy {
 
   /// From routes that are valid each by itself. Refuses routes that conflict: the same (sni, alpn)
   /// twice, or two without sni.
-  static std::expected<Pointer, RouteConflict> build(std::vector<Route> routes);
+  static std::expected<Pointer, RouteConflict> build(std::vector<Route> routes,
+                                                     std::vector<RouteFiles> files = {
+                                                         RouteFiles{}});
 
   Policy(const Policy&) = delete;
   Policy& operator=(const Policy&) = delete;
 
   std::span<const Route> routes() const { return routes_; }
+  /// What its routes present and trust, none twice: first what the flags name, used or not.
+  std::span<const RouteFiles> files() const { return files_; }
   const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
@@ -111,6 +117,7 @@ class Policy {
   std::expected<void, RouteConflict> index();
 
   std::vector<Route> routes_;
+  std::vector<RouteFiles> files_;
   std::unordered_map<std::string_view, const Route*> by_route_name_;
   ByName exact_, wildcard_;
   Candidates without_sni_;

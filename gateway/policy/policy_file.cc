@@ -8,6 +8,8 @@
 
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_document.h"
+#include "gateway/policy/json_reader.h"
+#include "gateway/policy/named_files.h"
 #include "gateway/policy/policy.h"
 
 namespace sallyport::gateway {
@@ -15,27 +17,20 @@ namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {
-    "backend-tls",      "credentials",     "egress",
-    "ejection",         "end-when-down",   "health",
-    "limits",           "max-connections", "max-connections-per-endpoint",
-    "prefer-zone",      "proxy-protocol",  "removal-timeout",
-    "slow-start",       "trust",           "warm",
-    "when-none-healthy"};
-constexpr std::string_view kPlannedTopKeys[] = {"credentials", "trust"};
+    "backend-tls", "egress",           "ejection",        "end-when-down",
+    "health",      "limits",           "max-connections", "max-connections-per-endpoint",
+    "prefer-zone", "proxy-protocol",   "removal-timeout", "slow-start",
+    "warm",        "when-none-healthy"};
 constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
 
-using Outcome = std::expected<void, ConfigError>;
+using Outcome = JsonReader::Outcome;
 
 std::string why_unknown(std::string_view key, std::span<const std::string_view> planned) {
   return std::ranges::find(planned, key) != planned.end() ? "not supported by this version"
                                                           : "unknown key";
-}
-
-std::string item_key(const std::string& list, std::size_t index) {
-  return list + "[" + std::to_string(index) + "]";
 }
 
 // "a.b", "*.b": lower case, without the trailing dot, as choose() will see the client's.
@@ -56,17 +51,13 @@ std::expected<std::string, std::string> parse_sni(std::string_view text) {
   return ascii_lower(name);
 }
 
-class PolicyReader {
+class PolicyReader : JsonReader {
  public:
-  explicit PolicyReader(std::string_view file) : file_(file) {}
+  using JsonReader::JsonReader;
 
   std::expected<Policy::Pointer, ConfigError> read(const JsonValue& root);
 
  private:
-  std::unexpected<ConfigError> refuse(unsigned line, std::string key, std::string what) const {
-    return std::unexpected(ConfigError{file_, line, std::move(key), std::move(what)});
-  }
-
   std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
   Outcome read_key(Route& route, const JsonMember& member, const std::string& key);
   Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
@@ -77,10 +68,10 @@ class PolicyReader {
   template <class Enumerator, std::size_t N>
   Outcome read_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
                     const std::string& key);
-  // Checks that `value` is a non-empty array of strings.
-  Outcome check_strings(const JsonValue& value, const std::string& key) const;
+  std::size_t place_of(RouteFiles files);
 
-  std::string file_;
+  NamedFiles named_;
+  std::vector<RouteFiles> files_ = {RouteFiles{}};  // the flags' first; none twice
 };
 
 std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& root) {
@@ -90,8 +81,8 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
                   "must be an object with \"routes\", not " + std::string(root.kind()));
   }
   for (const JsonMember& member : *top) {
-    if (member.key == "routes") continue;
-    return refuse(member.line, printable(member.key), why_unknown(member.key, kPlannedTopKeys));
+    if (member.key == "routes" || member.key == "credentials" || member.key == "trust") continue;
+    return refuse(member.line, printable(member.key), "unknown key");
   }
   const JsonValue* routes = root.find("routes");
   if (!routes) return refuse(root.line, "", "\"routes\" is missing");
@@ -100,6 +91,9 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
     return refuse(routes->line, "routes", "must be an object, not " + std::string(routes->kind()));
   }
   if (members->empty()) return refuse(routes->line, "routes", "names no route");
+  auto named = NamedFiles::read(*this, root);
+  if (!named) return std::unexpected(std::move(named.error()));
+  named_ = *std::move(named);
 
   std::vector<Route> result;
   for (const JsonMember& member : *members) {
@@ -107,7 +101,8 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
     if (!route) return std::unexpected(std::move(route.error()));
     result.push_back(std::move(*route));
   }
-  auto policy = Policy::build(std::move(result));
+  if (auto used = named_.check_use(*this); !used) return std::unexpected(std::move(used.error()));
+  auto policy = Policy::build(std::move(result), std::move(files_));
   if (policy) return std::move(*policy);
 
   const RouteConflict& conflict = policy.error();
@@ -133,10 +128,16 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   }
   Route route;
   route.name = member.key;
+  RouteFiles files;
   for (const JsonMember& inner : *keys) {
-    auto read = read_key(route, inner, key + "." + printable(inner.key));
+    const std::string place = key + "." + printable(inner.key);
+    auto read = inner.key == "credentials"
+                    ? named_.choose_credentials(*this, files, inner.value, place)
+                : inner.key == "trust" ? named_.choose_trust(*this, files, inner.value, place)
+                                       : read_key(route, inner, place);
     if (!read) return std::unexpected(std::move(read.error()));
   }
+  route.files = place_of(std::move(files));
   if (route.allow.empty() && !route.allow_any_verified) {
     return refuse(member.line, key, "needs \"allow\" or \"allow-any-verified\": true");
   }
@@ -145,6 +146,13 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
                   "has both \"allow\" and \"allow-any-verified\"; they exclude each other");
   }
   return route;
+}
+
+std::size_t PolicyReader::place_of(RouteFiles files) {
+  const auto known = std::ranges::find(files_, files);
+  const auto place = static_cast<std::size_t>(known - files_.begin());
+  if (known == files_.end()) files_.push_back(std::move(files));
+  return place;
 }
 
 Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std::string& key) {
@@ -160,20 +168,6 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
-}
-
-Outcome PolicyReader::check_strings(const JsonValue& value, const std::string& key) const {
-  const JsonValue::Array* items = value.array();
-  if (!items) {
-    return refuse(value.line, key, "must be an array of strings, not " + std::string(value.kind()));
-  }
-  if (items->empty()) return refuse(value.line, key, "must not be empty");
-  for (std::size_t i = 0; i < items->size(); ++i) {
-    const JsonValue& item = (*items)[i];
-    if (item.string()) continue;
-    return refuse(item.line, item_key(key, i), "must be a string, not " + std::string(item.kind()));
-  }
-  return {};
 }
 
 Outcome PolicyReader::read_sni(Route& route, const JsonValue& value, const std::string& key) {

@@ -96,9 +96,10 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
       .credentials_json =
           [&] {
             const auto snapshot = publisher.snapshot();
-            return credentials_json(*snapshot->credentials, {.generation = snapshot->generation,
-                                                             .since = snapshot->credentials_since,
-                                                             .refused = publisher.refused()});
+            return credentials_json(snapshot->all_credentials(),
+                                    {.generation = snapshot->generation,
+                                     .since = snapshot->credentials_since,
+                                     .refused = publisher.refused()});
           }};
 }
 

@@ -32,7 +32,7 @@ void check_files(const Options& options, Config& config, Errors& errors) {
     for (const auto& each : outcome.refused_routes) add(errors, each.error.to_string());
   }
   if (!config.complete()) return;
-  const auto contexts = ServerContexts(options.listen, 1).renew(config.credentials());
+  const auto contexts = ServerContexts(options.listen, 1).renew(config.all_credentials());
   if (!contexts) add(errors, contexts.error());
 }
 

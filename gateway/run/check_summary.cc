@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
+#include <sstream>
+#include <string>
 #include <string_view>
 
 #include "gateway/observe/timestamp.h"
@@ -27,6 +30,18 @@ std::string routes(const Config& config) {
     text += route.allow_any_verified ? "any verified client"
                                      : counted(route.allow.size(), "identity pattern");
     text += "\n";
+  }
+  return text;
+}
+
+// The lines of all credentials, each once: files may be those of several routes.
+std::string lines_of_all(const Config& config, std::string (*lines)(const ktls::Credentials&)) {
+  std::string text;
+  std::set<std::string> known;
+  for (const auto& credentials : config.all_credentials()) {
+    std::istringstream all(lines(*credentials));
+    for (std::string line; std::getline(all, line);)
+      if (known.insert(line).second) text += line + "\n";
   }
   return text;
 }
@@ -162,9 +177,8 @@ std::string flags(const Options& options) {
 }  // namespace
 
 std::string check_summary(const Options& options, const Config& config) {
-  const ktls::Credentials& credentials = *config.credentials();
-  return routes(config) + own_certificates(credentials) + bundles(credentials) +
-         lists(credentials) + flags(options);
+  return routes(config) + lines_of_all(config, own_certificates) + lines_of_all(config, bundles) +
+         lines_of_all(config, lists) + flags(options);
 }
 
 }  // namespace sallyport::gateway

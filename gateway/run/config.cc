@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <iterator>
 #include <set>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -31,12 +32,9 @@ std::expected<std::string, std::string> read_text(const std::string& file) {
   return std::string((*text)->view());
 }
 
-// The directory itself changes as well, by its mode.
-void add_source(std::vector<std::filesystem::path>& files, const std::string& path) {
-  const auto found = ktls::files_of(path);
-  const bool is_file = found && found->size() == 1 && found->front() == path;
-  files.emplace_back(path);
-  if (found && !is_file) files.insert(files.end(), found->begin(), found->end());
+void add_new(std::vector<Finding>& all, std::vector<Finding> more) {
+  for (Finding& each : more)
+    if (std::ranges::find(all, each) == all.end()) all.push_back(std::move(each));
 }
 
 std::chrono::sys_seconds now() {
@@ -56,12 +54,20 @@ std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
 
 }  // namespace
 
-std::vector<Finding> Config::review(const ktls::Credentials& credentials,
+std::vector<Finding> Config::review(const CredentialsTable& credentials,
                                     const Policy& policy) const {
-  std::vector<Finding> findings = review_trust(credentials, policy);
-  if (options_.policy.empty()) return findings;  // names are then labels of the discovery file
-  if (options_.explain) return findings;         // without certificates of our own
-  std::ranges::move(review_names(credentials, policy), std::back_inserter(findings));
+  std::vector<Finding> findings;
+  for (std::size_t i = 0; i < policy.files().size(); ++i) {
+    const CredentialsTable::Entry* const entry = credentials.find(policy.files()[i]);
+    if (entry == nullptr) {
+      findings.push_back({Finding::Effect::kRefusesAll, "credentials of routes are missing"});
+      continue;
+    }
+    add_new(findings, review_trust(*entry->credentials, policy, i));
+    if (options_.policy.empty()) continue;  // names are then labels of the discovery file
+    if (options_.explain) continue;         // without certificates of our own
+    add_new(findings, review_names(*entry->credentials, policy, i));
+  }
   return findings;
 }
 
@@ -87,21 +93,41 @@ void Config::renew_ticket_secret(std::chrono::steady_clock::time_point now) {
   process_tickets_ = ktls::TicketSecrets::renewed(*process_tickets_);
   tickets_made_ = now;
   accepted_[static_cast<std::size_t>(Source::kCredentials)].reset();
+  CredentialsTable unread;
+  for (CredentialsTable::Entry each : credentials_.entries()) {
+    each.files = {};
+    unread.set(std::move(each));
+  }
+  credentials_ = std::move(unread);
 }
 
 bool Config::complete() const {
-  return credentials_ && policy_ && discovery_;
+  return credentials() && policy_ && discovery_;
+}
+
+std::vector<CredentialsTable::Pointer> Config::all_credentials() const {
+  std::vector<CredentialsTable::Pointer> all;
+  for (const RouteFiles& named : policy_->files())
+    all.push_back(credentials_.find(named)->credentials);
+  return all;
+}
+
+std::vector<CredentialsTable::Pointer> Config::named_credentials() const {
+  std::vector<CredentialsTable::Pointer> named = all_credentials();
+  named.erase(named.begin());
+  return named;
 }
 
 const Config::Reload& Config::reload(bool force) {
   Attempt attempt = look(force);
-  read_credentials(attempt);
   if (options_.policy.empty()) {
     read_discovery(attempt);
     read_policy(attempt);
+    read_credentials(attempt);
     fit_together(attempt);
   } else {
     read_policy(attempt);
+    read_credentials(attempt);
     fit_together(attempt);
     read_discovery(attempt);  // which the policy that will be in force judges
   }
@@ -114,24 +140,73 @@ Config::Attempt Config::look(bool force) const {
   Attempt attempt{.forced = force, .result = {}, .next = {credentials_, policy_, discovery_}};
   for (std::size_t i = 0; i < kSources; ++i) {
     SourceOutcome& outcome = attempt.result.outcomes[i];
-    outcome.files = fingerprint(files(static_cast<Source>(i)));
+    outcome.files = fingerprint(files(static_cast<Source>(i), policy_));
     outcome.read = force || accepted_[i] != outcome.files;
   }
   return attempt;
 }
 
+// Of the flags, and of what the policy names: the one in force, since it stays where the new one is
+// refused, and the new one. What cannot be read stays as it is; what is not in force yet keeps the
+// policy that names it from being taken.
 void Config::read_credentials(Attempt& attempt) const {
-  if (!attempt.of(Source::kCredentials).read) return;
-  auto loaded = load_credentials();
-  if (!loaded) return attempt.fail(Source::kCredentials, std::move(loaded.error()));
-  auto older = credentials_ ? crl_rollback(*credentials_, **loaded) : std::nullopt;
-  // An old list in the place of a newer one takes revocations back. An operator may want that.
-  if (older && !attempt.forced)
-    return attempt.fail(Source::kCredentials, *older + "; SIGHUP takes it");
-  attempt.result.older_list = std::move(older);
-  if (credentials_) (*loaded)->share_issuers(*credentials_);
+  SourceOutcome& outcome = attempt.of(Source::kCredentials);
+  if (attempt.next.policy != policy_) {
+    outcome.files = fingerprint(files(Source::kCredentials, attempt.next.policy));
+    outcome.read = outcome.read || !is_in_force(Source::kCredentials, attempt);
+  }
+  if (!outcome.read) return;
+  std::vector<RouteFiles> wanted{RouteFiles{}};
+  for (const Policy::Pointer& policy : {policy_, attempt.next.policy}) {
+    for (const RouteFiles& named : policy ? policy->files() : std::span<const RouteFiles>()) {
+      if (std::ranges::find(wanted, named) == wanted.end()) wanted.push_back(named);
+    }
+  }
+  CredentialsTable next;
+  CredentialsTable read;
+  std::vector<std::string> errors;
+  for (const RouteFiles& named : wanted) {
+    auto entry = read_entry(attempt, named, read);
+    if (entry) {
+      read.set(*entry);
+      next.set(*std::move(entry));
+      continue;
+    }
+    if (const CredentialsTable::Entry* const last_good = credentials_.find(named))
+      next.set(*last_good);
+    if (named == RouteFiles{} || credentials_.find(named) != nullptr) {
+      if (std::ranges::find(errors, entry.error()) == errors.end())
+        errors.push_back(std::move(entry.error()));
+    } else {
+      refuse_policy(attempt, options_.policy + ": " + entry.error());
+    }
+  }
+  attempt.next.credentials = std::move(next);
+  std::string all;
+  for (const std::string& each : errors) all += (all.empty() ? "" : "; ") + each;
+  if (!all.empty()) attempt.fail(Source::kCredentials, std::move(all));
+}
+
+std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
+    Attempt& attempt, const RouteFiles& named, const CredentialsTable& read) const {
+  const ktls::CredentialFiles files = files_of(named);
+  const Fingerprint now = fingerprint(watched_files(files));
+  const CredentialsTable::Entry* const in_force = credentials_.find(named);
+  const bool same = in_force != nullptr && in_force->files == now;
+  if (same && !attempt.forced) return *in_force;
+  const CredentialsTable::Entry* const shared = read.find_trust(named);
+  auto loaded = load_credentials(files, shared == nullptr ? nullptr : shared->credentials.get());
+  if (!loaded) return std::unexpected(std::move(loaded.error()));
   // Equal ones stay, since shards have chains that were verified under them.
-  if (!is_in_force(Source::kCredentials, attempt)) attempt.next.credentials = *std::move(loaded);
+  if (same) return *in_force;
+  if (in_force != nullptr) {
+    auto older = crl_rollback(*in_force->credentials, **loaded);
+    // Who can put an old list in its place takes a revocation back. An operator may want that.
+    if (older && !attempt.forced) return std::unexpected(*older + "; SIGHUP takes it");
+    if (older) attempt.result.older_list = std::move(older);
+    (*loaded)->share_issuers(*in_force->credentials);
+  }
+  return CredentialsTable::Entry{.named = named, .files = now, .credentials = *std::move(loaded)};
 }
 
 void Config::read_policy(Attempt& attempt) const {
@@ -156,19 +231,19 @@ void Config::refuse_policy(Attempt& attempt, std::string why) const {
 // is taken if it fits what is in force of the other: first the credentials, since certificates must
 // not run out for want of a good policy.
 void Config::fit_together(Attempt& attempt) const {
-  const auto misfit = [this](const Candidate& pair) {
-    return pair.credentials && pair.policy
-               ? join(review(*pair.credentials, *pair.policy), Finding::Effect::kRefusesAll)
+  const auto misfit = [this](const CredentialsTable& credentials, const Policy::Pointer& policy) {
+    return credentials.of_flags() && policy
+               ? join(review(credentials, *policy), Finding::Effect::kRefusesAll)
                : "";
   };
   Candidate& next = attempt.next;
-  const std::string why = misfit(next);
+  const std::string why = misfit(next.credentials, next.policy);
   if (why.empty()) return;
-  const bool keeps_credentials = policy_ && misfit({next.credentials, policy_, {}}).empty();
+  const bool keeps_credentials = policy_ && misfit(next.credentials, policy_).empty();
   const bool keeps_policy =
-      !keeps_credentials && credentials_ && misfit({credentials_, next.policy, {}}).empty();
+      !keeps_credentials && credentials() && misfit(credentials_, next.policy).empty();
   if (!keeps_policy && next.policy != policy_) refuse_policy(attempt, why);
-  if (!keeps_credentials && next.credentials != credentials_) {
+  if (!keeps_credentials && !(next.credentials == credentials_)) {
     attempt.fail(Source::kCredentials, why);
     next.credentials = credentials_;
   }
@@ -191,8 +266,9 @@ void Config::read_discovery(Attempt& attempt) const {
 void Config::take(Attempt attempt) {
   Candidate& next = attempt.next;
   Reload& result = attempt.result;
+  if (next.policy) next.credentials.keep_only(*next.policy);
   result.changed =
-      next.credentials != credentials_ || next.policy != policy_ || next.discovery != discovery_;
+      !(next.credentials == credentials_) || next.policy != policy_ || next.discovery != discovery_;
   result.routes_split = options_.policy.empty() && policy_ && policy_->routes().size() == 1 &&
                         next.policy->routes().size() > 1;
   for (std::size_t i = 0; i < kSources; ++i) {
@@ -216,17 +292,16 @@ Source Config::policy_source() const {
   return options_.policy.empty() ? Source::kDiscovery : Source::kPolicy;
 }
 
-std::vector<std::filesystem::path> Config::files(Source source) const {
+std::vector<std::filesystem::path> Config::files(Source source,
+                                                 const Policy::Pointer& policy) const {
   std::vector<std::filesystem::path> files;
   switch (source) {
     case Source::kCredentials:
-      for (const auto& pair : options_.pairs) {
-        files.emplace_back(pair.cert);
-        files.emplace_back(pair.key);
+      files = watched_files(files_of({}));
+      for (const RouteFiles& named : policy ? policy->files() : std::span<const RouteFiles>()) {
+        if (named == RouteFiles{}) continue;
+        std::ranges::move(watched_files(files_of(named)), std::back_inserter(files));
       }
-      for (const auto& bundle : options_.ca) add_source(files, bundle.file);
-      for (const auto& crl : options_.crl) add_source(files, crl);
-      if (!options_.ticket_keys.empty()) files.emplace_back(options_.ticket_keys);
       break;
     case Source::kPolicy:
       if (!options_.policy.empty()) files.emplace_back(options_.policy);
@@ -238,18 +313,26 @@ std::vector<std::filesystem::path> Config::files(Source source) const {
   return files;
 }
 
-std::vector<std::string> Config::secret_files() const {
-  std::vector<std::string> files;
-  files.reserve(options_.pairs.size() + 1);
-  for (const auto& pair : options_.pairs) files.push_back(pair.key);
-  if (!options_.ticket_keys.empty()) files.push_back(options_.ticket_keys);
+ktls::CredentialFiles Config::files_of(const RouteFiles& named) const {
+  ktls::CredentialFiles files = credential_files(options_, named);
+  if (!options_.ticket_keys.empty()) files.ticket_keys = options_.ticket_keys;
   return files;
+}
+
+std::vector<std::string> Config::secret_files() const {
+  std::set<std::string> files;
+  for (const auto& pair : options_.pairs) files.insert(pair.key);
+  for (const RouteFiles& named : policy_ ? policy_->files() : std::span<const RouteFiles>()) {
+    for (const NamedCredentials& each : named.credentials) files.insert(each.key);
+  }
+  if (!options_.ticket_keys.empty()) files.insert(options_.ticket_keys);
+  return {files.begin(), files.end()};
 }
 
 std::vector<std::filesystem::path> Config::directories() const {
   std::set<std::filesystem::path> directories;
   for (std::size_t i = 0; i < kSources; ++i) {
-    for (const auto& file : files(static_cast<Source>(i))) {
+    for (const auto& file : files(static_cast<Source>(i), policy_)) {
       const auto parent = file.parent_path();
       directories.insert(parent.empty() ? std::filesystem::path(".") : parent);
       // A file that is a link is written to where the link points.
@@ -263,15 +346,8 @@ std::vector<std::filesystem::path> Config::directories() const {
   return {directories.begin(), directories.end()};
 }
 
-std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::load_credentials()
-    const {
-  ktls::CredentialFiles files;
-  for (const auto& pair : options_.pairs) files.pairs.push_back({pair.cert, pair.key});
-  for (const auto& bundle : options_.ca) files.ca.push_back({bundle.trust_domain, bundle.file});
-  files.crls = options_.crl;
-  if (!options_.ticket_keys.empty()) files.ticket_keys = options_.ticket_keys;
-  files.trust_only = options_.explain.has_value();
-
+std::expected<CredentialsTable::Pointer, std::string> Config::load_credentials(
+    const ktls::CredentialFiles& files, const ktls::Credentials* of_same_trust) const {
   ktls::HandshakeSettings settings;
   settings.accept_expired_crl = options_.crl_expired == Options::CrlExpired::kAccept;
   settings.client_eku = options_.client_eku;
@@ -285,7 +361,7 @@ std::expected<std::shared_ptr<const ktls::Credentials>, std::string> Config::loa
   settings.process_tickets = process_tickets_;
   settings.tuned_openssl = options_.openssl_tuning;
 
-  auto loaded = ktls::load_usable_credentials(files, std::move(settings));
+  auto loaded = ktls::load_usable_credentials(files, std::move(settings), of_same_trust);
   if (!loaded) return std::unexpected(loaded.error().message());
   std::string why = join(review_credentials(**loaded, now()), Finding::Effect::kRefusesAll);
   if (!why.empty()) return std::unexpected(std::move(why));
@@ -356,8 +432,13 @@ std::vector<Finding> Config::find_oddities() const {
     if (auto readers = ktls::key_file_readers(file)) add(*std::move(readers));
   }
   if (!complete()) return found;
-  for (const std::string& warning : credentials_->warnings()) add(warning);
-  std::ranges::move(review(*credentials_, *policy_), std::back_inserter(found));
+  for (const CredentialsTable::Entry& entry : credentials_.entries()) {
+    std::vector<Finding> warnings;
+    for (const std::string& warning : entry.credentials->warnings())
+      warnings.push_back({Finding::Effect::kNoneYet, warning});
+    add_new(found, std::move(warnings));
+  }
+  add_new(found, review(credentials_, *policy_));
   for (const ConfigError& warning : discovery_->warnings) add(warning.what, warning.place());
   if (policy_->routes().empty()) {
     add("no group of the discovery file has a route label: every client is refused");
@@ -380,7 +461,8 @@ std::vector<Finding> Config::find_oddities() const {
 std::vector<Finding> Config::findings() const {
   std::vector<Finding> all = oddities_;
   if (!complete()) return all;
-  std::ranges::move(review_credentials(*credentials_, now()), std::back_inserter(all));
+  for (const CredentialsTable::Entry& entry : credentials_.entries())
+    add_new(all, review_credentials(*entry.credentials, now()));
   return all;
 }
 

@@ -16,6 +16,7 @@
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/credentials_review.h"
+#include "gateway/run/credentials_table.h"
 #include "gateway/run/fingerprint.h"
 #include "gateway/run/options.h"
 #include "ktls/trust/credentials.h"
@@ -81,10 +82,13 @@ class Config {
   /// Each source has been good at least once.
   [[nodiscard]] bool complete() const;
 
-  /// Never null once complete().
-  [[nodiscard]] const std::shared_ptr<const ktls::Credentials>& credentials() const {
-    return credentials_;
+  /// Those of the flags. Never null once complete().
+  [[nodiscard]] const CredentialsTable::Pointer& credentials() const {
+    return credentials_.of_flags();
   }
+  /// Once complete(): those of policy()->files(), from its second on; and all.
+  [[nodiscard]] std::vector<CredentialsTable::Pointer> named_credentials() const;
+  [[nodiscard]] std::vector<CredentialsTable::Pointer> all_credentials() const;
   [[nodiscard]] const Policy::Pointer& policy() const { return policy_; }
   /// Its refused() are routes that are not as the file has them.
   [[nodiscard]] const Discovery& discovery() const { return *discovery_; }
@@ -99,7 +103,7 @@ class Config {
 
  private:
   struct Candidate {
-    std::shared_ptr<const ktls::Credentials> credentials;
+    CredentialsTable credentials;
     Policy::Pointer policy;
     std::optional<Discovery> discovery;
   };
@@ -114,6 +118,8 @@ class Config {
 
   [[nodiscard]] Attempt look(bool force) const;
   void read_credentials(Attempt& attempt) const;
+  [[nodiscard]] std::expected<CredentialsTable::Entry, std::string> read_entry(
+      Attempt& attempt, const RouteFiles& named, const CredentialsTable& read) const;
   void read_policy(Attempt& attempt) const;
   void refuse_policy(Attempt& attempt, std::string why) const;
   void fit_together(Attempt& attempt) const;
@@ -121,15 +127,17 @@ class Config {
   void take(Attempt attempt);
 
   [[nodiscard]] std::vector<Finding> find_oddities() const;
-  [[nodiscard]] std::vector<Finding> review(const ktls::Credentials& credentials,
+  [[nodiscard]] std::vector<Finding> review(const CredentialsTable& credentials,
                                             const Policy& policy) const;
   [[nodiscard]] bool is_in_force(Source source, const Attempt& attempt) const;
   [[nodiscard]] Source policy_source() const;
 
-  [[nodiscard]] std::vector<std::filesystem::path> files(Source source) const;
+  [[nodiscard]] std::vector<std::filesystem::path> files(Source source,
+                                                         const Policy::Pointer& policy) const;
+  [[nodiscard]] ktls::CredentialFiles files_of(const RouteFiles& named) const;
   [[nodiscard]] std::vector<std::string> secret_files() const;
-  [[nodiscard]] std::expected<std::shared_ptr<const ktls::Credentials>, std::string>
-  load_credentials() const;
+  [[nodiscard]] std::expected<CredentialsTable::Pointer, std::string> load_credentials(
+      const ktls::CredentialFiles& files, const ktls::Credentials* of_same_trust) const;
   [[nodiscard]] std::expected<Policy::Pointer, std::string> load_policy(
       const std::optional<Discovery>& discovery) const;
   [[nodiscard]] std::expected<Discovery, std::string> load_discovery(const Policy* policy) const;
@@ -138,7 +146,7 @@ class Config {
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
   std::chrono::steady_clock::time_point tickets_made_;
   std::array<std::optional<Fingerprint>, kSources> accepted_;  // of what is in force
-  std::shared_ptr<const ktls::Credentials> credentials_;
+  CredentialsTable credentials_;
   Policy::Pointer policy_;
   std::optional<Discovery> discovery_;
   std::vector<Finding> oddities_;  // which time does not change

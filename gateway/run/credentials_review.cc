@@ -273,59 +273,78 @@ CredentialsReview::Facts CredentialsReview::intermediates_of(const CertificateFa
   return found;
 }
 
+using Routes = std::vector<const Route*>;
+
+// How the trust of these files was given, for messages.
+std::string given_as(const RouteFiles& files) {
+  return files.trust ? "trust." + files.trust->name : "--ca";
+}
+
+template <class Uses>
+Routes routes_that(const Policy& policy, Uses uses) {
+  Routes found;
+  for (const Route& route : policy.routes())
+    if (uses(policy.files()[route.files])) found.push_back(&route);
+  return found;
+}
+
 // An unscoped bundle would let the CA of one trust domain vouch for the IDs of another.
-void review_scopes(const ktls::Credentials& credentials, const Policy& policy,
-                   std::vector<Finding>& findings) {
-  if (!credentials.has_unscoped_trust() || policy.trust_domains().size() < 2) return;
-  std::string domains;
-  for (const std::string& domain : policy.trust_domains()) {
-    domains += domains.empty() ? domain : ", " + domain;
-  }
+void review_scopes(const ktls::Credentials& credentials, const Routes& routes,
+                   const RouteFiles& files, std::vector<Finding>& findings) {
+  std::set<std::string> domains;
+  for (const Route* route : routes)
+    domains.insert(route->trust_domains.begin(), route->trust_domains.end());
+  if (!credentials.has_unscoped_trust() || domains.size() < 2) return;
+  std::string named;
+  for (const std::string& domain : domains) named += (named.empty() ? "" : ", ") + domain;
   findings.push_back(
-      {Effect::kRefusesAll, "the rules name several trust domains (" + domains +
-                                "), so each --ca must say which one it vouches for: --ca "
-                                "TRUST-DOMAIN=FILE"});
+      {Effect::kRefusesAll,
+       files.trust ? given_as(files) + ": the rules of its routes name several trust domains (" +
+                         named + "), so it must say which one it vouches for: \"trust-domain\""
+                   : "the rules name several trust domains (" + named +
+                         "), so each --ca must say which one it vouches for: --ca "
+                         "TRUST-DOMAIN=FILE"});
 }
 
 // Scoped bundles vouch for SPIFFE IDs of their domains and for nothing else.
-void review_patterns(const ktls::Credentials& credentials, const Policy& policy,
-                     std::vector<Finding>& findings) {
+void review_patterns(const ktls::Credentials& credentials, const Routes& routes,
+                     const RouteFiles& files, std::vector<Finding>& findings) {
   if (credentials.has_unscoped_trust()) return;
   const std::vector<std::string> domains = credentials.trust_domains();
   std::set<std::string, std::less<>> unneeded(domains.begin(), domains.end());
   std::vector<std::string> unvouched;
   bool some_admitted = false;
-  for (const Route& route : policy.routes()) {
-    some_admitted = some_admitted || route.allow_any_verified;
-    if (route.allow_any_verified) unneeded.clear();
-    for (const IdentityPattern& pattern : route.allow) {
+  for (const Route* route : routes) {
+    some_admitted = some_admitted || route->allow_any_verified;
+    if (route->allow_any_verified) unneeded.clear();
+    for (const IdentityPattern& pattern : route->allow) {
       if (std::ranges::find(domains, pattern.trust_domain()) != domains.end()) {
         unneeded.erase(std::string(pattern.trust_domain()));
         some_admitted = true;
       } else {
-        unvouched.push_back("no --ca vouches for " + pattern.text() + " of route " + route.name +
-                            ", which no client can have");
+        unvouched.push_back("no " + given_as(files) + " vouches for " + pattern.text() +
+                            " of route " + route->name + ", which no client can have");
       }
     }
   }
   const Effect effect =
-      some_admitted || policy.routes().empty() ? Effect::kRefusesSome : Effect::kRefusesAll;
+      some_admitted || routes.empty() ? Effect::kRefusesSome : Effect::kRefusesAll;
   for (std::string& text : unvouched) findings.push_back({effect, std::move(text)});
   for (const std::string& domain : unneeded) {
-    findings.push_back(
-        {Effect::kNoneYet, "--ca " + domain + "=...: no pattern needs this trust domain"});
+    const std::string place = given_as(files) + (files.trust ? "" : " " + domain + "=...");
+    findings.push_back({Effect::kNoneYet, place + ": no pattern needs this trust domain"});
   }
 }
 
-void review_ca_names(const ktls::Credentials& credentials, const Policy& policy,
-                     std::vector<Finding>& findings) {
-  for (const Route& route : policy.routes()) {
-    const std::size_t size = credentials.ca_names().size(allowed_domains(route));
+void review_ca_names(const ktls::Credentials& credentials, const Routes& routes,
+                     const RouteFiles& files, std::vector<Finding>& findings) {
+  for (const Route* route : routes) {
+    const std::size_t size = credentials.ca_names().size(allowed_domains(*route));
     if (size <= ktls::CaNames::kMost) continue;
     findings.push_back(
         {Effect::kNoneYet,
-         "route " + route.name + ": the names of the CAs in --ca that matter here have " +
-             std::to_string(size) + " bytes, more than the " +
+         "route " + route->name + ": the names of the CAs in " + given_as(files) +
+             " that matter here have " + std::to_string(size) + " bytes, more than the " +
              std::to_string(ktls::CaNames::kMost) +
              " that clients are sent: they are sent none, and those with several certificates have "
              "to choose by themselves"});
@@ -338,26 +357,36 @@ std::vector<Finding> review_credentials(const ktls::Credentials& credentials, Ti
   return CredentialsReview(credentials, now).findings();
 }
 
-std::vector<Finding> review_trust(const ktls::Credentials& credentials, const Policy& policy) {
+std::vector<Finding> review_trust(const ktls::Credentials& credentials, const Policy& policy,
+                                  std::size_t files) {
   std::vector<Finding> findings;
-  review_scopes(credentials, policy, findings);
-  review_patterns(credentials, policy, findings);
-  review_ca_names(credentials, policy, findings);
+  const RouteFiles& named = policy.files()[files];
+  const Routes routes =
+      routes_that(policy, [&named](const RouteFiles& each) { return each.trust == named.trust; });
+  if (routes.empty() && !policy.routes().empty()) return findings;
+  review_scopes(credentials, routes, named, findings);
+  review_patterns(credentials, routes, named, findings);
+  review_ca_names(credentials, routes, named, findings);
   return findings;
 }
 
-std::vector<Finding> review_names(const ktls::Credentials& credentials, const Policy& policy) {
+std::vector<Finding> review_names(const ktls::Credentials& credentials, const Policy& policy,
+                                  std::size_t files) {
+  const RouteFiles& named = policy.files()[files];
+  const Routes routes = routes_that(
+      policy, [&named](const RouteFiles& each) { return each.credentials == named.credentials; });
+  if (routes.empty() && !policy.routes().empty()) return {};
   // Clients that go by SPIFFE IDs do not look for the server name in our certificate.
   const auto& certificates = credentials.certificates();
   if (std::ranges::any_of(certificates,
                           [](const CertificateFact& fact) { return fact.leaf && fact.spiffe; })) {
     return {};
   }
-  bool some_served = policy.routes().empty();
+  bool some_served = routes.empty();
   std::vector<std::string> missing;
-  for (const Route& route : policy.routes()) {
-    some_served = some_served || route.sni.empty();
-    for (const std::string& name : route.sni) {
+  for (const Route* route : routes) {
+    some_served = some_served || route->sni.empty();
+    for (const std::string& name : route->sni) {
       const bool wildcard = name.starts_with("*.");
       // Of the names that a wildcard takes some may be all that clients use.
       if (credentials.presents(wildcard ? name.substr(1) : name)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -30,14 +31,15 @@ struct Finding {
 [[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
                                                       std::chrono::sys_seconds now);
 
-/// Whether the trust bundles vouch for what the rules let in, and clients are told of their CAs.
-/// Does not change with time.
+/// Whether the trust bundles vouch for what the rules of their routes let in, and clients are told
+/// of their CAs. `credentials` are those of policy.files()[files]. Does not change with time.
 [[nodiscard]] std::vector<Finding> review_trust(const ktls::Credentials& credentials,
-                                                const Policy& policy);
+                                                const Policy& policy, std::size_t files = 0);
 
-/// Whether our certificates have the server names that the routes take. Does not change with time.
+/// Whether our certificates have the server names that their routes take. Does not change with
+/// time.
 [[nodiscard]] std::vector<Finding> review_names(const ktls::Credentials& credentials,
-                                                const Policy& policy);
+                                                const Policy& policy, std::size_t files = 0);
 
 /// The texts of the findings with this effect, joined by "; ". Empty: none.
 [[nodiscard]] std::string join(const std::vector<Finding>& findings, Finding::Effect effect);

@@ -159,6 +159,7 @@ int explain(const Options& options) {
 
   const Snapshot snapshot{.generation = 0,
                           .credentials = config.credentials(),
+                          .named = config.named_credentials(),
                           .policy = config.policy(),
                           .endpoints = nullptr};
   const auto explanation = explain_client(snapshot, client, *certificates);

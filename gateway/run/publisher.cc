@@ -1,5 +1,6 @@
 #include "gateway/run/publisher.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gateway/run/snapshot_metrics.h"
@@ -7,9 +8,9 @@
 namespace sallyport::gateway {
 
 std::expected<void, std::string> Publisher::publish() {
-  const auto contexts = contexts_.renew(config_.credentials());
-  if (!contexts) return std::unexpected(contexts.error());
   const std::shared_ptr<const Snapshot> next = next_snapshot();
+  const auto contexts = contexts_.renew(next->all_credentials());
+  if (!contexts) return std::unexpected(contexts.error());
   if (const auto before = snapshot()) retire(*before, *next);
   set_snapshot(next);
   set_snapshot_metrics(registry_, *next);
@@ -24,18 +25,24 @@ std::shared_ptr<const Snapshot> Publisher::snapshot() const {
 
 std::shared_ptr<const Snapshot> Publisher::next_snapshot() const {
   const auto previous = snapshot();
-  const bool same = previous && previous->credentials == config_.credentials();
+  const auto named = config_.named_credentials();
+  const bool same =
+      previous && previous->credentials == config_.credentials() && previous->named == named;
   return std::make_shared<const Snapshot>(Snapshot{
       .generation = previous ? previous->generation + 1 : 1,
       .credentials_since = same ? previous->credentials_since : std::chrono::system_clock::now(),
       .credentials = config_.credentials(),
+      .named = named,
       .policy = config_.policy(),
       .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
                                       previous ? previous->endpoints.get() : nullptr)});
 }
 
 void Publisher::retire(const Snapshot& before, const Snapshot& next) {
-  if (before.credentials != next.credentials) retired_.add(before.credentials);
+  const auto stay = next.all_credentials();
+  for (const auto& credentials : before.all_credentials()) {
+    if (std::ranges::find(stay, credentials) == stay.end()) retired_.add(credentials);
+  }
   if (before.policy != next.policy) retired_.add(before.policy);
   if (before.endpoints != next.endpoints) retired_.add(before.endpoints);
 }

@@ -56,7 +56,7 @@ Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
   for (const InventoryPeer& peer : peers) {
     rehearsal.connections += peer.connections;
     const Route* const route = next.policy->find(peer.route);
-    const auto& credentials = route == nullptr ? next.credentials : next.credentials_of(*route);
+    const auto& credentials = next.credentials_of(route, peer.trust);
     const Verdict verdict = judge(peer.trust, route, *credentials, now);
     const std::string identity = peer.trust.identity.display();
     const LiveCauses causes = verdict.causes();
@@ -85,6 +85,7 @@ int check_against(const Options& options, const Config& config) {
 
   const Snapshot next{.generation = 0,
                       .credentials = config.credentials(),
+                      .named = config.named_credentials(),
                       .policy = config.policy(),
                       .endpoints = nullptr};
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());

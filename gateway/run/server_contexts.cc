@@ -19,16 +19,42 @@ std::string listener_set(std::span<const ListenAddress> listen) {
 ServerContexts::ServerContexts(std::span<const ListenAddress> listen, std::size_t shards)
     : listeners_(listener_set(listen)), shards_(shards) {}
 
-std::expected<std::vector<std::shared_ptr<ktls::ServerContext>>, std::string> ServerContexts::renew(
-    const std::shared_ptr<const ktls::Credentials>& credentials) {
-  std::vector<std::shared_ptr<ktls::ServerContext>> contexts;
-  if (credentials == latest_) return contexts;
+std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
+    const std::vector<Snapshot::CredentialsPointer>& credentials) {
+  if (credentials == latest_) return {};
+  // A handshake changes between contexts of one library only.
+  OSSL_LIB_CTX* const library = ktls::ServerContext::library_for(credentials);
+  std::map<Snapshot::CredentialsPointer, Contexts> made;
+  for (const auto& each : credentials) {
+    const auto known = made_.find(each);
+    if (known != made_.end() && library == library_) {
+      made.insert(*known);
+      continue;
+    }
+    auto contexts = make(each, library);
+    if (!contexts) return std::unexpected(std::move(contexts.error()));
+    made.emplace(each, *std::move(contexts));
+  }
+  std::vector<TlsContexts> of_shards(shards_);
+  for (std::size_t shard = 0; shard < shards_; ++shard) {
+    auto all = std::make_shared<std::vector<std::shared_ptr<ktls::ServerContext>>>();
+    for (const auto& each : credentials) all->push_back(made.at(each)[shard]);
+    of_shards[shard] = std::move(all);
+  }
+  latest_ = credentials;
+  library_ = library;
+  made_ = std::move(made);
+  return of_shards;
+}
+
+std::expected<ServerContexts::Contexts, std::string> ServerContexts::make(
+    const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library) const {
+  Contexts contexts;
   for (std::size_t i = 0; i < shards_; ++i) {
-    auto context = ktls::ServerContext::create(credentials, listeners_);
+    auto context = ktls::ServerContext::create(credentials, listeners_, library);
     if (!context) return std::unexpected(context.error().message());
     contexts.push_back(*std::move(context));
   }
-  latest_ = credentials;
   return contexts;
 }
 

@@ -2,33 +2,43 @@
 
 #include <cstddef>
 #include <expected>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "gateway/connection/shard_state.h"
+#include "gateway/connection/snapshot.h"
 #include "gateway/run/option_values.h"
 #include "ktls/handshake/server_context.h"
 
 namespace sallyport::gateway {
 
 /// Makes the TLS contexts of the shards, and new ones for new credentials only: with a context a
-/// shard loses the chains that it has seen. The contexts themselves belong to the shards.
+/// shard loses the chains that it has seen. Control thread only.
 class ServerContexts {
  public:
   /// The set of `listen` addresses is part of what tickets are bound to, whatever its order:
   /// gateways with the same listeners take each other's tickets.
   ServerContexts(std::span<const ListenAddress> listen, std::size_t shards);
 
-  /// One for each shard, all of the same credentials; none if the latest are of these credentials
-  /// already. The error is OpenSSL's.
-  [[nodiscard]] std::expected<std::vector<std::shared_ptr<ktls::ServerContext>>, std::string> renew(
-      const std::shared_ptr<const ktls::Credentials>& credentials);
+  /// Those of each shard, one for each of `credentials` (Snapshot::all_credentials()); none if the
+  /// latest are of these already. The error is OpenSSL's.
+  [[nodiscard]] std::expected<std::vector<TlsContexts>, std::string> renew(
+      const std::vector<Snapshot::CredentialsPointer>& credentials);
 
  private:
+  using Contexts = std::vector<std::shared_ptr<ktls::ServerContext>>;  // one for each shard
+
+  [[nodiscard]] std::expected<Contexts, std::string> make(
+      const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library) const;
+
   std::string listeners_;
   std::size_t shards_;
-  std::shared_ptr<const ktls::Credentials> latest_;
+  std::vector<Snapshot::CredentialsPointer> latest_;
+  OSSL_LIB_CTX* library_ = nullptr;                        // of the latest
+  std::map<Snapshot::CredentialsPointer, Contexts> made_;  // of the latest
 };
 
 }  // namespace sallyport::gateway

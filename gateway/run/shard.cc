@@ -91,8 +91,7 @@ iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
   return got;
 }
 
-void Shard::start(std::shared_ptr<const Snapshot> snapshot,
-                  std::shared_ptr<ktls::ServerContext> tls) {
+void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
   state_.balancer.update(snapshot->endpoints);
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
@@ -197,10 +196,10 @@ void Shard::end_all() {
   state_.live.splice_back(ended);
 }
 
-void Shard::update(std::shared_ptr<const Snapshot> snapshot,
-                   std::shared_ptr<ktls::ServerContext> tls) {
+void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
   inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
     const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
+                                  snapshot->named != state_.snapshot->named ||
                                   snapshot->policy != state_.snapshot->policy;
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);

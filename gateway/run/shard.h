@@ -63,7 +63,7 @@ class Shard {
                                                              iouring::ListenOptions options);
 
   /// Starts the thread, which accepts once listen() was called.
-  void start(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
+  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
   void join();
 
   /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
@@ -76,8 +76,8 @@ class Shard {
 
   // From any thread, after start(). A shard that has ended ignores these.
 
-  /// New connections use these from now on; without `tls`, the context that is there.
-  void update(std::shared_ptr<const Snapshot> snapshot, std::shared_ptr<ktls::ServerContext> tls);
+  /// New connections use these from now on; without `tls`, the contexts that are there.
+  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
   void drain();
   /// Ends what lingers, as far as --max-connections needs its places.

@@ -149,7 +149,7 @@ bool ShardSet::listen() {
 }
 
 void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
-                     const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts) {
+                     const std::vector<TlsContexts>& contexts) {
   const bool first = !std::exchange(started_, true);
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (first) {

@@ -40,10 +40,10 @@ class ShardSet {
 
   [[nodiscard]] std::size_t size() const { return shards_.size(); }
 
-  /// New connections use `snapshot` and the context of their shard (one for each shard, in order)
+  /// New connections use `snapshot` and the contexts of their shard (one for each shard, in order)
   /// from now on. Without contexts the shards keep theirs. The first call starts the shards.
   void serve(const std::shared_ptr<const Snapshot>& snapshot,
-             const std::vector<std::shared_ptr<ktls::ServerContext>>& contexts);
+             const std::vector<TlsContexts>& contexts);
   /// Listens, after the first serve(), as the last step of a start: a start that failed before has
   /// taken no client from a process that it was to stand beside or replace. False, with the reason
   /// logged, where another process took an address meanwhile.

@@ -1,5 +1,6 @@
 #include "gateway/run/snapshot_metrics.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -25,20 +26,39 @@ std::vector<metrics::BackendFacts> backends_of(const EndpointSet& endpoints,
   return backends;
 }
 
-std::vector<metrics::CertificateExpiry> certificates_of(const ktls::Credentials& credentials) {
+// Those of all credentials, the earliest of each role and name: trust may be that of several.
+std::vector<ktls::Expiry> collect(const Snapshot& snapshot,
+                                  std::vector<ktls::Expiry> (ktls::Credentials::*expiries)()
+                                      const) {
+  std::vector<ktls::Expiry> all;
+  for (const auto& credentials : snapshot.all_credentials()) {
+    for (ktls::Expiry& expiry : (credentials.get()->*expiries)()) {
+      const auto known = std::ranges::find_if(all, [&expiry](const ktls::Expiry& other) {
+        return other.role == expiry.role && other.name == expiry.name;
+      });
+      if (known == all.end()) {
+        all.push_back(std::move(expiry));
+      } else {
+        known->at = std::min(known->at, expiry.at);
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<metrics::CertificateExpiry> certificates_of(const Snapshot& snapshot) {
   std::vector<metrics::CertificateExpiry> certificates;
-  for (const ktls::Expiry& expiry : credentials.certificate_expiries()) {
+  for (ktls::Expiry& expiry : collect(snapshot, &ktls::Credentials::certificate_expiries)) {
     certificates.push_back(
-        {.role = std::string(expiry.role), .name = expiry.name, .not_after = expiry.at});
+        {.role = std::string(expiry.role), .name = std::move(expiry.name), .not_after = expiry.at});
   }
   return certificates;
 }
 
-std::vector<metrics::CrlNextUpdate> crls_of(const ktls::Credentials& credentials) {
+std::vector<metrics::CrlNextUpdate> crls_of(const Snapshot& snapshot) {
   std::vector<metrics::CrlNextUpdate> crls;
-  for (const ktls::Expiry& expiry : credentials.crl_next_updates()) {
-    crls.push_back({.name = expiry.name, .next_update = expiry.at});
-  }
+  for (ktls::Expiry& expiry : collect(snapshot, &ktls::Credentials::crl_next_updates))
+    crls.push_back({.name = std::move(expiry.name), .next_update = expiry.at});
   return crls;
 }
 
@@ -52,8 +72,8 @@ void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoin
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
   set_backend_metrics(registry, *snapshot.endpoints);
   registry.set_generation(snapshot.generation);
-  registry.set_certificates(certificates_of(*snapshot.credentials));
-  registry.set_crls(crls_of(*snapshot.credentials));
+  registry.set_certificates(certificates_of(snapshot));
+  registry.set_crls(crls_of(snapshot));
 }
 
 }  // namespace sallyport::gateway

@@ -94,7 +94,7 @@ std::expected<std::shared_ptr<const PeerTrust>, RefusedCertificates> ServerConte
     std::span<const std::vector<std::byte>> certificates) const {
   if (auto checked = check_message(certificates); !checked)
     return std::unexpected(std::move(checked.error()));
-  OSSL_LIB_CTX* const where = library();
+  OSSL_LIB_CTX* const where = library_;
   const auto stack = decode_all(certificates, where);
   if (!stack) return std::unexpected(stack.error());
 

@@ -14,6 +14,17 @@ constexpr std::uint8_t kClientHello = 1;
 constexpr std::size_t kRandomSize = 32;
 constexpr std::uint16_t kPreSharedKey = 41;
 
+// False if it does not end behind a number of two bytes.
+bool rest_has(WireReader& in, std::uint16_t wanted) {
+  bool found = false;
+  while (!in.at_end()) {
+    const std::uint16_t each = in.u16();
+    if (!in.good()) return false;
+    found = found || each == wanted;
+  }
+  return found;
+}
+
 }  // namespace
 
 bool holds_record(std::span<const std::byte> bytes) {
@@ -130,14 +141,13 @@ std::optional<std::uint16_t> parse_max_fragment_length(std::span<const std::byte
 bool names_version(std::span<const std::byte> body, std::uint16_t version) {
   WireReader in(body);
   const std::size_t list = in.u8();
-  if (list + 1 != body.size()) return false;
-  bool named = false;
-  while (!in.at_end()) {
-    const std::uint16_t offered = in.u16();
-    if (!in.good()) return false;
-    named = named || offered == version;
-  }
-  return named;
+  return list + 1 == body.size() && rest_has(in, version);
+}
+
+bool lists_code_point(std::span<const std::byte> body, std::uint16_t wanted) {
+  WireReader in(body);
+  const std::size_t list = in.u16();
+  return list + 2 == body.size() && rest_has(in, wanted);
 }
 
 }  // namespace sallyport::ktls

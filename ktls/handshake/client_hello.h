@@ -70,4 +70,8 @@ std::optional<std::uint16_t> parse_max_fragment_length(std::span<const std::byte
 /// 0x0304. One that is malformed names none.
 bool names_version(std::span<const std::byte> body, std::uint16_t version);
 
+/// Whether the body of an extension that is a list of code points, such as signature_algorithms and
+/// supported_groups (RFC 8446 4.2.3, 4.2.7), has `wanted`. One that is malformed has none.
+bool lists_code_point(std::span<const std::byte> body, std::uint16_t wanted);
+
 }  // namespace sallyport::ktls

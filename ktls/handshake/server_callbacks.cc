@@ -111,12 +111,37 @@ void ServerHandshake::limit_fragments() {
 
 int ServerHandshake::continue_with_hello(int* alert) {
   limit_fragments();
+  if (!take_terms() || !choose_curve()) {
+    (void)OpensslError::drain();
+    return refuse_hello(HandshakeResult::kUnknownFailure, SSL_AD_INTERNAL_ERROR,
+                        "no memory for the route's certificates", alert);
+  }
   if (!becomes_tls12()) return SSL_CLIENT_HELLO_SUCCESS;
   // A ticket of TLS 1.2 is sent before Finished, so before the peer is authorised.
   SSL_set_options(ssl(), SSL_OP_NO_TICKET);
   if (extension(ssl(), TLSEXT_TYPE_extended_master_secret).present) return SSL_CLIENT_HELLO_SUCCESS;
   return refuse_hello(HandshakeResult::kKeyExchangeFailure, SSL_AD_HANDSHAKE_FAILURE,
                       "TLS 1.2 without extended_master_secret (RFC 7627)", alert);
+}
+
+// The context's certificates, trust and callbacks become the handshake's. Tickets are still looked
+// up in the first context, whose callbacks ask the handshake for its own (SSL_set_SSL_CTX(3)).
+bool ServerHandshake::take_terms() {
+  const RouteTerms terms = std::exchange(terms_, {});
+  if (terms.context && terms.context != context_) {
+    if (SSL_set_SSL_CTX(ssl(), terms.context->ctx_.get()) == nullptr) return false;
+    context_ = terms.context;
+  }
+  context_->bind_sessions(ssl(), terms.name);
+  ca_names_memory_ = context_->set_ca_names(ssl(), terms.clients);
+  return true;
+}
+
+bool ServerHandshake::choose_curve() {
+  return context_->curves_.choose(
+      ssl(), {.signature_algorithms = extension(ssl(), TLSEXT_TYPE_signature_algorithms).body,
+              .supported_groups = extension(ssl(), TLSEXT_TYPE_supported_groups).body,
+              .version = becomes_tls12() ? RecordVersion::kTls12 : RecordVersion::kTls13});
 }
 
 // RFC 8446 4.1.2 lets neither server_name nor ALPN change in the answer to a HelloRetryRequest.

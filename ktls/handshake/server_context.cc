@@ -83,8 +83,8 @@ std::chrono::sys_seconds wall_clock_now() {
 }
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
-    const CredentialFiles& files, HandshakeSettings settings) {
-  auto credentials = Credentials::load(files, std::move(settings));
+    const CredentialFiles& files, HandshakeSettings settings, const Credentials* of_same_trust) {
+  auto credentials = Credentials::load(files, std::move(settings), of_same_trust);
   if (!credentials) return credentials;
   auto context = ServerContext::create(*credentials, "trial");
   if (!context) return std::unexpected(std::move(context.error()));
@@ -94,9 +94,17 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_
 std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::create(
     std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
     WallClock clock) {
+  OSSL_LIB_CTX* const library = library_for(std::span(&credentials, 1));
+  return create(std::move(credentials), listener_set, library, clock);
+}
+
+std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::create(
+    std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
+    OSSL_LIB_CTX* library, WallClock clock) {
   std::shared_ptr<ServerContext> context(new ServerContext);
   context->credentials_ = std::move(credentials);
   context->clock_ = clock;
+  context->library_ = library;
   if (auto done = context->set_up(); !done) return std::unexpected(std::move(done.error()));
   context->set_tickets(listener_set);
   return context;
@@ -104,27 +112,31 @@ std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::c
 
 std::expected<void, CredentialsError> ServerContext::set_up() {
   ERR_clear_error();
-  OSSL_LIB_CTX* const where = library();
-  ctx_.reset(SSL_CTX_new_ex(where, nullptr, TLS_server_method()));
+  ctx_.reset(SSL_CTX_new_ex(library_, nullptr, TLS_server_method()));
   if (!ctx_) return credentials_error({}, "OpenSSL: " + OpensslError::drain().text);
-  HandshakeEngine::install(ctx_.get(), where == nullptr);
+  HandshakeEngine::install(ctx_.get(), library_ == nullptr);
   ServerHandshake::install_callbacks(ctx_.get());
   if (auto done = set_settings(); !done) return done;
   if (auto done = set_pairs(); !done) return done;
   return set_trust();
 }
 
-// The library context of the SSL_CTX. Certificates and keys stay in the default context, where they
-// were loaded: OpenSSL copies a key to the other context when it is first used there, and caches
-// it.
-OSSL_LIB_CTX* ServerContext::library() const {
-  OSSL_LIB_CTX* library = tls_library(credentials_->settings().tuned_openssl).context;
+// Certificates and keys stay in the default context, where they were loaded: OpenSSL copies a key
+// to the other context when it is first used there, and caches it.
+OSSL_LIB_CTX* ServerContext::library_for(
+    std::span<const std::shared_ptr<const Credentials>> credentials) {
+  OSSL_LIB_CTX* library = tls_library(credentials.front()->settings().tuned_openssl).context;
   const auto known = [library](const EvpPkeyPtr& key) {
     return supports_key_type(library, key.get());
   };
-  if (!std::ranges::all_of(credentials_->pairs_, known, &Credentials::KeyPair::key)) return nullptr;
-  for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_)
-    if (!supports_key_type(library, X509_get0_pubkey(trusted.certificate.get()))) return nullptr;
+  const auto trusts_known = [library](const Credentials::TrustedCertificate& trusted) {
+    return supports_key_type(library, X509_get0_pubkey(trusted.certificate.get()));
+  };
+  for (const auto& each : credentials) {
+    if (!std::ranges::all_of(each->pairs_, known, &Credentials::KeyPair::key) ||
+        !std::ranges::all_of(each->trust_->trusted, trusts_known))
+      return nullptr;
+  }
   return library;
 }
 
@@ -182,22 +194,37 @@ std::expected<void, CredentialsError> ServerContext::set_settings() {
 }
 
 std::expected<void, CredentialsError> ServerContext::set_pairs() {
+  bool has_ec = false;
   for (const Credentials::KeyPair& pair : credentials_->pairs_) {
-    const X509Ptr leaf(X509_dup(pair.leaf.get()));
-    const EvpPkeyPtr key(EVP_PKEY_dup(pair.key.get()));
-    if (!leaf || !key) return credentials_error(pair.cert_file, OpensslError::drain().text);
-    if (SSL_CTX_use_certificate(ctx_.get(), leaf.get()) != 1)
-      return credentials_error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
-    if (SSL_CTX_use_PrivateKey(ctx_.get(), key.get()) != 1)
-      return credentials_error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
-    // SSL_CTX_add1_chain_cert() adds to the certificate that was set last.
+    CurveCertificates::Certificate copy{.leaf = X509Ptr(X509_dup(pair.leaf.get())),
+                                        .chain = X509StackPtr(sk_X509_new_null()),
+                                        .key = EvpPkeyPtr(EVP_PKEY_dup(pair.key.get()))};
+    if (!copy.leaf || !copy.chain || !copy.key)
+      return credentials_error(pair.cert_file, OpensslError::drain().text);
     for (const X509Ptr& certificate : pair.chain) {
-      const X509Ptr copy(X509_dup(certificate.get()));
-      if (!copy || SSL_CTX_add1_chain_cert(ctx_.get(), copy.get()) != 1)
-        return credentials_error(pair.cert_file,
-                                 "chain cannot be used: " + OpensslError::drain().text);
+      X509Ptr each(X509_dup(certificate.get()));
+      if (!each || X509_add_cert(copy.chain.get(), each.get(), X509_ADD_FLAG_UP_REF) != 1)
+        return credentials_error(pair.cert_file, OpensslError::drain().text);
     }
+    const bool ec = EVP_PKEY_is_a(copy.key.get(), "EC") == 1;
+    const bool beside_another_curve = ec && std::exchange(has_ec, has_ec || ec);
+    if (!beside_another_curve) {
+      if (auto done = set_pair(pair, copy); !done) return done;
+    }
+    if (ec) curves_.add(std::move(copy));
   }
+  return {};
+}
+
+std::expected<void, CredentialsError> ServerContext::set_pair(
+    const Credentials::KeyPair& pair, const CurveCertificates::Certificate& copy) {
+  if (SSL_CTX_use_certificate(ctx_.get(), copy.leaf.get()) != 1)
+    return credentials_error(pair.cert_file, "cannot be used: " + OpensslError::drain().text);
+  if (SSL_CTX_use_PrivateKey(ctx_.get(), copy.key.get()) != 1)
+    return credentials_error(pair.key_file, "cannot be used: " + OpensslError::drain().text);
+  // It is that of the certificate that was set last.
+  if (SSL_CTX_set1_chain(ctx_.get(), copy.chain.get()) != 1)
+    return credentials_error(pair.cert_file, "chain cannot be used: " + OpensslError::drain().text);
   return {};
 }
 
@@ -205,7 +232,7 @@ std::expected<void, CredentialsError> ServerContext::set_trust() {
   SSL_CTX* ctx = ctx_.get();
   const X509StorePtr store(X509_STORE_new());
   if (!store) return credentials_error({}, OpensslError::drain().text);
-  for (const Credentials::TrustedCertificate& trusted : credentials_->trusted_) {
+  for (const Credentials::TrustedCertificate& trusted : credentials_->trust_->trusted) {
     const X509Ptr copy(X509_dup(trusted.certificate.get()));
     if (!copy || X509_STORE_add_cert(store.get(), copy.get()) != 1)
       return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
@@ -229,14 +256,24 @@ std::size_t ServerContext::set_ca_names(SSL* ssl, CaNames::Clients clients) cons
   return kDecodedFactor * all.size(clients);
 }
 
+// Half of both digests: a name of its own for each pair of context and route.
+void ServerContext::bind_sessions(SSL* ssl, std::string_view route) const {
+  constexpr std::size_t kHalf = sizeof(Sha256) / 2;
+  Sha256 bound = session_context_;
+  const Sha256 name = sha256(std::as_bytes(std::span(route)));
+  std::copy_n(name.begin(), kHalf, bound.begin() + kHalf);
+  if (SSL_set_session_id_context(ssl, bound.data(), bound.size()) != 1) std::abort();
+}
+
 void ServerContext::set_tickets(std::string_view listener_set) {
   SSL_CTX* ctx = ctx_.get();
   // OpenSSL refuses sessions of another context on its own account as well.
   WireWriter id;
   id.raw(std::as_bytes(std::span(credentials_->trust_digest())));
   id.raw(std::as_bytes(std::span(listener_set)));
-  const Sha256 id_context = sha256(id.bytes());
-  if (SSL_CTX_set_session_id_context(ctx, id_context.data(), id_context.size()) != 1) std::abort();
+  session_context_ = sha256(id.bytes());
+  if (SSL_CTX_set_session_id_context(ctx, session_context_.data(), session_context_.size()) != 1)
+    std::abort();
 
   if (!credentials_->tickets_) {
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/handshake/curve_certificates.h"
 #include "ktls/trust/chain_cache.h"
 #include "ktls/trust/credentials.h"
 #include "ktls/trust/peer_trust.h"
@@ -24,7 +25,8 @@ std::chrono::sys_seconds wall_clock_now();
 /// Credentials::load(), and a trial: OpenSSL may refuse keys, groups or suites that load() accepts,
 /// and such credentials must not reach a shard. Blocks on file IO.
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_credentials(
-    const CredentialFiles& files, HandshakeSettings settings = {});
+    const CredentialFiles& files, HandshakeSettings settings = {},
+    const Credentials* of_same_trust = nullptr);
 
 /// Certificates that a client is refused for, and the alert that it gets.
 struct RefusedCertificates {
@@ -40,10 +42,19 @@ struct RefusedCertificates {
 class ServerContext {
  public:
   /// `listener_set` names the listeners at which tickets are accepted: with equal text, secret and
-  /// trust, contexts take each other's tickets.
+  /// trust, contexts take each other's tickets. `library` is that of library_for(); contexts that a
+  /// handshake changes between have the same.
+  static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
+      std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
+      OSSL_LIB_CTX* library, WallClock clock = wall_clock_now);
+  /// For one context alone.
   static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
       std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
       WallClock clock = wall_clock_now);
+
+  /// The library context for handshakes under any of these credentials: that of tls_library(), if
+  /// it has every kind of key among them, else OpenSSL's default, null.
+  static OSSL_LIB_CTX* library_for(std::span<const std::shared_ptr<const Credentials>> credentials);
 
   const Credentials& credentials() const noexcept { return *credentials_; }
   std::chrono::sys_seconds now() const { return clock_(); }
@@ -59,17 +70,23 @@ class ServerContext {
 
   ServerContext() = default;
   std::expected<void, CredentialsError> set_up();
-  OSSL_LIB_CTX* library() const;
   std::expected<void, CredentialsError> set_settings();
   std::expected<void, CredentialsError> set_pairs();
+  std::expected<void, CredentialsError> set_pair(const Credentials::KeyPair& pair,
+                                                 const CurveCertificates::Certificate& copy);
   std::expected<void, CredentialsError> set_trust();
   void set_tickets(std::string_view listener_set);
   /// Returns the bytes of memory that the names take in `ssl`, an upper bound.
   std::size_t set_ca_names(SSL* ssl, CaNames::Clients clients) const;
+  /// A session of `route` is resumed by clients of that route only.
+  void bind_sessions(SSL* ssl, std::string_view route) const;
 
   std::shared_ptr<const Credentials> credentials_;
   WallClock clock_ = wall_clock_now;
+  OSSL_LIB_CTX* library_ = nullptr;
   SslCtxPtr ctx_;
+  CurveCertificates curves_;
+  Sha256 session_context_{};
   std::vector<TicketSecrets::Key> ticket_keys_;  ///< sealing key first; empty: no tickets
   PeerTrustPool trusts_;                         ///< of the shard's thread
   ChainCache chains_;                            ///< verified under these credentials

@@ -62,11 +62,11 @@ ServerHandshake::Step ServerHandshake::advance() {
   std::abort();
 }
 
-void ServerHandshake::accept(std::string_view alpn, CaNames::Clients clients) {
+void ServerHandshake::accept(RouteTerms terms) {
   if (hello_state_ != HelloState::kRead) std::abort();
-  ca_names_memory_ = context_->set_ca_names(ssl(), clients);
   hello_state_ = HelloState::kAccepted;
-  confirmed_alpn_ = alpn;
+  confirmed_alpn_ = terms.alpn;
+  terms_ = std::move(terms);
 }
 
 void ServerHandshake::reject(HandshakeFailure why) {

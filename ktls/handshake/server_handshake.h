@@ -38,6 +38,19 @@ struct Outcome {
   std::vector<std::byte> leftover;
 };
 
+/// What the route that was chosen asks of the rest of a handshake.
+struct RouteTerms {
+  /// The protocol to confirm, one of the offer; empty: none.
+  std::string_view alpn = {};
+  /// Those that may pass, in case that not all names of CAs fit.
+  CaNames::Clients clients = nullptr;
+  /// Null: that of the handshake. Of the same library, listeners and settings: it differs in
+  /// credentials and trust.
+  std::shared_ptr<ServerContext> context = nullptr;
+  /// Its name: tickets are taken at the route that they were issued at.
+  std::string_view name = {};
+};
+
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
 /// must then have the extended master secret and is never resumed. No IO: ciphertext goes in by
 /// feed(), comes out by output(). Neither copies nor moves. One thread at a time; it may be another
@@ -76,9 +89,9 @@ class ServerHandshake {
 
   /// After kHello: the ClientHello. Its views live as long as the handshake.
   [[nodiscard]] const ClientHello& hello() const noexcept { return hello_; }
-  /// After kHello, once: the handshake goes on, and confirms `alpn`, one of the offer; empty: none.
-  /// `clients` are those that may pass, in case that not all names of CAs fit. It is not kept.
-  void accept(std::string_view alpn, CaNames::Clients clients = nullptr);
+  /// After kHello, once: the handshake goes on under these terms. What they refer to lives until
+  /// the next advance() has returned.
+  void accept(RouteTerms terms);
   /// After kHello, once, before a certificate is asked for: the next advance() fails with `why`
   /// and the alert of its result, internal_error where that has none.
   void reject(HandshakeFailure why);
@@ -140,6 +153,8 @@ class ServerHandshake {
   int read_hello(int* alert);
   void limit_fragments();
   int continue_with_hello(int* alert);
+  bool take_terms();
+  bool choose_curve();
   int compare_second_hello(int* alert);
   int refuse_hello(HandshakeResult result, int description, const char* detail, int* alert);
   bool becomes_tls12() const;
@@ -163,7 +178,8 @@ class ServerHandshake {
   std::vector<std::string_view> protocols_;  ///< of alpn_offer_
   ClientHello hello_;
   std::size_t ca_names_memory_ = 0;  ///< of names for this handshake alone
-  std::string confirmed_alpn_;       ///< the protocol of accept(), to be confirmed; empty: none
+  RouteTerms terms_;                 ///< from accept() on until OpenSSL has them
+  std::string confirmed_alpn_;       ///< to be confirmed; empty: none
   struct TicketPsk {
     SecretBytes<kMaxHashSize> psk;
     std::array<std::byte, 4> age_add{};

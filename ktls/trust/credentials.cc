@@ -34,17 +34,17 @@ std::string_view to_string(CertificateFact::Role role) noexcept {
 Credentials::~Credentials() = default;
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> Credentials::load(
-    const CredentialFiles& files, HandshakeSettings settings) {
-  return CredentialsLoader(std::move(settings)).load(files);
+    const CredentialFiles& files, HandshakeSettings settings, const Credentials* of_same_trust) {
+  return CredentialsLoader(std::move(settings)).load(files, of_same_trust);
 }
 
 bool Credentials::has_unscoped_trust() const noexcept {
-  return std::ranges::any_of(anchors_, &Anchor::unscoped);
+  return std::ranges::any_of(trust_->anchors, &Anchor::unscoped);
 }
 
 std::vector<std::string> Credentials::trust_domains() const {
   std::vector<std::string> domains;
-  for (const Anchor& anchor : anchors_)
+  for (const Anchor& anchor : trust_->anchors)
     domains.insert(domains.end(), anchor.domains.begin(), anchor.domains.end());
   std::ranges::sort(domains);
   const auto rest = std::ranges::unique(domains);
@@ -53,8 +53,8 @@ std::vector<std::string> Credentials::trust_domains() const {
 }
 
 const Credentials::Anchor* Credentials::find_anchor(const Sha256& key) const {
-  const auto anchor = std::ranges::lower_bound(anchors_, key, {}, &Anchor::key);
-  return anchor != anchors_.end() && anchor->key == key ? &*anchor : nullptr;
+  const auto anchor = std::ranges::lower_bound(trust_->anchors, key, {}, &Anchor::key);
+  return anchor != trust_->anchors.end() && anchor->key == key ? &*anchor : nullptr;
 }
 
 Credentials::Vouches Credentials::vouches(const Sha256& anchor_key,
@@ -103,17 +103,17 @@ HandshakeResult Credentials::judge_anchor(const PeerTrust& trust,
 
 TrustVerdict Credentials::judge(const STACK_OF(X509) * chain, const PeerTrust& trust,
                                 std::chrono::sys_seconds now) const {
-  if (!crls_.empty()) crls_.learn_issuers(chain, trust.links);
+  if (!trust_->crls.empty()) trust_->crls.learn_issuers(chain, trust.links);
   return judge(trust, now);
 }
 
 void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seconds now,
                                    TrustVerdict& verdict) const {
   using enum HandshakeResult;
-  if (crls_.empty()) return;
+  if (trust_->crls.empty()) return;
   std::size_t depth = 0;
   for (const PeerTrust::Link& link : trust.links) {
-    const HandshakeResult result = crls_.check(link, now);
+    const HandshakeResult result = trust_->crls.check(link, now);
     if (result == kCertificateRevoked || verdict.revocation == kSuccess) {
       verdict.revocation = result;
       verdict.depth = depth;
@@ -128,7 +128,7 @@ void Credentials::judge_revocation(const PeerTrust& trust, std::chrono::sys_seco
   for (const Anchor::Certificate& each : anchor->certificates) {
     if (each.name != trust.anchor_name || now < each.not_before || now >= each.not_after) continue;
     any = true;
-    if (crls_.check(each.link, now) != kCertificateRevoked) return;
+    if (trust_->crls.check(each.link, now) != kCertificateRevoked) return;
   }
   if (!any) return;  // out of their dates: that is judge_anchor()'s
   verdict.revocation = kCertificateRevoked;
@@ -154,13 +154,13 @@ std::vector<Expiry> Credentials::certificate_expiries() const {
   for (const CertificateFact& fact : certificates_)
     if (fact.role == CertificateFact::Role::kServer)
       add_expiry(expiries, to_string(fact.role), fact.name, fact.not_after);
-  expiries.insert(expiries.end(), anchor_expiries_.begin(), anchor_expiries_.end());
+  expiries.insert(expiries.end(), trust_->anchor_expiries.begin(), trust_->anchor_expiries.end());
   return expiries;
 }
 
 std::vector<Expiry> Credentials::crl_next_updates() const {
   std::vector<Expiry> expiries;
-  for (const CrlFact& fact : crl_facts_)
+  for (const CrlFact& fact : trust_->crl_facts)
     if (fact.next_update) add_expiry(expiries, "crl", fact.name, *fact.next_update);
   return expiries;
 }

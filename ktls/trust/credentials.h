@@ -29,8 +29,9 @@ namespace sallyport::ktls {
 struct CredentialFiles {
   /// Equal paths: a bundle of both, in any order, which obeys the rules of a key.
   struct Pair {
-    std::string cert;  ///< PEM: leaf first, then its intermediates
-    std::string key;   ///< PEM, unencrypted; under the rules of key_file.h
+    std::string cert;           ///< PEM: leaf first, then its intermediates
+    std::string key;            ///< PEM, unencrypted; under the rules of key_file.h
+    std::string given_as = {};  ///< in messages; empty: --cert and --key, or --credentials
   };
   struct Trust {
     std::optional<std::string> domain;  ///< SPIFFE trust domain that this bundle vouches for
@@ -38,9 +39,10 @@ struct CredentialFiles {
     /// partial_chain
     std::string file;
   };
-  std::vector<Pair> pairs;  ///< one per kind of key (EC, RSA, Ed25519)
+  std::vector<Pair> pairs;  ///< one per kind of key (EC of each curve, RSA, Ed25519)
   std::vector<Trust> ca;
   std::vector<std::string> crls;           ///< PEM or DER, one or more in a file, or directories
+  std::string trust_given_as = {};         ///< in messages; empty: --ca and --crl
   std::optional<std::string> ticket_keys;  ///< see TicketSecrets::load()
   /// Neither `pairs` nor `ticket_keys` are opened: to judge clients, not to serve them.
   bool trust_only = false;
@@ -104,7 +106,8 @@ struct CrlFact {
 /// What a file was given for and how much of that it holds. A file that is given twice has two.
 struct FileFact {
   std::string name;         ///< the file as configured
-  std::string_view option;  ///< "--cert", "--key", "--credentials", "--ca", "--crl", ...
+  std::string option;       ///< "--cert", "--key", "--credentials", "--ca", "--crl", ...; or the
+                            ///< key of the policy file
   std::string_view object;  ///< "certificate", "private key", "CRL", "ticket secret"
   std::size_t count = 0;    ///< objects that were read
 };
@@ -125,9 +128,11 @@ class Credentials {
   /// rules, at least one anchor per bundle, CRLs of a scope that can be honoured (read_crl_scope())
   /// and signed by the issuer they name where that is among the bundles. Dates are not looked at:
   /// what has expired refuses connections, and shows in certificates() and crls(). Blocks on file
-  /// IO: not for a shard's thread.
+  /// IO: not for a shard's thread. With `of_same_trust`, whose bundles, CRLs and settings are
+  /// these, its trust is shared instead of read.
   static std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
-      const CredentialFiles& files, HandshakeSettings settings = {});
+      const CredentialFiles& files, HandshakeSettings settings = {},
+      const Credentials* of_same_trust = nullptr);
 
   ~Credentials();
   Credentials(const Credentials&) = delete;
@@ -135,7 +140,7 @@ class Credentials {
 
   /// SHA-256 over the sorted trust bundles with their scopes and the verify settings: equal on
   /// every gateway with the same trust, whatever its leaf, CRLs and policy.
-  const Sha256& trust_digest() const noexcept { return trust_digest_; }
+  const Sha256& trust_digest() const noexcept { return trust_->digest; }
 
   /// Whether a bundle has no trust domain. (Beside rules of several trust domains: an error of the
   /// configuration.)
@@ -144,7 +149,7 @@ class Credentials {
   std::vector<std::string> trust_domains() const;
 
   /// The names of all certificates of the bundles.
-  const CaNames& ca_names() const noexcept { return ca_names_; }
+  const CaNames& ca_names() const noexcept { return trust_->ca_names; }
 
   /// The identities that an anchor may vouch for.
   enum class Vouches { kNothing, kSpiffeOnly, kEverything };
@@ -166,7 +171,9 @@ class Credentials {
 
   /// Shares with another generation what chains of clients have shown, and will, of issuers that
   /// are in no bundle: see CrlSet::share_issuers(). Before others use it.
-  void share_issuers(const Credentials& other) const { crls_.share_issuers(other.crls_); }
+  void share_issuers(const Credentials& other) const {
+    trust_->crls.share_issuers(other.trust_->crls);
+  }
 
   /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4). Of a
   /// domain with a dot in front: whether some name of one more label is found.
@@ -175,7 +182,7 @@ class Credentials {
   /// Earliest notAfter among the leaves that we present.
   std::chrono::sys_seconds own_not_after() const;
   const std::vector<CertificateFact>& certificates() const noexcept { return certificates_; }
-  const std::vector<CrlFact>& crls() const noexcept { return crl_facts_; }
+  const std::vector<CrlFact>& crls() const noexcept { return trust_->crl_facts; }
   /// In the order in which they were read.
   const std::vector<FileFact>& files() const noexcept { return file_facts_; }
   /// For certificate_expiry_timestamp_seconds{role,name}: the earliest notAfter of each file of
@@ -217,6 +224,19 @@ class Credentials {
     };
     std::vector<Certificate> certificates;  ///< of this key
   };
+  /// What clients are judged by. Shared by credentials that differ in what we present.
+  struct Trust {
+    std::vector<TrustedCertificate> trusted;
+    std::vector<Anchor> anchors;  ///< sorted by key
+    CaNames ca_names;
+    CrlSet crls;
+    Sha256 digest{};
+    std::vector<CertificateFact> certificates;
+    std::vector<Expiry> anchor_expiries;
+    std::vector<CrlFact> crl_facts;
+    std::vector<FileFact> file_facts;
+    std::vector<std::string> warnings;
+  };
 
   Credentials() = default;
   void add_steps(const PeerTrust& trust, std::chrono::sys_seconds now, const TrustVerdict& verdict,
@@ -231,16 +251,10 @@ class Credentials {
                         TrustVerdict& verdict) const;
 
   std::vector<KeyPair> pairs_;
-  std::vector<TrustedCertificate> trusted_;
-  std::vector<Anchor> anchors_;  ///< sorted by key
-  CaNames ca_names_;
-  CrlSet crls_;
+  std::shared_ptr<const Trust> trust_;
   std::shared_ptr<const TicketSecrets> tickets_;  ///< null: no resumption
   HandshakeSettings settings_;
-  Sha256 trust_digest_{};
   std::vector<CertificateFact> certificates_;
-  std::vector<Expiry> anchor_expiries_;
-  std::vector<CrlFact> crl_facts_;
   std::vector<FileFact> file_facts_;
   std::vector<std::string> warnings_;
 };

@@ -3,6 +3,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <iterator>
@@ -66,7 +67,16 @@ void move_leaf_to_front(std::vector<PemCertificate>& certificates, EVP_PKEY* key
   if (leaf != certificates.end()) std::rotate(certificates.begin(), leaf, std::next(leaf));
 }
 
-// The trust domain of the command line, normalised as in identities.
+// Empty: its kind of key has none.
+std::string curve_of(const EVP_PKEY* key) {
+  std::array<char, 64> name{};
+  if (EVP_PKEY_is_a(key, "EC") != 1 ||
+      EVP_PKEY_get_group_name(key, name.data(), name.size(), nullptr) != 1)
+    return {};
+  return name.data();
+}
+
+// The trust domain as configured, normalised as in identities.
 std::optional<std::string> normalise_domain(const std::string& domain) {
   const auto id = normalise_spiffe_id(std::string(kSpiffeScheme) + domain);
   if (!id || domain.contains('/')) return std::nullopt;
@@ -79,29 +89,51 @@ CredentialsLoader::CredentialsLoader(HandshakeSettings settings)
     : now_(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now())),
       made_(new Credentials) {
   made_->settings_ = std::move(settings);
-  made_->crls_.accept_expired(made_->settings_.accept_expired_crl);
 }
 
 std::expected<std::shared_ptr<const Credentials>, CredentialsError> CredentialsLoader::load(
-    const CredentialFiles& files) {
+    const CredentialFiles& files, const Credentials* of_same_trust) {
   if (files.pairs.empty() && !files.trust_only)
     return credentials_error({}, "no certificate (--cert and --key)");
-  if (files.ca.empty()) return credentials_error({}, "no trust anchors (--ca)");
   if (!files.trust_only) {
     for (const auto& pair : files.pairs)
       if (auto done = add_pair(pair); !done) return std::unexpected(done.error());
   }
-  for (const auto& bundle : files.ca)
-    if (auto done = add_bundle(bundle); !done) return std::unexpected(done.error());
-  std::ranges::sort(made_->anchors_, {}, &Credentials::Anchor::key);
-  set_trust_digest();
-  set_anchor_expiries();
-  for (const auto& file : files.crls)
-    if (auto done = add_crls(file); !done) return std::unexpected(done.error());
-  if (auto done = check_anchors_lists(); !done) return std::unexpected(done.error());
+  if (of_same_trust != nullptr) {
+    made_->trust_ = of_same_trust->trust_;
+  } else {
+    if (auto done = load_trust(files); !done) return std::unexpected(done.error());
+    made_->trust_ = std::move(trust_);
+  }
+  const auto add = [](auto& all, const auto& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  add(made_->certificates_, made_->trust_->certificates);
+  add(made_->file_facts_, made_->trust_->file_facts);
+  add(made_->warnings_, made_->trust_->warnings);
   if (files.trust_only) return made_;
   if (auto done = set_tickets(files.ticket_keys); !done) return std::unexpected(done.error());
   return made_;
+}
+
+CredentialsLoader::Done CredentialsLoader::load_trust(const CredentialFiles& files) {
+  trust_ = std::make_shared<Credentials::Trust>();
+  trust_given_as_ = files.trust_given_as;
+  trust_->crls.accept_expired(made_->settings_.accept_expired_crl);
+  if (files.ca.empty()) return credentials_error({}, "no trust anchors (--ca)");
+  for (const auto& bundle : files.ca)
+    if (auto done = add_bundle(bundle); !done) return done;
+  std::ranges::sort(trust_->anchors, {}, &Credentials::Anchor::key);
+  set_trust_digest();
+  set_anchor_expiries();
+  for (const auto& file : files.crls)
+    if (auto done = add_crls(file); !done) return done;
+  return check_anchors_lists();
+}
+
+// How what is of the trust was given, for messages.
+std::string CredentialsLoader::given_as(const char* flag) const {
+  return trust_given_as_.empty() ? flag : trust_given_as_;
 }
 
 CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair& files) {
@@ -111,11 +143,14 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
   auto certificates =
       parse_certificates((*cert_text)->view(), files.cert, CertificateUse::kPresented);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
+  const auto given_as = [&files, bundle](const char* flag) {
+    return !files.given_as.empty() ? files.given_as : bundle ? "--credentials" : flag;
+  };
   made_->file_facts_.push_back(
-      {files.cert, bundle ? "--credentials" : "--cert", "certificate", certificates->size()});
+      {files.cert, given_as("--cert"), "certificate", certificates->size()});
   auto key = bundle ? parse_private_key((*cert_text)->view(), files.key) : read_key(files.key);
   if (!key) return std::unexpected(std::move(key.error()));
-  made_->file_facts_.push_back({files.key, bundle ? "--credentials" : "--key", "private key", 1});
+  made_->file_facts_.push_back({files.key, given_as("--key"), "private key", 1});
   if (bundle) move_leaf_to_front(*certificates, key->get());
 
   Credentials::KeyPair pair;
@@ -140,11 +175,19 @@ CredentialsLoader::Done CredentialsLoader::add_pair(const CredentialFiles::Pair&
                              bundle ? "its private key belongs to none of its certificates"
                                     : "does not belong to the first certificate of " + files.cert);
   }
-  for (const Credentials::KeyPair& other : made_->pairs_)
-    if (EVP_PKEY_get_base_id(other.key.get()) == EVP_PKEY_get_base_id(pair.key.get()))
-      return credentials_error(files.cert, "has a key of the same kind as " + other.cert_file +
-                                               "; one certificate for each kind of key");
+  if (auto done = check_kind(pair); !done) return done;
   made_->pairs_.push_back(std::move(pair));
+  return {};
+}
+
+CredentialsLoader::Done CredentialsLoader::check_kind(const Credentials::KeyPair& pair) const {
+  for (const Credentials::KeyPair& other : made_->pairs_) {
+    if (EVP_PKEY_get_base_id(other.key.get()) != EVP_PKEY_get_base_id(pair.key.get()) ||
+        curve_of(other.key.get()) != curve_of(pair.key.get()))
+      continue;
+    return credentials_error(pair.cert_file, "has a key of the same kind as " + other.cert_file +
+                                                 "; one certificate for each kind of key");
+  }
   return {};
 }
 
@@ -153,15 +196,16 @@ CredentialsLoader::Done CredentialsLoader::add_bundle(const CredentialFiles::Tru
   if (bundle.domain) {
     domain = normalise_domain(*bundle.domain);
     if (!domain)
-      return credentials_error({}, "--ca: \"" + *bundle.domain + "\" is no SPIFFE trust domain");
+      return credentials_error(
+          {}, given_as("--ca") + ": \"" + *bundle.domain + "\" is no SPIFFE trust domain");
   }
   const auto files = files_of(bundle.file);
   if (!files) return std::unexpected(files.error());
-  const auto before = std::ssize(made_->trusted_);
+  const auto before = std::ssize(trust_->trusted);
   for (const std::string& file : *files)
     if (auto done = add_trusted_file(file, domain); !done) return done;
   const auto is_anchor = [](const auto& trusted) { return trusted.anchor; };
-  if (std::none_of(made_->trusted_.begin() + before, made_->trusted_.end(), is_anchor))
+  if (std::none_of(trust_->trusted.begin() + before, trust_->trusted.end(), is_anchor))
     return credentials_error(
         bundle.file,
         "holds no self-signed root; intermediates help building but do not anchor, "
@@ -175,7 +219,7 @@ CredentialsLoader::Done CredentialsLoader::add_trusted_file(
   if (!text) return std::unexpected(text.error());
   auto certificates = parse_certificates((*text)->view(), file, CertificateUse::kTrusted);
   if (!certificates) return std::unexpected(std::move(certificates.error()));
-  made_->file_facts_.push_back({file, "--ca", "certificate", certificates->size()});
+  trust_->file_facts.push_back({file, given_as("--ca"), "certificate", certificates->size()});
   for (PemCertificate& each : *certificates) {
     auto done = add_trusted(std::move(each.certificate), file, each.line, domain);
     if (!done) return done;
@@ -200,9 +244,9 @@ CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, cons
   fact.anchor = anchor;
   fact.trust_domain = domain;
   if (anchor) add_anchor(certificate.get(), fact);
-  made_->certificates_.push_back(std::move(fact));
-  made_->ca_names_.add(X509_get_subject_name(certificate.get()), domain);
-  made_->trusted_.push_back({std::move(certificate), domain, anchor});
+  trust_->certificates.push_back(std::move(fact));
+  trust_->ca_names.add(X509_get_subject_name(certificate.get()), domain);
+  trust_->trusted.push_back({std::move(certificate), domain, anchor});
   return {};
 }
 
@@ -215,16 +259,16 @@ void CredentialsLoader::set_anchor_expiries() {
         anchors, [&fact](const auto& other) { return other.second.name == fact.name; });
     std::string name = fact.name;
     if (in_file > 1) name += ": " + fact.subject + ", serial " + fact.serial;
-    made_->anchor_expiries_.push_back(
+    trust_->anchor_expiries.push_back(
         {.role = to_string(fact.role), .name = std::move(name), .at = fact.not_after});
   }
 }
 
 void CredentialsLoader::add_anchor(const X509* certificate, const CertificateFact& fact) {
   const Sha256 key = public_key_hash(certificate);
-  auto known = std::ranges::find(made_->anchors_, key, &Credentials::Anchor::key);
-  if (known == made_->anchors_.end())
-    known = made_->anchors_.insert(
+  auto known = std::ranges::find(trust_->anchors, key, &Credentials::Anchor::key);
+  if (known == trust_->anchors.end())
+    known = trust_->anchors.insert(
         known, {.key = key, .unscoped = false, .domains = {}, .certificates = {}});
   if (fact.trust_domain) {
     known->domains.push_back(*fact.trust_domain);
@@ -261,7 +305,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl_file(const std::string& file)
   if (!text) return std::unexpected(text.error());
   auto crls = parse_crls((*text)->view(), file);
   if (!crls) return std::unexpected(std::move(crls.error()));
-  made_->file_facts_.push_back({file, "--crl", "CRL", crls->size()});
+  trust_->file_facts.push_back({file, given_as("--crl"), "CRL", crls->size()});
   for (ParsedCrl& each : *crls)
     if (auto done = add_crl(std::move(each.crl), file, each.line); !done) return done;
   return {};
@@ -275,7 +319,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
   auto signers = signers_of(*crl, file, line);
   if (!signers) return std::unexpected(std::move(signers.error()));
 
-  made_->crl_facts_.push_back({.name = file,
+  trust_->crl_facts.push_back({.name = file,
                                .issuer = name_text(crl->issuer_name()),
                                .issuer_name = crl->issuer(),
                                .signers = *signers,
@@ -284,7 +328,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
                                .this_update = crl->this_update(),
                                .next_update = crl->next_update(),
                                .revoked = crl->entries()});
-  made_->crls_.add(*std::move(crl), *std::move(signers));
+  trust_->crls.add(*std::move(crl), *std::move(signers));
   return {};
 }
 
@@ -299,7 +343,7 @@ std::expected<std::vector<Sha256>, CredentialsError> CredentialsLoader::signers_
   bool key_named = false;
   bool proven = false;
   std::vector<Sha256> signers;
-  for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
+  for (const Credentials::TrustedCertificate& trusted : trust_->trusted) {
     X509* const issuer = trusted.certificate.get();
     if (X509_NAME_cmp(X509_get_subject_name(issuer), crl.issuer_name()) != 0) continue;
     named = true;
@@ -316,13 +360,13 @@ std::expected<std::vector<Sha256>, CredentialsError> CredentialsLoader::signers_
     return credentials_error(file, line, "CRL of an issuer whose keyUsage has no cRLSign, " + name);
   if (proven || !named) return signers;
   if (key_named)
-    return credentials_error(
-        file, line, "CRL with a bad signature: it names the key of the issuer in --ca, " + name);
-  CredentialsError unknown{
-      file, line,
-      "no certificate of " + name +
-          " in --ca has the key that signed this CRL: add the new certificate"};
-  made_->warnings_.push_back(unknown.message() +
+    return credentials_error(file, line,
+                             "CRL with a bad signature: it names the key of the issuer in " +
+                                 given_as("--ca") + ", " + name);
+  CredentialsError unknown{file, line,
+                           "no certificate of " + name + " in " + given_as("--ca") +
+                               " has the key that signed this CRL: add the new certificate"};
+  trust_->warnings.push_back(unknown.message() +
                              "; the CRL covers nothing until a client sends it");
   if (anchor_named) re_keyed_anchor_ = std::move(unknown);
   return signers;
@@ -352,7 +396,7 @@ CredentialsLoader::Done CredentialsLoader::set_tickets(const std::optional<std::
 
 void CredentialsLoader::set_trust_digest() {
   std::vector<Sha256> entries;
-  for (const Credentials::TrustedCertificate& trusted : made_->trusted_) {
+  for (const Credentials::TrustedCertificate& trusted : trust_->trusted) {
     WireWriter out;
     out.u8(trusted.domain ? 1 : 0);
     out.text(trusted.domain.value_or(""));
@@ -368,7 +412,7 @@ void CredentialsLoader::set_trust_digest() {
   out.u8(static_cast<std::uint8_t>(made_->settings_.client_eku));
   out.u8(made_->settings_.partial_chain ? 1 : 0);
   for (const Sha256& entry : entries) out.raw(std::as_bytes(std::span(entry)));
-  made_->trust_digest_ = sha256(out.bytes());
+  trust_->digest = sha256(out.bytes());
 }
 
 }  // namespace sallyport::ktls

@@ -20,13 +20,16 @@ class CredentialsLoader {
   explicit CredentialsLoader(HandshakeSettings settings);
 
   std::expected<std::shared_ptr<const Credentials>, CredentialsError> load(
-      const CredentialFiles& files);
+      const CredentialFiles& files, const Credentials* of_same_trust);
 
  private:
   using Done = std::expected<void, CredentialsError>;
 
+  Done load_trust(const CredentialFiles& files);
   Done add_pair(const CredentialFiles::Pair& files);
+  Done check_kind(const Credentials::KeyPair& pair) const;
   Done add_bundle(const CredentialFiles::Trust& bundle);
+  std::string given_as(const char* flag) const;
   Done add_trusted_file(const std::string& file, const std::optional<std::string>& domain);
   Done add_trusted(X509Ptr certificate, const std::string& file, unsigned line,
                    const std::optional<std::string>& domain);
@@ -44,6 +47,8 @@ class CredentialsLoader {
 
   const std::chrono::sys_seconds now_;
   std::shared_ptr<Credentials> made_;
+  std::shared_ptr<Credentials::Trust> trust_;  ///< null: it is shared
+  std::string trust_given_as_;
   /// The certificate of the latest notAfter of each anchor's key.
   std::vector<std::pair<Sha256, CertificateFact>> latest_of_anchors_;
   bool anchor_has_crl_ = false;

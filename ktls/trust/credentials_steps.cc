@@ -48,11 +48,12 @@ JudgementStep Credentials::anchor_step(const PeerTrust& trust, std::chrono::sys_
 
 void Credentials::add_revocation_steps(const PeerTrust& trust, std::chrono::sys_seconds now,
                                        const TrustVerdict& verdict, JudgementSteps& steps) const {
-  if (crls_.empty()) return steps.push_back({"revocation", true, "no list is asked for"});
+  if (trust_->crls.empty()) return steps.push_back({"revocation", true, "no list is asked for"});
   for (const PeerTrust::Link& link : trust.links) {
-    const HandshakeResult result = crls_.check(link, now);
-    steps.push_back({"revocation", passed(result),
-                     "serial " + serial_text(link.serial) + ": " + crls_.explain(link, now)});
+    const HandshakeResult result = trust_->crls.check(link, now);
+    steps.push_back(
+        {"revocation", passed(result),
+         "serial " + serial_text(link.serial) + ": " + trust_->crls.explain(link, now)});
   }
   const bool of_anchor = verdict.depth == trust.links.size() && !passed(verdict.revocation);
   if (of_anchor) steps.push_back({"revocation", false, "the anchor is revoked by its own list"});

@@ -93,7 +93,7 @@ class RecheckTest : public ServeTest {
     snapshot.endpoints = EndpointSet::build(*parse_discovery(groups, "groups"), {}, nullptr);
     state_.balancer.update(snapshot.endpoints);
     serve_with(std::move(snapshot));
-    state_.tls = pki_.context();
+    state_.tls = only(pki_.context());
   }
 
   // Each route lets in the client of its name.
@@ -460,7 +460,7 @@ TEST_F(RecheckTest, AChainWithoutAnEndIsLeftAloneUntilTheLastSecond) {
   Snapshot snapshot = *state_.snapshot;
   snapshot.credentials = pki_.load().value();
   serve_with(std::move(snapshot));
-  state_.tls = pki_.context();
+  state_.tls = only(pki_.context());
   serve_and_recheck([&] {
     Served concerned = serve_concerned();
     // It looks at the clock once a second, whatever is far ahead.
@@ -507,17 +507,17 @@ TEST_F(RecheckTest, AListOfAnIssuerThatOnlyClientsSendRevokesAtOnce) {
     pki_.files.crls = {(pki_.dir / "crl.pem").string()};
   };
   with_lists({});
-  state_.tls = pki_.context();
+  state_.tls = only(pki_.context());
   Snapshot snapshot = *state_.snapshot;
   snapshot.credentials = pki_.load().value();
-  snapshot.credentials->share_issuers(state_.tls->credentials());
+  snapshot.credentials->share_issuers(state_.tls->front()->credentials());
   serve_with(std::move(snapshot));
   serve_and_recheck([&] {
     Served concerned = serve_concerned();
     with_lists({concerned_.serial});
     change([this](Snapshot& next) {
       const auto loaded = pki_.load().value();
-      loaded->share_issuers(state_.tls->credentials());
+      loaded->share_issuers(state_.tls->front()->credentials());
       next.credentials = loaded;
     });
     expect_told(concerned.client, SSL_AD_CERTIFICATE_REVOKED);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "gateway/backends/discovery.h"
 #include "gateway/connection/serve.h"
@@ -37,7 +38,7 @@ class ServeTest : public ShardTest {
     snapshot.endpoints = EndpointSet::build(*parse_discovery(groups, "groups"), {}, nullptr);
     state_.balancer.update(snapshot.endpoints);
     serve_with(std::move(snapshot));
-    state_.tls = pki_.context();
+    state_.tls = only(pki_.context());
     // As if some connection were busy at all times.
     state_.relayed_at = iouring::TimePoint::max();
   }
@@ -48,6 +49,11 @@ class ServeTest : public ShardTest {
     route.sni = {name + ".test"};
     route.allow = {*IdentityPattern::parse("dns:known.test")};
     return route;
+  }
+
+  static TlsContexts only(std::shared_ptr<ktls::ServerContext> context) {
+    return std::make_shared<const std::vector<std::shared_ptr<ktls::ServerContext>>>(
+        1, std::move(context));
   }
 
   // Serves what connects until the listener is stopped and every connection has ended.

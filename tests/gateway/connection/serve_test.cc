@@ -108,7 +108,7 @@ TEST_F(Serve, GivesAClientThatTakesNoTicketsALimitedTimeWithoutAHandshakeTimeout
   timeouts_.tickets = std::chrono::milliseconds(10);
   send_buffer_ = 1;
   pki_.settings.tickets = 8;
-  state_.tls = pki_.context();
+  state_.tls = only(pki_.context());
   serve_clients([this] {
     std::vector<std::string> dns{"known.test"};
     for (int i = 0; i < 100; ++i) dns.push_back("name" + std::to_string(i) + ".test");

@@ -91,15 +91,13 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
 }
 
 TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key : {"health", "proxy-protocol", "backend-tls", "credentials", "trust",
-                          "limits", "warm", "egress", "removal-timeout"}) {
+  for (const char* key :
+       {"health", "proxy-protocol", "backend-tls", "limits", "warm", "egress", "removal-timeout"}) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }
   EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"balance\": \"hash-identity\""),
             "p.json:3: routes.orders.balance: 'hash-identity' is not supported by this version");
-  EXPECT_EQ(error_of("{\"routes\": {},\n\"trust\": {}}"),
-            "p.json:2: trust: not supported by this version");
 }
 
 TEST(PolicyFile, NeedsExactlyOneKindOfRule) {

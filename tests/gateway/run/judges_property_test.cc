@@ -164,6 +164,7 @@ class Judges : public ::testing::TestWithParam<std::uint64_t> {
   static HandshakeResult explained(const Generation& generation, const Client& client) {
     const Snapshot snapshot{.generation = 0,
                             .credentials = generation.reader.credentials,
+                            .named = {},
                             .policy = generation.reader.policy,
                             .endpoints = nullptr};
     const auto ders = client.ders();

@@ -30,21 +30,36 @@ class ServerContextsTest : public ::testing::Test {
 };
 
 TEST_F(ServerContextsTest, AreOneForEachShard) {
-  const auto contexts = ServerContexts(listen_, 3).renew(load());
+  const auto contexts = ServerContexts(listen_, 3).renew({load()});
 
   ASSERT_TRUE(contexts) << contexts.error();
   ASSERT_EQ(contexts->size(), 3u);
-  EXPECT_NE((*contexts)[0], (*contexts)[1]);
-  EXPECT_NE((*contexts)[1], (*contexts)[2]);
+  EXPECT_NE((*contexts)[0]->front(), (*contexts)[1]->front());
+  EXPECT_NE((*contexts)[1]->front(), (*contexts)[2]->front());
 }
 
 TEST_F(ServerContextsTest, AreMadeAnewForOtherCredentialsOnly) {
   ServerContexts contexts(listen_, 2);
   const auto credentials = load();
-  ASSERT_EQ(contexts.renew(credentials)->size(), 2u);
+  ASSERT_EQ(contexts.renew({credentials})->size(), 2u);
 
-  EXPECT_TRUE(contexts.renew(credentials)->empty());
-  EXPECT_EQ(contexts.renew(load())->size(), 2u);
+  EXPECT_TRUE(contexts.renew({credentials})->empty());
+  EXPECT_EQ(contexts.renew({load()})->size(), 2u);
+}
+
+// A handshake may begin with one and go on with another.
+TEST_F(ServerContextsTest, AreOneForEachCredentialsAndThoseThatStayAreKept) {
+  ServerContexts contexts(listen_, 2);
+  const auto stays = load();
+  const auto before = contexts.renew({stays, load()}).value();
+  ASSERT_EQ(before.size(), 2u);
+  ASSERT_EQ(before[0]->size(), 2u);
+
+  const auto after = contexts.renew({stays, load()}).value();
+  ASSERT_EQ(after.size(), 2u);
+  EXPECT_EQ(after[0]->front(), before[0]->front());
+  EXPECT_NE(after[0]->back(), before[0]->back());
+  EXPECT_EQ(after[1]->front(), before[1]->front());
 }
 
 }  // namespace

@@ -209,7 +209,7 @@ RoutedHandshake::Step RoutedHandshake::advance() {
   if (step != Step::kHello) return step;
   const auto alpn = route_(hello());
   if (alpn) {
-    accept(*alpn, clients);
+    accept({.alpn = *alpn, .clients = clients, .context = context, .name = route_name});
   } else {
     reject({.result = alpn.error(), .detail = "by the test"});
   }

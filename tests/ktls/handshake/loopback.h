@@ -104,7 +104,10 @@ class RoutedHandshake : public ServerHandshake {
       : ServerHandshake(std::move(context)), route_(std::move(route)) {}
   Step advance();
 
-  CaNames::Clients clients = nullptr;  ///< for accept()
+  // For accept().
+  CaNames::Clients clients = nullptr;
+  std::shared_ptr<ServerContext> context;
+  std::string route_name;
 
  private:
   RouteByHello route_;

@@ -130,10 +130,31 @@ TEST_F(CredentialsTest, RefuseAnEncryptedKeyWithoutAsking) {
 }
 
 TEST_F(CredentialsTest, RefuseTwoPairsOfOneKind) {
-  const auto second = pki.authority.issue({.key_type = test::KeyType::kEcdsaP384});
-  pki.files.pairs.push_back({pki.dir.write("second.pem", second.chain_pem),
-                             pki.dir.write_secret("second.key", second.key_pem)});
+  const auto add = [this](const std::string& name, test::KeyType type) {
+    const auto issued = pki.authority.issue({.key_type = type});
+    pki.files.pairs.push_back({pki.dir.write(name + ".pem", issued.chain_pem),
+                               pki.dir.write_secret(name + ".key", issued.key_pem)});
+  };
+  // Beside the one on P-256.
+  add("p384", test::KeyType::kEcdsaP384);
+  add("rsa", test::KeyType::kRsa2048);
+  EXPECT_TRUE(Credentials::load(pki.files));
+  add("second-p384", test::KeyType::kEcdsaP384);
+  EXPECT_THAT(error(), HasSubstr("second-p384.pem: has a key of the same kind as"));
   EXPECT_THAT(error(), HasSubstr("one certificate for each kind of key"));
+}
+
+// Those of several routes differ in what is presented, and need not hold the lists once each.
+TEST_F(CredentialsTest, ShareTheirTrustInsteadOfReadingIt) {
+  const auto first = Credentials::load(pki.files).value();
+  CredentialFiles files = pki.files;
+  files.ca = {{std::nullopt, "no such file"}};
+  files.trust_given_as = "trust.t";
+  const auto second = Credentials::load(files, {}, first.get());
+  ASSERT_TRUE(second) << second.error().message();
+  EXPECT_EQ((*second)->trust_digest(), first->trust_digest());
+  EXPECT_EQ((*second)->certificates().size(), first->certificates().size());
+  EXPECT_EQ(&(*second)->crls(), &first->crls());
 }
 
 TEST_F(CredentialsTest, NameTheFileAndLineThatIsWrong) {
