@@ -124,13 +124,15 @@ TEST_F(CredentialRotation, OfAnchorsAddsAndRemoves) {
   wait_reload("success", before);
   EXPECT_TRUE(served(as(newcomer)));
   EXPECT_TRUE(served());
+  EXPECT_TRUE(live.echo("still here"));
 
   before = reloads("success");
   dir.replace("ca.pem", second.cert_pem());
   wait_reload("success", before);
   EXPECT_TRUE(served(as(newcomer)));
   expect_refused(as(client), "certificate_authority_invalid", kUnknownCa);
-  EXPECT_TRUE(live.echo("still here"));
+  live.receive_all();
+  EXPECT_EQ(live.alert(), kUnknownCa);
 }
 
 TEST_F(CredentialRotation, OfACrlRevokesFromThenOn) {
