@@ -105,7 +105,7 @@ void accept_route(Client& client, const Choice& choice) {
   handshake.tls->accept({.alpn = choice.alpn,
                          .clients = allowed_domains(*choice.route),
                          .context = (*handshake.contexts)[choice.route->files],
-                         .name = choice.route->name});
+                         .ticket_binding = &choice.route->name_hash});
 }
 
 // Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or

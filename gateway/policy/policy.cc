@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "gateway/policy/host_name.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -100,6 +102,7 @@ std::expected<void, RouteConflict> Policy::index() {
   const Route* without_sni = nullptr;
   for (std::size_t i = 0; i < routes_.size(); ++i) {
     Route& route = routes_[i];
+    route.name_hash = ktls::sha256(std::as_bytes(std::span(route.name)));
     if (!by_route_name_.emplace(route.name, &route).second) {
       return std::unexpected(RouteConflict{i, std::nullopt, "a second route of this name"});
     }

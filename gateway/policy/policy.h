@@ -15,6 +15,7 @@
 #include "gateway/policy/pattern.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
+#include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
 
@@ -37,6 +38,7 @@ struct Route {
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
   Truncation truncation = Truncation::kReset;
+  ktls::Sha256 name_hash{};  ///< of `name`; by Policy::build()
   std::size_t files = 0;     ///< its credentials and trust: where in Policy::files()
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
 };

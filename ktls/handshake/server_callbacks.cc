@@ -132,7 +132,7 @@ bool ServerHandshake::take_terms() {
     if (SSL_set_SSL_CTX(ssl(), terms.context->ctx_.get()) == nullptr) return false;
     context_ = terms.context;
   }
-  context_->bind_sessions(ssl(), terms.name);
+  if (terms.ticket_binding != nullptr) context_->bind_sessions(ssl(), *terms.ticket_binding);
   ca_names_memory_ = context_->set_ca_names(ssl(), terms.clients);
   return true;
 }

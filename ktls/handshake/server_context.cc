@@ -256,12 +256,11 @@ std::size_t ServerContext::set_ca_names(SSL* ssl, CaNames::Clients clients) cons
   return kDecodedFactor * all.size(clients);
 }
 
-// Half of both digests: a name of its own for each pair of context and route.
-void ServerContext::bind_sessions(SSL* ssl, std::string_view route) const {
+// Half of each digest: a name of its own for each pair of context and binding.
+void ServerContext::bind_sessions(SSL* ssl, const Sha256& binding) const {
   constexpr std::size_t kHalf = sizeof(Sha256) / 2;
   Sha256 bound = session_context_;
-  const Sha256 name = sha256(std::as_bytes(std::span(route)));
-  std::copy_n(name.begin(), kHalf, bound.begin() + kHalf);
+  std::copy_n(binding.begin(), kHalf, bound.begin() + kHalf);
   if (SSL_set_session_id_context(ssl, bound.data(), bound.size()) != 1) std::abort();
 }
 

@@ -78,8 +78,8 @@ class ServerContext {
   void set_tickets(std::string_view listener_set);
   /// Returns the bytes of memory that the names take in `ssl`, an upper bound.
   std::size_t set_ca_names(SSL* ssl, CaNames::Clients clients) const;
-  /// A session of `route` is resumed by clients of that route only.
-  void bind_sessions(SSL* ssl, std::string_view route) const;
+  /// A session is resumed under the same binding only.
+  void bind_sessions(SSL* ssl, const Sha256& binding) const;
 
   std::shared_ptr<const Credentials> credentials_;
   WallClock clock_ = wall_clock_now;

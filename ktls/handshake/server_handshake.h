@@ -47,8 +47,9 @@ struct RouteTerms {
   /// Null: that of the handshake. Of the same library, listeners and settings: it differs in
   /// credentials and trust.
   std::shared_ptr<ServerContext> context = nullptr;
-  /// Its name: tickets are taken at the route that they were issued at.
-  std::string_view name = {};
+  /// What tickets are bound to, beside trust and listeners: a hash of its name, say, so that a
+  /// ticket opens no other route. Null: nothing.
+  const Sha256* ticket_binding = nullptr;
 };
 
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which

@@ -209,7 +209,8 @@ RoutedHandshake::Step RoutedHandshake::advance() {
   if (step != Step::kHello) return step;
   const auto alpn = route_(hello());
   if (alpn) {
-    accept({.alpn = *alpn, .clients = clients, .context = context, .name = route_name});
+    accept(
+        {.alpn = *alpn, .clients = clients, .context = context, .ticket_binding = ticket_binding});
   } else {
     reject({.result = alpn.error(), .detail = "by the test"});
   }

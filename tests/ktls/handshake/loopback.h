@@ -107,7 +107,7 @@ class RoutedHandshake : public ServerHandshake {
   // For accept().
   CaNames::Clients clients = nullptr;
   std::shared_ptr<ServerContext> context;
-  std::string route_name;
+  const Sha256* ticket_binding = nullptr;
 
  private:
   RouteByHello route_;

@@ -82,6 +82,8 @@ class Resumption : public ::testing::Test {
   Visit visit(const std::shared_ptr<ServerContext>& context, SSL_SESSION* session = nullptr,
               const std::string& sni = "a.test") {
     RoutedHandshake server(context, any_route());
+    server.context = changes_to;
+    server.ticket_binding = binding;
     MemoryClient client({.certificate = &certificate, .sni = sni, .session = session});
     Visit result;
     result.done = shuttle(server, client) == Step::kDone;
@@ -109,9 +111,41 @@ class Resumption : public ::testing::Test {
     return visit(context, earlier.sessions.at(0).get()).outcome.resumed;
   }
 
+  // What the route asks for.
+  std::shared_ptr<ServerContext> changes_to;
+  const Sha256* binding = nullptr;
+
   TestServer pki;
   test::TestCertificate certificate;
 };
+
+TEST_F(Resumption, TakesATicketUnderItsBindingOnly) {
+  const auto context = pki.context();
+  const Sha256 one{1}, other{2};
+  for (const Sha256* const at : {&one, &other, static_cast<const Sha256*>(nullptr)}) {
+    binding = &one;
+    const Visit earned = visit(context);  // a client uses a ticket once
+    binding = at;
+    EXPECT_EQ(resumes(context, earned), at == &one);
+  }
+}
+
+// As the routes of a policy do: each handshake begins under the same.
+TEST_F(Resumption, IsUnderTheContextThatTheHandshakeChangedTo) {
+  const auto first = pki.context();
+  const test::TestAuthority others("Others");
+  pki.dir.write("others.pem", others.cert_pem() + pki.authority.cert_pem());
+  pki.files.ca = {{std::nullopt, (pki.dir / "others.pem").string()}};
+  const auto second = pki.context();
+  changes_to = second;
+  for (const auto& begins_under : {first, second}) {
+    const Visit there = visit(first);  // a client uses a ticket once
+    EXPECT_TRUE(resumes(begins_under, there));
+  }
+  const Visit there = visit(first);
+  changes_to = nullptr;
+  EXPECT_FALSE(resumes(first, there)) << "another trust";
+}
 
 TEST_F(Resumption, KeepsIdentityAndTheTimeOfTheFullHandshake) {
   const auto context = pki.context();
