@@ -19,7 +19,11 @@ std::string beside(const std::string& policy_file, const std::string& path) {
 Outcome read_file(const JsonReader& reader, std::string& target, const JsonValue& value,
                   const std::string& key) {
   if (auto checked = reader.check_text(value, key); !checked) return checked;
-  target = beside(reader.file(), *value.string());
+  // They would end the path early, or stand in messages.
+  const std::string& path = *value.string();
+  if (printable(path, path.size()) != path)
+    return reader.refuse(value.line, key, "a path has no control characters");
+  target = beside(reader.file(), path);
   return {};
 }
 
