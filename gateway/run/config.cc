@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <iterator>
 #include <set>
 #include <span>
@@ -43,6 +44,10 @@ std::chrono::sys_seconds now() {
 
 bool same_names(const Policy& one, const Policy& other) {
   return std::ranges::equal(one.routes(), other.routes(), {}, &Route::name, &Route::name);
+}
+
+bool names(const Policy& policy, const RouteFiles& files) {
+  return std::ranges::find(policy.files(), files) != policy.files().end();
 }
 
 // How many routes of the file can be reached.
@@ -125,10 +130,12 @@ const Config::Reload& Config::reload(bool force) {
     read_policy(attempt);
     read_credentials(attempt);
     fit_together(attempt);
+    conclude_credentials(attempt);
   } else {
     read_policy(attempt);
     read_credentials(attempt);
     fit_together(attempt);
+    conclude_credentials(attempt);
     read_discovery(attempt);  // which the policy that will be in force judges
   }
   take(std::move(attempt));
@@ -137,10 +144,12 @@ const Config::Reload& Config::reload(bool force) {
 }
 
 Config::Attempt Config::look(bool force) const {
-  Attempt attempt{.forced = force, .result = {}, .next = {credentials_, policy_, discovery_}};
+  Attempt attempt;
+  attempt.forced = force;
+  attempt.next = {credentials_, policy_, discovery_};
   for (std::size_t i = 0; i < kSources; ++i) {
     SourceOutcome& outcome = attempt.result.outcomes[i];
-    outcome.files = fingerprint(files(static_cast<Source>(i), policy_));
+    outcome.files = attempt.seen.of(sources(static_cast<Source>(i), policy_));
     outcome.read = force || accepted_[i] != outcome.files;
   }
   return attempt;
@@ -151,11 +160,7 @@ Config::Attempt Config::look(bool force) const {
 // policy that names it from being taken.
 void Config::read_credentials(Attempt& attempt) const {
   SourceOutcome& outcome = attempt.of(Source::kCredentials);
-  if (attempt.next.policy != policy_) {
-    outcome.files = fingerprint(files(Source::kCredentials, attempt.next.policy));
-    outcome.read = outcome.read || !is_in_force(Source::kCredentials, attempt);
-  }
-  if (!outcome.read) return;
+  if (!outcome.read && attempt.next.policy == policy_) return;
   std::vector<RouteFiles> wanted{RouteFiles{}};
   for (const Policy::Pointer& policy : {policy_, attempt.next.policy}) {
     for (const RouteFiles& named : policy ? policy->files() : std::span<const RouteFiles>()) {
@@ -164,7 +169,6 @@ void Config::read_credentials(Attempt& attempt) const {
   }
   CredentialsTable next;
   CredentialsTable read;
-  std::vector<std::string> errors;
   for (const RouteFiles& named : wanted) {
     auto entry = read_entry(attempt, named, read);
     if (entry) {
@@ -172,16 +176,28 @@ void Config::read_credentials(Attempt& attempt) const {
       next.set(*std::move(entry));
       continue;
     }
-    if (const CredentialsTable::Entry* const last_good = credentials_.find(named))
-      next.set(*last_good);
-    if (named == RouteFiles{} || credentials_.find(named) != nullptr) {
-      if (std::ranges::find(errors, entry.error()) == errors.end())
-        errors.push_back(std::move(entry.error()));
-    } else {
+    const CredentialsTable::Entry* const last_good = credentials_.find(named);
+    if (last_good != nullptr) next.set(*last_good);
+    if (last_good == nullptr && named != RouteFiles{}) {
       refuse_policy(attempt, options_.policy + ": " + entry.error());
+      break;  // the rest is new as well
     }
+    attempt.unread.push_back({named, std::move(entry.error())});
   }
   attempt.next.credentials = std::move(next);
+}
+
+// Of the policy that will be in force: what only another one names is none of their state.
+void Config::conclude_credentials(Attempt& attempt) const {
+  SourceOutcome& outcome = attempt.of(Source::kCredentials);
+  outcome.files = attempt.seen.of(sources(Source::kCredentials, attempt.next.policy));
+  outcome.read = attempt.forced || !is_in_force(Source::kCredentials, attempt);
+  if (outcome.error) return;
+  std::vector<std::string> errors;
+  for (const auto& [named, error] : attempt.unread) {
+    if (attempt.next.policy && !names(*attempt.next.policy, named)) continue;
+    if (std::ranges::find(errors, error) == errors.end()) errors.push_back(error);
+  }
   std::string all;
   for (const std::string& each : errors) all += (all.empty() ? "" : "; ") + each;
   if (!all.empty()) attempt.fail(Source::kCredentials, std::move(all));
@@ -190,7 +206,7 @@ void Config::read_credentials(Attempt& attempt) const {
 std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
     Attempt& attempt, const RouteFiles& named, const CredentialsTable& read) const {
   const ktls::CredentialFiles files = files_of(named);
-  const Fingerprint now = fingerprint(watched_files(files));
+  const Fingerprint now = attempt.seen.of(sources_of(files));
   const CredentialsTable::Entry* const in_force = credentials_.find(named);
   const bool same = in_force != nullptr && in_force->files == now;
   if (same && !attempt.forced) return *in_force;
@@ -199,12 +215,13 @@ std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
   if (!loaded) return std::unexpected(std::move(loaded.error()));
   // Equal ones stay, since shards have chains that were verified under them.
   if (same) return *in_force;
-  if (in_force != nullptr) {
-    auto older = crl_rollback(*in_force->credentials, **loaded);
+  if (const CredentialsTable::Entry* const before = credentials_.find_before(named)) {
+    auto older = crl_rollback(*before->credentials, **loaded);
     // Who can put an old list in its place takes a revocation back. An operator may want that.
     if (older && !attempt.forced) return std::unexpected(*older + "; SIGHUP takes it");
     if (older) attempt.result.older_list = std::move(older);
-    (*loaded)->share_issuers(*in_force->credentials);
+    // A trust that is shared may be in use already.
+    if (shared == nullptr) (*loaded)->share_issuers(*before->credentials);
   }
   return CredentialsTable::Entry{.named = named, .files = now, .credentials = *std::move(loaded)};
 }
@@ -275,6 +292,9 @@ void Config::take(Attempt attempt) {
     const SourceOutcome& outcome = result.outcomes[i];
     if (outcome.read && !outcome.error) accepted_[i] = outcome.files;
   }
+  // Of a part: what was in force before is not any more, should the files become that again.
+  if (result.of(Source::kCredentials).error && !(next.credentials == credentials_))
+    accepted_[static_cast<std::size_t>(Source::kCredentials)].reset();
   credentials_ = std::move(next.credentials);
   policy_ = std::move(next.policy);
   discovery_ = std::move(next.discovery);
@@ -292,25 +312,21 @@ Source Config::policy_source() const {
   return options_.policy.empty() ? Source::kDiscovery : Source::kPolicy;
 }
 
-std::vector<std::filesystem::path> Config::files(Source source,
-                                                 const Policy::Pointer& policy) const {
-  std::vector<std::filesystem::path> files;
+std::vector<std::string> Config::sources(Source source, const Policy::Pointer& policy) const {
   switch (source) {
-    case Source::kCredentials:
-      files = watched_files(files_of({}));
-      for (const RouteFiles& named : policy ? policy->files() : std::span<const RouteFiles>()) {
-        if (named == RouteFiles{}) continue;
-        std::ranges::move(watched_files(files_of(named)), std::back_inserter(files));
-      }
-      break;
+    case Source::kCredentials: {
+      std::vector<std::string> all = sources_of(files_of({}));
+      for (const RouteFiles& named : policy ? policy->files() : std::span<const RouteFiles>())
+        std::ranges::move(sources_of(files_of(named)), std::back_inserter(all));
+      return all;
+    }
     case Source::kPolicy:
-      if (!options_.policy.empty()) files.emplace_back(options_.policy);
-      break;
+      if (options_.policy.empty()) return {};
+      return {options_.policy};
     case Source::kDiscovery:
-      files.emplace_back(options_.discovery);
-      break;
+      return {options_.discovery};
   }
-  return files;
+  std::abort();
 }
 
 ktls::CredentialFiles Config::files_of(const RouteFiles& named) const {
@@ -330,9 +346,14 @@ std::vector<std::string> Config::secret_files() const {
 }
 
 std::vector<std::filesystem::path> Config::directories() const {
-  std::set<std::filesystem::path> directories;
+  std::set<std::string> all;
   for (std::size_t i = 0; i < kSources; ++i) {
-    for (const auto& file : files(static_cast<Source>(i), policy_)) {
+    for (std::string& source : sources(static_cast<Source>(i), policy_))
+      all.insert(std::move(source));
+  }
+  std::set<std::filesystem::path> directories;
+  for (const std::string& source : all) {
+    for (const auto& file : expand(source)) {
       const auto parent = file.parent_path();
       directories.insert(parent.empty() ? std::filesystem::path(".") : parent);
       // A file that is a link is written to where the link points.
@@ -461,8 +482,15 @@ std::vector<Finding> Config::find_oddities() const {
 std::vector<Finding> Config::findings() const {
   std::vector<Finding> all = oddities_;
   if (!complete()) return all;
-  for (const CredentialsTable::Entry& entry : credentials_.entries())
-    add_new(all, review_credentials(*entry.credentials, now()));
+  for (const CredentialsTable::Entry& entry : credentials_.entries()) {
+    std::vector<Finding> found = review_credentials(*entry.credentials, now());
+    for (Finding& each : found) {
+      // Of some routes, and others have their own.
+      if (entry.named != RouteFiles{} && each.effect == Finding::Effect::kRefusesAll)
+        each.effect = Finding::Effect::kRefusesSome;
+    }
+    add_new(all, std::move(found));
+  }
   return all;
 }
 

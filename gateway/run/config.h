@@ -112,12 +112,16 @@ class Config {
     bool forced = false;
     Reload result;
     Candidate next;
+    Fingerprints seen;
+    // Files that are not in force as they are now, and why.
+    std::vector<std::pair<RouteFiles, std::string>> unread;
     SourceOutcome& of(Source source) { return result.outcomes[static_cast<std::size_t>(source)]; }
     void fail(Source source, std::string why) { of(source).error = std::move(why); }
   };
 
   [[nodiscard]] Attempt look(bool force) const;
   void read_credentials(Attempt& attempt) const;
+  void conclude_credentials(Attempt& attempt) const;
   [[nodiscard]] std::expected<CredentialsTable::Entry, std::string> read_entry(
       Attempt& attempt, const RouteFiles& named, const CredentialsTable& read) const;
   void read_policy(Attempt& attempt) const;
@@ -132,8 +136,8 @@ class Config {
   [[nodiscard]] bool is_in_force(Source source, const Attempt& attempt) const;
   [[nodiscard]] Source policy_source() const;
 
-  [[nodiscard]] std::vector<std::filesystem::path> files(Source source,
-                                                         const Policy::Pointer& policy) const;
+  [[nodiscard]] std::vector<std::string> sources(Source source,
+                                                 const Policy::Pointer& policy) const;
   [[nodiscard]] ktls::CredentialFiles files_of(const RouteFiles& named) const;
   [[nodiscard]] std::vector<std::string> secret_files() const;
   [[nodiscard]] std::expected<CredentialsTable::Pointer, std::string> load_credentials(

@@ -3,21 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "ktls/trust/credential_file.h"
-
 namespace sallyport::gateway {
-namespace {
-
-// The directory itself changes as well, by its mode.
-void add_source(std::vector<std::filesystem::path>& files, const std::string& path) {
-  const auto found = ktls::files_of(path);
-  const bool is_file = found && found->size() == 1 && found->front() == path;
-  files.emplace_back(path);
-  if (found && !is_file) files.insert(files.end(), found->begin(), found->end());
-}
-
-}  // namespace
-
 ktls::CredentialFiles credential_files(const Options& options, const RouteFiles& named) {
   ktls::CredentialFiles files;
   files.trust_only = options.explain.has_value();
@@ -39,18 +25,18 @@ ktls::CredentialFiles credential_files(const Options& options, const RouteFiles&
   return files;
 }
 
-std::vector<std::filesystem::path> watched_files(const ktls::CredentialFiles& files) {
-  std::vector<std::filesystem::path> watched;
+std::vector<std::string> sources_of(const ktls::CredentialFiles& files) {
+  std::vector<std::string> sources;
   if (!files.trust_only) {
     for (const auto& pair : files.pairs) {
-      watched.emplace_back(pair.cert);
-      watched.emplace_back(pair.key);
+      sources.push_back(pair.cert);
+      sources.push_back(pair.key);
     }
   }
-  for (const auto& bundle : files.ca) add_source(watched, bundle.file);
-  for (const auto& crl : files.crls) add_source(watched, crl);
-  if (files.ticket_keys) watched.emplace_back(*files.ticket_keys);
-  return watched;
+  for (const auto& bundle : files.ca) sources.push_back(bundle.file);
+  for (const auto& crl : files.crls) sources.push_back(crl);
+  if (files.ticket_keys) sources.push_back(*files.ticket_keys);
+  return sources;
 }
 
 bool CredentialsTable::operator==(const CredentialsTable& other) const {
@@ -82,6 +68,16 @@ void CredentialsTable::set(Entry entry) {
 const CredentialsTable::Entry* CredentialsTable::find_trust(const RouteFiles& named) const {
   const auto found = std::ranges::find(entries_, named.trust,
                                        [](const Entry& entry) { return entry.named.trust; });
+  return found == entries_.end() ? nullptr : &*found;
+}
+
+const CredentialsTable::Entry* CredentialsTable::find_before(const RouteFiles& named) const {
+  if (const Entry* const same = find(named)) return same;
+  if (const Entry* const same = find_trust(named)) return same;
+  const auto is_renewed = [&named](const Entry& entry) {
+    return named.trust && entry.named.trust && entry.named.trust->name == named.trust->name;
+  };
+  const auto found = std::ranges::find_if(entries_, is_renewed);
   return found == entries_.end() ? nullptr : &*found;
 }
 

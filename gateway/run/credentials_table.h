@@ -1,7 +1,6 @@
 // The credentials of the flags, and those of the files that the policy file names.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,8 +18,8 @@ namespace sallyport::gateway {
 /// `named` says nothing else.
 [[nodiscard]] ktls::CredentialFiles credential_files(const Options& options,
                                                      const RouteFiles& named);
-/// The same, with the entries of directories: what changes when they do.
-[[nodiscard]] std::vector<std::filesystem::path> watched_files(const ktls::CredentialFiles& files);
+/// The same as a list, of files and directories.
+[[nodiscard]] std::vector<std::string> sources_of(const ktls::CredentialFiles& files);
 
 /// Credentials for each RouteFiles of a policy, at their last good state. A value.
 class CredentialsTable {
@@ -44,6 +43,8 @@ class CredentialsTable {
   void set(Entry entry);
   /// Whose trust is of the same files; null: none.
   [[nodiscard]] const Entry* find_trust(const RouteFiles& named) const;
+  /// Whose trust that of `named` renews: of the same files, else of the same name. Null: none.
+  [[nodiscard]] const Entry* find_before(const RouteFiles& named) const;
   /// Drops what `policy` does not name.
   void keep_only(const Policy& policy);
 

@@ -493,5 +493,87 @@ TEST_F(ConfigTest, TakesNoOlderCrlOfAnIssuerThatIsInNoBundle) {
               HasSubstr("is older than the one in force"));
 }
 
+// "orders" with a trust and, if it is named, certificates of its own.
+class NamedFilesConfigTest : public ConfigTest {
+ protected:
+  NamedFilesConfigTest() {
+    const auto named = authority_.issue({.cn = "named", .dns = {"gateway.test"}});
+    chain_ = named.chain_pem;
+    files_.write("named.crt", chain_);
+    files_.write_secret("named.key", named.key_pem);
+    files_.write("partners.crt", authority_.cert_pem());
+    use_policy(with_trust("partners.crt"));
+    config_.reload(false);
+  }
+
+  static std::string with_trust(const std::string& file, const std::string& more = "",
+                                const std::string& name = "partners") {
+    return R"({"credentials": {"named": {"cert": "named.crt", "key": "named.key"}},
+               "trust": {")" +
+           name + R"(": {"ca": [")" + file + "\"]" + more + R"(}},
+               "routes": {"orders": {"allow-any-verified": true, "credentials": "named",
+                                     "trust": ")" +
+           name + "\"}}}";
+  }
+
+  std::string chain_;
+  Config config_{options_};
+};
+
+TEST_F(NamedFilesConfigTest, AreNotReadAgainForAPolicyThatStaysRefused) {
+  ASSERT_TRUE(config_.complete());
+  const auto in_force = config_.all_credentials();
+  files_.replace("policy.json", with_trust("missing.crt"));
+  for (int look = 0; look < 2; ++look) {
+    const Config::Reload& reload = config_.reload(false);
+    EXPECT_THAT(error(reload, Source::kPolicy).value_or("taken"), HasSubstr("missing.crt"));
+    EXPECT_FALSE(reload.of(Source::kCredentials).read);
+    EXPECT_FALSE(reload.of(Source::kCredentials).refused());
+  }
+  EXPECT_EQ(config_.all_credentials(), in_force);
+}
+
+TEST_F(NamedFilesConfigTest, MayGoWithTheirName) {
+  ASSERT_TRUE(config_.complete());
+  files_.replace("policy.json", R"({"routes": {"orders": {"allow-any-verified": true}}})");
+  std::filesystem::remove(files_ / "named.key");
+  std::filesystem::remove(files_ / "partners.crt");
+  const Config::Reload& reload = config_.reload(false);
+  EXPECT_EQ(error(reload, Source::kCredentials), std::nullopt);
+  EXPECT_EQ(error(reload, Source::kPolicy), std::nullopt);
+  EXPECT_EQ(config_.all_credentials().size(), 1u);
+}
+
+// What took over beside a bad one must not stay when all files are as they were.
+TEST_F(NamedFilesConfigTest, AreReadAgainWhenAllAreAsBeforeABadOne) {
+  ASSERT_TRUE(config_.complete());
+  const ktls::Sha256 before = config_.credentials()->trust_digest();
+  const test::TestAuthority other("Other Root");
+  files_.replace("named.crt", "nonsense");
+  files_.replace("ca.crt", authority_.cert_pem() + other.cert_pem());
+  EXPECT_NE(error(config_.reload(false), Source::kCredentials), std::nullopt);
+  ASSERT_NE(config_.credentials()->trust_digest(), before);
+
+  files_.replace("named.crt", chain_);
+  files_.replace("ca.crt", authority_.cert_pem());
+  EXPECT_EQ(error(config_.reload(false), Source::kCredentials), std::nullopt);
+  EXPECT_EQ(config_.credentials()->trust_digest(), before);
+}
+
+TEST_F(NamedFilesConfigTest, TakeNoOlderCrlUnderAChangedDefinition) {
+  using std::chrono::hours;
+  const auto list = [this](hours issued, std::uint64_t number) {
+    return authority_.crl({}, hours(24), issued, number);
+  };
+  files_.write("new.crl", list(hours(-2), 300));
+  files_.write("old.crl", list(hours(-3), 299));
+  files_.replace("policy.json", with_trust("partners.crt", R"(, "crl": ["new.crl"])"));
+  ASSERT_EQ(error(config_.reload(false), Source::kPolicy), std::nullopt);
+  files_.replace("policy.json", with_trust("partners.crt", R"(, "crl": ["old.crl"])"));
+  EXPECT_THAT(error(config_.reload(false), Source::kPolicy).value_or("taken"),
+              HasSubstr("is older than the one in force"));
+  EXPECT_EQ(error(config_.reload(true), Source::kPolicy), std::nullopt);
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

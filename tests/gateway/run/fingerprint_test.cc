@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <string>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
@@ -29,6 +30,25 @@ TEST(Fingerprint, SeesAByteThatMovesFromOneFileToTheNext) {
   files.write("a", "a");
   files.write("b", "bc");
   EXPECT_NE(fingerprint(names), before);
+}
+
+TEST(Fingerprint, ReadsNoFileWithoutAnEnd) {
+  EXPECT_NE(fingerprint(Files{"/dev/zero"}), fingerprint(Files{"/no/such/file"}));
+}
+
+TEST(Fingerprints, AreThoseOfTheFirstLook) {
+  const test::TempDir files;
+  const std::vector<std::string> alone{files.write("a", "one").string()};
+  const std::vector<std::string> both{alone.front(), files.write("b", "two").string()};
+  Fingerprints seen;
+  const Fingerprint before = seen.of(alone);
+  files.replace("a", "three");
+  EXPECT_EQ(seen.of(alone), before);
+  const Fingerprint of_both = seen.of(both);
+  EXPECT_NE(Fingerprints().of(alone), before);
+  EXPECT_NE(Fingerprints().of(both), of_both);
+  files.replace("a", "one");
+  EXPECT_EQ(Fingerprints().of(both), of_both);
 }
 
 TEST(Fingerprint, TellsAMissingFileFromAnEmptyOne) {
