@@ -51,9 +51,9 @@ const CredentialsTable::Entry* CredentialsTable::find(const RouteFiles& named) c
 }
 
 const CredentialsTable::Pointer& CredentialsTable::of_flags() const {
-  static const Pointer kNone;
+  static const Pointer none;
   const Entry* const entry = find({});
-  return entry == nullptr ? kNone : entry->credentials;
+  return entry == nullptr ? none : entry->credentials;
 }
 
 void CredentialsTable::set(Entry entry) {

@@ -1,5 +1,6 @@
 #include "gateway/run/server_contexts.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -31,7 +32,9 @@ std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
       made.insert(*known);
       continue;
     }
-    auto contexts = make(each, library);
+    const auto shared = std::ranges::find_if(
+        made, [&each](const auto& other) { return other.first->shares_trust_with(*each); });
+    auto contexts = make(each, library, shared == made.end() ? nullptr : &shared->second);
     if (!contexts) return std::unexpected(std::move(contexts.error()));
     made.emplace(each, *std::move(contexts));
   }
@@ -48,10 +51,14 @@ std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
 }
 
 std::expected<ServerContexts::Contexts, std::string> ServerContexts::make(
-    const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library) const {
+    const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library,
+    const Contexts* of_same_trust) const {
   Contexts contexts;
   for (std::size_t i = 0; i < shards_; ++i) {
-    auto context = ktls::ServerContext::create(credentials, listeners_, library);
+    const ktls::ServerContext* const other =
+        of_same_trust == nullptr ? nullptr : (*of_same_trust)[i].get();
+    auto context = ktls::ServerContext::create(credentials, listeners_,
+                                               {.library = library, .of_same_trust = other});
     if (!context) return std::unexpected(context.error().message());
     contexts.push_back(*std::move(context));
   }

@@ -31,8 +31,10 @@ class ServerContexts {
  private:
   using Contexts = std::vector<std::shared_ptr<ktls::ServerContext>>;  // one for each shard
 
+  /// `of_same_trust`: those of other credentials; null: there are none.
   [[nodiscard]] std::expected<Contexts, std::string> make(
-      const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library) const;
+      const Snapshot::CredentialsPointer& credentials, OSSL_LIB_CTX* library,
+      const Contexts* of_same_trust) const;
 
   std::string listeners_;
   std::size_t shards_;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 #include <ranges>
+#include <set>
 #include <utility>
 
 #include "ktls/base/wire.h"
@@ -86,26 +87,38 @@ std::expected<std::shared_ptr<const Credentials>, CredentialsError> load_usable_
     const CredentialFiles& files, HandshakeSettings settings, const Credentials* of_same_trust) {
   auto credentials = Credentials::load(files, std::move(settings), of_same_trust);
   if (!credentials) return credentials;
-  auto context = ServerContext::create(*credentials, "trial");
-  if (!context) return std::unexpected(std::move(context.error()));
+  const bool with_trust = of_same_trust == nullptr;  // else that of an earlier trial
+  if (auto tried = ServerContext::try_out(*credentials, with_trust); !tried)
+    return std::unexpected(std::move(tried.error()));
   return credentials;
+}
+
+std::expected<void, CredentialsError> ServerContext::try_out(
+    std::shared_ptr<const Credentials> credentials, bool with_trust) {
+  ServerContext trial;
+  trial.library_ = library_for(std::span(&credentials, 1));
+  trial.credentials_ = std::move(credentials);
+  if (auto done = trial.set_up(); !done || !with_trust) return done;
+  return trial.set_trust(nullptr);
 }
 
 std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::create(
     std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
     WallClock clock) {
-  OSSL_LIB_CTX* const library = library_for(std::span(&credentials, 1));
-  return create(std::move(credentials), listener_set, library, clock);
+  const Shared shared{.library = library_for(std::span(&credentials, 1)), .of_same_trust = nullptr};
+  return create(std::move(credentials), listener_set, shared, clock);
 }
 
 std::expected<std::shared_ptr<ServerContext>, CredentialsError> ServerContext::create(
     std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
-    OSSL_LIB_CTX* library, WallClock clock) {
+    const Shared& shared, WallClock clock) {
   std::shared_ptr<ServerContext> context(new ServerContext);
   context->credentials_ = std::move(credentials);
   context->clock_ = clock;
-  context->library_ = library;
-  if (auto done = context->set_up(); !done) return std::unexpected(std::move(done.error()));
+  context->library_ = shared.library;
+  auto done = context->set_up();
+  if (done) done = context->set_trust(shared.of_same_trust);
+  if (!done) return std::unexpected(std::move(done.error()));
   context->set_tickets(listener_set);
   return context;
 }
@@ -117,8 +130,7 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
   HandshakeEngine::install(ctx_.get(), library_ == nullptr);
   ServerHandshake::install_callbacks(ctx_.get());
   if (auto done = set_settings(); !done) return done;
-  if (auto done = set_pairs(); !done) return done;
-  return set_trust();
+  return set_pairs();
 }
 
 // Certificates and keys stay in the default context, where they were loaded: OpenSSL copies a key
@@ -132,10 +144,11 @@ OSSL_LIB_CTX* ServerContext::library_for(
   const auto trusts_known = [library](const Credentials::TrustedCertificate& trusted) {
     return supports_key_type(library, X509_get0_pubkey(trusted.certificate.get()));
   };
+  std::set<const Credentials::Trust*> seen;
   for (const auto& each : credentials) {
-    if (!std::ranges::all_of(each->pairs_, known, &Credentials::KeyPair::key) ||
-        !std::ranges::all_of(each->trust_->trusted, trusts_known))
-      return nullptr;
+    if (!std::ranges::all_of(each->pairs_, known, &Credentials::KeyPair::key)) return nullptr;
+    if (!seen.insert(each->trust_.get()).second) continue;
+    if (!std::ranges::all_of(each->trust_->trusted, trusts_known)) return nullptr;
   }
   return library;
 }
@@ -228,16 +241,25 @@ std::expected<void, CredentialsError> ServerContext::set_pair(
   return {};
 }
 
-std::expected<void, CredentialsError> ServerContext::set_trust() {
-  SSL_CTX* ctx = ctx_.get();
-  const X509StorePtr store(X509_STORE_new());
-  if (!store) return credentials_error({}, OpensslError::drain().text);
+std::expected<void, CredentialsError> ServerContext::fill_store(X509_STORE* store) const {
   for (const Credentials::TrustedCertificate& trusted : credentials_->trust_->trusted) {
     const X509Ptr copy(X509_dup(trusted.certificate.get()));
-    if (!copy || X509_STORE_add_cert(store.get(), copy.get()) != 1)
+    if (!copy || X509_STORE_add_cert(store, copy.get()) != 1)
       return credentials_error({}, "trust bundle: " + OpensslError::drain().text);
   }
-  SSL_CTX_set1_cert_store(ctx, store.get());
+  return {};
+}
+
+std::expected<void, CredentialsError> ServerContext::set_trust(const ServerContext* of_same_trust) {
+  SSL_CTX* ctx = ctx_.get();
+  if (of_same_trust != nullptr) {
+    SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(of_same_trust->ctx_.get()));
+  } else {
+    const X509StorePtr store(X509_STORE_new());
+    if (!store) return credentials_error({}, OpensslError::drain().text);
+    if (auto done = fill_store(store.get()); !done) return done;
+    SSL_CTX_set1_cert_store(ctx, store.get());
+  }
   const std::vector<const X509_NAME*> names = credentials_->ca_names().fitting(nullptr);
   same_ca_names_ = !names.empty();
   SSL_CTX_set_client_CA_list(ctx, copy_of(names));

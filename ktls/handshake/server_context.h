@@ -41,12 +41,19 @@ struct RefusedCertificates {
 /// may be advanced by another thread at the same time: what they share is locked or immutable.
 class ServerContext {
  public:
+  /// What contexts that a handshake changes between have in common.
+  struct Shared {
+    OSSL_LIB_CTX* library = nullptr;  ///< of library_for()
+    /// A context of the same shard, whose credentials have the same trust: its store is used, since
+    /// one of each would take a copy of each CA. Null: there is none.
+    const ServerContext* of_same_trust = nullptr;
+  };
+
   /// `listener_set` names the listeners at which tickets are accepted: with equal text, secret and
-  /// trust, contexts take each other's tickets. `library` is that of library_for(); contexts that a
-  /// handshake changes between have the same.
+  /// trust, contexts take each other's tickets.
   static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
       std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
-      OSSL_LIB_CTX* library, WallClock clock = wall_clock_now);
+      const Shared& shared, WallClock clock = wall_clock_now);
   /// For one context alone.
   static std::expected<std::shared_ptr<ServerContext>, CredentialsError> create(
       std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
@@ -70,11 +77,17 @@ class ServerContext {
 
   ServerContext() = default;
   std::expected<void, CredentialsError> set_up();
+  static std::expected<void, CredentialsError> try_out(
+      std::shared_ptr<const Credentials> credentials, bool with_trust);
   std::expected<void, CredentialsError> set_settings();
   std::expected<void, CredentialsError> set_pairs();
   std::expected<void, CredentialsError> set_pair(const Credentials::KeyPair& pair,
                                                  const CurveCertificates::Certificate& copy);
-  std::expected<void, CredentialsError> set_trust();
+  std::expected<void, CredentialsError> set_trust(const ServerContext* of_same_trust);
+  std::expected<void, CredentialsError> fill_store(X509_STORE* store) const;
+  friend std::expected<std::shared_ptr<const Credentials>, CredentialsError>
+  load_usable_credentials(const CredentialFiles& files, HandshakeSettings settings,
+                          const Credentials* of_same_trust);
   void set_tickets(std::string_view listener_set);
   /// Returns the bytes of memory that the names take in `ssl`, an upper bound.
   std::size_t set_ca_names(SSL* ssl, CaNames::Clients clients) const;

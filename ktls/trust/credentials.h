@@ -142,6 +142,9 @@ class Credentials {
   /// every gateway with the same trust, whatever its leaf, CRLs and policy.
   const Sha256& trust_digest() const noexcept { return trust_->digest; }
 
+  /// Whether it is one object: see load().
+  bool shares_trust_with(const Credentials& other) const noexcept { return trust_ == other.trust_; }
+
   /// Whether a bundle has no trust domain. (Beside rules of several trust domains: an error of the
   /// configuration.)
   bool has_unscoped_trust() const noexcept;
