@@ -8,13 +8,13 @@
 
 namespace sallyport::gateway {
 
-/// Keeps parts of earlier snapshots until nobody else does, so that its owner frees them: a list of
+/// Keeps parts of earlier snapshots until nothing else does, so that its owner frees them: a list of
 /// 100,000 revoked certificates takes 15 ms, for which a shard would stand still. One thread.
 class Retired {
  public:
   /// Each object once.
   void add(std::shared_ptr<const void> part) { parts_.push_back(std::move(part)); }
-  /// Frees those that nobody else holds any more.
+  /// Frees those that nothing else holds any more.
   void free_unused() {
     std::erase_if(parts_, [](const auto& part) { return part.use_count() == 1; });
   }

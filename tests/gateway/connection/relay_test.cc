@@ -9,6 +9,7 @@
 #include "iouring/frame_memory.h"
 #include "iouring/sanitizers.h"
 #include "tests/gateway/connection/relay_fixture.h"
+#include "tests/iouring/fixture.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -283,11 +284,11 @@ Task<void> RelayOfTable::play() {
   co_await hear_both(*client_peer_, *backend_peer_, client_heard_, backend_heard_);
 }
 
-// It was found where nobody asked for it any more. The client waits for an answer when it ends.
+// It was found after the question had been taken back. The client waits for an answer when it ends.
 TEST_F(RelayOfTable, AQuietMomentThatIsOverIsNoCleanEndLater) {
   timeouts_.still = std::chrono::milliseconds(10);
   shard_.ring->run(move_to_table());
-  if (!in_table_) GTEST_SKIP() << "no table of descriptors";
+  if (!in_table_) GTEST_SKIP() << iouring::kNoTables;
   run(play());
   EXPECT_EQ(reason_, CloseReason::kDrain);
   EXPECT_EQ(client_heard_.end, Kind::kTruncated);

@@ -273,7 +273,7 @@ class Judges : public ::testing::TestWithParam<std::uint64_t> {
                                   const Generation& next, const Client& client,
                                   const PeerTrust& trust, const Verdict& live, const Visit& full) {
     using enum HandshakeResult;
-    // CONTRACT: a lapsed or missing list ends nobody who is connected. A handshake may speak of
+    // A lapsed or missing list ends no connection (docs/operate.md). A handshake may speak of
     // another path.
     if (live.result() == kCrlUnavailable || live.result() == kCrlExpired) return "no list in force";
     // Judged by facts, not certificates: extended key usage is none of them.

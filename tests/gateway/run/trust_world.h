@@ -128,8 +128,8 @@ struct Config {
   bool knows_key_of(const Issued& certificate) const;
   const Rules* find_route(const std::string& name) const;
 
-  /// The causes for which a live connection of `route` ends at `now`: CONTRACT, "How a live
-  /// connection is judged", over the certificates of the path that it was let in by.
+  /// The causes for which a live connection of `route` ends at `now`: docs/operate.md, "Live
+  /// connections are judged again", over the certificates of the path that it was let in by.
   LiveCauses causes(const World& world, const ktls::PeerTrust& trust, const std::string& route,
                     std::chrono::sys_seconds now) const;
   /// Whether the path's issuers, whose lists there are, are in a bundle.

@@ -366,7 +366,7 @@ class OpensslVerify : public ::testing::Test {
 
 TEST_F(OpensslVerify, DiffersFromAHandshakeWhereTheTableSaysSo) {
   std::vector<std::unique_ptr<Hierarchy>> hierarchies;
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+  for (std::uint64_t seed = 0; seed < 110; ++seed) {
     const std::string name = "seed " + std::to_string(seed);
     const Hierarchy& hierarchy = *hierarchies.emplace_back(std::make_unique<Hierarchy>(seed));
     ASSERT_NO_FATAL_FAILURE(judge(hierarchy, name, hierarchy.sent));
