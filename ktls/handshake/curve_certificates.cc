@@ -48,7 +48,7 @@ void CurveCertificates::add(Certificate certificate) {
 }
 
 bool CurveCertificates::choose(SSL* ssl, const Client& client) const {
-  if (entries_.size() < 2) return true;
+  if (!several()) return true;
   const auto fitting = std::ranges::find_if(entries_, [&client](const Entry& entry) {
     return can_verify(client, entry.scheme, entry.group);
   });

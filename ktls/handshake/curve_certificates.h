@@ -32,6 +32,9 @@ class CurveCertificates {
   /// The key is of EC. The first one is in the SSL_CTX already.
   void add(Certificate certificate);
 
+  /// Whether there is a choice at all.
+  [[nodiscard]] bool several() const noexcept { return entries_.size() > 1; }
+
   /// Puts the first that the client can verify into `ssl`, unless it is there. False if OpenSSL has
   /// no memory.
   [[nodiscard]] bool choose(SSL* ssl, const Client& client) const;

@@ -138,6 +138,7 @@ bool ServerHandshake::take_terms() {
 }
 
 bool ServerHandshake::choose_curve() {
+  if (!context_->curves_.several()) return true;
   return context_->curves_.choose(
       ssl(), {.signature_algorithms = extension(ssl(), TLSEXT_TYPE_signature_algorithms).body,
               .supported_groups = extension(ssl(), TLSEXT_TYPE_supported_groups).body,
