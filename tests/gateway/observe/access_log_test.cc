@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "gateway/observe/timestamp.h"
+#include "tests/support/wait.h"
 
 namespace sallyport::gateway {
 namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::ordered_json;
+using test::kPatience;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
@@ -230,7 +232,7 @@ TEST(AccessLog, WritesEveryLineOfEachThreadInItsOrder) {
   std::string text;
   std::thread reader([&] { text = pipe.read_all(); });
   {
-    AccessLog log({.descriptor = pipe.writer(), .on_dropped = {}});
+    AccessLog log({.descriptor = pipe.writer(), .flush_timeout = kPatience, .on_dropped = {}});
     std::vector<std::thread> shards;
     for (const std::string name : {"a", "b"}) {
       shards.emplace_back([&log, name] {
@@ -322,7 +324,10 @@ TEST(AccessLog, LeavesProbesOutWhereItIsTold) {
   for (const bool probes : {true, false}) {
     Pipe pipe;
     {
-      AccessLog log({.descriptor = pipe.writer(), .probes = probes, .on_dropped = {}});
+      AccessLog log({.descriptor = pipe.writer(),
+                     .probes = probes,
+                     .flush_timeout = kPatience,
+                     .on_dropped = {}});
       ConnectionFacts probe = refused();
       probe.reason = CloseReason::kClosedBeforeHello;
       log.write(probe);
@@ -337,7 +342,7 @@ TEST(AccessLog, WritesToASocketAsJournaldGivesOne) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
   {
-    AccessLog log({.descriptor = ends[1], .on_dropped = {}});
+    AccessLog log({.descriptor = ends[1], .flush_timeout = kPatience, .on_dropped = {}});
     log.write(served());
   }
   ::close(ends[1]);
@@ -353,7 +358,10 @@ TEST(AccessLog, WritesToAFile) {
   const int file = ::mkostemp(path.data(), O_CLOEXEC);
   ASSERT_GE(file, 0);
   {
-    AccessLog log({.descriptor = file, .format = LogFormat::kText, .on_dropped = {}});
+    AccessLog log({.descriptor = file,
+                   .format = LogFormat::kText,
+                   .flush_timeout = kPatience,
+                   .on_dropped = {}});
     log.write(served());
   }
   std::array<char, 4096> text{};
