@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json to_json(const ConnectionFacts& refused) {
+Json line_of(const ConnectionFacts& refused) {
   Json steps = Json::array();
   for (const ktls::JudgementStep& step : refused.steps) {
     steps.push_back(
@@ -50,7 +50,7 @@ std::string RecentRefusals::to_json() const {
   }
   JsonLines lines;
   for (const ConnectionFacts& each : std::views::reverse(latest))
-    lines.add(json_text(gateway::to_json(each)));
+    lines.add(json_text(line_of(each)));
   return lines.finish();
 }
 

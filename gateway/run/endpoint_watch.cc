@@ -10,13 +10,13 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::chrono::seconds kLookEvery{1};
+constexpr std::chrono::seconds kLogEvery{1};
 
 }  // namespace
 
 iouring::Task<void> EndpointWatch::log_changes(iouring::Ring& ring) {
   while (true) {
-    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookEvery);
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, kLogEvery);
     if (!slept) co_return;
     look(*publisher_.snapshot()->endpoints);
     look(*resolver_.current());

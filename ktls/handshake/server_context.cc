@@ -269,13 +269,13 @@ std::expected<void, CredentialsError> ServerContext::set_trust(const ServerConte
 }
 
 std::size_t ServerContext::set_ca_names(SSL* ssl, CaNames::Clients clients) const {
-  constexpr std::size_t kDecodedFactor = 32;  // a name of 14 bytes takes some 400 of memory
+  constexpr std::size_t kDecodedNames = 32;  // a name of 14 bytes takes some 400 of memory
   if (same_ca_names_) return 0;
   const CaNames& all = credentials_->ca_names();
   const std::vector<const X509_NAME*> names = all.fitting(clients);
   if (names.empty()) return 0;
   SSL_set_client_CA_list(ssl, copy_of(names));
-  return kDecodedFactor * all.size(clients);
+  return kDecodedNames * all.size(clients);
 }
 
 // Half of each digest: a name of its own for each pair of context and binding.

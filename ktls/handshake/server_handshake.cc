@@ -20,7 +20,7 @@ struct Group {
 
 // The names of groups. One without a NID has its code point with TLSEXT_nid_unknown set
 // (draft-ietf-tls-ecdhe-mlkem).
-constexpr Group kGroups[] = {
+constexpr Group kNamedGroups[] = {
     {NID_X25519, "X25519"},
     {NID_X448, "X448"},
     {NID_X9_62_prime256v1, "P-256"},
@@ -32,8 +32,8 @@ constexpr Group kGroups[] = {
 
 std::string_view group_name(SSL* ssl) {
   const auto* const group =
-      std::ranges::find(kGroups, static_cast<long>(SSL_get_negotiated_group(ssl)), &Group::id);
-  return group == std::end(kGroups) ? "other" : group->name;
+      std::ranges::find(kNamedGroups, static_cast<long>(SSL_get_negotiated_group(ssl)), &Group::id);
+  return group == std::end(kNamedGroups) ? "other" : group->name;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::size_t kIv = 16;
+constexpr std::size_t kTicketIv = 16;
 constexpr std::size_t kBlock = 16;
 constexpr std::size_t kMac = 32;
 constexpr std::uint8_t kNewSessionTicket = 4;
@@ -32,8 +32,8 @@ std::optional<std::vector<std::byte>> seal_session(const TicketSecrets::Key& key
                                                    std::span<const std::byte> session) {
   WireWriter head;
   head.raw(std::as_bytes(std::span(key.name)));
-  std::array<std::byte, kIv> iv;
-  if (RAND_bytes(raw(iv.data()), kIv) != 1) return std::nullopt;
+  std::array<std::byte, kTicketIv> iv;
+  if (RAND_bytes(raw(iv.data()), kTicketIv) != 1) return std::nullopt;
   head.raw(iv);
   std::vector<std::byte> ticket = std::move(head).take();
 

@@ -26,7 +26,7 @@ constexpr std::string_view kKey = "key";
 constexpr std::string_view kIv = "iv";
 
 OSSL_FUNC_kdf_derive_fn* openssl_derive = nullptr;  ///< set before the provider is in use
-thread_local SecretTap* tap = nullptr;
+thread_local SecretTap* installed_tap = nullptr;
 
 std::span<const std::byte> bytes_of(const OSSL_PARAM& parameter) {
   return {static_cast<const std::byte*>(parameter.data),
@@ -104,7 +104,7 @@ int derive(void* context, unsigned char* key, std::size_t size, const OSSL_PARAM
   const Request request(parameters);
   const std::span out(reinterpret_cast<std::byte*>(key), size);
   if (!derive_here(request, out) && openssl_derive(context, key, size, parameters) != 1) return 0;
-  if (tap != nullptr && !request.label.empty()) tap->take(request.label, out);
+  if (installed_tap != nullptr && !request.label.empty()) installed_tap->take(request.label, out);
   return 1;
 }
 
@@ -181,12 +181,12 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
 }
 
 SecretTap::SecretTap(ApplicationSecrets& secrets) noexcept : secrets_(secrets) {
-  if (tap != nullptr) std::abort();
-  tap = this;
+  if (installed_tap != nullptr) std::abort();
+  installed_tap = this;
 }
 
 SecretTap::~SecretTap() {
-  tap = nullptr;
+  installed_tap = nullptr;
 }
 
 void SecretTap::take(std::string_view label, std::span<const std::byte> derived) noexcept {

@@ -16,7 +16,7 @@ using iouring::Task;
 /// so that they go out in one piece. A read and a send cost some 20 µs beyond their bytes, most of
 /// it for waking the processes at the other ends, so a busy flow should have few of them. For a
 /// client that reads slowly so much is held, beside the megabytes of its socket.
-constexpr std::size_t kReadSize = 16 * kMaxPlaintextSize;
+constexpr std::size_t kPlainReadSize = 16 * kMaxPlaintextSize;
 static_assert(16 * (kMaxPlaintextSize + kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
 
 class PlainRecords final : public RecordLayer {
@@ -79,7 +79,7 @@ Task<Received> PlainRecords::take(Arrival& arrival) {
   if (arrival.waited()) co_return deliver(arrival.lease());
   if (end_ != Received::Kind::kData) co_return ended();
   Block block = pools_.blocks.acquire();
-  const std::size_t room = std::min(kReadSize, block.size());
+  const std::size_t room = std::min(kPlainReadSize, block.size());
   Result<std::size_t> size = co_await socket_.recv(block.bytes().first(room));
   if (!size) co_return receive_failed(size.error());
   if (*size == 0) {

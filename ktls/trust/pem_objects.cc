@@ -117,12 +117,12 @@ std::expected<X509Ptr, CredentialsError> parse_certificate(const PemBlock& block
   return certificate;
 }
 
-constexpr char kSequence = 0x30;  // '0', so text may begin with it as well
+constexpr char kDerBegins = 0x30;  // '0', so text may begin with it as well
 
 // A SEQUENCE whose length takes more than a byte, as that of nearly every CRL does. No text begins
 // so.
 bool looks_like_der(std::string_view text) {
-  return text.size() > 1 && text[0] == kSequence &&
+  return text.size() > 1 && text[0] == kDerBegins &&
          (static_cast<unsigned char>(text[1]) & 0x80) != 0;
 }
 
@@ -201,7 +201,7 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_private_key(std::string_view t
 
 std::expected<std::vector<ParsedCrl>, CredentialsError> parse_crls(std::string_view text,
                                                                    const std::string& file) {
-  if (text.starts_with(kSequence)) {
+  if (text.starts_with(kDerBegins)) {
     auto in_der = parse_der_crls(text, file);  // as CAs publish it
     if (in_der || looks_like_der(text)) return in_der;
   }

@@ -18,7 +18,7 @@ namespace {
 constexpr unsigned char kInteger = 0x02;
 constexpr unsigned char kObjectIdentifier = 0x06;
 constexpr unsigned char kSequence = 0x30;
-constexpr unsigned char kVersion = 0xa0;  // [0] of a certificate (RFC 5280 4.1)
+constexpr unsigned char kCertificateVersion = 0xa0;  // [0] of a certificate (RFC 5280 4.1)
 
 struct DerHead {
   unsigned char tag;
@@ -55,7 +55,7 @@ bool begins_object(std::span<const unsigned char> der) noexcept {
   if (der.empty()) return false;
   switch (first->tag) {
     case kSequence:
-      return der[0] == kSequence || der[0] == kVersion || der[0] == kInteger ||
+      return der[0] == kSequence || der[0] == kCertificateVersion || der[0] == kInteger ||
              der[0] == kObjectIdentifier;
     case kInteger:
       return first->length >= 128 || (first->length == 1 && der[0] <= 3);

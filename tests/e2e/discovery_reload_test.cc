@@ -266,14 +266,15 @@ TEST_F(DiscoveryReload, WarnsOnceOfWhatAChangeLeavesAsItWas) {
              [&] { return warnings("is in route 'orders' already") == 2; });
 }
 
-struct Broken {
+struct BrokenDiscoveryFile {
   const char* name;
   std::string content;
   const char* named_in_error;  ///< the key or value that the log line must name beside the place
-  friend void PrintTo(const Broken& file, std::ostream* out) { *out << file.name; }
+  friend void PrintTo(const BrokenDiscoveryFile& file, std::ostream* out) { *out << file.name; }
 };
 
-class BrokenDiscovery : public DiscoveryReload, public ::testing::WithParamInterface<Broken> {};
+class BrokenDiscovery : public DiscoveryReload,
+                        public ::testing::WithParamInterface<BrokenDiscoveryFile> {};
 
 TEST_P(BrokenDiscovery, LeavesTheLastGoodStateAndNamesThePlace) {
   start_for(first);
@@ -295,7 +296,7 @@ TEST_P(BrokenDiscovery, LeavesTheLastGoodStateAndNamesThePlace) {
   EXPECT_TRUE(live.echo("and here"));
 }
 
-std::vector<Broken> broken_files() {
+std::vector<BrokenDiscoveryFile> broken_discoveries() {
   const auto labels = [](const std::string& more) {
     return "[{\"targets\": [\"127.0.0.1:1\"],\n  \"labels\": {\"route\": \"orders\"" + more + "}}]";
   };
@@ -316,7 +317,7 @@ std::vector<Broken> broken_files() {
   };
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, BrokenDiscovery, ::testing::ValuesIn(broken_files()),
+INSTANTIATE_TEST_SUITE_P(Files, BrokenDiscovery, ::testing::ValuesIn(broken_discoveries()),
                          [](const auto& file) { return std::string(file.param.name); });
 
 }  // namespace

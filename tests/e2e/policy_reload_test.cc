@@ -52,14 +52,14 @@ TEST_F(PolicyReload, KeepsThePolicyOfADeletedFile) {
   expect_refused(as(client), "not_authorized", kAccessDenied);
 }
 
-struct Broken {
+struct BrokenPolicyFile {
   const char* name;
   std::string content;
   const char* named_in_error;  ///< the key or value that the log line must name beside the place
-  friend void PrintTo(const Broken& file, std::ostream* out) { *out << file.name; }
+  friend void PrintTo(const BrokenPolicyFile& file, std::ostream* out) { *out << file.name; }
 };
 
-class BrokenPolicy : public PolicyReload, public ::testing::WithParamInterface<Broken> {};
+class BrokenPolicy : public PolicyReload, public ::testing::WithParamInterface<BrokenPolicyFile> {};
 
 TEST_P(BrokenPolicy, LeavesTheLastGoodStateAndNamesThePlace) {
   start_with(kShop);
@@ -90,7 +90,7 @@ TEST_P(BrokenPolicy, IsRefusedAtTheStart) {
   EXPECT_NE(finished.err.find(GetParam().named_in_error), std::string::npos) << finished.err;
 }
 
-std::vector<Broken> broken_files() {
+std::vector<BrokenPolicyFile> broken_policies() {
   const auto route = [](const std::string& body) {
     return "{\"routes\": {\n  \"orders\": {" + body + "}}}";
   };
@@ -125,7 +125,7 @@ std::vector<Broken> broken_files() {
   };
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, BrokenPolicy, ::testing::ValuesIn(broken_files()),
+INSTANTIATE_TEST_SUITE_P(Files, BrokenPolicy, ::testing::ValuesIn(broken_policies()),
                          [](const auto& file) { return std::string(file.param.name); });
 
 }  // namespace

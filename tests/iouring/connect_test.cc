@@ -9,14 +9,10 @@
 #include "iouring/both.h"
 #include "tests/iouring/descriptors.h"
 #include "tests/iouring/fixture.h"
+#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {
-
-Task<void> cancel_later(Ring& ring, CancelScope& scope) {
-  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
-  scope.cancel();
-}
 
 Task<void> connect_to(Ring& ring, SocketAddress address, int& error) {
   const Result<Socket> socket = co_await connect(ring, address);

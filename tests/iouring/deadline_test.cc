@@ -7,6 +7,7 @@
 
 #include "iouring/both.h"
 #include "tests/iouring/fixture.h"
+#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {
@@ -138,11 +139,6 @@ TEST(SleepFor, NeverWakesEarly) {
   TimePoint woke;
   ring->run(sleep_in_order(*ring, asked, woke));
   EXPECT_GE(woke, asked);
-}
-
-Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
-  co_await next_iteration(ring);
-  scope.cancel();
 }
 
 Task<void> scoped_sleep(Ring& ring, CancelScope& scope, Result<>& slept) {

@@ -5,6 +5,7 @@
 
 #include "iouring/cancel.h"
 #include "iouring/ring.h"
+#include "iouring/task.h"
 
 namespace sallyport::iouring {
 
@@ -39,6 +40,17 @@ class [[nodiscard]] NextIteration final : private Waiter {
 /// `co_await next_iteration(ring);`
 [[nodiscard]] inline NextIteration next_iteration(Ring& ring) noexcept {
   return NextIteration(ring);
+}
+
+inline Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
+  co_await next_iteration(ring);
+  scope.cancel();
+}
+
+/// Cancels what has begun to wait by then.
+inline Task<void> cancel_later(Ring& ring, CancelScope& scope) {
+  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
+  scope.cancel();
 }
 
 }  // namespace sallyport::iouring

@@ -11,6 +11,7 @@
 
 #include "iouring/both.h"
 #include "tests/iouring/fixture.h"
+#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {
@@ -76,11 +77,6 @@ Task<void> send_too_much(Socket& socket, Result<>& sent) {
 
 Task<void> scoped_send(CancelScope& scope, Socket& socket, Result<>& sent) {
   co_await in_scope(scope, send_too_much(socket, sent));
-}
-
-Task<void> cancel_later(Ring& ring, CancelScope& scope) {
-  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
-  scope.cancel();
 }
 
 Task<void> cancel_a_send(Ring& ring, SocketPair pair, Result<>& sent) {

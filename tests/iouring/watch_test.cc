@@ -10,6 +10,7 @@
 
 #include "iouring/both.h"
 #include "tests/iouring/fixture.h"
+#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {
@@ -106,11 +107,6 @@ TEST_F(WatchTest, RefusesAPathThatIsNoDirectory) {
   const Result<int> missing = watch_->add_blocking(top_ / "missing");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().value, ENOENT);
-}
-
-Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
-  co_await next_iteration(ring);
-  scope.cancel();
 }
 
 Task<void> scoped_next(Watch& watch, CancelScope& scope, Result<WatchEvent>& event) {

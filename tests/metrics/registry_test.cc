@@ -22,12 +22,12 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-enum class Reason { kDone, kReset };
-constexpr std::array<std::string_view, 2> kReasons{"done", "reset"};
-constexpr std::array<std::string_view, 2> kResults{"success", "no_route"};
-constexpr std::array<std::string_view, 1> kFallbacks{"not_built"};
-constexpr std::array<std::string_view, 2> kCauses{"revoked", "expired"};
-constexpr Vocabulary kWords{kReasons, kResults, kFallbacks, kCauses};
+enum class Closed { kDone, kReset };
+constexpr std::array<std::string_view, 2> kClosed{"done", "reset"};
+constexpr std::array<std::string_view, 2> kHandshakes{"success", "no_route"};
+constexpr std::array<std::string_view, 1> kNotBuilt{"not_built"};
+constexpr std::array<std::string_view, 2> kRecheckCauses{"revoked", "expired"};
+constexpr Vocabulary kWordsOfRegistry{kClosed, kHandshakes, kNotBuilt, kRecheckCauses};
 
 BuildInfo build() {
   return {"0.1.0", "3.0.22", "6.18.0", "2.3"};
@@ -72,7 +72,7 @@ Scrape parse(const std::string& text) {
 }
 
 TEST(Registry, ShowsEveryMetricOfTheTableFromTheStart) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   const Scrape scrape = parse(registry.scrape());
   for (const Metric& each : kTable) {
     const std::string name(each.name);
@@ -87,18 +87,18 @@ TEST(Registry, ShowsEveryMetricOfTheTableFromTheStart) {
 }
 
 TEST(Registry, AddsUpTheShards) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   std::vector<std::unique_ptr<OpenConnection>> connections;
   for (const unsigned index : {0U, 1U}) {
     ShardMetrics& shard = registry.add_shard(index);
     ListenerCells& listener = shard.listener("127.0.0.1:8443");
     auto& connection =
-        connections.emplace_back(std::make_unique<OpenConnection>(listener, Reason::kReset));
+        connections.emplace_back(std::make_unique<OpenConnection>(listener, Closed::kReset));
     connection->routed("orders").received(Leg::kClient, 100);
     connection->route().sent(Leg::kBackend, 90);
     connection->route().backend_connected(3ms);
     {
-      OpenConnection closed(listener, Reason::kDone);
+      OpenConnection closed(listener, Closed::kDone);
     }
     StartedHandshake handshake(listener, 1U);
     handshake.ends_with(0U, false, 2ms);
@@ -138,7 +138,7 @@ TEST(Registry, AddsUpTheShards) {
 }
 
 TEST(Registry, ShowsWhatTheKernelCanDoOnceItWasAsked) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   EXPECT_FALSE(parse(registry.scrape()).series.contains("sallyport_ktls_rekey_supported"));
   registry.set_ktls_support(
       {.ciphers = {{"TLSv1.3", "AES-128-GCM", true}, {"TLSv1.2", "ChaCha20-Poly1305", false}},
@@ -151,7 +151,7 @@ TEST(Registry, ShowsWhatTheKernelCanDoOnceItWasAsked) {
 }
 
 TEST(Registry, ShowsTheTlsLibraryOnceItIsKnown) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   EXPECT_FALSE(parse(registry.scrape()).series.contains("sallyport_tls_library{mode=\"tuned\"}"));
   registry.set_tls_library("tuned");
   EXPECT_EQ(parse(registry.scrape()).series.at("sallyport_tls_library{mode=\"tuned\"}"), 1);
@@ -162,7 +162,7 @@ TEST(Registry, ShowsTheTlsLibraryOnceItIsKnown) {
 }
 
 TEST(Registry, ShowsTheMaximumOfConnectionsAndTheLinesDroppedByEachCause) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   registry.set_max_connections(1'000);
   registry.set_dropped_lines({{"slow_reader", 7}, {"disk_full", 0}});
   const auto series = parse(registry.scrape()).series;
@@ -172,7 +172,7 @@ TEST(Registry, ShowsTheMaximumOfConnectionsAndTheLinesDroppedByEachCause) {
 }
 
 TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   ListenerCells& listener = registry.add_shard(0).listener("l");
   StartedHandshake handshake(listener, 1U);
   handshake.ends_with(0U, true, 20ms);
@@ -201,7 +201,7 @@ TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
 }
 
 TEST(Registry, ReplacesTheBackendsThatItHad) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   const Registry::SteadyTime start(1h);
   registry.set_backends({{"orders", "10.0.0.1:80", true, 3}, {"orders", "10.0.0.2:80", false}},
                         start);
@@ -222,7 +222,7 @@ TEST(Registry, ReplacesTheBackendsThatItHad) {
 }
 
 TEST(Registry, AddsUpTheAddressesOfABackend) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   registry.set_backends({{"orders", "name:80", true, 1}, {"orders", "name:80", false, 2}}, {});
   const auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"name:80\"}"), 1);
@@ -232,7 +232,7 @@ TEST(Registry, AddsUpTheAddressesOfABackend) {
 }
 
 TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   const auto second = [](int value) {
     return std::chrono::system_clock::time_point(std::chrono::seconds(value));
   };
@@ -257,13 +257,13 @@ TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
 }
 
 TEST(Registry, EscapesLabelValuesAndReplacesWhatIsNotUtf8) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   registry.set_crls({{"a\"b\\c\nd\xFF", {}}});
   EXPECT_THAT(registry.scrape(), HasSubstr("{name=\"a\\\"b\\\\c\\nd\xEF\xBF\xBD\"}"));
 }
 
 TEST(Registry, ReadsTheProcessItself) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   const auto series = parse(registry.scrape()).series;
   EXPECT_GE(series.at("process_threads"), 1);
   EXPECT_GE(series.at("process_open_fds"), 3);
@@ -273,7 +273,7 @@ TEST(Registry, ReadsTheProcessItself) {
 }
 
 TEST(Registry, ShowsZerosOfEverythingThatIsCountedForAConfiguredName) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   registry.add_shard(0).listener("l");
   registry.set_routes({"orders"});
   registry.set_backends({{"orders", "10.0.0.1:80", true}}, {});
@@ -293,7 +293,7 @@ TEST(Registry, ShowsZerosOfEverythingThatIsCountedForAConfiguredName) {
 }
 
 TEST(Registry, ShowsTheSoonestExpiryOfConnectedClientsOverAllShards) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   ShardMetrics& one = registry.add_shard(0);
   ShardMetrics& other = registry.add_shard(1);
   const std::string orders =
@@ -308,14 +308,14 @@ TEST(Registry, ShowsTheSoonestExpiryOfConnectedClientsOverAllShards) {
 }
 
 TEST(Registry, ScrapesWhileShardsCount) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   std::vector<std::thread> writers;
   for (const unsigned index : {0U, 1U}) {
     ShardMetrics& shard = registry.add_shard(index);
     writers.emplace_back([&shard] {
       ListenerCells& listener = shard.listener("l");
       for (int i = 0; i < 2'000; ++i) {
-        OpenConnection connection(listener, Reason::kDone);
+        OpenConnection connection(listener, Closed::kDone);
         connection.routed("r" + std::to_string(i % 50));
       }
     });
@@ -333,7 +333,7 @@ TEST(Registry, ScrapesWhileShardsCount) {
 }
 
 TEST(Registry, ShowsLiveConnectionsThatWereJudgedAgain) {
-  Registry registry(kWords, build());
+  Registry registry(kWordsOfRegistry, build());
   ShardMetrics& one = registry.add_shard(0);
   ShardMetrics& other = registry.add_shard(1);
   registry.set_generation(7);

@@ -12,15 +12,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-enum class Reason { kDone, kReset };
-constexpr std::array<std::string_view, 2> kReasons{"done", "reset"};
-constexpr std::array<std::string_view, 1> kResults{"success"};
-constexpr Vocabulary kWords{kReasons, kResults, {}, {}};
+enum class End { kDone, kReset };
+constexpr std::array<std::string_view, 2> kEnds{"done", "reset"};
+constexpr std::array<std::string_view, 1> kSuccess{"success"};
+constexpr Vocabulary kWordsOfEnds{kEnds, kSuccess, {}, {}};
 
 class RouteSeriesTest : public ::testing::Test {
  protected:
   void close_one(const std::string& route) {
-    OpenConnection connection(listener_, Reason::kDone);
+    OpenConnection connection(listener_, End::kDone);
     connection.routed(route).received(Leg::kClient, 10);
     connection.route().backend_connected(3ms);
   }
@@ -43,7 +43,7 @@ class RouteSeriesTest : public ::testing::Test {
     return sum;
   }
 
-  ShardMetrics shard_{0, kWords};
+  ShardMetrics shard_{0, kWordsOfEnds};
   ListenerCells& listener_ = shard_.listener("l");
   RouteSeries series_;
   RouteSeries::TimePoint now_;
@@ -76,7 +76,7 @@ TEST_F(RouteSeriesTest, LeaveAnHourAfterTheRouteWasRemoved) {
 TEST_F(RouteSeriesTest, StayAsLongAsTheRouteHasAConnection) {
   series_.configure({"orders"}, now_);
   {
-    OpenConnection open(listener_, Reason::kDone);
+    OpenConnection open(listener_, End::kDone);
     open.routed("orders");
     series_.configure({}, now_);
     now_ += 2h;

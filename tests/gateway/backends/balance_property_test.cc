@@ -18,7 +18,8 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr Balance kAll[] = {Balance::kRoundRobin, Balance::kLeastConnections, Balance::kPowerOfTwo};
+constexpr Balance kMethods[] = {Balance::kRoundRobin, Balance::kLeastConnections,
+                                Balance::kPowerOfTwo};
 
 // What one shard knows of an endpoint.
 struct Known {
@@ -155,7 +156,7 @@ void check_picks(Balance method, Check check) {
 }
 
 TEST(BalancerProperty, PicksAUsableEndpointWheneverOneIsLeft) {
-  for (const Balance method : kAll) {
+  for (const Balance method : kMethods) {
     SCOPED_TRACE(to_string(method));
     check_picks(method,
                 [](const Trial& trial, std::optional<std::uint64_t> picked, const Tried& tried) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "gateway/backends/discovery_update.h"
+#include "tests/gateway/backends/discovery_text.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -21,12 +22,6 @@ std::string route_error(std::string_view text, std::string_view route = "r") {
   if (!parsed) return "the file is refused";
   const DiscoveredRoute* found = parsed->find(route);
   return found && found->refused ? found->refused->to_string() : "no error";
-}
-
-Discovery parsed(std::string_view text) {
-  auto discovery = parse_discovery(text, "d.json");
-  EXPECT_TRUE(discovery) << discovery.error().to_string();
-  return discovery ? *discovery : Discovery{};
 }
 
 // One group with these labels beside the route.

@@ -5,15 +5,10 @@
 #include <string>
 
 #include "gateway/policy/policy.h"
+#include "tests/gateway/backends/discovery_text.h"
 
 namespace sallyport::gateway {
 namespace {
-
-Discovery parsed(std::string_view text) {
-  auto discovery = parse_discovery(text, "d.json");
-  EXPECT_TRUE(discovery) << discovery.error().to_string();
-  return discovery ? *discovery : Discovery{};
-}
 
 Discovery route_with(const std::string& route, int first, int last) {
   std::string text = "[{\"labels\": {\"route\": \"" + route + "\"}, \"targets\": [";

@@ -143,7 +143,7 @@ TEST_P(LeftBehindAStuckBackend, IsNoticedInARound) {
                                                   : CloseReason::kClientReset);
 }
 
-std::string name_of(const ::testing::TestParamInfo<Leaves>& info) {
+std::string name_of_leaving(const ::testing::TestParamInfo<Leaves>& info) {
   constexpr const char* kWords[] = {"ThatReset", "ThatResetWithoutHalfCloseTimeout", "ThatEnded"};
   return kWords[static_cast<int>(info.param)];
 }
@@ -151,7 +151,7 @@ std::string name_of(const ::testing::TestParamInfo<Leaves>& info) {
 INSTANTIATE_TEST_SUITE_P(AClient, LeftBehindAStuckBackend,
                          ::testing::Values(Leaves::kByReset,
                                            Leaves::kByResetWithoutHalfCloseTimeout, Leaves::kByFin),
-                         name_of);
+                         name_of_leaving);
 
 }  // namespace
 }  // namespace sallyport::gateway

@@ -49,7 +49,7 @@ std::string to_string(Phase phase) {
 
 using Case = std::tuple<Cause, Phase, RecordModel>;
 
-std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+std::string name_of_end(const ::testing::TestParamInfo<Case>& info) {
   const auto [cause, phase, model] = info.param;
   return to_string(cause) + to_string(phase) +
          (model == RecordModel::kKernel ? "Kernel" : "Userspace");
@@ -285,7 +285,7 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryReason, RelayEnds, ::testing::ValuesIn(all_cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(EveryReason, RelayEnds, ::testing::ValuesIn(all_cases()), name_of_end);
 
 }  // namespace
 }  // namespace sallyport::gateway

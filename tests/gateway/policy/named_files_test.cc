@@ -17,7 +17,7 @@ std::string file(const std::string& top, const std::string& keys) {
          (keys.empty() ? "" : ", " + keys) + "}}}";
 }
 
-std::string error_of(const std::string& top, const std::string& keys) {
+std::string files_error(const std::string& top, const std::string& keys) {
   const auto policy = parse_policy(file(top, keys), "dir/p.json");
   return policy ? "" : policy.error().to_string();
 }
@@ -85,7 +85,7 @@ TEST(NamedFiles, AreRefusedWithTheirPlace) {
       {good, "p.json:2: credentials.c: no route has it"},
       {trust, "p.json:2: trust.t: no route has it"},
   };
-  for (const auto& [top, error] : of_top) EXPECT_EQ(error_of(top, ""), "dir/" + error);
+  for (const auto& [top, error] : of_top) EXPECT_EQ(files_error(top, ""), "dir/" + error);
   const std::pair<std::string, std::string> of_route[] = {
       {R"("credentials": "d")",
        R"(p.json:3: routes.a.credentials: no "credentials" has the name d)"},
@@ -97,8 +97,8 @@ TEST(NamedFiles, AreRefusedWithTheirPlace) {
       {R"("credentials": "c", "trust": ["t"])",
        "p.json:3: routes.a.trust: must be a string, not an array"},
   };
-  for (const auto& [keys, error] : of_route) EXPECT_EQ(error_of(good, keys), "dir/" + error);
-  EXPECT_EQ(error_of(good, R"("credentials": "c")"), "");
+  for (const auto& [keys, error] : of_route) EXPECT_EQ(files_error(good, keys), "dir/" + error);
+  EXPECT_EQ(files_error(good, R"("credentials": "c")"), "");
 }
 
 }  // namespace

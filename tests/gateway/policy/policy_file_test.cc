@@ -9,14 +9,14 @@
 namespace sallyport::gateway {
 namespace {
 
-std::string error_of(std::string_view text) {
+std::string policy_error(std::string_view text) {
   const auto parsed = parse_policy(text, "p.json");
   return parsed ? "no error" : parsed.error().to_string();
 }
 
 // A file with one route of these members, each on its own line from line 2 on.
 std::string route_error(const std::string& members) {
-  return error_of("{\"routes\": {\"orders\": {\n" + members + "}}}");
+  return policy_error("{\"routes\": {\"orders\": {\n" + members + "}}}");
 }
 
 constexpr std::string_view kAllow = "\"allow\": [\"dns:a.b.c\"]";
@@ -67,26 +67,26 @@ TEST(PolicyFile, ReadsEveryWordOfBalanceAndTruncation) {
 }
 
 TEST(PolicyFile, RefusesOtherShapes) {
-  EXPECT_EQ(error_of(""), "p.json:1: the file is empty");
-  EXPECT_EQ(error_of("[]"), "p.json:1: must be an object with \"routes\", not an array");
-  EXPECT_EQ(error_of("{}"), "p.json:1: \"routes\" is missing");
-  EXPECT_EQ(error_of("{\"routes\": {}}"), "p.json:1: routes: names no route");
-  EXPECT_EQ(error_of("{\"routes\": []}"), "p.json:1: routes: must be an object, not an array");
-  EXPECT_EQ(error_of("{\"routes\":\n{\"a\": 1}}"),
+  EXPECT_EQ(policy_error(""), "p.json:1: the file is empty");
+  EXPECT_EQ(policy_error("[]"), "p.json:1: must be an object with \"routes\", not an array");
+  EXPECT_EQ(policy_error("{}"), "p.json:1: \"routes\" is missing");
+  EXPECT_EQ(policy_error("{\"routes\": {}}"), "p.json:1: routes: names no route");
+  EXPECT_EQ(policy_error("{\"routes\": []}"), "p.json:1: routes: must be an object, not an array");
+  EXPECT_EQ(policy_error("{\"routes\":\n{\"a\": 1}}"),
             "p.json:2: routes.a: must be an object, not a number");
-  EXPECT_EQ(error_of("{\"routes\": {\"\": {\"allow-any-verified\": true}}}"),
+  EXPECT_EQ(policy_error("{\"routes\": {\"\": {\"allow-any-verified\": true}}}"),
             "p.json:1: routes.: a route's name has 1 to 255 bytes and no control characters");
 }
 
 TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
-  EXPECT_EQ(error_of("{\n\"route\": {}}"), "p.json:2: route: unknown key");
-  EXPECT_EQ(error_of("{\"routes\": {\"a\": {\"allow-any-verified\": true}},\n\"x\": 1}"),
+  EXPECT_EQ(policy_error("{\n\"route\": {}}"), "p.json:2: route: unknown key");
+  EXPECT_EQ(policy_error("{\"routes\": {\"a\": {\"allow-any-verified\": true}},\n\"x\": 1}"),
             "p.json:2: x: unknown key");
   EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"alow\": []"),
             "p.json:3: routes.orders.alow: unknown key");
   EXPECT_EQ(route_error("\"sni\": [\"a.b\"],\n\"sni\": [\"a.b\"]"),
             "p.json:3: routes.orders.sni: duplicate key, already given on line 2");
-  EXPECT_EQ(error_of("{\"routes\": {\"a\": {},\n\"a\": {}}}"),
+  EXPECT_EQ(policy_error("{\"routes\": {\"a\": {},\n\"a\": {}}}"),
             "p.json:2: routes.a: duplicate key, already given on line 1");
 }
 
@@ -135,7 +135,7 @@ TEST(PolicyFile, RefusesPatternsThatAnotherOneCovers) {
             "p.json:3: routes.orders.allow[1]: is covered by allow[0], spiffe://td/**");
   EXPECT_EQ(route_error("\"allow\": [\"dns:a.b.c\", \"dns:x.b.c\",\n\"dns:A.b.c\"]"),
             "p.json:3: routes.orders.allow[2]: is the same as allow[0]");
-  EXPECT_EQ(error_of(R"({"routes": {"a": {"sni": ["a"], "allow": ["dns:*.b.c"]},
+  EXPECT_EQ(policy_error(R"({"routes": {"a": {"sni": ["a"], "allow": ["dns:*.b.c"]},
                                     "b": {"sni": ["b"], "allow": ["dns:a.b.c"]}}})"),
             "no error")
       << "another route's pattern covers nothing here";
@@ -167,8 +167,8 @@ TEST(PolicyFile, RefusesBadProtocolNames) {
 }
 
 std::string two_routes(const std::string& first, const std::string& second) {
-  return error_of("{\"routes\": {\"a\": {\"allow-any-verified\": true" + first +
-                  "},\n\"b\": {\"allow-any-verified\": true" + second + "}}}");
+  return policy_error("{\"routes\": {\"a\": {\"allow-any-verified\": true" + first +
+                      "},\n\"b\": {\"allow-any-verified\": true" + second + "}}}");
 }
 
 TEST(PolicyFile, RefusesASecondRouteWithTheSameNameAndProtocol) {
@@ -193,7 +193,7 @@ TEST(PolicyFile, RefusesASecondRouteWithoutSni) {
 }
 
 TEST(PolicyFile, RefusesBytesThatAreNotUtf8) {
-  EXPECT_EQ(error_of("{\"routes\": {\n\"\xFF\": {}}}").substr(0, 10), "p.json:2: ");
+  EXPECT_EQ(policy_error("{\"routes\": {\n\"\xFF\": {}}}").substr(0, 10), "p.json:2: ");
 }
 
 TEST(PolicyFile, ReadsManyPatternsAndRoutes) {
@@ -212,7 +212,7 @@ TEST(PolicyFile, ReadsManyPatternsAndRoutes) {
     }
     text += "]}";
   }
-  EXPECT_EQ(error_of(text + "}}"), "no error");
+  EXPECT_EQ(policy_error(text + "}}"), "no error");
 }
 
 }  // namespace

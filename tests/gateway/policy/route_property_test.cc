@@ -124,11 +124,11 @@ class World {
   std::mt19937 random_;
 };
 
-constexpr unsigned kSeeds = 20;
+constexpr unsigned kRouteSeeds = 20;
 
 TEST(ChooseProperty, AgreesWithTheReferenceOnEveryHello) {
   int policies = 0;
-  for (unsigned seed = 0; seed < kSeeds; ++seed) {
+  for (unsigned seed = 0; seed < kRouteSeeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     for (int round = 0; round < 300; ++round) {
@@ -151,7 +151,7 @@ TEST(ChooseProperty, AgreesWithTheReferenceOnEveryHello) {
 TEST(PolicyProperty, RefusesExactlyTheRoutesThatCannotBeToldApart) {
   int refused = 0;
   int built = 0;
-  for (unsigned seed = 0; seed < kSeeds; ++seed) {
+  for (unsigned seed = 0; seed < kRouteSeeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     for (int round = 0; round < 500; ++round) {

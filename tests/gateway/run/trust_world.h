@@ -9,7 +9,6 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,31 +20,12 @@
 #include "ktls/trust/peer_trust.h"
 #include "tests/ktls/trust/certificate_builder.h"
 #include "tests/support/pki.h"
+#include "tests/support/random.h"
 #include "tests/support/temp_dir.h"
 
 namespace sallyport::gateway::testing {
 
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::size_t below(std::size_t end) { return engine_() % end; }
-  bool one_in(std::size_t times) { return below(times) == 0; }
-  template <class Value>
-  Value one_of(std::initializer_list<Value> values) {
-    return *(values.begin() + below(values.size()));
-  }
-  template <class Container>
-  auto& any(Container& of) {
-    return of[below(of.size())];
-  }
-  template <class Value>
-  void shuffle(std::vector<Value>& values) {
-    std::ranges::shuffle(values, engine_);
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
+using test::Random;
 
 /// A certificate, and what it says.
 struct Issued {

@@ -13,7 +13,7 @@ namespace {
 using testing::append;
 using testing::Bytes;
 using testing::from_hex;
-using Kind = PostHandshakeMessage::Kind;
+using MessageKind = PostHandshakeMessage::Kind;
 
 /// What a series of records amounts to: "U" update, "R" update requested, "T<size>" ticket,
 /// "N<size>" renegotiation, or the failure.
@@ -28,9 +28,9 @@ std::string story(Role role, const std::vector<Bytes>& records,
       const auto message = parser.next();
       if (!message) return text + std::string(to_string(message.error().failure));
       if (!*message) break;
-      if ((*message)->kind == Kind::kRenegotiation) {
+      if ((*message)->kind == MessageKind::kRenegotiation) {
         text += "N" + std::to_string((*message)->body.size());
-      } else if ((*message)->kind == Kind::kNewSessionTicket) {
+      } else if ((*message)->kind == MessageKind::kNewSessionTicket) {
         text += "T" + std::to_string((*message)->body.size());
       } else {
         text += (*message)->request == KeyUpdateRequest::kUpdateRequested ? "R" : "U";

@@ -225,7 +225,7 @@ Task<void> receive_into(RecordLayer& layer, Received& received) {
   received = co_await layer.receive();
 }
 
-Task<void> cancel_soon(iouring::Ring& ring, CancelScope& scope) {
+Task<void> cancel_a_little_later(iouring::Ring& ring, CancelScope& scope) {
   co_await testing::iterate(ring, 3);
   scope.cancel();
 }
@@ -238,7 +238,7 @@ Task<void> cancelled_then_resumed(Shard& shard, RecordLayer& left, RecordLayer& 
         [](CancelScope& s, Task<void> task) -> Task<void> {
           co_await iouring::in_scope(s, std::move(task));
         }(scope, receive_into(right, received)),
-        cancel_soon(*shard.ring, scope));
+        cancel_a_little_later(*shard.ring, scope));
   }
   EXPECT_EQ(received.kind, Kind::kFailed);
   EXPECT_EQ(received.error.failure, RecordFailure::kCancelled);

@@ -2,20 +2,7 @@
 
 #include <openssl/x509v3.h>
 
-#include <cstdio>
-#include <cstdlib>
-
 namespace sallyport::ktls::testing {
-namespace {
-
-void must(bool good, const std::string& what) {
-  if (good) return;
-  std::fprintf(stderr, "test certificate: %s: %s\n", what.c_str(),
-               OpensslError::drain().text.c_str());
-  std::abort();
-}
-
-}  // namespace
 
 X509Ptr make_certificate(const CertificateSpec& spec) {
   X509Ptr made(X509_new());

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -17,10 +16,12 @@
 #include "ktls/trust/verify_chain.h"
 #include "ktls/trust/x509_facts.h"
 #include "tests/ktls/handshake/loopback.h"
+#include "tests/support/random.h"
 
 namespace sallyport::ktls {
 namespace {
 
+using test::Random;
 using namespace std::chrono_literals;
 using std::chrono::sys_seconds;
 using test::TestAuthority;
@@ -55,16 +56,6 @@ class SlowCache {
   };
   std::size_t capacity_;
   std::vector<Entry> known_;  // latest use first
-};
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::uint64_t up_to(std::uint64_t most) { return engine_() % (most + 1); }
-  bool one_in(std::uint64_t times) { return up_to(times - 1) == 0; }
-
- private:
-  std::mt19937_64 engine_;
 };
 
 class ChainCacheProperty : public ::testing::TestWithParam<std::uint64_t> {};

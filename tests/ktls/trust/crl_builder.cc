@@ -12,12 +12,6 @@ namespace {
 
 using ExtensionPtr = OpensslPtr<X509_EXTENSION, X509_EXTENSION_free>;
 
-void must(bool good, const std::string& what) {
-  if (good) return;
-  std::fprintf(stderr, "test CRL: %s: %s\n", what.c_str(), OpensslError::drain().text.c_str());
-  std::abort();
-}
-
 ExtensionPtr extension_of(const ExtensionText& text, X509* issuer, X509* subject, X509_CRL* crl) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, subject, nullptr, crl, 0);
@@ -27,6 +21,12 @@ ExtensionPtr extension_of(const ExtensionText& text, X509* issuer, X509* subject
 }
 
 }  // namespace
+
+void must(bool good, const std::string& what) {
+  if (good) return;
+  std::fprintf(stderr, "test builder: %s: %s\n", what.c_str(), OpensslError::drain().text.c_str());
+  std::abort();
+}
 
 Asn1IntegerPtr integer_of(const std::string& content) {
   std::string der = "\x02\x82";  // a length of two bytes: BER, which is read as well

@@ -11,6 +11,9 @@
 
 namespace sallyport::ktls::testing {
 
+/// Ends the program, with what OpenSSL says, where a builder of tests fails at `what`.
+void must(bool good, const std::string& what);
+
 /// An extension as openssl.cnf has it: {"issuingDistributionPoint", "critical,onlyuser:TRUE"},
 /// {"1.2.3.4", "DER:0500"}.
 struct ExtensionText {

@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -22,6 +21,7 @@
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/trust/certificate_builder.h"
 #include "tests/support/process.h"
+#include "tests/support/random.h"
 #include "tests/support/temp_dir.h"
 
 namespace sallyport::ktls::testing {
@@ -29,6 +29,7 @@ namespace {
 
 using std::chrono::hours;
 using std::chrono::seconds;
+using test::Random;
 using Certificates = std::vector<X509*>;
 
 enum Kind : std::size_t { kOtherPath, kNoIdentity, kMalformedFirst, kFarther };
@@ -51,24 +52,6 @@ constexpr std::array<Difference, 4> kDifferences{{
     {"refuses, no path to an anchor", "refuses, for another reason",
      "of several paths a handshake reports one that leads to an anchor, which says more"},
 }};
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::size_t below(std::size_t end) { return engine_() % end; }
-  bool one_in(std::size_t times) { return below(times) == 0; }
-  template <class Value>
-  Value one_of(std::initializer_list<Value> values) {
-    return *(values.begin() + below(values.size()));
-  }
-  template <class Value>
-  void shuffle(std::vector<Value>& values) {
-    std::ranges::shuffle(values, engine_);
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 /// Authorities that are cross-signed, renewed, re-keyed, constrained and namesakes of each other,
 /// and leaves of theirs. What clients send is the same for all leaves.

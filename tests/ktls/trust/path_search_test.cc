@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,27 +20,15 @@
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/trust/bare_stack.h"
 #include "tests/ktls/trust/certificate_builder.h"
+#include "tests/support/random.h"
 
 namespace sallyport::ktls::testing {
 namespace {
 
 using std::chrono::hours;
+using test::Random;
 using StoreContextPtr = OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free>;
 using Certificates = std::vector<X509*>;
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::size_t below(std::size_t end) { return engine_() % end; }
-  bool one_in(std::size_t times) { return below(times) == 0; }
-  template <class Value>
-  void shuffle(std::vector<Value>& values) {
-    std::ranges::shuffle(values, engine_);
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 bool has(const X509* certificate, int nid) {
   return X509_get_ext_by_NID(certificate, nid, -1) >= 0;

@@ -6,14 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "tests/ktls/trust/pem_text.h"
+
 namespace sallyport::ktls {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::kBom;
+using testing::replaced;
 
 // "label:line:bytes" of each block, or the error.
-std::vector<std::string> cut(std::string_view text) {
+std::vector<std::string> blocks_of(std::string_view text) {
   const auto blocks = cut_pem(text, "f");
   if (!blocks) return {blocks.error().message()};
   std::vector<std::string> all;
@@ -27,28 +31,21 @@ std::vector<std::string> cut(std::string_view text) {
 
 const std::string kA = "-----BEGIN A-----\nYWJj\nZGU=\n-----END A-----\n";
 const std::string kB = "-----BEGIN B B-----\nQg==\n-----END B B-----\n";
-const std::string kBom = "\xef\xbb\xbf";
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
-}
 
 TEST(PemBlocks, CountsLinesAndIgnoresWhatStandsBetween) {
-  EXPECT_THAT(cut(""), ElementsAre());
-  EXPECT_THAT(cut("only text\n"), ElementsAre());
+  EXPECT_THAT(blocks_of(""), ElementsAre());
+  EXPECT_THAT(blocks_of("only text\n"), ElementsAre());
   for (const std::string_view newline : {"\n", "\r\n", "\r\r\n", "\r"}) {
     const std::string text = "# Z\xfcrich\n" + kA + "==== -- the end\n\n" + kB;
-    EXPECT_THAT(cut(replaced(text, "\n", newline)), ElementsAre("A:2:abcde", "B B:8:B"));
+    EXPECT_THAT(blocks_of(replaced(text, "\n", newline)), ElementsAre("A:2:abcde", "B B:8:B"));
   }
 }
 
 TEST(PemBlocks, FindsBlocksBehindWhiteSpaceAndTheEndOfAnother) {
-  EXPECT_THAT(cut(kBom + "-----BEGIN A----- \t\n  YWJj \n\n-----END A-----"
-                         "-----BEGIN A-----\nQg==\n -----END A-----"),
+  EXPECT_THAT(blocks_of(kBom + "-----BEGIN A----- \t\n  YWJj \n\n-----END A-----"
+                               "-----BEGIN A-----\nQg==\n -----END A-----"),
               ElementsAre("A:1:abc", "A:4:B"));
-  EXPECT_THAT(cut(replaced(kA, "END A-----\n", "END A----- \t" + kBom + " ") + kB),
+  EXPECT_THAT(blocks_of(replaced(kA, "END A-----\n", "END A----- \t" + kBom + " ") + kB),
               ElementsAre("A:1:abcde", "B B:4:B"));
 }
 
@@ -56,22 +53,22 @@ TEST(PemBlocks, ReadsByteOrderMarksWhiteSpaceAndEveryLineEnd) {
   const auto both = [](std::string_view second) {
     return ElementsAre("A:1:abcde", "B B:" + std::string(second) + ":B");
   };
-  EXPECT_THAT(cut(kBom + kA + kBom + kB), both("5"));
-  EXPECT_THAT(cut(" " + kA + "\t " + kB), both("5"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n  ")), both("5"));
-  EXPECT_THAT(cut(replaced(kA + kB, "-----\n", "-----\t \n")), both("5"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r\n")), both("5"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r")), both("5"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\r\r\n")), both("5"));
-  EXPECT_THAT(cut(replaced(kA, "\n", "\r") + kB), both("1")) << "lines end in LF here";
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "\n\n")), both("9"));
+  EXPECT_THAT(blocks_of(kBom + kA + kBom + kB), both("5"));
+  EXPECT_THAT(blocks_of(" " + kA + "\t " + kB), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "\n  ")), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "-----\n", "-----\t \n")), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "\r\n")), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "\r")), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "\r\r\n")), both("5"));
+  EXPECT_THAT(blocks_of(replaced(kA, "\n", "\r") + kB), both("1")) << "lines end in LF here";
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "\n\n")), both("9"));
 }
 
 TEST(PemBlocks, ReadsBlocksGluedTogetherAndBlocksInOneLine) {
-  EXPECT_THAT(cut(replaced(kA + kB, "-----\n-----", "----------")),
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "-----\n-----", "----------")),
               ElementsAre("A:1:abcde", "B B:4:B"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", " ")), ElementsAre("A:1:abcde", "B B:1:B"));
-  EXPECT_THAT(cut(replaced(kA + kB, "\n", "")), ElementsAre("A:1:abcde", "B B:1:B"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", " ")), ElementsAre("A:1:abcde", "B B:1:B"));
+  EXPECT_THAT(blocks_of(replaced(kA + kB, "\n", "")), ElementsAre("A:1:abcde", "B B:1:B"));
 }
 
 struct Case {
@@ -101,7 +98,7 @@ TEST(PemBlocks, NamesTheLineOfWhatIsNoBlock) {
            Case{std::string("a\n\0", 3), "f:2: holds a NUL"},
            Case{kA + "\xff\xfe-" + std::string(1, '\0') + "-", "f:5: holds a NUL"},
        }) {
-    EXPECT_THAT(cut(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
+    EXPECT_THAT(blocks_of(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
   }
 }
 
@@ -117,7 +114,7 @@ TEST(PemBlocks, SeesMarksThatHaveTooFewDashesOfTheirOwn) {
            Case{"-----BEGIN A-----\nYQ==\n---END A---\n---BEGIN CMS---\nYg==\n-----END A-----\n",
                 "f:1: looks like"},
        }) {
-    EXPECT_THAT(cut(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
+    EXPECT_THAT(blocks_of(bad.text), ElementsAre(HasSubstr(bad.expected))) << bad.text;
   }
 }
 
@@ -128,7 +125,8 @@ TEST(PemBlocks, TakesACommentBetweenDashesForText) {
         "--- END ---", "--- BEGIN ROOT CA ---", "# ---- End of certificate ----",
         "### --- END OF PRIVATE KEYS --- ###", "/* --- begin new root certificate --- */", "---END",
         "-- begin B --", "----begin certificates of 2026----"})
-    EXPECT_THAT(cut(kB + comment + "\n" + kA), ElementsAre("B B:1:B", "A:5:abcde")) << comment;
+    EXPECT_THAT(blocks_of(kB + comment + "\n" + kA), ElementsAre("B B:1:B", "A:5:abcde"))
+        << comment;
 }
 
 // Its author may have meant a comment, in whatever language.
@@ -137,11 +135,13 @@ TEST(PemBlocks, RefusesABlockBehindTextInItsLine) {
        {"#",  "  # ", "; ", "//",      "# old root: ", "<!-- ",    "/* ",      "REM ", "-- ",
         "! ", "% ",   "> ", "old: # ", "\u00a0",       "\u00a0# ", "\u200b# ", "\x1a", "text ",
         "-",  "- |",  "\""}) {
-    EXPECT_THAT(cut(sign + kA), ElementsAre(HasSubstr("f:1: PEM block with text before BEGIN")))
+    EXPECT_THAT(blocks_of(sign + kA),
+                ElementsAre(HasSubstr("f:1: PEM block with text before BEGIN")))
         << sign;
-    EXPECT_THAT(cut(kB + sign + kA), ElementsAre(HasSubstr("f:4: PEM block with text before")))
+    EXPECT_THAT(blocks_of(kB + sign + kA),
+                ElementsAre(HasSubstr("f:4: PEM block with text before")))
         << sign;
-    EXPECT_THAT(cut(replaced(kB, "END B B-----\n", "END B B-----" + sign) + kA),
+    EXPECT_THAT(blocks_of(replaced(kB, "END B B-----\n", "END B B-----" + sign) + kA),
                 ElementsAre(HasSubstr("f:3: ")))
         << sign << ", glued to the END before";
   }
@@ -149,9 +149,10 @@ TEST(PemBlocks, RefusesABlockBehindTextInItsLine) {
 
 // For OpenSSL, grep and editors the comment goes on to the LF.
 TEST(PemBlocks, RefusesABlockThatOnlyACarriageReturnPartsFromText) {
-  EXPECT_THAT(cut(kB + "# old:\r" + kA),
+  EXPECT_THAT(blocks_of(kB + "# old:\r" + kA),
               ElementsAre(HasSubstr("f:4: PEM block with text before BEGIN")));
-  EXPECT_THAT(cut(replaced(kB + "# new:\n" + kA, "\n", "\r")), ElementsAre("B B:1:B", "A:5:abcde"));
+  EXPECT_THAT(blocks_of(replaced(kB + "# new:\n" + kA, "\n", "\r")),
+              ElementsAre("B B:1:B", "A:5:abcde"));
 }
 
 // What it holds is the matter of stray_base64_test.
@@ -160,19 +161,20 @@ TEST(PemBlocks, RefusesBase64OutsideOfABlock) {
   for (const std::string& stray :
        {line + "\n", "  " + line + "\t\r\n", line.substr(0, 62) + "==", line + kB,
         "\u2014BEGIN B\u2014 \r" + line + "\n\u2014END B\u2014\n", "b: " + line + "\n"}) {
-    EXPECT_THAT(cut(kA + stray), ElementsAre(HasSubstr("f:5: base64 outside of a PEM block")));
-    EXPECT_THAT(cut(stray), ElementsAre(HasSubstr("f:1: base64 outside of a PEM block")));
+    EXPECT_THAT(blocks_of(kA + stray),
+                ElementsAre(HasSubstr("f:5: base64 outside of a PEM block")));
+    EXPECT_THAT(blocks_of(stray), ElementsAre(HasSubstr("f:1: base64 outside of a PEM block")));
   }
-  EXPECT_THAT(cut(kA + "\n" + line + "\n"), ElementsAre(HasSubstr("f:6: base64 outside")));
-  EXPECT_THAT(cut(replaced(kA, "END A-----\n", "END A-----" + line)),
+  EXPECT_THAT(blocks_of(kA + "\n" + line + "\n"), ElementsAre(HasSubstr("f:6: base64 outside")));
+  EXPECT_THAT(blocks_of(replaced(kA, "END A-----\n", "END A-----" + line)),
               ElementsAre(HasSubstr("f:4: base64 outside")));
 }
 
 TEST(PemBlocks, TakesTextForText) {
-  EXPECT_THAT(cut("-- endpoints --\n----- bag attributes -----\n--\n--- the end ---\n"
-                  "---ends here\n--end\n# BEGIN of roots\n" +
-                  std::string(64, 'A') + "\n" +  // a fingerprint
-                  std::string(70, '/') + "\nMaintainedByTheTeamThatIsCalledPlatform\n" + kA),
+  EXPECT_THAT(blocks_of("-- endpoints --\n----- bag attributes -----\n--\n--- the end ---\n"
+                        "---ends here\n--end\n# BEGIN of roots\n" +
+                        std::string(64, 'A') + "\n" +  // a fingerprint
+                        std::string(70, '/') + "\nMaintainedByTheTeamThatIsCalledPlatform\n" + kA),
               ElementsAre("A:11:abcde"));
 }
 

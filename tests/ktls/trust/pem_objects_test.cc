@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/ktls/trust/pem_text.h"
 #include "tests/support/pki.h"
 
 namespace sallyport::ktls {
@@ -20,9 +21,10 @@ using test::TestAuthority;
 using test::TestCertificate;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::kBom;
+using testing::replaced;
 using ::testing::StartsWith;
 
-const std::string kBom = "\xef\xbb\xbf";
 const std::string kEcParameters =
     "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
 
@@ -76,7 +78,7 @@ std::vector<std::string> lines_of(const Found& found) {
 std::vector<std::string> trusted(const std::string& text) {
   return lines_of(parse_certificates(text, "f", CertificateUse::kTrusted));
 }
-std::vector<std::string> presented(const std::string& text) {
+std::vector<std::string> chain_of(const std::string& text) {
   return lines_of(parse_certificates(text, "f", CertificateUse::kPresented));
 }
 std::vector<std::string> crls(const std::string& text) {
@@ -117,23 +119,23 @@ TEST_F(PemObjects, AreNoAnchorWhereOpensslsSettingsRefuseClients) {
   for (const std::string& refusing : {other_purpose, rejected, both, only_rejected}) {
     EXPECT_THAT(trusted(refusing),
                 ElementsAre(HasSubstr("f:1: TRUSTED CERTIFICATE with uses that leave out or")));
-    EXPECT_THAT(presented(refusing), ElementsAre("1")) << "what we present is judged by others";
+    EXPECT_THAT(chain_of(refusing), ElementsAre("1")) << "what we present is judged by others";
   }
 }
 
 TEST_F(PemObjects, StandBesideDhParametersOnlyWhereTheyArePresented) {
   const std::string parameters = pem("DH PARAMETERS", "x");
-  EXPECT_THAT(presented(leaf.cert_pem + parameters), ElementsAre("1"));
+  EXPECT_THAT(chain_of(leaf.cert_pem + parameters), ElementsAre("1"));
   EXPECT_THAT(trusted(parameters + ca), ElementsAre(HasSubstr("f:1: holds a block \"DH PARAM")));
   EXPECT_EQ(key_error(parameters + leaf.key_pem), "");
 }
 
 TEST_F(PemObjects, StandBesideParametersAndPresentedOnesBesideAKey) {
   EXPECT_THAT(trusted(kEcParameters + ca), ElementsAre("4"));
-  EXPECT_THAT(presented(kEcParameters + leaf.cert_pem + ca),
+  EXPECT_THAT(chain_of(kEcParameters + leaf.cert_pem + ca),
               ElementsAre("4", std::to_string(4 + std::ranges::count(leaf.cert_pem, '\n'))));
   EXPECT_THAT(trusted(leaf.key_pem + ca), ElementsAre(HasSubstr("f:1: holds a block \"PRIVATE")));
-  EXPECT_THAT(presented(kEcParameters + leaf.key_pem + kBom + leaf.cert_pem),
+  EXPECT_THAT(chain_of(kEcParameters + leaf.key_pem + kBom + leaf.cert_pem),
               ElementsAre(std::to_string(4 + std::ranges::count(leaf.key_pem, '\n'))));
 }
 
@@ -159,7 +161,7 @@ TEST_F(PemObjects, AreRefusedWithTheLineWhereABlockIsNotUnderstood) {
            Case{der, "holds a NUL byte"},
        }) {
     EXPECT_THAT(trusted(bad.text), ElementsAre(HasSubstr(bad.expected)));
-    EXPECT_THAT(presented(bad.text), ElementsAre(HasSubstr(bad.expected)));
+    EXPECT_THAT(chain_of(bad.text), ElementsAre(HasSubstr(bad.expected)));
   }
 }
 
@@ -173,12 +175,6 @@ std::string wrapped(const std::string& text, std::size_t columns) {
   for (std::size_t at = 0; at < digits.size(); at += columns == 0 ? digits.size() : columns)
     body += digits.substr(at, columns == 0 ? digits.npos : columns) + "\n";
   return text.substr(0, begin) + body + text.substr(end);
-}
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
 }
 
 // One block in each form in which it was seen to be taken for text, so that the file loaded without
@@ -214,7 +210,7 @@ std::vector<std::string> spoilt_forms(const std::string& block) {
 TEST_F(PemObjects, AreNotLeftOutInSilence) {
   for (const std::string& form : spoilt_forms(root.cert_pem())) {
     EXPECT_THAT(trusted(ca + form), ElementsAre(StartsWith("f:"))) << form;
-    EXPECT_THAT(presented(ca + form), ElementsAre(StartsWith("f:"))) << form;
+    EXPECT_THAT(chain_of(ca + form), ElementsAre(StartsWith("f:"))) << form;
     EXPECT_THAT(trusted(form + ca), ElementsAre(StartsWith("f:"))) << form;
   }
   for (const std::string& form : spoilt_forms(leaf.key_pem))

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -19,10 +18,12 @@
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/trust/bare_stack.h"
 #include "tests/ktls/trust/crl_builder.h"
+#include "tests/support/random.h"
 
 namespace sallyport::ktls::testing {
 namespace {
 
+using test::Random;
 using namespace std::chrono_literals;
 using std::chrono::sys_seconds;
 using test::TestAuthority;
@@ -89,20 +90,6 @@ const Mesh& mesh() {
   static const Mesh once;
   return once;
 }
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::uint64_t up_to(std::uint64_t most) { return engine_() % (most + 1); }
-  bool one_in(std::uint64_t times) { return up_to(times - 1) == 0; }
-  template <class Value>
-  Value one_of(std::initializer_list<Value> values) {
-    return *(values.begin() + up_to(values.size() - 1));
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 /// A list as it was chosen.
 struct ListOf {
