@@ -51,6 +51,7 @@ struct Process::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::string collected[2];
+  std::mutex reaping;  // a process that is reaped gets no signal: its id may be another's by then
   std::optional<int> status;
 
   void read_from(Fd pipe, int which) {
@@ -66,6 +67,14 @@ struct Process::State {
   }
 
   bool reap(int options) {
+    const std::scoped_lock lock(reaping);
+    return is_reaped(options);
+  }
+  void signal(int number) {
+    const std::scoped_lock lock(reaping);
+    if (!is_reaped(WNOHANG)) ::kill(pid, number);
+  }
+  bool is_reaped(int options) {
     if (status) return true;
     int raw = 0;
     if (::waitpid(pid, &raw, options) != pid) return false;
@@ -122,10 +131,8 @@ Process::Process(std::vector<std::string> argv, std::vector<std::string> environ
 }
 
 Process::~Process() {
-  if (!state_->reap(WNOHANG)) {
-    ::kill(state_->pid, SIGKILL);
-    state_->reap(0);
-  }
+  state_->signal(SIGKILL);
+  state_->reap(0);
   state_->input.close();
   for (std::thread& reader : state_->readers) {
     if (reader.joinable()) reader.join();
@@ -139,7 +146,7 @@ bool Process::running() {
   return !state_->reap(WNOHANG);
 }
 void Process::signal(int number) {
-  if (running()) ::kill(state_->pid, number);
+  state_->signal(number);
 }
 
 std::string Process::out() const {

@@ -25,6 +25,7 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   pid_t pid() const;
+  /// From any thread.
   bool running();
   void signal(int number);
 
