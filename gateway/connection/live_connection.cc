@@ -206,7 +206,7 @@ ConnectionFacts LiveConnection::facts() const {
     facts.not_after = refusal_->failure.not_after;
     facts.detail = refusal_->failure.detail;
     facts.alpn_offered = refusal_->alpn_offered;
-    facts.steps = refusal_->steps;
+    facts.steps = refusal_->failure.steps;
     facts.presented = refusal_->failure.presented;
     if (!facts.presented && grant_.peer) {
       facts.presented = std::make_shared<const ktls::PresentedCertificate>(presented(*grant_.peer));

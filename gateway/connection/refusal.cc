@@ -45,11 +45,11 @@ std::vector<std::string> alpn_offered(const Client& client) {
 
 // The steps of --explain: a refusal names the one that failed, and those before it have passed.
 void complete_steps(const LiveConnection& connection, Refusal& why, bool at_hello) {
-  ktls::JudgementSteps& steps = why.steps;
+  ktls::JudgementSteps& steps = why.failure.steps;
   if (at_hello && is_of_route(why.reason))
     return steps.push_back({"route", false, why.failure.detail});
-  const bool of_chain = why.failure.presented || why.reason == CloseReason::kCertificateRequired;
-  if (of_chain) steps.push_back({"chain", false, why.failure.detail});
+  if (why.reason == CloseReason::kCertificateRequired)
+    steps.push_back({"chain", false, why.failure.detail});
   if (!steps.empty()) steps.insert(steps.begin(), {"route", true, connection.route().name});
 }
 

@@ -9,7 +9,6 @@
 #include "gateway/connection/close_reason.h"
 #include "iouring/task.h"
 #include "ktls/trust/handshake_result.h"
-#include "ktls/trust/judgement.h"
 
 namespace sallyport::gateway {
 
@@ -18,9 +17,8 @@ struct Client;
 /// The reason is always set; detail and certificate where there are any.
 struct Refusal {
   CloseReason reason = CloseReason::kUnknownFailure;
-  ktls::HandshakeFailure failure{};         ///< detail, and the certificate that was refused
+  ktls::HandshakeFailure failure{};  ///< detail, the certificate that was refused, its judgement
   std::vector<std::string> alpn_offered{};  ///< as in ConnectionFacts
-  ktls::JudgementSteps steps{};             ///< likewise
 };
 
 /// The result of a phase: null if the next phase begins, else why the connection ends here. A

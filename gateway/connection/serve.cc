@@ -92,9 +92,10 @@ iouring::PeerAddress address_of(const iouring::Socket& client) {
 // Judged once more, for the steps: those that are let in do not pay for them.
 RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result) {
   RefusalPtr refused = refusal(result);
-  [[maybe_unused]] const Verdict again = judge_now(connection, &refused->steps);
-  const auto failed = std::ranges::find(refused->steps, false, &ktls::JudgementStep::passed);
-  if (failed != refused->steps.end()) refused->failure.detail = failed->finding;
+  ktls::JudgementSteps& steps = refused->failure.steps;
+  [[maybe_unused]] const Verdict again = judge_now(connection, &steps);
+  const auto failed = std::ranges::find(steps, false, &ktls::JudgementStep::passed);
+  if (failed != steps.end()) refused->failure.detail = failed->finding;
   return refused;
 }
 

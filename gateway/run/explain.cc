@@ -133,7 +133,7 @@ std::expected<Explanation, std::string> explain_client(
     explanation.alert = trust.error().alert;
     explanation.detail = failure.detail;
     explanation.presented = failure.presented;
-    steps.push_back({"chain", false, failure.detail});
+    steps.insert(steps.end(), failure.steps.begin(), failure.steps.end());
     return explanation;
   }
   explanation.presented =

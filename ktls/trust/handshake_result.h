@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "ktls/records/record.h"
+#include "ktls/trust/judgement_step.h"
 
 namespace sallyport::ktls {
 
@@ -141,6 +142,8 @@ struct HandshakeFailure {
   std::optional<std::chrono::sys_seconds> not_after{};
   /// Of the peer's own certificate, where its chain was refused; else null.
   std::shared_ptr<const PresentedCertificate> presented{};
+  /// Likewise: of its judgement, up to the one that failed and what was judged beside it.
+  JudgementSteps steps{};
 };
 
 }  // namespace sallyport::ktls

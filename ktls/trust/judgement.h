@@ -1,22 +1,11 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include "ktls/trust/handshake_result.h"
+#include "ktls/trust/judgement_step.h"
 
 namespace sallyport::ktls {
-
-/// One step of a judgement, for people: what was looked at and what was found.
-struct JudgementStep {
-  /// "chain", "validity", "revocation", "trust domain", "identity", "rule"; static storage.
-  std::string_view subject;
-  bool passed = true;
-  std::string finding;  ///< may hold text of the peer, not made printable
-};
-using JudgementSteps = std::vector<JudgementStep>;
 
 /// What a peer's trust is worth under credentials at a time: every part is judged, also behind one
 /// that fails, since a live connection may fail one of them and go on.

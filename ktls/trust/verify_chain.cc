@@ -79,6 +79,14 @@ std::unexpected<Refusal> refuse_as_openssl(X509_STORE_CTX* store, const X509* le
   return refused;
 }
 
+// With the steps of a chain that leads to an anchor, as of an earlier one that is judged again.
+std::unexpected<Refusal> with_steps(std::unexpected<Refusal> refused,
+                                    const Credentials& credentials, const PeerTrust& trust,
+                                    std::chrono::sys_seconds now) {
+  (void)credentials.judge(trust, now, &refused.error().failure.steps);
+  return refused;
+}
+
 // Refuses the chain for its revocation, in OpenSSL's words.
 std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store, const TrustVerdict& verdict) {
   const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
@@ -144,14 +152,17 @@ Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono:
       trust.identity.dns.clear();
       break;
     case Credentials::Vouches::kNothing:
-      return refuse(HandshakeResult::kCertificateAuthorityInvalid,
-                    "the authority's bundle does not vouch for " +
-                        (trust.identity.spiffe.empty() ? "certificates without a SPIFFE ID"
-                                                       : trust.identity.spiffe),
-                    leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+      return with_steps(
+          refuse(HandshakeResult::kCertificateAuthorityInvalid,
+                 "the authority's bundle does not vouch for " +
+                     (trust.identity.spiffe.empty() ? "certificates without a SPIFFE ID"
+                                                    : trust.identity.spiffe),
+                 leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
+          credentials, trust, now);
   }
   const TrustVerdict verdict = credentials.judge(X509_STORE_CTX_get0_chain(store), trust, now);
-  if (verdict.revocation != HandshakeResult::kSuccess) return refuse_revoked(store, verdict);
+  if (verdict.revocation != HandshakeResult::kSuccess)
+    return with_steps(refuse_revoked(store, verdict), credentials, trust, now);
   return std::shared_ptr<const PeerTrust>(new PeerTrust(std::move(trust)));
 }
 
@@ -234,6 +245,7 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
   if (!judged) {
     HandshakeFailure& failure = judged.error().failure;
     failure.presented = std::make_shared<const PresentedCertificate>(presented(leaf));
+    if (failure.steps.empty()) failure.steps.push_back({"chain", false, failure.detail});
     return std::unexpected(std::move(failure));
   }
   if (name) cache.remember(*name, *judged);
