@@ -8,8 +8,8 @@
 
 namespace sallyport::gateway {
 
-/// Keeps parts of earlier snapshots until nothing else does, so that its owner frees them: a list of
-/// 100,000 revoked certificates takes 15 ms, for which a shard would stand still. One thread.
+/// Keeps parts of earlier snapshots until nothing else does, so that its owner frees them: a list
+/// of 100,000 revoked certificates takes 15 ms, for which a shard would stand still. One thread.
 class Retired {
  public:
   /// Each object once.
