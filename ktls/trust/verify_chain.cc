@@ -79,7 +79,8 @@ std::unexpected<Refusal> refuse_as_openssl(X509_STORE_CTX* store, const X509* le
   return refused;
 }
 
-// With the steps of a chain that leads to an anchor, as of an earlier one that is judged again.
+// With the steps of a chain that leads to an anchor. It is judged once more for them: those that
+// are let in do not pay for steps.
 std::unexpected<Refusal> with_steps(std::unexpected<Refusal> refused,
                                     const Credentials& credentials, const PeerTrust& trust,
                                     std::chrono::sys_seconds now) {
