@@ -17,10 +17,10 @@
 #include "iouring/both.h"
 #include "iouring/buffer_ring.h"
 #include "iouring/deadline.h"
+#include "iouring/next_iteration.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
 #include "iouring/task_group.h"
-#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {

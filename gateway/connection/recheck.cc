@@ -9,15 +9,18 @@
 #include "gateway/connection/quiet_moment.h"
 #include "gateway/connection/relay_end.h"
 #include "iouring/deadline.h"
+#include "iouring/next_iteration.h"
 
 namespace sallyport::gateway {
 namespace {
 
 using std::chrono::milliseconds;
 
-// Half of what a turn may take at most: the thread may be preempted in it.
-constexpr std::chrono::microseconds kTurn{100};
-constexpr milliseconds kBetweenTurns{1};
+// As long as a request may wait for one turn more than without; the thread may be preempted in it,
+// which counts.
+constexpr std::chrono::microseconds kTurn{40};
+constexpr unsigned kTurnsInARow = 4;
+constexpr milliseconds kPause{1};
 constexpr milliseconds kClockTick{1'000};
 constexpr std::chrono::seconds kJudgeAllEvery{60};
 
@@ -30,6 +33,25 @@ class Turn {
  private:
   using Clock = std::chrono::steady_clock;
   Clock::time_point begun_ = Clock::now();
+};
+
+/// What is between two turns: what came to the shard meanwhile is done, and after some turns in a
+/// row there is a pause.
+class Pace {
+ public:
+  explicit Pace(iouring::Ring& ring) : ring_(ring) {}
+
+  /// False if its scope was cancelled.
+  iouring::Task<bool> give_way() {
+    co_await iouring::next_iteration(ring_);
+    if (++turns_ % kTurnsInARow != 0) co_return true;
+    iouring::Result<> slept = co_await iouring::sleep_for(ring_, kPause);
+    co_return slept.has_value();
+  }
+
+ private:
+  iouring::Ring& ring_;
+  unsigned turns_ = 0;
 };
 
 milliseconds left_of(const LiveConnection& connection) {
@@ -178,9 +200,10 @@ iouring::Task<bool> walk(ShardState& shard, Look look) {
   std::chrono::nanoseconds longest_turn{0};
   shard.recheck.soonest_expiry = WallTime::max();
   LiveWalk connections(shard);
+  Pace pace(shard.ring);
   while (look_at_some(connections, look, longest_turn)) {
-    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
-    if (!slept) co_return false;
+    const bool goes_on = co_await pace.give_way();
+    if (!goes_on) co_return false;
   }
   if (look == Look::kAtAll)
     shard.metrics.live_recheck(std::chrono::steady_clock::now() - begun, longest_turn);
@@ -201,7 +224,7 @@ void carry_out(LiveConnection& connection) {
     return judge_again(connection);
   }
   const CloseReason reason = reason_of(end.cause);
-  if (!std::exchange(end.asked, true)) {
+  if (!std::exchange(end.asked, true) && end.ends_at > shard.ring.now()) {
     end_when_quiet(connection, reason);
     return shard.recheck.ends.set(connection, end);
   }
@@ -223,9 +246,10 @@ bool carry_out_some(ShardState& shard) {
 
 // False if its scope was cancelled.
 iouring::Task<bool> carry_out_due(ShardState& shard) {
+  Pace pace(shard.ring);
   while (carry_out_some(shard)) {
-    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kBetweenTurns);
-    if (!slept) co_return false;
+    const bool goes_on = co_await pace.give_way();
+    if (!goes_on) co_return false;
   }
   co_return true;
 }

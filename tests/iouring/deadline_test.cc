@@ -6,8 +6,8 @@
 #include <cerrno>
 
 #include "iouring/both.h"
+#include "tests/iouring/cancel_soon.h"
 #include "tests/iouring/fixture.h"
-#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {

@@ -14,9 +14,9 @@
 #include <utility>
 
 #include "iouring/listener.h"
+#include "iouring/next_iteration.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
-#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 

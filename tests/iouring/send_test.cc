@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "iouring/both.h"
+#include "tests/iouring/cancel_soon.h"
 #include "tests/iouring/fixture.h"
-#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "iouring/both.h"
+#include "tests/iouring/cancel_soon.h"
 #include "tests/iouring/fixture.h"
-#include "tests/iouring/next_iteration.h"
 
 namespace sallyport::iouring {
 namespace {

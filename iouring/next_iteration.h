@@ -1,5 +1,5 @@
 #pragma once
-// Waiting for a loop iteration, for tests: what is pending can happen meanwhile.
+// Giving way: a long piece of work goes on after what came meanwhile.
 #include <coroutine>
 #include <cstdint>
 
@@ -9,8 +9,8 @@
 
 namespace sallyport::iouring {
 
-/// Resumes in the ready phase of a later iteration, behind the completions of that iteration. Not
-/// cancelled: resumes even in a cancelled scope.
+/// Resumes in the ready phase of the next loop iteration, behind its completions and timers. The
+/// loop does not wait for events meanwhile. Not cancelled: resumes even in a cancelled scope.
 class [[nodiscard]] NextIteration final : private Waiter {
  public:
   explicit NextIteration(Ring& ring) noexcept : ring_(&ring) {}
@@ -40,17 +40,6 @@ class [[nodiscard]] NextIteration final : private Waiter {
 /// `co_await next_iteration(ring);`
 [[nodiscard]] inline NextIteration next_iteration(Ring& ring) noexcept {
   return NextIteration(ring);
-}
-
-inline Task<void> cancel_soon(Ring& ring, CancelScope& scope) {
-  co_await next_iteration(ring);
-  scope.cancel();
-}
-
-/// Cancels what has begun to wait by then.
-inline Task<void> cancel_later(Ring& ring, CancelScope& scope) {
-  for (int i = 0; i < 5; ++i) co_await next_iteration(ring);
-  scope.cancel();
 }
 
 }  // namespace sallyport::iouring
