@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "ktls/base/give_way.h"
 #include "ktls/base/wire.h"
 #include "ktls/handshake/server_handshake.h"
 #include "ktls/handshake/tls_library.h"
@@ -129,7 +130,9 @@ std::expected<void, CredentialsError> ServerContext::set_up() {
   if (!ctx_) return credentials_error({}, "OpenSSL: " + OpensslError::drain().text);
   HandshakeEngine::install(ctx_.get(), library_ == nullptr);
   ServerHandshake::install_callbacks(ctx_.get());
+  give_way();
   if (auto done = set_settings(); !done) return done;
+  give_way();
   return set_pairs();
 }
 
@@ -251,6 +254,7 @@ std::expected<void, CredentialsError> ServerContext::fill_store(X509_STORE* stor
 }
 
 std::expected<void, CredentialsError> ServerContext::set_trust(const ServerContext* of_same_trust) {
+  give_way();
   SSL_CTX* ctx = ctx_.get();
   if (of_same_trust != nullptr) {
     SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(of_same_trust->ctx_.get()));

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "ktls/base/give_way.h"
 #include "ktls/base/hex.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/base/wire.h"
@@ -230,6 +231,7 @@ CredentialsLoader::Done CredentialsLoader::add_trusted_file(
 CredentialsLoader::Done CredentialsLoader::add_trusted(X509Ptr certificate, const std::string& file,
                                                        unsigned line,
                                                        const std::optional<std::string>& domain) {
+  give_way();
   // OpenSSL would take a certificate that looks self-signed for an anchor without verifying its
   // signature, so it is verified here.
   const bool looks_self_signed = X509_self_signed(certificate.get(), 0) == 1;
@@ -316,6 +318,7 @@ CredentialsLoader::Done CredentialsLoader::add_crl(X509CrlPtr parsed, const std:
   auto crl = Crl::make(std::move(parsed));
   if (!crl) return credentials_error(file, line, std::move(crl.error()));
 
+  give_way();
   auto signers = signers_of(*crl, file, line);
   if (!signers) return std::unexpected(std::move(signers.error()));
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ktls/base/der.h"
+#include "ktls/base/give_way.h"
 #include "ktls/base/secret_bytes.h"
 #include "ktls/base/text_lines.h"
 #include "ktls/trust/pem_blocks.h"
@@ -69,6 +70,7 @@ Ptr take_der(std::string_view& der) {
 template <class Ptr, auto Decode>
 std::expected<Ptr, CredentialsError> parse_block(const PemBlock& block, const std::string& file,
                                                  const std::string& what) {
+  give_way();
   const std::unique_ptr<SecretText> decoded = decode(block);
   if (!decoded) return credentials_error(file, block.line, "bad " + what + ": is not base64");
   std::string_view der = decoded->view();
@@ -110,6 +112,7 @@ std::expected<X509Ptr, CredentialsError> parse_certificate(const PemBlock& block
                              "TRUSTED CERTIFICATE with uses that leave out or reject clientAuth");
   X509_trust_clear(certificate->get());
   X509_reject_clear(certificate->get());
+  give_way();
   if (X509_get0_pubkey(certificate->get()) == nullptr)
     return credentials_error(
         file, block.line,
@@ -187,6 +190,7 @@ std::expected<EvpPkeyPtr, CredentialsError> parse_private_key(std::string_view t
     return credentials_error(file, found->line,
                              "bad private key: is cut off, or has bytes behind its end");
 
+  give_way();
   // Written as PEM again, in the form that OpenSSL reads, so that OpenSSL's providers decide which
   // kinds of key are supported. A memory BIO cleanses its content when it is freed.
   const BioPtr pem(BIO_new(BIO_s_mem()));
