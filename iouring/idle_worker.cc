@@ -19,7 +19,7 @@ namespace {
 
 // The time that the ring's thread spends on work in one loop iteration while quiet; it does at
 // least one piece.
-constexpr std::chrono::microseconds kQuietBudget{500};
+constexpr std::chrono::microseconds kQuietBudget{1'000};
 // Pieces of kResuming and kNew in one loop iteration while quiet: what was begun comes back in the
 // next one and goes first, so that not all is under way at a time. Fewer would leave the peers idle
 // between two iterations, and waking them is expensive (bench/README.md).
@@ -232,7 +232,9 @@ void IdleWorker::run_on_ring() noexcept {
     work->execute();
     work->ran_ = true;
     if (work->rank_ != Rank::kStarted) ++begun;
-    work->complete();
+    work->leave();
+    // At once, so that its next piece, which goes first, finds its data in the cache.
+    work->awaiting_.resume();
     if (!quiet_ || begun == kMostBegun || std::chrono::steady_clock::now() >= until) break;
   }
   if (queued_ > 0) schedule_run_on_ring();
@@ -290,9 +292,13 @@ bool IdleWorker::Work::begin(std::coroutine_handle<> awaiting, CancelScope* scop
   return true;
 }
 
-void IdleWorker::Work::complete() noexcept {
+void IdleWorker::Work::leave() noexcept {
   if (--idle_worker_->size_ == 0) idle_worker_->ring_->suspend_busy_poll(false);
   static_cast<ListNode&>(*this).unlink();  // from its scope
+}
+
+void IdleWorker::Work::complete() noexcept {
+  leave();
   idle_worker_->ring_->make_ready(*this);
 }
 

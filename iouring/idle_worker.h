@@ -44,8 +44,8 @@ inline constexpr unsigned long kNiceLimit = 20;
 /// does one piece per loop iteration, after it has submitted what that iteration sends; the work
 /// that was begun is ended under SCHED_OTHER. The thread is used again after `retry_after`, or
 /// after twice as long as last time if it was bypassed again soon. A worker without a thread also
-/// does one piece per iteration on the ring's thread; a quiet one does half a millisecond of them,
-/// and begins at most eight of kResuming and kNew.
+/// does one piece per iteration on the ring's thread; a quiet one does a millisecond of them, and
+/// begins at most eight of kResuming and kNew.
 ///
 /// The ring's thread never waits for the worker's thread. (Except within what both call: a lock of
 /// an allocator or a library, held by the thread when it was preempted, is waited for.)
@@ -199,6 +199,7 @@ class IdleWorker::Work : private Waiter {
  private:
   friend class IdleWorker;
   bool begin(std::coroutine_handle<> awaiting, CancelScope* scope) noexcept;
+  void leave() noexcept;
   void complete() noexcept;
   void on_cancel() noexcept override;
   void on_ready() noexcept override { awaiting_.resume(); }
