@@ -306,6 +306,9 @@ void ServerContext::set_tickets(std::string_view listener_set) {
   }
   ticket_keys_ = credentials_->tickets_->bind(credentials_->trust_digest(), listener_set);
   SSL_CTX_set_num_tickets(ctx, credentials_->settings().tickets);
+  // A session has an id for the cache, which is off: the zeros that are there will do. Otherwise
+  // OpenSSL draws one at random for each ticket.
+  SSL_CTX_set_generate_session_id(ctx, [](SSL*, unsigned char*, unsigned*) { return 1; });
   SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ServerHandshake::on_ticket_key);
   if (SSL_CTX_set_session_ticket_cb(ctx, ServerHandshake::on_make_ticket,
                                     ServerHandshake::on_open_ticket, nullptr) != 1)

@@ -80,7 +80,9 @@ void ServerHandshake::issue_tickets() {
 bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
-  DirectionState tx = engine_.secrets().server;
+  DirectionState& server = engine_.secrets().server;
+  server.key = key_of(suite, server);
+  DirectionState tx = server;
   tx.rec_seq = engine_.sent_records();
   const std::uint16_t max_fragment = outcome_.state.max_fragment;
   RecordSealer sealer(contexts, suite, std::move(tx), RecordVersion::kTls13, max_fragment);

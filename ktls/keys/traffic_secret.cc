@@ -58,6 +58,11 @@ RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
   return result;
 }
 
+RecordKey key_of(CipherSuite suite, const DirectionState& direction,
+                 RecordVersion version) noexcept {
+  return direction.key ? *direction.key : derive_key(suite, direction.secret, version);
+}
+
 TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept {
   std::array<std::byte, kMaxHashSize> bytes;
   const auto next = std::span(bytes).first(hash_size(suite));

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "ktls/keys/suite.h"
@@ -57,8 +58,13 @@ TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexce
 /// One direction as a value, for a hand-off to the kernel or to another process.
 struct DirectionState {
   TrafficSecret secret;
-  std::uint64_t rec_seq = 0;  ///< sequence number of the *next* record under this secret
+  std::uint64_t rec_seq = 0;       ///< sequence number of the *next* record under this secret
+  std::optional<RecordKey> key{};  ///< of the secret, where it is derived already
 };
+
+/// The direction's key, derived unless it is there.
+RecordKey key_of(CipherSuite suite, const DirectionState& direction,
+                 RecordVersion version = RecordVersion::kTls13) noexcept;
 
 /// Both directions of a connection as seen from this end: rx opens what the peer sealed, tx seals.
 /// Sequence numbers count the records that were already sent (tickets) and received under the

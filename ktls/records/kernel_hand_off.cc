@@ -18,7 +18,7 @@ std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexc
 }
 
 CryptoInfo crypto_info(const SessionState& state, const DirectionState& direction) noexcept {
-  return {state.version, state.suite, derive_key(state.suite, direction.secret, state.version),
+  return {state.version, state.suite, key_of(state.suite, direction, state.version),
           direction.rec_seq};
 }
 

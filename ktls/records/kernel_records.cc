@@ -271,7 +271,7 @@ Task<void> KernelRecords::process_control_record(ContentType type,
 }
 
 Task<void> KernelRecords::install_rx_key(DirectionState rx) {
-  const CryptoInfo info(version_, suite_, derive_key(suite_, rx.secret, version_), rx.rec_seq);
+  const CryptoInfo info(version_, suite_, key_of(suite_, rx, version_), rx.rec_seq);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
     inbound_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});

@@ -100,7 +100,7 @@ RecordProtection::RecordProtection(CipherContexts& contexts, CipherSuite suite,
                                    DirectionState state, RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      key_(derive_key(suite, state.secret, version)),
+      key_(key_of(suite, state, version)),
       secret_(std::move(state.secret)),
       suite_(suite),
       version_(version) {}

@@ -47,7 +47,7 @@ class RecordProtection {
   /// The sequence number of the next record, which is how many there were under this key.
   std::uint64_t next_record() const noexcept { return seq_; }
   /// A copy of secret, next sequence number and key.
-  DirectionState export_state() const { return {secret_, seq_}; }
+  DirectionState export_state() const { return {secret_, seq_, key_}; }
 
  protected:
   RecordProtection(CipherContexts& contexts, CipherSuite suite, DirectionState state,

@@ -368,6 +368,21 @@ TEST_P(RecordProtection, GoesOnFromAnExportedState) {
   EXPECT_TRUE(successor.open(second));
 }
 
+TEST_P(RecordProtection, ExportsTheKeyOfTheSecretThatItExports) {
+  RecordSealer sealer(contexts_, suite(), state(5), version());
+  const auto expect_own_key = [&] {
+    const DirectionState exported = sealer.export_state();
+    const RecordKey expected = derive_key(suite(), exported.secret, version());
+    ASSERT_TRUE(exported.key);
+    EXPECT_EQ(exported.key->key, expected.key);
+    EXPECT_EQ(exported.key->iv, expected.iv);
+  };
+  expect_own_key();
+  if (version() == RecordVersion::kTls12) return;
+  sealer.next_generation();
+  expect_own_key();
+}
+
 TEST_P(RecordProtectionOfTls13, ReplacesKeysOnBothSides) {
   RecordSealer sealer(contexts_, suite(), state(), version());
   RecordOpener opener(contexts_, suite(), state(), version());
