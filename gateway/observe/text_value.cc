@@ -26,6 +26,11 @@ Character first_character(std::string_view text) {
   return {U'\uFFFD', std::min<std::size_t>(4, text.size())};
 }
 
+// Stands in a JSON string for itself.
+bool is_plain(char c) {
+  return c >= ' ' && c < '\x7F' && c != '"' && c != '\\';
+}
+
 bool is_control(char32_t code) {
   return (code >= 0x7F && code <= 0x9F) || code == 0x061C || code == 0x200E || code == 0x200F ||
          (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
@@ -34,14 +39,20 @@ bool is_control(char32_t code) {
 }  // namespace
 
 std::string text_value(std::string_view value) {
-  const bool plain = !value.empty() && std::ranges::all_of(value, [](char c) {
-    return c > ' ' && c < '\x7F' && c != '"' && c != '=' && c != '\\';
+  const bool unambiguous = !value.empty() && std::ranges::all_of(value, [](char c) {
+    return is_plain(c) && c != ' ' && c != '=';
   });
-  return plain ? std::string(value) : json_string(value);
+  return unambiguous ? std::string(value) : json_string(value);
 }
 
 std::string json_string(std::string_view value) {
-  return json_text(value);
+  if (!std::ranges::all_of(value, is_plain)) return json_text(value);
+  std::string result;
+  result.reserve(value.size() + 2);
+  result += '"';
+  result += value;
+  result += '"';
+  return result;
 }
 
 std::string terminal_text(std::string_view value) {

@@ -22,6 +22,8 @@ inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
 /// and under digests.
 class WireWriter {
  public:
+  WireWriter() { out_.reserve(kUsualSize); }
+
   void u8(std::uint8_t value) { out_.push_back(std::byte{value}); }
   /// More than 65535 is a broken invariant and aborts.
   void u16(std::size_t value) {
@@ -46,6 +48,9 @@ class WireWriter {
     const auto bytes = big_endian(value);
     raw(std::span(bytes).last(size));
   }
+
+  // Of a ticket.
+  static constexpr std::size_t kUsualSize = 512;
 
   std::vector<std::byte> out_;
 };
