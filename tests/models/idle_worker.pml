@@ -318,7 +318,20 @@ inline check_progress() {
 #endif
 }
 
-/* run_on_ring(), called by ready_hook_: one piece in an iteration */
+/* What those who give pieces do: give one, cancel one, change quiet_, or stop. */
+inline callers_act() {
+  if
+  :: enqueue(0)
+  :: enqueue(1)
+  :: atomic { state[0] != absent && !cancelled[0] && !callers_rest -> cancel(0) }
+  :: atomic { state[1] != absent && !cancelled[1] && !callers_rest -> cancel(1) }
+  :: atomic { changes < kChanges && !callers_rest -> set_quiet() }
+  :: atomic { !callers_rest -> callers_rest = true }
+  fi
+}
+
+/* run_on_ring(), called by ready_hook_: one piece, and what awaited it goes on at once. More pieces
+   in an iteration are as many iterations here. */
 inline run_on_ring() {
   atomic {
     if
@@ -333,15 +346,22 @@ inline run_on_ring() {
        take_next();
        complete(piece); /* executed on this thread, and ended */
        piece = 0;
-       if
-       :: queued_count > 0 -> hook = true
-       :: else
-       fi
+       ran = true
     :: else
     fi
   }
   if
-  :: !RUNS_ON_RING -> offer()
+  :: ran ->
+     ran = false;
+     if
+     :: callers_act()
+     :: skip
+     fi;
+     if
+     :: queued_count > 0 -> hook = true
+     :: else
+     fi
+  :: !ran && !RUNS_ON_RING -> offer()
   :: else
   fi
 }
@@ -349,18 +369,13 @@ inline run_on_ring() {
 /* Iterations of the ring: what callers do, then completions, timers and ready hooks. */
 active proctype ring() {
   byte at, piece, newest;
-  bool withdrawn, boost;
+  bool withdrawn, boost, ran;
 #ifdef MUTATE_BOOST_BY_COUNTERS
   byte seen_passed;
   bool uncollected;
 #endif
   do
-  :: enqueue(0)
-  :: enqueue(1)
-  :: atomic { state[0] != absent && !cancelled[0] && !callers_rest -> cancel(0) }
-  :: atomic { state[1] != absent && !cancelled[1] && !callers_rest -> cancel(1) }
-  :: atomic { changes < kChanges && !callers_rest -> set_quiet() }
-  :: atomic { !callers_rest -> callers_rest = true }
+  :: callers_act()
   :: mail || timer_expired || hook ->
      if
      :: mail ->
