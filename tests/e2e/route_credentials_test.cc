@@ -149,6 +149,54 @@ TEST_F(RouteCredentials, TakeNoTicketOfAnotherRoute) {
   EXPECT_EQ(tls.alert().value_or(-1), kUnknownCa);
 }
 
+// Another gateway that has the same ticket secret: what counts is the trust of the route, not that
+// of the flags, and the set of listeners.
+TEST_F(RouteCredentials, TakeTicketsOfAnotherGatewayUnderTheTrustOfTheRouteOnly) {
+  dir.write_secret("tickets", std::string(64, 'a') + "\n");
+  dir.write("partners.crl", partners.crl());
+  dir.write("policy.json", policy(R"("ca": ["partners.pem"], "crl": ["partners.crl"])"));
+  const auto start_another = [&](std::vector<std::string> more = {}) {
+    more.insert(more.end(), {"--ticket-keys", dir / "tickets", "--policy", dir / "policy.json"});
+    start(more);
+  };
+  start_another();
+  std::vector<std::shared_ptr<SSL_SESSION>> sessions;  // each is used once
+  for (int i = 0; i < 5; ++i) sessions.push_back(earn(to("billing", partner)));
+  finish();
+  const auto client_with_ticket = [&] {
+    ClientOptions options = to("billing", partner);
+    options.session = sessions.back();
+    sessions.pop_back();
+    return connect(options);
+  };
+  const auto expect_resumed = [&](bool expected, const char* where) {
+    {
+      TlsClient tls = client_with_ticket();
+      EXPECT_TRUE(tls.echo("again")) << where << ": " << tls.tls_error();
+      EXPECT_EQ(tls.resumed(), expected) << where;
+    }
+    finish();
+  };
+
+  start_another();
+  expect_resumed(true, "the same in all");
+  const std::string two = root.cert_pem() + TestAuthority("Another Root").cert_pem();
+  start_another({"--ca", dir.write("two.pem", two)});
+  expect_resumed(true, "another trust of the flags");
+  start_another({"--listen", "127.0.0.2:0"});
+  expect_resumed(false, "another set of listeners");
+  dir.write("partners.pem", partners.cert_pem() + TestAuthority("More Partners").cert_pem());
+  start_another();
+  expect_resumed(false, "another trust of the route");
+  dir.write("partners.pem", partners.cert_pem());
+  dir.write("partners.crl", partners.crl({partner.serial}));
+  start_another();
+  TlsClient revoked = client_with_ticket();
+  EXPECT_EQ(revoked.receive(1), "");
+  EXPECT_FALSE(revoked.resumed());
+  EXPECT_EQ(revoked.alert().value_or(-1), kCertificateRevoked);
+}
+
 TEST_F(RouteCredentials, AreReplacedWhileConnectionsLive) {
   start_with_policy();
   TlsClient lives = connect(to("billing", partner));
