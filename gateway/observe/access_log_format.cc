@@ -1,4 +1,5 @@
 // One record as one line. A file of its own because of what nlohmann costs to compile.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +37,8 @@ class Line {
   void nothing(std::string_view key) { word(key, json_ ? "null" : "-"); }
   /// Three decimals: what is below a microsecond is noise.
   void milliseconds(std::string_view key, std::chrono::nanoseconds value) {
-    const auto microseconds = std::chrono::round<std::chrono::microseconds>(value).count();
+    const auto microseconds =
+        std::max<std::int64_t>(std::chrono::round<std::chrono::microseconds>(value).count(), 0);
     const std::string fraction = std::to_string(1000 + microseconds % 1000);
     word(key, std::to_string(microseconds / 1000) + '.' + fraction.substr(1));
   }

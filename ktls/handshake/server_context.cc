@@ -246,6 +246,7 @@ std::expected<void, CredentialsError> ServerContext::set_pair(
 
 std::expected<void, CredentialsError> ServerContext::fill_store(X509_STORE* store) const {
   for (const Credentials::TrustedCertificate& trusted : credentials_->trust_->trusted) {
+    give_way();
     const X509Ptr copy(X509_dup(trusted.certificate.get()));
     if (!copy || X509_STORE_add_cert(store, copy.get()) != 1)
       return credentials_error({}, "trust bundle: " + OpensslError::drain().text);

@@ -133,6 +133,7 @@ std::expected<std::vector<ParsedCrl>, CredentialsError> parse_der_crls(std::stri
                                                                        const std::string& file) {
   std::vector<ParsedCrl> crls;
   do {
+    give_way();
     X509CrlPtr crl = take_der<X509CrlPtr, d2i_X509_CRL>(der);
     if (!crl) {
       const std::string which = crls.empty() ? "bad CRL" : "bytes behind a CRL that are no CRL";
