@@ -21,8 +21,9 @@ namespace {
 // least one piece.
 constexpr std::chrono::microseconds kQuietBudget{1'000};
 // Pieces of kResuming and kNew in one loop iteration while quiet: what was begun and waited for
-// something comes back in the next one and goes first, so that not all is under way at a time. Fewer
-// would leave the peers idle between two iterations, and waking them is expensive (bench/README.md).
+// something comes back in the next one and goes first, so that not all is under way at a time.
+// Fewer would leave the peers idle between two iterations, and waking them is expensive
+// (bench/README.md).
 constexpr unsigned kMostBegun = 8;
 // Pieces of rank kResuming before one of kNew.
 constexpr unsigned kMaxResumingInARow = 3;
