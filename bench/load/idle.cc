@@ -35,6 +35,7 @@ int run_idle(Run& run) {
   TicketSlot ticket;  // shared by all connections
   std::deque<IdleConnection> idle;
   std::vector<HeldConnection*> all;
+  all.reserve(connections);
   for (unsigned i = 0; i < connections; ++i) all.push_back(&idle.emplace_back(run, counts));
 
   const uint64_t before = run.tested.rss_kib();

@@ -78,6 +78,7 @@ Requests::~Requests() = default;
 
 void Requests::open() {
   std::vector<HeldConnection*> all;
+  all.reserve(slots_.size());
   for (Slot& slot : slots_) all.push_back(&slot);
   open_all(run_, *counts_, all);
 }

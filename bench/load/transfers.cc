@@ -79,6 +79,7 @@ int run_transfer(Run& run, bool upload) {
   Transfer::Counts counts;
   std::deque<Transfer> transfers;
   std::vector<HeldConnection*> all;
+  all.reserve(connections);
   for (unsigned i = 0; i < connections; ++i) {
     all.push_back(&transfers.emplace_back(run, counts, upload, share));
   }
