@@ -14,7 +14,6 @@
 
 namespace {
 
-using sallyport::gateway::ListenAddress;
 using sallyport::gateway::parse_listen_address;
 using sallyport::gateway::Target;
 using sallyport::iouring::SocketAddress;

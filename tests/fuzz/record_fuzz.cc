@@ -121,6 +121,8 @@ void run(Peer& peer, Program& program) {
       case 7:
         peer.seal(ContentType::kApplicationData, Bytes(program.byte() * 150u));
         break;
+      default:
+        break;
     }
   }
 }

@@ -59,7 +59,7 @@ class Backend {
     // Linux queues one more than the backlog says; the rest waits in SYN_SENT.
     for (int i = 0; kind == kSilent && i < 4; ++i) {
       fill_.emplace_back(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      ::connect(fill_.back().get(), address, size);
+      [[maybe_unused]] const int in_progress = ::connect(fill_.back().get(), address, size);
     }
   }
 

@@ -29,7 +29,7 @@ std::string text(const PeerFacts& facts) {
 
 class Peers : public ::testing::Test {
  protected:
-  void SetUp() override { now = PeerTable::Time(1'000h); }
+  void SetUp() override { now_ = PeerTable::Time(1'000h); }
 
   PeerTable::Handle enter(const std::string& name, std::string_view route = "orders",
                           std::string_view listener = "a:1") {
@@ -44,9 +44,9 @@ class Peers : public ::testing::Test {
   std::vector<std::string> connected() const { return list(WhichPeers::kConnected); }
   std::vector<std::string> recent() const { return list(WhichPeers::kRecent); }
 
-  static inline PeerTable::Time now;
+  static inline PeerTable::Time now_;
   metrics::ShardMetrics metrics_{0, {}};
-  PeerTable table_{metrics_, [] { return now; }};
+  PeerTable table_{metrics_, [] { return now_; }};
 };
 
 using Lines = std::vector<std::string>;
@@ -65,15 +65,15 @@ TEST_F(Peers, CountsConnectionsOfEqualTrustRouteAndListenerTogether) {
 
 TEST_F(Peers, KeepsAnEntryForAnHourAfterItsLastConnection) {
   std::optional handle(enter("web"));
-  now += 5min;
+  now_ += 5min;
   handle.reset();
 
   EXPECT_EQ(connected(), Lines{});
-  now += 1h - 1ms;
+  now_ += 1h - 1ms;
   ASSERT_EQ(recent(), Lines{"web orders a:1 0"});
   EXPECT_EQ(table_.describe(0, 1, WhichPeers::kRecent, 1h).peers[0].last_seen,
             PeerTable::Time(1'000h + 5min));
-  now += 1ms;
+  now_ += 1ms;
   EXPECT_EQ(recent(), Lines{});
   table_.forget_old();
   EXPECT_EQ(table_.size(), 0U);
@@ -81,15 +81,15 @@ TEST_F(Peers, KeepsAnEntryForAnHourAfterItsLastConnection) {
 
 TEST_F(Peers, SeesAConnectionThatLivesNow) {
   const auto handle = enter("web");
-  now += 3h;
-  EXPECT_EQ(table_.describe(0, 1, WhichPeers::kRecent, 1h).peers.at(0).last_seen, now);
+  now_ += 3h;
+  EXPECT_EQ(table_.describe(0, 1, WhichPeers::kRecent, 1h).peers.at(0).last_seen, now_);
 }
 
 TEST_F(Peers, KeepsTheEntryOfAPeerThatComesBack) {
   enter("web");
-  now += 59min;
+  now_ += 59min;
   auto again = enter("web");
-  now += 59min;
+  now_ += 59min;
   EXPECT_EQ(connected(), Lines{"web orders a:1 1"});
   EXPECT_EQ(table_.size(), 1U);
 }
@@ -97,7 +97,7 @@ TEST_F(Peers, KeepsTheEntryOfAPeerThatComesBack) {
 TEST_F(Peers, OldEntriesLeaveWhenOthersEnter) {
   enter("old");
   enter("older");
-  now += 1h;
+  now_ += 1h;
   const auto handle = enter("web");
   EXPECT_EQ(table_.size(), 1U);
 }

@@ -56,7 +56,6 @@ void __wrap_SSL_free(SSL* ssl) {
 namespace sallyport::gateway {
 namespace {
 
-using test::ClientOptions;
 using test::TlsClient;
 
 class Serve : public ServeTest {

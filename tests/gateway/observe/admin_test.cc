@@ -121,9 +121,8 @@ Started started(const std::string& on, AdminHandlers with = handlers(), AdminOpt
 class Client {
  public:
   explicit Client(const iouring::SocketAddress& to)
-      : socket_(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    connected_ = ::connect(socket_.get(), to.data(), to.size()) == 0;
-  }
+      : socket_(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0)),
+        connected_(::connect(socket_.get(), to.data(), to.size()) == 0) {}
 
   [[nodiscard]] bool connected() const { return connected_; }
   [[nodiscard]] bool sends(const std::string& text) const {

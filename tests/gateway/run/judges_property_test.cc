@@ -98,10 +98,7 @@ Visit visit(const std::shared_ptr<ktls::ServerContext>& context, const Policy& p
 
 class Judges : public ::testing::TestWithParam<std::uint64_t> {
  protected:
-  Judges() : random_(GetParam()) {
-    own_ = pki_.files;
-    tickets_ = ktls::TicketSecrets::random();
-  }
+  Judges() : own_(pki_.files), tickets_(ktls::TicketSecrets::random()), random_(GetParam()) {}
   ~Judges() override { ktls::testing::set_clock_offset(0s); }
 
   // Null: these cannot be loaded.

@@ -13,7 +13,6 @@ namespace sallyport::ktls::testing {
 namespace {
 
 using test::TestAuthority;
-using test::TestCertificate;
 using Step = ServerHandshake::Step;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;

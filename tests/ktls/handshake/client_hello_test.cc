@@ -65,7 +65,7 @@ TEST_F(Hello, IsNoRecordWhereverItIsCut) {
 
 TEST(HoldsRecord, WaitsForAWholeOneOnly) {
   EXPECT_FALSE(holds_record({}));
-  for (const char type : {20, 21, 22, 23})
+  for (const char type : {'\x14', '\x15', '\x16', '\x17'})
     EXPECT_FALSE(holds_record(bytes_of(std::string(1, type))));
   EXPECT_FALSE(holds_record(bytes_of(std::string("\x16\x03\x01\x00", 4))));
   EXPECT_FALSE(holds_record(bytes_of(std::string("\x16\x03\x01\x00\x01", 5))));

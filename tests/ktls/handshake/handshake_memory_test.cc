@@ -36,11 +36,11 @@ void counted_free(void* old, const char*, int) {
   held -= malloc_usable_size(old);
   std::free(old);
 }
-const bool counting = CRYPTO_set_mem_functions(counted_malloc, counted_realloc, counted_free) == 1;
+const bool kCounting = CRYPTO_set_mem_functions(counted_malloc, counted_realloc, counted_free) == 1;
 
 class HandshakeMemory : public ::testing::Test {
  protected:
-  HandshakeMemory() { EXPECT_TRUE(counting); }
+  HandshakeMemory() { EXPECT_TRUE(kCounting); }
 
   // What the last handshake left in caches is not the next one's.
   void begin(const ClientSetup& setup) {

@@ -62,7 +62,7 @@ TEST(SessionTicket, IsNameIvCiphertextAndMac) {
         EVP_DecryptUpdate(context.get(), out, &first, raw(sealed), static_cast<int>(sealed.size())),
         1);
     ASSERT_EQ(EVP_DecryptFinal_ex(context.get(), out + first, &last), 1);
-    opened.resize(static_cast<std::size_t>(first + last));
+    opened.resize(static_cast<std::size_t>(first) + static_cast<std::size_t>(last));
     EXPECT_EQ(opened, session);
   }
 }

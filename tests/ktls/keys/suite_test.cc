@@ -28,9 +28,9 @@ TEST(CipherSuite, HasTheSizesOfItsCipherAndHash) {
 }
 
 TEST(CipherSuite, ReplacesGcmKeysBeforeTheLimitOfRfc8446) {
-  constexpr std::uint64_t two_to_24_5 = 23726566;
-  EXPECT_LE(record_limit(CipherSuite::kAes128GcmSha256), two_to_24_5);
-  EXPECT_LE(record_limit(CipherSuite::kAes256GcmSha384), two_to_24_5);
+  constexpr std::uint64_t kTwoTo24And5Tenths = 23726566;
+  EXPECT_LE(record_limit(CipherSuite::kAes128GcmSha256), kTwoTo24And5Tenths);
+  EXPECT_LE(record_limit(CipherSuite::kAes256GcmSha384), kTwoTo24And5Tenths);
 }
 
 }  // namespace

@@ -15,13 +15,13 @@ using testing::Bytes;
 using testing::from_hex;
 
 TEST(TrafficSecret, GivesKeyAndIvOfRfc8448) {
-  constexpr auto suite = CipherSuite::kAes128GcmSha256;
-  const RecordKey client = derive_key(suite, TrafficSecret(kClientSecret));
+  constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
+  const RecordKey client = derive_key(kSuite, TrafficSecret(kClientSecret));
   EXPECT_EQ(Bytes(client.key.begin(), client.key.begin() + 16),
             from_hex("17 42 2d da 59 6e d5 d9 ac d8 90 e3 c6 3f 50 51"));
   EXPECT_EQ(Bytes(client.iv.begin(), client.iv.end()),
             from_hex("5b 78 92 3d ee 08 57 90 33 e5 23 d9"));
-  const RecordKey server = derive_key(suite, TrafficSecret(kServerSecret));
+  const RecordKey server = derive_key(kSuite, TrafficSecret(kServerSecret));
   EXPECT_EQ(Bytes(server.key.begin(), server.key.begin() + 16),
             from_hex("9f 02 28 3b 6c 9c 07 ef c2 6b b9 f2 ac 92 e3 56"));
   EXPECT_EQ(Bytes(server.iv.begin(), server.iv.end()),

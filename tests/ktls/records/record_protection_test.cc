@@ -281,9 +281,9 @@ TEST_P(RecordProtectionOfTls12, EndsAKeyAtTheSameLimit) {
 
 /// A peer may number its nonces as it likes, as long as it uses none twice (RFC 5288 3).
 TEST(RecordProtectionOfTls12WithGcm, TakesWhateverExplicitNonceThePeerChose) {
-  constexpr auto suite = CipherSuite::kAes128GcmSha256;
-  const TrafficSecret secret = secret_of(suite, 3, RecordVersion::kTls12);
-  const RecordKey key = derive_key(suite, secret, RecordVersion::kTls12);
+  constexpr auto kSuite = CipherSuite::kAes128GcmSha256;
+  const TrafficSecret secret = secret_of(kSuite, 3, RecordVersion::kTls12);
+  const RecordKey key = derive_key(kSuite, secret, RecordVersion::kTls12);
   const Bytes nonce = from_hex("f0 e1 d2 c3 b4 a5 96 87");
   const Bytes content = random_bytes(100, 5);
 
@@ -292,7 +292,7 @@ TEST(RecordProtectionOfTls12WithGcm, TakesWhateverExplicitNonceThePeerChose) {
   std::array<std::byte, kIvSize> whole = key.iv;
   std::ranges::copy(nonce, whole.begin() + 4);
   EVP_CIPHER_CTX* context =
-      contexts.start(claim, suite, CipherContexts::Direction::kSeal, key, whole);
+      contexts.start(claim, kSuite, CipherContexts::Direction::kSeal, key, whole);
   Bytes record = from_hex("17 03 03 00 7c");
   append(record, nonce);
   append(record, content);
@@ -306,7 +306,7 @@ TEST(RecordProtectionOfTls12WithGcm, TakesWhateverExplicitNonceThePeerChose) {
   EVP_EncryptFinal_ex(context, body, &size);
   EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagSize, body + 100);
 
-  RecordOpener opener(contexts, suite, {secret, 9}, RecordVersion::kTls12);
+  RecordOpener opener(contexts, kSuite, {secret, 9}, RecordVersion::kTls12);
   const auto opened = opener.open(record);
   ASSERT_TRUE(opened);
   EXPECT_TRUE(std::ranges::equal(opened->content, content));

@@ -16,12 +16,10 @@
 namespace sallyport::ktls::testing {
 namespace {
 
-using test::LeafSpec;
 using test::TestAuthority;
 using test::TestCertificate;
 using Step = ServerHandshake::Step;
 using std::chrono::hours;
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
