@@ -27,7 +27,8 @@ TEST(NextIteration, ResumesInTheNextIteration) {
 }
 
 Task<void> receive(Socket& socket, std::string& log) {
-  EXPECT_EQ(co_await recv_exactly(socket, 1), "x");
+  const std::string received = co_await recv_exactly(socket, 1);
+  EXPECT_EQ(received, "x");
   log += 'r';
 }
 
