@@ -38,8 +38,9 @@ struct Vocabulary {
   std::span<const std::string_view> close_reasons;  ///< connections_closed_total{reason}
   std::span<const std::string_view>
       handshake_results;  ///< tls_handshakes_total{result}; first: success
-  std::span<const std::string_view> fallback_reasons;  ///< ktls_fallback_total{reason}
-  std::span<const std::string_view> live_causes;       ///< connections_kept{cause}
+  std::span<const std::string_view> fallback_reasons;    ///< ktls_fallback_total{reason}
+  std::span<const std::string_view> live_causes;         ///< connections_kept{cause}
+  std::span<const std::string_view> check_results = {};  ///< backend_checks_total{result}
 };
 
 /// Index of a word of the vocabulary: a number, an enumeration in the order of the words, or a

@@ -17,6 +17,32 @@ double seconds(std::chrono::sys_time<Duration> time) {
 // A counter must be seen at its last value, and a rate over it be right for a while.
 constexpr std::chrono::hours kGoneSeriesStay{1};
 
+// Another address of the same name.
+void add(BackendFacts& sum, const BackendFacts& each) {
+  if (each.up) sum.up = sum.up.value_or(false) || *each.up;
+  if (each.healthy) sum.healthy = sum.healthy.value_or(false) || *each.healthy;
+  sum.connect_failures += each.connect_failures;
+  sum.ejections += each.ejections;
+  sum.connections += each.connections;
+  sum.checks.resize(std::max(sum.checks.size(), each.checks.size()));
+  for (std::size_t i = 0; i < each.checks.size(); ++i) sum.checks[i] += each.checks[i];
+}
+
+void add_series(TextFormat& text, const std::string& route, const std::string& target,
+                const BackendFacts& facts, bool given, const Vocabulary& words) {
+  const auto number = [](std::uint64_t count) { return static_cast<double>(count); };
+  if (given && facts.up) text.add(MetricId::kBackendUp, {route, target}, *facts.up ? 1 : 0);
+  if (given && facts.healthy)
+    text.add(MetricId::kBackendHealthy, {route, target}, *facts.healthy ? 1 : 0);
+  for (std::size_t i = 0; i < facts.checks.size(); ++i) {
+    text.add(MetricId::kBackendChecks, {route, target, words.check_results[i]},
+             number(facts.checks[i]));
+  }
+  text.add(MetricId::kBackendConnectFailures, {route, target}, number(facts.connect_failures));
+  text.add(MetricId::kBackendEjections, {route, target}, number(facts.ejections));
+  if (given) text.add(MetricId::kBackendConnections, {route, target}, number(facts.connections));
+}
+
 }  // namespace
 
 Registry::Registry(Vocabulary words, BuildInfo build) : words_(words), build_(std::move(build)) {}
@@ -30,11 +56,7 @@ ShardMetrics& Registry::add_shard(unsigned shard) {
 
 void Registry::set_backends(const std::vector<BackendFacts>& backends, SteadyTime now) {
   std::map<std::pair<std::string, std::string>, Backend> fresh;
-  for (const BackendFacts& each : backends) {
-    Backend& backend = fresh[{each.route, each.backend}];
-    backend.up = backend.up || each.up;
-    backend.connect_failures += each.connect_failures;
-  }
+  for (const BackendFacts& each : backends) add(fresh[{each.route, each.backend}].facts, each);
   const std::lock_guard lock(mutex_);
   for (auto& [names, backend] : backends_) {
     if (!backend.gone) backend.gone = now;
@@ -148,10 +170,7 @@ std::string Registry::scrape() const {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [names, backend] : backends_) {
-      const auto& [route, target] = names;
-      if (!backend.gone) text.add(MetricId::kBackendUp, {route, target}, backend.up ? 1 : 0);
-      text.add(MetricId::kBackendConnectFailures, {route, target},
-               static_cast<double>(backend.connect_failures));
+      add_series(text, names.first, names.second, backend.facts, !backend.gone, words_);
     }
     for (const CertificateExpiry& each : certificates_) {
       text.add(MetricId::kCertificateExpiry, {each.role, each.name}, seconds(each.not_after));

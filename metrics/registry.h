@@ -28,9 +28,13 @@ struct BuildInfo {
 
 struct BackendFacts {
   std::string route;
-  std::string backend;  ///< the target as written in the discovery file
-  bool up = false;
+  std::string backend;               ///< the target as written in the discovery file
+  std::optional<bool> up = {};       ///< none: it is gone, and has connections
+  std::optional<bool> healthy = {};  ///< none: not checked, or not known
   std::uint64_t connect_failures = 0;
+  std::uint64_t ejections = 0;
+  std::uint64_t connections = 0;
+  std::vector<std::uint64_t> checks = {};  ///< by Vocabulary::check_results; empty: not checked
 };
 
 struct CertificateExpiry {
@@ -69,8 +73,8 @@ class Registry {
 
   using SteadyTime = std::chrono::steady_clock::time_point;
   /// Replaces what is known of backends. One that is given several times (a name with several
-  /// addresses) is up if any is, and its failures add up. The failures of one that is not given any
-  /// more are shown for another hour.
+  /// addresses) is up, or healthy, if any is, and its counts add up. The counts of one that is not
+  /// given any more are shown for another hour.
   void set_backends(const std::vector<BackendFacts>& backends, SteadyTime now);
   /// Replace all series of the family: what is not given is gone.
   void set_certificates(std::vector<CertificateExpiry> certificates);
@@ -121,9 +125,8 @@ class Registry {
   };
 
   struct Backend {
-    bool up = false;
-    std::uint64_t connect_failures = 0;
-    std::optional<SteadyTime> gone;  // since then
+    BackendFacts facts;                   // but for the names
+    std::optional<SteadyTime> gone = {};  // since then
   };
 
   [[nodiscard]] std::vector<ShardSample> sample_shards() const;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "gateway/backends/ejection.h"
 #include "iouring/invariant.h"
 
 namespace sallyport::gateway {
@@ -18,6 +19,11 @@ constexpr std::uint64_t kUnitStride = std::uint64_t{1} << 56;
 // The number of the first pick. Endpoints that were never picked have a random number below it.
 constexpr std::uint64_t kFirstPick = std::uint64_t{1} << 32;
 constexpr int kDraws = 16;
+// Weights are counted in parts, so that one that starts slowly can have a part of the smallest.
+constexpr std::uint32_t kPartsOfWeight = 16;
+// More endpoints than these that are not good are looked at now and then, not at each pick.
+constexpr std::size_t kFew = 16;
+constexpr std::chrono::milliseconds kLookEvery{10};
 
 bool contains(const Tried& tried, std::uint64_t id) {
   return std::ranges::find(tried, id) != tried.end();
@@ -39,10 +45,10 @@ class RouteBalance {
 
   // `endpoints` lives until the next call; null: the route is gone.
   void update(const RouteEndpoints* endpoints);
-  std::optional<Pick> pick(Balance method, const Tried& tried, iouring::TimePoint now);
+  std::optional<Pick> pick(const PickRules& rules, const Tried& tried, iouring::TimePoint now);
   void release(std::uint64_t id) noexcept;
 
-  std::size_t usable() const { return order_.size() + failing_.size(); }
+  std::size_t usable() const { return order_.size() + passed_over_.size(); }
   std::size_t outstanding() const { return outstanding_; }
   std::size_t in_use(std::uint64_t id) const {
     const Slot* slot = find(id);
@@ -54,7 +60,8 @@ class RouteBalance {
     std::uint64_t id = 0;
     std::uint64_t pass = 0;       // round-robin: virtual time of the next pick
     std::uint64_t last_pick = 0;  // its number; the lower one goes first among equals
-    std::uint32_t weight = 0;
+    std::uint32_t full_weight = 0;
+    std::uint32_t weight = 0;  // now, in parts
     std::uint32_t in_use = 0;
     std::uint32_t place = kNowhere;  // in order_
   };
@@ -74,27 +81,34 @@ class RouteBalance {
   void restore_order(std::size_t place);
   void remove(std::size_t place);
 
-  AddressHealth& health(const Slot& slot) const {
-    return *endpoints_->endpoints[static_cast<std::size_t>(&slot - slots_.data())]->health;
+  const Endpoint& endpoint(const Slot& slot) const {
+    return *endpoints_->endpoints[static_cast<std::size_t>(&slot - slots_.data())];
   }
-  Slot* choose(const Tried& tried, iouring::TimePoint now);
-  void take_back_healthy();
-  void set_aside(const Slot& failing);
+  bool good(const Slot& slot) const { return endpoint(slot).standing(time_) == Standing::kGood; }
+  Slot* choose(const PickRules& rules, const Tried& tried);
+  Slot* trial();
+  void take_back_good();
+  void set_aside(const Slot& slot);
   void take_turn(Slot& slot);
+  void grow(std::chrono::milliseconds slow_start);
 
   Slot* first(const Tried& tried);
   std::array<Slot*, 2> draw_two(const Tried& tried);
   Slot* better_of_two(const Tried& tried);
-  Slot* longest_unpicked_failing(const Tried& tried);
+  Slot* best_passed_over(const PickRules& rules, const Tried& tried);
 
   std::mt19937_64* random_;
   const RouteEndpoints* endpoints_ = nullptr;
   std::vector<Slot> slots_;           // sorted by id
   std::vector<std::uint32_t> order_;  // indexes of slots
-  // Those that took new connections when their address was found failing: not in order_.
-  std::vector<std::uint32_t> failing_;
+  // Those that take new connections and were found not to be good: not in order_.
+  std::vector<std::uint32_t> passed_over_;
+  std::vector<std::uint32_t> growing_;  // whose weight is not the whole
+  bool find_growing_ = false;           // some may have to be added
   Balance method_ = Balance::kRoundRobin;
-  std::uint64_t now_ = 0;  // virtual time of the last pick
+  iouring::TimePoint time_;       // of the last pick
+  iouring::TimePoint looked_at_;  // when passed_over_ was
+  std::uint64_t now_ = 0;         // virtual time of the last pick
   std::uint64_t next_pick_ = kFirstPick;
   std::size_t outstanding_ = 0;
 };
@@ -111,21 +125,24 @@ void RouteBalance::update(const RouteEndpoints* endpoints) {
     Slot slot = known ? *old : Slot{.id = each.id, .last_pick = draw(kFirstPick)};
     // Half a stride ahead: a new endpoint starts in the middle of its stride, without a backlog of
     // picks.
-    if (each.weight > 0 && slot.weight != each.weight)
-      slot.pass = now_ + kUnitStride / each.weight / 2;
-    slot.weight = each.weight;
+    slot.weight = each.weight * kPartsOfWeight;
+    if (each.weight > 0 && slot.full_weight != each.weight)
+      slot.pass = now_ + kUnitStride / slot.weight / 2;
+    slot.full_weight = each.weight;
     slot.place = kNowhere;
     slots_.push_back(slot);
   }
   build_order();
 }
 
-std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried, iouring::TimePoint now) {
-  if (method != method_) {
-    method_ = method;
+std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& tried,
+                                       iouring::TimePoint now) {
+  time_ = now;
+  if (rules.method != method_) {
+    method_ = rules.method;
     build_order();
   }
-  Slot* slot = choose(tried, now);
+  Slot* slot = choose(rules, tried);
   if (!slot) return std::nullopt;
   if (tried.empty()) take_turn(*slot);
   slot->in_use += 1;
@@ -135,15 +152,28 @@ std::optional<Pick> RouteBalance::pick(Balance method, const Tried& tried, iouri
   return Pick{endpoints_->endpoints[index], InUse(this, slot->id)};
 }
 
-RouteBalance::Slot* RouteBalance::choose(const Tried& tried, iouring::TimePoint now) {
-  if (!failing_.empty()) take_back_healthy();
-  // A connection that goes on from a failed endpoint has waited enough: it makes no trial.
-  for (std::size_t i = 0; tried.empty() && i < failing_.size(); ++i) {
-    Slot& slot = slots_[failing_[i]];
-    if (health(slot).claim_trial(now)) return &slot;
+RouteBalance::Slot* RouteBalance::choose(const PickRules& rules, const Tried& tried) {
+  if (!passed_over_.empty() && (passed_over_.size() <= kFew || time_ - looked_at_ >= kLookEvery)) {
+    looked_at_ = time_;
+    take_back_good();
+    // A connection that goes on from a failed endpoint has waited enough: it makes no trial.
+    if (tried.empty()) {
+      if (Slot* const slot = trial()) return slot;
+    }
   }
+  if (find_growing_ || !growing_.empty()) grow(rules.slow_start);
   Slot* const slot = method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
-  return slot ? slot : longest_unpicked_failing(tried);
+  return slot ? slot : best_passed_over(rules, tried);
+}
+
+// One whose address failed and that this connection is to try again; null: none.
+RouteBalance::Slot* RouteBalance::trial() {
+  for (const std::uint32_t index : passed_over_) {
+    Slot& slot = slots_[index];
+    const Endpoint& its = endpoint(slot);
+    if (its.standing(time_) == Standing::kFailing && its.health->claim_trial(time_)) return &slot;
+  }
+  return nullptr;
 }
 
 void RouteBalance::take_turn(Slot& slot) {
@@ -152,33 +182,61 @@ void RouteBalance::take_turn(Slot& slot) {
   slot.last_pick = next_pick_++;
 }
 
-// What is healthy again goes on like a new endpoint, without a backlog of picks.
-void RouteBalance::take_back_healthy() {
-  std::erase_if(failing_, [this](std::uint32_t index) {
+// What is good again goes on like a new endpoint, without a backlog of picks.
+void RouteBalance::take_back_good() {
+  std::erase_if(passed_over_, [this](std::uint32_t index) {
     Slot& slot = slots_[index];
-    if (health(slot).failing()) return false;
+    if (!good(slot)) return false;
     const std::uint64_t soon = now_ + kUnitStride / slot.weight / 2;
     if (before(slot.pass, soon)) slot.pass = soon;
     order_.push_back(index);
     slot.place = static_cast<std::uint32_t>(order_.size() - 1);
     restore_order(slot.place);
+    find_growing_ = true;
     return true;
   });
 }
 
-void RouteBalance::set_aside(const Slot& failing) {
-  failing_.push_back(order_[failing.place]);
-  remove(failing.place);
+void RouteBalance::set_aside(const Slot& slot) {
+  passed_over_.push_back(order_[slot.place]);
+  remove(slot.place);
 }
 
-RouteBalance::Slot* RouteBalance::longest_unpicked_failing(const Tried& tried) {
+// Of the best standing there is, the one that was not picked for longest.
+RouteBalance::Slot* RouteBalance::best_passed_over(const PickRules& rules, const Tried& tried) {
+  const Standing worst =
+      rules.when_none_healthy == WhenNoneHealthy::kRefuse ? Standing::kUnchecked : Standing::kDown;
   Slot* found = nullptr;
-  for (const std::uint32_t index : failing_) {
+  Standing its = worst;
+  for (const std::uint32_t index : passed_over_) {
     Slot& slot = slots_[index];
-    if (contains(tried, slot.id)) continue;
-    if (!found || slot.last_pick < found->last_pick) found = &slot;
+    const Standing standing = endpoint(slot).standing(time_);
+    if (standing > its || contains(tried, slot.id)) continue;
+    if (found && standing == its && slot.last_pick > found->last_pick) continue;
+    found = &slot;
+    its = standing;
   }
   return found;
+}
+
+// Those that start slowly have a little more of their weight.
+void RouteBalance::grow(std::chrono::milliseconds slow_start) {
+  if (std::exchange(find_growing_, false)) {
+    growing_.clear();
+    if (slow_start.count() == 0) return;
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].full_weight > 0 && endpoint(slots_[i]).life->ramp(slow_start, time_) < 1)
+        growing_.push_back(i);
+    }
+  }
+  std::erase_if(growing_, [&](std::uint32_t index) {
+    Slot& slot = slots_[index];
+    const double part = endpoint(slot).life->ramp(slow_start, time_);
+    const auto whole = static_cast<double>(slot.full_weight * kPartsOfWeight);
+    slot.weight = std::max(1U, static_cast<std::uint32_t>(whole * part));
+    if (slot.place != kNowhere) restore_order(slot.place);
+    return part >= 1;
+  });
 }
 
 void RouteBalance::release(std::uint64_t id) noexcept {
@@ -220,7 +278,9 @@ bool RouteBalance::goes_first(const Slot& a, const Slot& b) const {
 
 void RouteBalance::build_order() {
   order_.clear();
-  failing_.clear();  // those that still fail are found again
+  passed_over_.clear();  // those that still are not good are found again
+  growing_.clear();
+  find_growing_ = true;
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].weight == 0) continue;
     order_.push_back(i);
@@ -281,7 +341,7 @@ RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
   std::vector<std::uint32_t> aside;
   while (!order_.empty()) {
     const Slot& slot = slots_[order_.front()];
-    if (health(slot).failing()) {
+    if (!good(slot)) {
       set_aside(slot);
     } else if (contains(tried, slot.id)) {
       aside.push_back(order_.front());
@@ -301,13 +361,13 @@ RouteBalance::Slot* RouteBalance::first(const Tried& tried) {
 RouteBalance::Slot* RouteBalance::better_of_two(const Tried& tried) {
   while (true) {
     const auto [one, other] = draw_two(tried);
-    bool any_failing = false;
+    bool all_good = true;
     for (const Slot* slot : {one, other}) {
-      if (!slot || !health(*slot).failing()) continue;
+      if (!slot || good(*slot)) continue;
       set_aside(*slot);
-      any_failing = true;
+      all_good = false;
     }
-    if (any_failing) continue;
+    if (!all_good) continue;
     return other && compare_load(*other, *one) < 0 ? other : one;
   }
 }
@@ -375,11 +435,21 @@ RouteBalance* Balancer::current(std::string_view name) {
   return routes_.emplace(name, std::move(route)).first->second.get();
 }
 
-std::optional<Pick> Balancer::pick(std::string_view route, Balance method, const Tried& tried,
-                                   iouring::TimePoint now) {
+std::optional<Pick> Balancer::pick(std::string_view route, const PickRules& rules,
+                                   const Tried& tried, iouring::TimePoint now) {
   RouteBalance* balance = current(route);
   if (!balance) return std::nullopt;
-  return balance->pick(method, tried, now);
+  return balance->pick(rules, tried, now);
+}
+
+void Balancer::eject_if_due(const Route& route, const Endpoint& endpoint, unsigned failures,
+                            iouring::TimePoint now) {
+  const auto& rule = route.endpoint_rules.ejection;
+  if (!rule || failures < rule->failures) return;
+  const RouteEndpoints* const endpoints = endpoints_ ? endpoints_->find(route.name) : nullptr;
+  if (!endpoints) return;
+  const double chance = std::uniform_real_distribution<double>()(random_);
+  gateway::eject_if_due(*endpoints, endpoint, failures, *rule, now, chance);
 }
 
 std::size_t Balancer::usable(std::string_view route) {

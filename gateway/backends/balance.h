@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -49,6 +50,19 @@ struct Pick {
 /// Ids of endpoints that this connection has tried already.
 using Tried = std::vector<std::uint64_t>;
 
+/// What a route says of the choice among its endpoints.
+struct PickRules {
+  PickRules(Balance its_method) : method(its_method) {}  // NOLINT(google-explicit-constructor)
+  explicit PickRules(const Route& route)
+      : method(route.balance),
+        when_none_healthy(route.endpoint_rules.when_none_healthy),
+        slow_start(route.endpoint_rules.slow_start) {}
+
+  Balance method;
+  WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
+  std::chrono::milliseconds slow_start{0};
+};
+
 /// Chooses endpoints for one shard, by this shard's own counts. Counts and the order of picks
 /// survive a new generation of endpoints. Endpoints that are draining, down or of weight 0 get
 /// nothing new.
@@ -57,11 +71,15 @@ using Tried = std::vector<std::uint64_t>;
 ///   least-connections  smallest (in use + 1) / weight, the longest unpicked among equals
 ///   power-of-two       the better, in that sense, of two different ones drawn evenly
 ///
-/// Endpoints whose address fails (AddressHealth) are passed over, and have no turns to catch up
-/// with later; where all that are left fail, the one that was not picked for longest is taken. A
-/// connection that goes on from a failed endpoint takes no one's turn.
+/// Endpoints that are not good (Standing) are passed over, and have no turns to catch up with
+/// later; where none that is left is good, one of the best standing is taken, that which was not
+/// picked for longest. Those that are ejected or down are none where the route refuses then
+/// (when-none-healthy). One whose address failed gets a single connection now and then, for a trial
+/// (AddressHealth). What is good again begins with a part of its weight where the route starts
+/// slowly. A connection that goes on from a failed endpoint takes no one's turn.
 ///
-/// A pick costs O(log endpoints). The seed is that of all random draws, so that shards differ.
+/// A pick costs O(log endpoints), beside a look at those that are not good, at most every 10 ms
+/// where they are many. The seed is that of all random draws, so that shards differ.
 class Balancer {
  public:
   explicit Balancer(std::uint64_t seed);
@@ -75,10 +93,14 @@ class Balancer {
 
   /// An endpoint of the route that is not in `tried`; nullopt: there is none. `now` says which
   /// addresses are to be tried again.
-  std::optional<Pick> pick(std::string_view route, Balance method, const Tried& tried = {},
+  std::optional<Pick> pick(std::string_view route, const PickRules& rules, const Tried& tried = {},
                            iouring::TimePoint now = {});
 
-  /// How many endpoints of the route take new connections, failing ones included.
+  /// `endpoint` failed so many times in a row: it is ejected if `route` says so.
+  void eject_if_due(const Route& route, const Endpoint& endpoint, unsigned failures,
+                    iouring::TimePoint now);
+
+  /// How many endpoints of the route take new connections, whatever their standing.
   std::size_t usable(std::string_view route);
   /// Connections of this shard at an endpoint of the current generation.
   std::size_t in_use(std::string_view route, std::uint64_t endpoint_id) const;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/backends/is_our_own.h"
 #include "gateway/backends/tcp_options.h"
 #include "iouring/both.h"
 #include "iouring/cancel.h"
@@ -21,11 +22,6 @@ using std::chrono::milliseconds;
 // one is tried beside it.
 constexpr milliseconds kAttemptDelay{250};
 constexpr std::size_t kAtATime = 2;
-
-// Errors of socket(2) and of our own memory: no endpoint is to blame, and none will do better.
-bool is_our_own(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
-}
 
 iouring::Task<iouring::Result<>> sleep(iouring::Ring& ring, milliseconds duration) {
   iouring::Result<> slept = co_await iouring::sleep_for(ring, duration);
@@ -92,7 +88,7 @@ iouring::Task<void> Race::run() {
 
 std::optional<Pick> Race::pick() {
   if (winner_ || scope_.cancelled()) return std::nullopt;
-  auto picked = balancer_.pick(route_.name, route_.balance, tried_, ring_.now());
+  auto picked = balancer_.pick(route_.name, PickRules(route_), tried_, ring_.now());
   if (!picked) return std::nullopt;
   tried_.push_back(picked->endpoint->id);
   failure_.attempts += 1;
@@ -140,6 +136,7 @@ iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
 
 void Race::won(Attempt& attempt, iouring::Socket socket) {
   attempt.pick.endpoint->health->succeeded();
+  attempt.pick.endpoint->life->connected();
   set_tcp_options(socket.descriptor());
   winner_.emplace(Dialed{std::move(socket), std::move(attempt.pick.endpoint),
                          std::move(attempt.pick.in_use), failure_.attempts});
@@ -164,7 +161,8 @@ void Race::failed(const Attempt& attempt, int error) {
   }
   any_silent_ = any_silent_ || error == ETIMEDOUT;
   endpoint.health->failed(ring_.now(), error);
-  endpoint.connect_failures->fetch_add(1, std::memory_order_relaxed);
+  endpoint.life->count_connect_failure();
+  balancer_.eject_if_due(route_, endpoint, endpoint.life->count_failure(), ring_.now());
 }
 
 std::expected<Dialed, DialFailure> Race::verdict() {

@@ -37,7 +37,7 @@ struct Dialed {
 /// is tried at once; if it is silent for 250 ms (less of a short timeout), the next one is tried
 /// beside it, and the first to answer is taken (the idea of RFC 8305). No more than two are tried
 /// at a time: the oldest gives way to a third. What failed, and what was silent for that long, is
-/// remembered in AddressHealth and counted in Endpoint::connect_failures.
+/// remembered in AddressHealth and EndpointLife.
 /// `ring`, `balancer` and `route` outlive the task.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,

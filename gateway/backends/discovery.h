@@ -26,8 +26,8 @@ std::string_view to_string(EndpointState state);
 struct GroupLabels {
   std::uint32_t weight = 100;  ///< 0-65535; 0 = no new connections
   EndpointState state = EndpointState::kReady;
-  std::string zone;      ///< empty = none
-  std::string tls_name;  ///< empty = none
+  std::string zone = {};      ///< empty = none
+  std::string tls_name = {};  ///< empty = none
 
   bool operator==(const GroupLabels&) const = default;
 };

@@ -12,30 +12,54 @@
 
 #include "gateway/backends/address_health.h"
 #include "gateway/backends/discovery.h"
+#include "gateway/backends/endpoint_life.h"
 #include "gateway/backends/resolver.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
 
-/// One address to which connections can be made. Immutable but for what is known of connects to it,
-/// which stays with the place from one generation to the next; shared by generations as long as it
-/// does not change, so a connection keeps its endpoint alive and not a whole generation.
+/// What the endpoints of a route have in common beyond the discovery file, through all generations.
+/// Any thread; no lock.
+struct RouteLife {
+  /// Of its endpoints one is up, by checks: those not yet checked wait for theirs. Written by the
+  /// checker.
+  std::atomic<bool> any_up{false};
+  /// One ejection at a time is decided on, see eject_if_due().
+  std::atomic_flag ejecting;
+};
+
+/// Whether an endpoint gets new connections, the better ones first.
+enum class Standing : std::uint8_t {
+  kGood,
+  kFailing,    ///< connects to its address fail: for want of a good one
+  kUnchecked,  ///< others are known to be up
+  kEjected,
+  kDown,  ///< by its checks
+};
+
+/// One address to which connections can be made. Immutable but for its health and life, which stay
+/// with the place from one generation to the next; shared by generations as long as it does not
+/// change, so a connection keeps its endpoint alive and not a whole generation.
 struct Endpoint {
-  std::uint64_t id = 0;  ///< same place in the same route = same id in the next generation
+  /// Same place in the same route = same id in the next generation. One that comes back has
+  /// another, and the life that it had.
+  std::uint64_t id = 0;
   iouring::SocketAddress address;
   std::string target;  ///< as the discovery file writes it; several addresses of a name share it
   std::shared_ptr<const GroupLabels> labels;
   std::shared_ptr<AddressHealth> health;  ///< of the address, in whatever route
-  std::shared_ptr<std::atomic<std::uint64_t>> connect_failures;  ///< in this route
+  std::shared_ptr<EndpointLife> life;     ///< in this route
+  std::shared_ptr<RouteLife> route_life;
 
   std::uint32_t weight() const { return labels->weight; }
   EndpointState state() const { return labels->state; }
   bool takes_new_connections() const {
     return labels->state == EndpointState::kReady && labels->weight > 0;
   }
-  /// Whether it would get a new connection now: backend_up. One that is avoided gets some where no
-  /// other is better, and is not up.
-  bool up(iouring::TimePoint now) const { return takes_new_connections() && !health->avoided(now); }
+  Standing standing(iouring::TimePoint now) const;
+  /// Whether it would get a new connection now: backend_up. One of another standing gets some where
+  /// no other is better, and is not up.
+  bool up(iouring::TimePoint now) const;
 };
 
 struct RouteEndpoints {
@@ -46,11 +70,19 @@ struct RouteEndpoints {
   };
 
   std::string name;
+  std::shared_ptr<RouteLife> life;
   std::vector<std::shared_ptr<const Endpoint>> endpoints;  ///< sorted by id
   std::vector<EndpointWeight> weights;                     ///< of endpoints, same order
   std::vector<std::string> unresolved;  ///< targets whose name has no address yet
 
   std::size_t usable() const;  ///< that take new connections
+};
+
+/// An endpoint that the discovery file, or its name, no longer gives. What is known of it is kept:
+/// it may have connections, or come back.
+struct GoneEndpoint {
+  std::string route;
+  std::shared_ptr<const Endpoint> endpoint;
 };
 
 /// All endpoints of one generation, immutable: built by the control thread, read by every shard.
@@ -61,18 +93,22 @@ class EndpointSet {
   /// `previous` (may be null) gives its ids, and its Endpoint objects where nothing changed. A name
   /// with several addresses becomes several endpoints with the weight of the target each.
   static Pointer build(const Discovery& discovery, const Resolutions& resolutions,
-                       const EndpointSet* previous);
+                       const EndpointSet* previous, iouring::TimePoint now = {});
 
   EndpointSet(const EndpointSet&) = delete;
   EndpointSet& operator=(const EndpointSet&) = delete;
 
   std::span<const RouteEndpoints> routes() const { return routes_; }
   const RouteEndpoints* find(std::string_view route) const;  ///< nullptr: unknown
+  /// Those with connections, and for some minutes the others.
+  std::span<const GoneEndpoint> gone() const { return gone_; }
 
  private:
   EndpointSet() = default;
+  void keep_gone(const EndpointSet& previous, iouring::TimePoint now);
 
   std::vector<RouteEndpoints> routes_;
+  std::vector<GoneEndpoint> gone_;
   std::unordered_map<std::string_view, std::size_t> by_name_;
   std::uint64_t next_id_ = 1;
 };

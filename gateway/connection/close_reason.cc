@@ -41,6 +41,10 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return to_string(LiveCause::kUntrusted);
     case CloseReason::kRouteGone:
       return to_string(LiveCause::kRouteGone);
+    case CloseReason::kBackendDown:
+      return to_string(LiveCause::kBackendDown);
+    case CloseReason::kEndpointRemoved:
+      return to_string(LiveCause::kEndpointRemoved);
     case CloseReason::kInternalError:
       return "internal_error";
   }
@@ -74,6 +78,10 @@ CloseReason reason_of(LiveCause cause) {
       return CloseReason::kExpired;
     case LiveCause::kRouteGone:
       return CloseReason::kRouteGone;
+    case LiveCause::kBackendDown:
+      return CloseReason::kBackendDown;
+    case LiveCause::kEndpointRemoved:
+      return CloseReason::kEndpointRemoved;
   }
   std::abort();
 }
@@ -87,7 +95,8 @@ std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason) {
 
 bool prefers_quiet_moment(CloseReason reason) {
   return reason == CloseReason::kDrain || reason == CloseReason::kLifetime ||
-         reason == CloseReason::kExpired || reason == CloseReason::kRouteGone;
+         reason == CloseReason::kExpired || reason == CloseReason::kRouteGone ||
+         reason == CloseReason::kEndpointRemoved;
 }
 
 }  // namespace sallyport::gateway

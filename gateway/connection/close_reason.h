@@ -39,6 +39,9 @@ class CloseReason {
     kRevoked,
     kUntrusted,
     kRouteGone,
+    // Of its endpoint.
+    kBackendDown,
+    kEndpointRemoved,
     kInternalError,
   };
   // CloseReason::kNoRoute, CloseReason::kDone, ...

@@ -36,6 +36,7 @@ LiveConnection::~LiveConnection() {
   --shard_.live_count;
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
+  if (backend_) backend_->life->connection_ended();
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
 }
@@ -138,6 +139,7 @@ void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse
   local_host_ = shard_.local_hosts.number(local);
   local_port_ = local.port();
   backend_ = std::move(endpoint);
+  backend_->life->connection_began();
   in_use_ = std::move(in_use);
   connect_took_ = std::chrono::duration_cast<Microseconds>(took);
   open_.route().backend_connected(took);
@@ -147,7 +149,11 @@ void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcep
   if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
-  if (leg == metrics::Leg::kClient) received_bytes_ += bytes;
+  if (leg == metrics::Leg::kClient) {
+    received_bytes_ += bytes;
+  } else if (sent_bytes_ == 0 && backend_) {
+    backend_->life->answered();
+  }
 }
 
 void LiveConnection::count_sent(metrics::Leg leg, std::size_t bytes) noexcept {

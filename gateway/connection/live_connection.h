@@ -107,6 +107,8 @@ class LiveConnection : public iouring::ListNode {
   /// Of application data, from the client.
   [[nodiscard]] std::uint64_t received_bytes() const noexcept { return received_bytes_; }
   void count_sent(metrics::Leg leg, std::size_t bytes) noexcept;
+  /// Of application data, to the client.
+  [[nodiscard]] std::uint64_t sent_bytes() const noexcept { return sent_bytes_; }
 
   // ---- what relay, log and admin read
 
@@ -114,6 +116,8 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] const iouring::PeerAddress& client() const noexcept { return client_; }
   /// After set_route().
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
+  /// After set_backend(); null before.
+  [[nodiscard]] const Endpoint* backend() const noexcept { return backend_.get(); }
   /// After set_peer().
   [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
   /// Complete after mark_established().

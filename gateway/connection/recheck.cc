@@ -80,8 +80,20 @@ PendingEnd in_window(const ShardState& shard, LiveCause cause, const EndWindow& 
   return {.cause = cause, .asks_at = now + window.asks_in, .ends_at = now + window.ends_in};
 }
 
+// Behind the route's time for it, like the ends that a change causes.
+PendingEnd end_of_removal(const LiveConnection& connection) {
+  const iouring::TimePoint over = connection.backend()->life->leaving_since() +
+                                  connection.route().endpoint_rules.removal_timeout;
+  const EndWindow window =
+      window_of_change(connection.shard().ends.end_spread, connection.chance());
+  return {.cause = LiveCause::kEndpointRemoved,
+          .asks_at = over + window.asks_in,
+          .ends_at = over + window.ends_in};
+}
+
 PendingEnd end_of_change(const LiveConnection& connection, LiveCause cause) {
   const ShardState& shard = connection.shard();
+  if (cause == LiveCause::kEndpointRemoved) return end_of_removal(connection);
   if (prefers_quiet_moment(reason_of(cause)))
     return in_window(shard, cause, window_of_change(shard.ends.end_spread, connection.chance()));
   const auto ends_in =
@@ -123,6 +135,10 @@ void look_at_expiry(LiveConnection& connection) {
 void end_for_change(LiveConnection& connection, LiveCause cause) {
   PendingEnds& ends = connection.shard().recheck.ends;
   const PendingEnd* const pending = ends.find(connection);
+  // The time of a route for that may be another by now.
+  const bool same_removal = cause == LiveCause::kEndpointRemoved && pending != nullptr &&
+                            pending->cause == cause && !pending->asked;
+  if (same_removal) return ends.set(connection, end_of_removal(connection));
   if (pending != nullptr && pending->cause <= cause && pending->cause != LiveCause::kExpired)
     return;
   PendingEnd end = end_of_change(connection, cause);
@@ -148,9 +164,23 @@ struct Judged {
   std::optional<LiveCause> kept;
 };
 
+// What its endpoint gives cause for.
+LiveCauses causes_of_endpoint(const LiveConnection& connection) {
+  LiveCauses causes;
+  if (connection.backend() == nullptr) return causes;
+  const EndpointLife& life = *connection.backend()->life;
+  const EndpointRules& rules = connection.route().endpoint_rules;
+  causes.set(static_cast<std::size_t>(LiveCause::kBackendDown),
+             rules.end_when_down && life.checked() == Checked::kDown);
+  causes.set(
+      static_cast<std::size_t>(LiveCause::kEndpointRemoved),
+      rules.removal_timeout.count() > 0 && life.leaving_since() != iouring::TimePoint::max());
+  return causes;
+}
+
 Judged judge_live(LiveConnection& connection) {
   const LiveCauses keep = connection.shard().ends.keep;
-  const LiveCauses causes = judge_now(connection).causes();
+  const LiveCauses causes = judge_now(connection).causes() | causes_of_endpoint(connection);
   return {.ends = first_of(causes & ~keep), .kept = first_of(causes & keep)};
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "gateway/connection/backend_fault.h"
 #include "gateway/connection/backend_linger.h"
 #include "gateway/connection/client.h"
 #include "gateway/connection/connect_backend.h"
@@ -43,6 +44,7 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
     end = co_await relay(client, **backend);
   }
   connection.set_reason(end.reason);
+  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection);
   if (!end.lingers) co_return;
   client.records.reset();
   co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);

@@ -18,18 +18,45 @@ std::string page(const Json& json) {
   return json_text(json, 2) + "\n";
 }
 
-Json endpoint_json(const Endpoint& endpoint) {
+Json health_json(const HealthCheck& rule) {
+  return {{"type", to_string(rule.type)},
+          {"interval_ms", rule.interval.count()},
+          {"timeout_ms", rule.timeout.count()},
+          {"rise", rule.rise},
+          {"fall", rule.fall}};
+}
+
+Json endpoint_json(const Endpoint& endpoint, const EndpointRules& rules) {
+  const auto now = std::chrono::steady_clock::now();
+  const EndpointLife& life = *endpoint.life;
   Json json{{"backend", endpoint.target},
             {"address", endpoint.address.to_string()},
             {"state", to_string(endpoint.state())},
             {"weight", endpoint.weight()},
-            {"up", endpoint.up(std::chrono::steady_clock::now())}};
+            {"up", endpoint.up(now)},
+            {"connections", life.connections()}};
+  if (rules.health) json["health"] = to_string(life.shown(*rules.health, now));
+  if (life.ejected(now)) json["ejected"] = true;
   if (!endpoint.labels->zone.empty()) json["zone"] = endpoint.labels->zone;
   if (!endpoint.labels->tls_name.empty()) json["tls_name"] = endpoint.labels->tls_name;
   return json;
 }
 
-Json route_json(const Route& route, const RouteEndpoints* endpoints) {
+// Those that the route no longer has, as long as they have connections.
+Json leaving_json(const std::string& route, const EndpointSet& endpoints) {
+  Json list = Json::array();
+  for (const GoneEndpoint& gone : endpoints.gone()) {
+    const std::uint64_t connections = gone.endpoint->life->connections();
+    if (gone.route != route || connections == 0) continue;
+    list.push_back({{"backend", gone.endpoint->target},
+                    {"address", gone.endpoint->address.to_string()},
+                    {"connections", connections}});
+  }
+  return list;
+}
+
+Json route_json(const Route& route, const EndpointSet& set) {
+  const RouteEndpoints* const endpoints = set.find(route.name);
   Json json{{"route", route.name}, {"sni", route.sni}};
   // As in the policy file, an empty list is not none: null.
   const bool takes_any_offer = route.alpn.empty() && !route.takes_no_offer;
@@ -43,11 +70,15 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
   }
   json["balance"] = to_string(route.balance);
   json["truncation"] = to_string(route.truncation);
+  const EndpointRules& rules = route.endpoint_rules;
+  if (rules.health) json["health"] = health_json(*rules.health);
+  json["when-none-healthy"] = to_string(rules.when_none_healthy);
   json["endpoints"] = Json::array();
+  if (Json gone = leaving_json(route.name, set); !gone.empty()) json["gone"] = std::move(gone);
   json["usable"] = endpoints != nullptr ? endpoints->usable() : 0;
   if (endpoints == nullptr) return json;
   for (const auto& endpoint : endpoints->endpoints) {
-    json["endpoints"].push_back(endpoint_json(*endpoint));
+    json["endpoints"].push_back(endpoint_json(*endpoint, rules));
   }
   if (!endpoints->unresolved.empty()) json["unresolved"] = endpoints->unresolved;
   return json;
@@ -127,7 +158,7 @@ std::string ConnectionList::finish() {
 std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
   Json list = Json::array();
   for (const Route& route : policy.routes()) {
-    list.push_back(route_json(route, endpoints.find(route.name)));
+    list.push_back(route_json(route, endpoints));
   }
   return page(list);
 }

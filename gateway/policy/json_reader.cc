@@ -35,4 +35,13 @@ JsonReader::Outcome JsonReader::check_object(const JsonValue& value, const std::
   return refuse(value.line, key, "must be an object, not " + std::string(value.kind()));
 }
 
+JsonReader::Outcome JsonReader::read_bool(bool& target, const JsonValue& value,
+                                          const std::string& key) const {
+  if (!value.boolean()) {
+    return refuse(value.line, key, "must be true or false, not " + std::string(value.kind()));
+  }
+  target = *value.boolean();
+  return {};
+}
+
 }  // namespace sallyport::gateway

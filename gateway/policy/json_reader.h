@@ -1,6 +1,7 @@
 // What the readers of the policy file's parts have in common.
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -28,10 +29,31 @@ class JsonReader {
   /// `value` is a non-empty string.
   [[nodiscard]] Outcome check_text(const JsonValue& value, const std::string& key) const;
   [[nodiscard]] Outcome check_object(const JsonValue& value, const std::string& key) const;
+  [[nodiscard]] Outcome read_bool(bool& target, const JsonValue& value,
+                                  const std::string& key) const;
+  /// `value` is the word that `word_of` gives for one of `all`.
+  template <class Enumerator, std::size_t N, class WordOf>
+  [[nodiscard]] Outcome read_word(Enumerator& target, const Enumerator (&all)[N], WordOf word_of,
+                                  const JsonValue& value, const std::string& key) const;
 
  private:
   std::string file_;
 };
+
+template <class Enumerator, std::size_t N, class WordOf>
+JsonReader::Outcome JsonReader::read_word(Enumerator& target, const Enumerator (&all)[N],
+                                          WordOf word_of, const JsonValue& value,
+                                          const std::string& key) const {
+  std::string words;
+  for (const Enumerator candidate : all) {
+    if (value.string() && *value.string() == word_of(candidate)) {
+      target = candidate;
+      return {};
+    }
+    words += (words.empty() ? "" : ", ") + std::string(word_of(candidate));
+  }
+  return refuse(value.line, key, "must be one of " + words);
+}
 
 /// "list[index]"
 [[nodiscard]] std::string item_key(const std::string& list, std::size_t index);

@@ -1,4 +1,5 @@
-// Causes for which a live connection ends: what let its client in holds no longer.
+// Causes for which a live connection ends: what let its client in holds no longer, or its endpoint
+// has gone.
 #pragma once
 
 #include <array>
@@ -6,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace sallyport::gateway {
@@ -17,11 +19,19 @@ enum class LiveCause : std::uint8_t {
   kNotAuthorized,  ///< no rule of the route matches any more
   kExpired,        ///< a certificate below the anchor
   kRouteGone,      ///< the policy has no route of this name
+  // Of the endpoint; --keep-live does not know them.
+  kBackendDown,      ///< by its checks, and the route ends connections then
+  kEndpointRemoved,  ///< it drains or is gone, and the route's time for that is over
 };
 
-/// By LiveCause: close reason, metric label, value of --keep-live.
-inline constexpr std::array<std::string_view, 5> kLiveCauseWords{
-    "revoked", "untrusted", "not_authorized", "expired", "route_gone"};
+/// By LiveCause: close reason.
+inline constexpr std::array<std::string_view, 7> kLiveCauseWords{
+    "revoked",    "untrusted",    "not_authorized",  "expired",
+    "route_gone", "backend_down", "endpoint_removed"};
+
+/// Those of the client, the first ones: metric label, value of --keep-live.
+inline constexpr std::span<const std::string_view> kKeepLiveWords =
+    std::span(kLiveCauseWords).first<5>();
 
 /// A set of causes, by LiveCause.
 using LiveCauses = std::bitset<kLiveCauseWords.size()>;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gateway/policy/config_error.h"
+#include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
@@ -41,6 +42,7 @@ struct Route {
   ktls::Sha256 name_hash{};  ///< of `name`; by Policy::build()
   std::size_t files = 0;     ///< its credentials and trust: where in Policy::files()
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
+  EndpointRules endpoint_rules;
 };
 
 /// The trust domains whose SPIFFE IDs may pass; null: any.
@@ -102,6 +104,8 @@ class Policy {
   /// What its routes present and trust, none twice: first what the flags name, used or not.
   std::span<const RouteFiles> files() const { return files_; }
   const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
+  /// Whether connections of any route end some time after their endpoint was removed.
+  bool ends_when_removed() const { return ends_when_removed_; }
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
   const Candidates* exact(std::string_view name) const;
@@ -124,6 +128,7 @@ class Policy {
   ByName exact_, wildcard_;
   Candidates without_sni_;
   std::vector<std::string> trust_domains_;
+  bool ends_when_removed_ = false;
 };
 
 /// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file

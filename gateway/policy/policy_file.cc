@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_document.h"
 #include "gateway/policy/json_reader.h"
@@ -17,10 +18,8 @@ namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {
-    "backend-tls", "egress",           "ejection",        "end-when-down",
-    "health",      "limits",           "max-connections", "max-connections-per-endpoint",
-    "prefer-zone", "proxy-protocol",   "removal-timeout", "slow-start",
-    "warm",        "when-none-healthy"};
+    "backend-tls", "egress",         "limits", "max-connections", "max-connections-per-endpoint",
+    "prefer-zone", "proxy-protocol", "warm"};
 constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
@@ -64,10 +63,11 @@ class PolicyReader : JsonReader {
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_allow(Route& route, const JsonValue& value, const std::string& key);
   Outcome check_coverage(const Route& route, const JsonValue& value, const std::string& key);
-  Outcome read_bool(bool& target, const JsonValue& value, const std::string& key) const;
   template <class Enumerator, std::size_t N>
-  Outcome read_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
-                    const std::string& key);
+  Outcome read_policy_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
+                           const std::string& key) const {
+    return read_word(target, all, [](Enumerator each) { return to_string(each); }, value, key);
+  }
   std::size_t place_of(RouteFiles files);
 
   NamedFiles named_;
@@ -163,10 +163,14 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "balance" && value.string() && *value.string() == kPlannedBalance) {
     return refuse(value.line, key, "'hash-identity' is not supported by this version");
   }
-  if (member.key == "balance") return read_word(route.balance, kBalances, value, key);
-  if (member.key == "truncation") return read_word(route.truncation, kTruncations, value, key);
+  if (member.key == "balance") return read_policy_word(route.balance, kBalances, value, key);
+  if (member.key == "truncation")
+    return read_policy_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
+  const auto endpoint_rule = read_endpoint_rule(*this, route.endpoint_rules, member, key);
+  if (!endpoint_rule) return std::unexpected(endpoint_rule.error());
+  if (*endpoint_rule) return {};
   return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
 }
 
@@ -238,29 +242,6 @@ Outcome PolicyReader::check_coverage(const Route& route, const JsonValue& value,
     }
   }
   return {};
-}
-
-Outcome PolicyReader::read_bool(bool& target, const JsonValue& value,
-                                const std::string& key) const {
-  if (!value.boolean()) {
-    return refuse(value.line, key, "must be true or false, not " + std::string(value.kind()));
-  }
-  target = *value.boolean();
-  return {};
-}
-
-template <class Enumerator, std::size_t N>
-Outcome PolicyReader::read_word(Enumerator& target, const Enumerator (&all)[N],
-                                const JsonValue& value, const std::string& key) {
-  std::string words;
-  for (const Enumerator candidate : all) {
-    if (value.string() && *value.string() == to_string(candidate)) {
-      target = candidate;
-      return {};
-    }
-    words += (words.empty() ? "" : ", ") + std::string(to_string(candidate));
-  }
-  return refuse(value.line, key, "must be one of " + words);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
             shards.count_busy_time();
             count_dropped_lines(registry, logs);
             registry.set_ready(ready().ready);
-            set_backend_metrics(registry, *publisher.snapshot()->endpoints);
+            set_backend_metrics(registry, *publisher.snapshot());
             return registry.scrape();
           },
       .readiness = ready,

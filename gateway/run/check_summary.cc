@@ -161,7 +161,7 @@ std::string flags(const Options& options) {
   std::string kept;
   for (std::size_t i = 0; i < options.keep_live.size(); ++i) {
     if (options.keep_live.test(i))
-      kept += std::string(kept.empty() ? "" : ",") += kLiveCauseWords[i];
+      kept += std::string(kept.empty() ? "" : ",") += kKeepLiveWords[i];
   }
   add("keep-live", text(kept, "none"));
   add("shards", number(options.shards, "one-per-cpu"));

@@ -92,7 +92,8 @@ void Gateway::open_log_and_metrics() {
   const metrics::Vocabulary words{.close_reasons = kCloseReasonWords,
                                   .handshake_results = ktls::kHandshakeResultWords,
                                   .fallback_reasons = ktls::kKtlsFallbackWords,
-                                  .live_causes = kLiveCauseWords};
+                                  .live_causes = kKeepLiveWords,
+                                  .check_results = kCheckResultWords};
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
   if (auto support = ktls_support_metrics(records_))
     registry_->set_ktls_support(*std::move(support));
@@ -155,7 +156,8 @@ void Gateway::resolve_host_names() {
 }
 
 bool Gateway::start_shards() {
-  publisher_.emplace(options_, config_, *resolver_, *shards_, *registry_);
+  checker_ = std::make_unique<Checker>([this] { shards_->judge_all(); });
+  publisher_.emplace(options_, config_, *resolver_, *shards_, *checker_, *registry_);
   files_.emplace(*loop_->ring, *loop_->watch);
   reloader_.emplace(options_, config_, *resolver_, *publisher_, *registry_, *files_);
   const auto published = publisher_->publish();
@@ -202,6 +204,7 @@ void Gateway::serve_until_drained() {
   loop_->tasks->spawn(endpoint_watch.log_changes(*loop_->ring));
   loop_->run();  // until Drain has seen the last shard end
   admin_.reset();
+  checker_.reset();
   resolver_.reset();
   shards_->join();
   access_log_.reset();

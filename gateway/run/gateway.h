@@ -9,6 +9,7 @@
 #include "gateway/observe/admin.h"
 #include "gateway/observe/log.h"
 #include "gateway/observe/recent_refusals.h"
+#include "gateway/run/checker.h"
 #include "gateway/run/config.h"
 #include "gateway/run/control_loop.h"
 #include "gateway/run/drain.h"
@@ -62,6 +63,7 @@ class Gateway {
   std::unique_ptr<ShardSet> shards_;
   std::optional<Drain> drain_;
   std::unique_ptr<Resolver> resolver_;
+  std::unique_ptr<Checker> checker_;
   std::optional<Publisher> publisher_;
   std::optional<FileWatch> files_;
   std::optional<Reloader> reloader_;

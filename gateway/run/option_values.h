@@ -1,8 +1,6 @@
 // Values of flags, parsed from text. Pure; an error is what is wrong with the text.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
 #include <expected>
 #include <optional>
 #include <string>
@@ -11,6 +9,7 @@
 
 #include "gateway/observe/admin_listener.h"
 #include "gateway/policy/live_cause.h"
+#include "gateway/policy/quantity.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
@@ -35,13 +34,6 @@ struct TrustBundle {
   std::optional<std::string> trust_domain;  ///< lower case
   std::string file;
 };
-
-/// "500ms", "10s", "5m", "1h" or "0".
-[[nodiscard]] std::expected<std::chrono::milliseconds, std::string> parse_duration(
-    std::string_view text);
-
-/// "64M": bytes, or with K, M or G behind it units of 1024, 1024^2, 1024^3.
-[[nodiscard]] std::expected<std::uint64_t, std::string> parse_size(std::string_view text);
 
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);

@@ -15,6 +15,7 @@ std::expected<void, std::string> Publisher::publish() {
   set_snapshot(next);
   set_snapshot_metrics(registry_, *next);
   shards_.serve(next, *contexts);
+  checker_.serve(next);
   return {};
 }
 
@@ -35,7 +36,8 @@ std::shared_ptr<const Snapshot> Publisher::next_snapshot() const {
       .named = named,
       .policy = config_.policy(),
       .endpoints = EndpointSet::build(config_.discovery(), *resolver_.current(),
-                                      previous ? previous->endpoints.get() : nullptr)});
+                                      previous ? previous->endpoints.get() : nullptr,
+                                      std::chrono::steady_clock::now())});
 }
 
 void Publisher::retire(const Snapshot& before, const Snapshot& next) {

@@ -9,6 +9,7 @@
 
 #include "gateway/backends/resolver.h"
 #include "gateway/connection/snapshot.h"
+#include "gateway/run/checker.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
 #include "gateway/run/retired.h"
@@ -24,10 +25,11 @@ class Publisher {
  public:
   /// All references outlive it.
   Publisher(const Options& options, const Config& config, const Resolver& resolver,
-            ShardSet& shards, metrics::Registry& registry)
+            ShardSet& shards, Checker& checker, metrics::Registry& registry)
       : config_(config),
         resolver_(resolver),
         shards_(shards),
+        checker_(checker),
         registry_(registry),
         contexts_(options.listen, shards.size()) {}
 
@@ -54,6 +56,7 @@ class Publisher {
   const Config& config_;
   const Resolver& resolver_;
   ShardSet& shards_;
+  Checker& checker_;
   metrics::Registry& registry_;
   ServerContexts contexts_;
   Retired retired_;

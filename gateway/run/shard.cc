@@ -200,12 +200,18 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
   inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
     const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
                                   snapshot->named != state_.snapshot->named ||
-                                  snapshot->policy != state_.snapshot->policy;
+                                  snapshot->policy != state_.snapshot->policy ||
+                                  (snapshot->endpoints != state_.snapshot->endpoints &&
+                                   snapshot->policy->ends_when_removed());
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
-    if (judges_otherwise) judge_all(state_);
+    if (judges_otherwise) gateway::judge_all(state_);
   });
+}
+
+void Shard::judge_all() {
+  inbox_->post([this] { gateway::judge_all(state_); });
 }
 
 void Shard::drain() {

@@ -78,6 +78,8 @@ class Shard {
 
   /// New connections use these from now on; without `tls`, the contexts that are there.
   void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  /// Live connections are judged again: their endpoints may have gone down.
+  void judge_all();
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
   void drain();
   /// Ends what lingers, as far as --max-connections needs its places.

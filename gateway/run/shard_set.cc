@@ -160,6 +160,10 @@ void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
   }
 }
 
+void ShardSet::judge_all() {
+  for (const auto& shard : shards_) shard->judge_all();
+}
+
 void ShardSet::drain() {
   for (const auto& shard : shards_) shard->drain();
 }

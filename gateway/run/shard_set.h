@@ -48,6 +48,8 @@ class ShardSet {
   /// taken no client from a process that it was to stand beside or replace. False, with the reason
   /// logged, where another process took an address meanwhile.
   [[nodiscard]] bool listen();
+  /// Any thread. An endpoint went down: see Shard::judge_all().
+  void judge_all();
   /// See Shard::drain() and Shard::end_connections().
   void drain();
   void end_connections();

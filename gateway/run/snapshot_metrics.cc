@@ -9,19 +9,42 @@
 namespace sallyport::gateway {
 namespace {
 
-std::vector<metrics::BackendFacts> backends_of(const EndpointSet& endpoints,
-                                               std::chrono::steady_clock::time_point now) {
+void add_checks(metrics::BackendFacts& facts, const Endpoint& endpoint, const Route* route,
+                iouring::TimePoint now) {
+  if (route == nullptr || !route->endpoint_rules.health) return;
+  const Checked checked = endpoint.life->shown(*route->endpoint_rules.health, now);
+  if (checked != Checked::kUnknown) facts.healthy = checked == Checked::kUp;
+  for (const CheckResult result :
+       {CheckResult::kSuccess, CheckResult::kFailure, CheckResult::kUnknown})
+    facts.checks.push_back(endpoint.life->checks(result));
+}
+
+metrics::BackendFacts facts_of(const std::string& route, const Endpoint& endpoint) {
+  return {.route = route,
+          .backend = endpoint.target,
+          .up = {},
+          .healthy = {},
+          .connect_failures = endpoint.life->connect_failures(),
+          .ejections = endpoint.life->ejections(),
+          .connections = endpoint.life->connections()};
+}
+
+std::vector<metrics::BackendFacts> backends_of(const Snapshot& snapshot, iouring::TimePoint now) {
   std::vector<metrics::BackendFacts> backends;
-  for (const RouteEndpoints& route : endpoints.routes()) {
+  for (const RouteEndpoints& route : snapshot.endpoints->routes()) {
+    const Route* const rules = snapshot.policy->find(route.name);
     for (const auto& endpoint : route.endpoints) {
-      backends.push_back({.route = route.name,
-                          .backend = endpoint->target,
-                          .up = endpoint->up(now),
-                          .connect_failures = *endpoint->connect_failures});
+      metrics::BackendFacts& facts = backends.emplace_back(facts_of(route.name, *endpoint));
+      facts.up = endpoint->up(now);
+      add_checks(facts, *endpoint, rules, now);
     }
     for (const std::string& target : route.unresolved) {
-      backends.push_back({.route = route.name, .backend = target, .up = false});
+      backends.push_back({.route = route.name, .backend = target, .up = false, .healthy = {}});
     }
+  }
+  for (const GoneEndpoint& gone : snapshot.endpoints->gone()) {
+    if (gone.endpoint->life->connections() > 0)
+      backends.push_back(facts_of(gone.route, *gone.endpoint));
   }
   return backends;
 }
@@ -64,13 +87,13 @@ std::vector<metrics::CrlNextUpdate> crls_of(const Snapshot& snapshot) {
 
 }  // namespace
 
-void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoints) {
+void set_backend_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
   const auto now = std::chrono::steady_clock::now();
-  registry.set_backends(backends_of(endpoints, now), now);
+  registry.set_backends(backends_of(snapshot, now), now);
 }
 
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
-  set_backend_metrics(registry, *snapshot.endpoints);
+  set_backend_metrics(registry, snapshot);
   registry.set_generation(snapshot.generation);
   registry.set_certificates(certificates_of(snapshot));
   registry.set_crls(crls_of(snapshot));

@@ -10,6 +10,6 @@ namespace sallyport::gateway {
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot);
 
 /// The part of it that changes with connects to the endpoints: before each scrape.
-void set_backend_metrics(metrics::Registry& registry, const EndpointSet& endpoints);
+void set_backend_metrics(metrics::Registry& registry, const Snapshot& snapshot);
 
 }  // namespace sallyport::gateway

@@ -117,7 +117,7 @@ std::vector<BrokenPolicyFile> broken_policies() {
        "b"},
       {"NotUtf8", route("\"sni\": [\"\xff\"], " + allow), ""},
       {"BadBalance", route(allow + ", \"balance\": \"random\""), "balance"},
-      {"LaterKeyHealth", route(allow + ", \"health\": {}"), "not supported by this version"},
+      {"HealthWithoutType", route(allow + ", \"health\": {}"), "is missing"},
       {"LaterKeyProxyProtocol", route(allow + ", \"proxy-protocol\": \"v2\""),
        "not supported by this version"},
       {"LaterKeyBackendTls", route(allow + ", \"backend-tls\": {}"),

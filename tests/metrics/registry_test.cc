@@ -203,13 +203,18 @@ TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
 TEST(Registry, ReplacesTheBackendsThatItHad) {
   Registry registry(kWordsOfRegistry, build());
   const Registry::SteadyTime start(1h);
-  registry.set_backends({{"orders", "10.0.0.1:80", true, 3}, {"orders", "10.0.0.2:80", false}},
+  registry.set_backends({{.route = "orders",
+                          .backend = "10.0.0.1:80",
+                          .up = true,
+
+                          .connect_failures = 3},
+                         {.route = "orders", .backend = "10.0.0.2:80", .up = false}},
                         start);
   auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"), 1);
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.2:80\"}"), 0);
 
-  registry.set_backends({{"orders", "10.0.0.3:80", true}}, start + 1s);
+  registry.set_backends({{.route = "orders", .backend = "10.0.0.3:80", .up = true}}, start + 1s);
   series = parse(registry.scrape()).series;
   EXPECT_FALSE(series.contains("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.1:80\"}"));
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"10.0.0.3:80\"}"), 1);
@@ -223,7 +228,14 @@ TEST(Registry, ReplacesTheBackendsThatItHad) {
 
 TEST(Registry, AddsUpTheAddressesOfABackend) {
   Registry registry(kWordsOfRegistry, build());
-  registry.set_backends({{"orders", "name:80", true, 1}, {"orders", "name:80", false, 2}}, {});
+  registry.set_backends(
+      {{.route = "orders", .backend = "name:80", .up = true, .connect_failures = 1},
+       {.route = "orders",
+        .backend = "name:80",
+        .up = false,
+
+        .connect_failures = 2}},
+      {});
   const auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_backend_up{route=\"orders\",backend=\"name:80\"}"), 1);
   EXPECT_EQ(
@@ -276,7 +288,7 @@ TEST(Registry, ShowsZerosOfEverythingThatIsCountedForAConfiguredName) {
   Registry registry(kWordsOfRegistry, build());
   registry.add_shard(0).listener("l");
   registry.set_routes({"orders"});
-  registry.set_backends({{"orders", "10.0.0.1:80", true}}, {});
+  registry.set_backends({{.route = "orders", .backend = "10.0.0.1:80", .up = true}}, {});
   const auto series = parse(registry.scrape()).series;
   for (const std::string key :
        {"connections_closed_total{listener=\"l\",route=\"\",reason=\"done\"}",

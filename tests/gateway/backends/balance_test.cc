@@ -417,5 +417,154 @@ TEST(RoundRobin, ARetryTakesNoTurn) {
   EXPECT_EQ(balancer.pick("r", Balance::kRoundRobin)->endpoint->id, retry->endpoint->id);
 }
 
+// ---- standing: checks, ejection, slow start
+
+constexpr iouring::TimePoint kNow{1h};
+constexpr Ejection kEjection{.failures = 3, .time = 10s, .max_time = 5min};
+
+PickRules refusing(Balance method) {
+  PickRules rules(method);
+  rules.when_none_healthy = WhenNoneHealthy::kRefuse;
+  return rules;
+}
+
+std::string picked(Balancer& balancer, const PickRules& rules, iouring::TimePoint now = kNow,
+                   const Tried& tried = {}) {
+  const auto pick = balancer.pick("r", rules, tried, now);
+  return pick ? pick->endpoint->target : "none";
+}
+
+void check_all(const EndpointSet& set, const std::vector<Checked>& checked) {
+  const RouteEndpoints& route = *set.find("r");
+  bool any_up = false;
+  for (std::size_t i = 0; i < checked.size(); ++i) {
+    route.endpoints[i]->life->set_checked(checked[i], kNow);
+    any_up = any_up || checked[i] == Checked::kUp;
+  }
+  route.life->any_up = any_up;
+}
+
+TEST(Standing, DownOnesGetNothingWhileOthersAreUp) {
+  for (const Balance method : kAll) {
+    Balancer balancer(1);
+    const auto set = set_of({1, 1, 1});
+    balancer.update(set);
+    check_all(*set, {Checked::kDown, Checked::kUp, Checked::kDown});
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(picked(balancer, method), "10.0.0.2:1");
+    check_all(*set, {Checked::kUp, Checked::kDown, Checked::kDown});
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(picked(balancer, method), "10.0.0.1:1");
+  }
+}
+
+TEST(Standing, UncheckedOnesWaitOnceAnotherIsUp) {
+  for (const Balance method : kAll) {
+    Balancer balancer(1);
+    const auto set = set_of({1, 1});
+    balancer.update(set);
+    EXPECT_EQ(count(balancer, method, 200).size(), 2U) << "nothing is known: all are used";
+    check_all(*set, {Checked::kUnknown, Checked::kUp});
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(picked(balancer, method), "10.0.0.2:1");
+    check_all(*set, {Checked::kUnknown, Checked::kDown});
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(picked(balancer, method), "10.0.0.1:1");
+    EXPECT_EQ(picked(balancer, refusing(method)), "10.0.0.1:1") << "unknown is not unhealthy";
+  }
+}
+
+TEST(Standing, WhereNoneIsHealthyAllAreUsedOrNone) {
+  for (const Balance method : kAll) {
+    Balancer balancer(1);
+    const auto set = set_of({1, 1});
+    balancer.update(set);
+    check_all(*set, {Checked::kDown, Checked::kDown});
+    EXPECT_EQ(picked(balancer, refusing(method)), "none");
+    EXPECT_NE(picked(balancer, method), "none");
+    set->find("r")->endpoints[0]->life->set_checked(Checked::kUp, kNow);
+    set->find("r")->endpoints[0]->life->eject(kEjection, kNow, 0);
+    EXPECT_EQ(picked(balancer, refusing(method)), "none");
+    EXPECT_EQ(picked(balancer, method), "10.0.0.1:1") << "ejected is better than down";
+  }
+}
+
+TEST(Standing, AnEjectedOneComesBackByItself) {
+  for (const Balance method : kAll) {
+    Balancer balancer(1);
+    const auto set = set_of({1, 1});
+    balancer.update(set);
+    set->find("r")->endpoints[0]->life->eject(kEjection, kNow, 0);
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(picked(balancer, method), "10.0.0.2:1");
+    Counts counts;
+    for (int i = 0; i < 100; ++i) ++counts[picked(balancer, method, kNow + 10s)];
+    EXPECT_EQ(counts.size(), 2U);
+  }
+}
+
+// A failing address is for want of a better one; a connection that goes on takes the better first.
+TEST(Standing, AFailingAddressIsBetterThanAnUncheckedOne) {
+  Balancer balancer(1);
+  const auto set = set_of({1, 1});
+  balancer.update(set);
+  check_all(*set, {Checked::kUnknown, Checked::kUp});
+  const RouteEndpoints& route = *set->find("r");
+  route.endpoints[1]->health->failed(kNow, ECONNREFUSED);
+  EXPECT_EQ(picked(balancer, Balance::kRoundRobin), "10.0.0.2:1");
+  EXPECT_EQ(picked(balancer, Balance::kRoundRobin, kNow, {route.endpoints[1]->id}), "10.0.0.1:1");
+}
+
+TEST(Standing, ManyThatAreDownAreLookedAtNowAndThen) {
+  Balancer balancer(1);
+  const auto set = set_of(std::vector<int>(1'000, 1));
+  balancer.update(set);
+  std::vector<Checked> checked(1'000, Checked::kDown);
+  checked[0] = Checked::kUp;
+  check_all(*set, checked);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(picked(balancer, Balance::kRoundRobin), "10.0.0.1:1");
+  check_all(*set, std::vector<Checked>(1'000, Checked::kUp));
+  Counts counts;
+  for (int i = 0; i < 1'000; ++i) ++counts[picked(balancer, Balance::kRoundRobin, kNow + 10ms)];
+  EXPECT_EQ(counts.size(), 1'000U);
+}
+
+TEST(SlowStart, GivesItsPartAndThenItsWhole) {
+  for (const Balance method : {Balance::kRoundRobin, Balance::kLeastConnections}) {
+    PickRules rules(method);
+    rules.slow_start = 10s;
+    Balancer balancer(1);
+    const auto set = set_of({100, 100});
+    balancer.update(set);
+    check_all(*set, {Checked::kDown, Checked::kUp});
+    EXPECT_EQ(picked(balancer, rules), "10.0.0.2:1");
+    check_all(*set, {Checked::kUp, Checked::kUp});
+    const auto part = [&](iouring::TimePoint now) {
+      std::vector<Pick> held;
+      Counts counts;
+      for (int i = 0; i < 1'100; ++i) {
+        held.push_back(*balancer.pick("r", rules, {}, now));
+        ++counts[held.back().endpoint->target];
+      }
+      return counts["10.0.0.1:1"];
+    };
+    EXPECT_NEAR(part(kNow), 100, 3) << "a tenth of the weight beside a whole one";
+    EXPECT_NEAR(part(kNow + 5s), 367, 5);
+    EXPECT_NEAR(part(kNow + 10s), 550, 2);
+    rules.slow_start = 0s;
+  }
+}
+
+TEST(SlowStart, OfANewEndpointBesideOthers) {
+  PickRules rules(Balance::kRoundRobin);
+  rules.slow_start = 10s;
+  Balancer balancer(1);
+  const auto first = set_of({100});
+  const auto discovery = parse_discovery(
+      R"([{"targets": ["10.0.0.1:1", "10.0.0.2:1"], "labels": {"route": "r"}}])", "d");
+  const auto second = EndpointSet::build(*discovery, {}, first.get(), kNow);
+  balancer.update(first);
+  EXPECT_EQ(picked(balancer, rules), "10.0.0.1:1");
+  balancer.update(second);
+  Counts counts;
+  for (int i = 0; i < 110; ++i) ++counts[picked(balancer, rules)];
+  EXPECT_NEAR(counts["10.0.0.2:1"], 10, 1);
+}
+
 }  // namespace
 }  // namespace sallyport::gateway

@@ -254,10 +254,10 @@ TEST_F(Dial, AsksASilentEndpointOnceForAllThatFollow) {
     attempts += dialed->attempts;
   }
   EXPECT_EQ(attempts, 7U);
-  EXPECT_EQ(*endpoint(silent).connect_failures, 1U);
+  EXPECT_EQ(endpoint(silent).life->connect_failures(), 1U);
   EXPECT_EQ(endpoint(silent).health->error(), ETIMEDOUT);
   EXPECT_FALSE(endpoint(silent).up(ring_->now()));
-  EXPECT_EQ(*endpoint(good).connect_failures, 0U);
+  EXPECT_EQ(endpoint(good).life->connect_failures(), 0U);
   EXPECT_TRUE(endpoint(good).up(ring_->now()));
 }
 
@@ -280,7 +280,7 @@ TEST_F(Dial, RemembersARefusalUntilAConnectSucceeds) {
   refuses.listen();
   ASSERT_TRUE(dial_to({refuses.target})) << "there is no other";
   EXPECT_TRUE(only_endpoint().up(ring_->now()));
-  EXPECT_EQ(*only_endpoint().connect_failures, 1U);
+  EXPECT_EQ(only_endpoint().life->connect_failures(), 1U);
 }
 
 TEST_F(Dial, WaitsWithoutAThreadForRoomInTheBacklogOfAUnixSocket) {

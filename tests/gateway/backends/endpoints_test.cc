@@ -111,7 +111,7 @@ TEST(EndpointSet, KnowsAnAddressByItsFailuresWhateverItsRouteLabelsAndGeneration
   const Endpoint& in_r = *first->find("r")->endpoints[0];
   const Endpoint& in_s = *first->find("s")->endpoints[0];
   EXPECT_EQ(in_r.health, in_s.health);
-  EXPECT_NE(in_r.connect_failures, in_s.connect_failures) << "the metric has a label for the route";
+  EXPECT_NE(in_r.life, in_s.life) << "the metric has a label for the route";
   EXPECT_NE(first->find("s")->endpoints[1]->health, in_s.health);
 
   const auto second = EndpointSet::build(
@@ -119,8 +119,61 @@ TEST(EndpointSet, KnowsAnAddressByItsFailuresWhateverItsRouteLabelsAndGeneration
                  {"targets": ["10.0.0.1:2"], "labels": {"route": "t"}}])"),
       {}, first.get());
   EXPECT_EQ(second->find("r")->endpoints[0]->health, in_r.health);
-  EXPECT_EQ(second->find("r")->endpoints[0]->connect_failures, in_r.connect_failures);
+  EXPECT_EQ(second->find("r")->endpoints[0]->life, in_r.life);
   EXPECT_EQ(second->find("t")->endpoints[0]->health, first->find("s")->endpoints[1]->health);
+}
+
+constexpr iouring::TimePoint kNow{std::chrono::hours(1)};
+
+EndpointSet::Pointer built(const std::string& text, const EndpointSet::Pointer& previous,
+                           iouring::TimePoint now = kNow) {
+  return EndpointSet::build(parsed(text), {}, previous.get(), now);
+}
+
+constexpr char kOne[] = R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r"}}])";
+constexpr char kOther[] = R"([{"targets": ["10.0.0.2:1"], "labels": {"route": "r"}}])";
+
+// A name server, or a feeder, that takes an endpoint away and gives it back.
+TEST(EndpointSet, WhatComesBackHasItsLifeAndAnotherId) {
+  const auto first = built(kOne, nullptr);
+  const auto second = built(kOther, first);
+  const auto third = built(kOne, second);
+  const Endpoint& before = *first->find("r")->endpoints[0];
+  const Endpoint& after = *third->find("r")->endpoints[0];
+  EXPECT_EQ(after.life, before.life);
+  EXPECT_EQ(after.health, before.health);
+  EXPECT_EQ(after.route_life, before.route_life);
+  EXPECT_NE(after.id, before.id) << "shards have forgotten that it was there";
+  EXPECT_EQ(after.life->leaving_since(), iouring::TimePoint::max());
+}
+
+TEST(EndpointSet, WhatIsGoneIsKnownWhileItHasConnectionsAndForAWhile) {
+  const auto first = built(kOne, nullptr);
+  EndpointLife& life = *first->find("r")->endpoints[0]->life;
+  life.connection_began();
+  auto set = built(kOther, first);
+  ASSERT_EQ(set->gone().size(), 1U);
+  EXPECT_EQ(set->gone()[0].route, "r");
+  EXPECT_EQ(set->gone()[0].endpoint->target, "10.0.0.1:1");
+  EXPECT_EQ(life.leaving_since(), kNow);
+  set = built("[]", set, kNow + std::chrono::hours(2));
+  EXPECT_EQ(set->gone().size(), 2U) << "the route may go as well";
+  life.connection_ended();
+  set = built("[]", set, kNow + std::chrono::hours(2) + std::chrono::minutes(5));
+  EXPECT_EQ(set->gone().size(), 1U);
+  set = built("[]", set, kNow + std::chrono::hours(3));
+  EXPECT_TRUE(set->gone().empty());
+}
+
+TEST(EndpointSet, ADrainingEndpointLeavesAndMayStayAfterAll) {
+  const auto first = built(kOne, nullptr);
+  const auto second = built(
+      R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r", "state": "draining"}}])", first);
+  const EndpointLife& life = *second->find("r")->endpoints[0]->life;
+  EXPECT_EQ(life.leaving_since(), kNow);
+  const auto third = built(kOne, second);
+  EXPECT_EQ(life.leaving_since(), iouring::TimePoint::max());
+  EXPECT_TRUE(third->gone().empty());
 }
 
 }  // namespace

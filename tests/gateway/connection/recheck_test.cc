@@ -179,6 +179,9 @@ class RecheckTest : public ServeTest {
         return;  // the clock is looked at by itself
       case LiveCause::kRouteGone:
         return set_policy(policy({"orders"}));
+      case LiveCause::kBackendDown:
+      case LiveCause::kEndpointRemoved:
+        break;  // none of the client
     }
   }
 

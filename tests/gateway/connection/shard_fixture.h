@@ -50,7 +50,8 @@ class ShardTest : public ::testing::Test {
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
                                .handshake_results = ktls::kHandshakeResultWords,
                                .fallback_reasons = {},
-                               .live_causes = kLiveCauseWords},
+                               .live_causes = kKeepLiveWords,
+                               .check_results = kCheckResultWords},
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;

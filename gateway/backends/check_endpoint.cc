@@ -1,0 +1,143 @@
+#include "gateway/backends/check_endpoint.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <span>
+
+#include "gateway/backends/is_our_own.h"
+#include "gateway/policy/number.h"
+#include "iouring/cancel.h"
+#include "iouring/connect.h"
+#include "iouring/deadline.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+// As much of an answer as is looked at.
+constexpr std::size_t kMostReceived = 16'384;
+constexpr std::string_view kVersion = "HTTP/1.";
+constexpr std::size_t kStatusAt = 9;  // "HTTP/1.1 200"
+constexpr std::size_t kStatusDigits = 3;
+// A time limit that is noticed so much too late says that this thread did not run.
+constexpr milliseconds kStoodStill{500};
+
+CheckOutcome success() {
+  return {.result = CheckResult::kSuccess, .why = {}, .heard = true};
+}
+
+CheckOutcome failure(std::string why) {
+  return {.result = CheckResult::kFailure, .why = std::move(why), .heard = true};
+}
+
+// No answer at all: from here to there, or from here on.
+bool is_silence(int error) {
+  return error == ETIMEDOUT || error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN ||
+         error == EHOSTDOWN;
+}
+
+CheckOutcome failed(std::string_view doing, iouring::Errno error) {
+  CheckOutcome outcome = failure(std::string(doing) + ": " + error.name());
+  outcome.heard = !is_silence(error.value);
+  if (is_our_own(error.value) || error.value == ECANCELED) outcome.result = CheckResult::kUnknown;
+  return outcome;
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+CheckOutcome ended_early(const HealthCheck& rule) {
+  return failure(rule.type == HealthCheck::Type::kHttp ? "closed without a status"
+                                                       : "closed, and \"expect\" did not come");
+}
+
+iouring::Task<CheckOutcome> receive_answer(iouring::Socket& socket, const HealthCheck& rule) {
+  std::string received;
+  std::array<std::byte, 1024> room;
+  while (true) {
+    iouring::Result<std::size_t> count = co_await socket.recv(room);
+    if (!count) co_return failed("receive", count.error());
+    if (*count == 0) co_return ended_early(rule);
+    received.append(reinterpret_cast<const char*>(room.data()), *count);
+    if (auto outcome = judge_answer(rule, received)) co_return *std::move(outcome);
+  }
+}
+
+iouring::SocketAddress address_of(const HealthCheck& rule, const Endpoint& endpoint) {
+  if (!rule.port || endpoint.address.is_unix()) return endpoint.address;
+  return endpoint.address.with_port(*rule.port);
+}
+
+iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
+                                const Endpoint& endpoint) {
+  iouring::Result<iouring::Socket> socket =
+      co_await iouring::connect(ring, address_of(rule, endpoint));
+  if (!socket) co_return failed("connect", socket.error());
+  CheckOutcome outcome = success();
+  const std::string question = question_of(rule, endpoint);
+  if (!question.empty()) {
+    iouring::Result<> sent = co_await socket->send_all(bytes_of(question));
+    if (!sent) outcome = failed("send", sent.error());
+  }
+  if (rule.type != HealthCheck::Type::kTcp && outcome.result == CheckResult::kSuccess)
+    outcome = co_await receive_answer(*socket, rule);
+  // A reset, so that no address stays in TIME_WAIT for each check.
+  socket->reset();
+  co_return outcome;
+}
+
+}  // namespace
+
+std::string question_of(const HealthCheck& rule, const Endpoint& endpoint) {
+  if (rule.type == HealthCheck::Type::kTcp) return {};
+  if (rule.type == HealthCheck::Type::kSendExpect) return rule.send;
+  const std::string& tls_name = endpoint.labels->tls_name;
+  const std::string host = !rule.host.empty()           ? rule.host
+                           : !tls_name.empty()          ? tls_name
+                           : endpoint.address.is_unix() ? "localhost"
+                                                        : endpoint.target;
+  return "GET " + rule.path + " HTTP/1.1\r\nHost: " + host +
+         "\r\nUser-Agent: sallyport-check\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+}
+
+std::optional<CheckOutcome> judge_answer(const HealthCheck& rule, std::string_view received) {
+  if (rule.type == HealthCheck::Type::kTcp) return success();
+  if (rule.type == HealthCheck::Type::kSendExpect) {
+    if (received.find(rule.expect) != std::string_view::npos) return success();
+    if (received.size() >= kMostReceived) return failure("\"expect\" did not come");
+    return std::nullopt;
+  }
+  const std::string_view version = received.substr(0, kVersion.size());
+  if (version != kVersion.substr(0, version.size())) return failure("no HTTP/1 answer");
+  if (received.size() < kStatusAt + kStatusDigits + 1) return std::nullopt;
+  const auto status = parse_number<unsigned>(received.substr(kStatusAt, kStatusDigits));
+  const char behind = received[kStatusAt + kStatusDigits];
+  const bool ends = behind == ' ' || behind == '\r' || behind == '\n';
+  if (received[kStatusAt - 1] != ' ' || !status || !ends) return failure("no HTTP/1 answer");
+  if (*status < rule.lowest_status || *status > rule.highest_status)
+    return failure("status " + std::to_string(*status));
+  return success();
+}
+
+iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
+                                           const Endpoint& endpoint) {
+  iouring::CancelScope* const caller = co_await iouring::current_scope();
+  iouring::CancelScope scope(caller);
+  iouring::Deadline deadline(ring, scope);
+  const auto began = ring.now();
+  deadline.arm(rule.timeout);
+  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(ring, rule, endpoint));
+  const bool cancelled = outcome.result == CheckResult::kUnknown && deadline.expired();
+  if (!cancelled || (caller != nullptr && caller->cancelled())) co_return outcome;
+  if (ring.now() - began > rule.timeout + kStoodStill) {
+    outcome.why = "the checker stood still";
+    co_return outcome;
+  }
+  co_return CheckOutcome{.result = CheckResult::kFailure, .why = "timeout", .heard = false};
+}
+
+}  // namespace sallyport::gateway

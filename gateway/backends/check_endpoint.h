@@ -1,0 +1,36 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "gateway/backends/endpoints.h"
+#include "gateway/policy/endpoint_rules.h"
+#include "iouring/ring.h"
+#include "iouring/task.h"
+
+namespace sallyport::gateway {
+
+struct CheckOutcome {
+  CheckResult result = CheckResult::kUnknown;
+  std::string why;     ///< of a failure: "connect: ECONNREFUSED", "status 503", "timeout"
+  bool heard = false;  ///< something came from the other side, be it a refusal
+
+  /// A failure that may as well be one of the network between.
+  [[nodiscard]] bool silent() const { return result == CheckResult::kFailure && !heard; }
+};
+
+/// Asks an endpoint once whether it works, within HealthCheck::timeout. kUnknown: this process is
+/// at fault (no descriptor, no memory, a loop that stood still), or the task's scope was cancelled.
+/// `rule` and `endpoint` outlive the task.
+iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
+                                           const Endpoint& endpoint);
+
+/// What `received`, all that came so far, says; nothing: more has to come. Pure.
+[[nodiscard]] std::optional<CheckOutcome> judge_answer(const HealthCheck& rule,
+                                                       std::string_view received);
+
+/// What is sent to an endpoint; empty: nothing. Pure.
+[[nodiscard]] std::string question_of(const HealthCheck& rule, const Endpoint& endpoint);
+
+}  // namespace sallyport::gateway

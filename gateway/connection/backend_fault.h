@@ -1,0 +1,11 @@
+#pragma once
+
+#include "gateway/connection/live_connection.h"
+
+namespace sallyport::gateway {
+
+/// The backend reset the connection: before its first byte this counts towards its ejection, as far
+/// as its client cannot have caused it.
+void count_backend_reset(const LiveConnection& connection);
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,278 @@
+#include "gateway/run/checker.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "gateway/backends/check_endpoint.h"
+#include "gateway/backends/check_history.h"
+#include "gateway/observe/log.h"
+#include "iouring/cancel.h"
+#include "iouring/deadline.h"
+#include "iouring/inbox.h"
+#include "iouring/ring.h"
+#include "iouring/signals_masked.h"
+#include "iouring/task_group.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using std::chrono::milliseconds;
+
+// The first checks of endpoints that came together are spread over so long, but no longer than an
+// interval.
+constexpr milliseconds kFirstChecks{200};
+constexpr std::chrono::microseconds kBetweenFirstChecks{500};
+// What an interval is lengthened or shortened by, by chance.
+constexpr double kJitter = 0.1;
+
+/// One endpoint that is checked: shared by the table and its task.
+struct CheckedEndpoint {
+  std::string route;
+  std::shared_ptr<const Endpoint> endpoint;
+  HealthCheck rule;
+  bool end_when_down = false;
+  CheckHistory history;
+  iouring::CancelScope* scope = nullptr;  // of its task
+};
+using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
+
+milliseconds part_of(milliseconds time, double part) {
+  return std::chrono::duration_cast<milliseconds>(time * part);
+}
+
+// From 0 to 1, evenly, and the same at each start.
+double place_of(const CheckedEndpoint& checked) {
+  const std::size_t hash =
+      std::hash<std::string>()(checked.route + " " + checked.endpoint->address.to_string());
+  return static_cast<double>(hash % 10'007) / 10'007;
+}
+
+bool any_checked(const Snapshot& snapshot) {
+  return std::ranges::any_of(snapshot.policy->routes(), [](const Route& route) {
+    return route.endpoint_rules.health.has_value();
+  });
+}
+
+// Keeps the loop running while nothing is checked.
+iouring::Task<void> stay_until_cancelled(iouring::Ring& ring) {
+  while (true) {
+    iouring::Result<> slept = co_await iouring::sleep_for(ring, std::chrono::hours(1));
+    if (!slept) co_return;
+  }
+}
+
+iouring::Task<void> wait_for_checks(iouring::TaskGroup& tasks) {
+  co_await tasks.join();
+}
+
+}  // namespace
+
+class Checker::Thread {
+ public:
+  static std::unique_ptr<Thread> start(const std::function<void()>& on_down);
+  ~Thread();
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
+
+  void serve(std::shared_ptr<const Snapshot> snapshot) {
+    inbox_->post([this, snapshot = std::move(snapshot)] { update(*snapshot); });
+  }
+
+ private:
+  explicit Thread(const std::function<void()>& on_down) : on_down_(on_down) {}
+  void run();
+  void update(const Snapshot& snapshot);
+  void keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
+            std::vector<CheckedPtr>& fresh);
+  static void forget(const CheckedEndpoint& checked);
+  void note(CheckedEndpoint& checked, const CheckOutcome& outcome);
+  static void log_change(const CheckedEndpoint& checked, Checked before,
+                         const CheckOutcome& outcome);
+  void note_silence(const CheckedEndpoint& checked);
+  void tell_routes() const;
+  iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
+
+  // Members of the thread, but for the inbox's post().
+  const std::function<void()>& on_down_;
+  std::unique_ptr<iouring::Ring> ring_;
+  std::unique_ptr<iouring::Inbox> inbox_;
+  std::optional<iouring::TaskGroup> tasks_;
+  std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
+  iouring::TimePoint heard_at_{};  // from anybody, over the network
+  bool network_silent_ = false;    // as logged
+  std::mt19937_64 random_{std::random_device()()};
+  std::thread thread_;
+};
+
+std::unique_ptr<Checker::Thread> Checker::Thread::start(const std::function<void()>& on_down) {
+  std::unique_ptr<Thread> thread(new Thread(on_down));
+  auto ring = iouring::Ring::create({.entries = 256, .completion_entries = 4096});
+  if (!ring) {
+    log_error("no io_uring for checks of endpoints", {{"error", ring.error().what}});
+    return nullptr;
+  }
+  thread->ring_ = *std::move(ring);
+  auto inbox = iouring::Inbox::create(*thread->ring_);
+  if (!inbox) {
+    log_error("no eventfd for checks of endpoints", {{"error", inbox.error().name()}});
+    return nullptr;
+  }
+  thread->inbox_ = *std::move(inbox);
+  thread->tasks_.emplace(*thread->ring_);
+  const iouring::SignalsMasked masked;  // signals belong to the control thread
+  thread->thread_ = std::thread([&self = *thread] { self.run(); });
+  return thread;
+}
+
+Checker::Thread::~Thread() {
+  if (!thread_.joinable()) return;
+  inbox_->post([this] { tasks_->cancel_all(); });
+  thread_.join();
+}
+
+void Checker::Thread::run() {
+  pthread_setname_np(pthread_self(), "checker");
+  tasks_->spawn(stay_until_cancelled(*ring_));
+  ring_->run(wait_for_checks(*tasks_));
+}
+
+void Checker::Thread::update(const Snapshot& snapshot) {
+  std::unordered_map<const EndpointLife*, CheckedPtr> before = std::move(checked_);
+  checked_.clear();
+  std::vector<CheckedPtr> fresh;
+  for (const Route& route : snapshot.policy->routes()) {
+    const RouteEndpoints* const endpoints = snapshot.endpoints->find(route.name);
+    if (!route.endpoint_rules.health || endpoints == nullptr) continue;
+    for (const auto& endpoint : endpoints->endpoints) {
+      const auto known = before.find(endpoint->life.get());
+      if (known != before.end()) {
+        checked_.emplace(endpoint->life.get(), std::move(known->second));
+        before.erase(known);
+      }
+      keep(route, endpoint, fresh);
+    }
+  }
+  for (const auto& [life, checked] : before) forget(*checked);
+  const auto spread = std::max(
+      kFirstChecks, std::chrono::duration_cast<milliseconds>(kBetweenFirstChecks * fresh.size()));
+  for (const CheckedPtr& checked : fresh) {
+    const milliseconds first =
+        part_of(std::min(spread, checked->rule.interval), place_of(*checked));
+    checked->scope = &tasks_->spawn(check_now_and_then(checked, first));
+  }
+  tell_routes();
+}
+
+// What is checked by the same rule goes on; by another, a new task does, and knows what was known.
+void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
+                           std::vector<CheckedPtr>& fresh) {
+  CheckedPtr& checked = checked_[endpoint->life.get()];
+  const HealthCheck& rule = *route.endpoint_rules.health;
+  if (!checked || checked->rule != rule) {
+    auto next = std::make_shared<CheckedEndpoint>();
+    if (checked) {
+      next->history = checked->history;
+      checked->scope->cancel();
+    }
+    checked = std::move(next);
+    checked->rule = rule;
+    fresh.push_back(checked);
+  }
+  checked->route = route.name;
+  checked->endpoint = endpoint;
+  checked->end_when_down = route.endpoint_rules.end_when_down;
+}
+
+void Checker::Thread::forget(const CheckedEndpoint& checked) {
+  checked.scope->cancel();
+  checked.endpoint->life->set_checked(Checked::kUnknown, {});
+  checked.endpoint->route_life->any_up.store(false, std::memory_order_relaxed);
+}
+
+// Those that are not yet checked wait as soon as another of their route is up.
+void Checker::Thread::tell_routes() const {
+  std::unordered_map<RouteLife*, bool> up;
+  for (const auto& [life, checked] : checked_) {
+    bool& any = up[checked->endpoint->route_life.get()];
+    any = any ||
+          (checked->history.state() == Checked::kUp && checked->endpoint->takes_new_connections());
+  }
+  for (const auto& [route, any] : up) route->any_up.store(any, std::memory_order_relaxed);
+}
+
+iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, milliseconds first) {
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  iouring::Result<> slept = co_await iouring::sleep_for(*ring_, first);
+  while (slept) {
+    const std::shared_ptr<const Endpoint> endpoint = checked->endpoint;
+    const CheckOutcome outcome = co_await check_endpoint(*ring_, checked->rule, *endpoint);
+    if (scope->cancelled()) co_return;
+    note(*checked, outcome);
+    std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
+    slept = co_await iouring::sleep_for(*ring_, part_of(checked->rule.interval, jitter(random_)));
+  }
+}
+
+void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {
+  const auto now = ring_->now();
+  const bool in_network = !checked.endpoint->address.is_loopback();
+  const Checked before = checked.history.state();
+  const Checked after = checked.history.note(checked.rule, outcome, now, in_network, heard_at_);
+  if (outcome.heard && in_network) {
+    heard_at_ = now;
+    if (std::exchange(network_silent_, false)) log_info("checks are answered again");
+  }
+  EndpointLife& life = *checked.endpoint->life;
+  life.count_check(outcome.result, now);
+  if (checked.history.withheld()) note_silence(checked);
+  if (after == before) return;
+  life.set_checked(after, now);
+  tell_routes();
+  log_change(checked, before, outcome);
+  if (after == Checked::kDown && checked.end_when_down) on_down_();
+}
+
+void Checker::Thread::note_silence(const CheckedEndpoint& checked) {
+  if (std::exchange(network_silent_, true)) return;
+  log_warning("no check is answered over the network: endpoints keep their state",
+              {{"route", checked.route}, {"backend", checked.endpoint->target}});
+}
+
+void Checker::Thread::log_change(const CheckedEndpoint& checked, Checked before,
+                                 const CheckOutcome& outcome) {
+  const std::string address = checked.endpoint->address.to_string();
+  if (checked.history.state() == Checked::kDown) {
+    log_warning("endpoint is down", {{"route", checked.route},
+                                     {"backend", checked.endpoint->target},
+                                     {"address", address},
+                                     {"error", outcome.why}});
+  } else if (before == Checked::kDown) {
+    log_info(
+        "endpoint is up",
+        {{"route", checked.route}, {"backend", checked.endpoint->target}, {"address", address}});
+  }
+}
+
+Checker::Checker(std::function<void()> on_down) : on_down_(std::move(on_down)) {}
+
+Checker::~Checker() = default;
+
+void Checker::serve(const std::shared_ptr<const Snapshot>& snapshot) {
+  if (!thread_ && !any_checked(*snapshot)) return;
+  if (!thread_) thread_ = Thread::start(on_down_);
+  if (thread_) thread_->serve(snapshot);
+}
+
+}  // namespace sallyport::gateway
