@@ -84,7 +84,13 @@ class RouteBalance {
   const Endpoint& endpoint(const Slot& slot) const {
     return *endpoints_->endpoints[static_cast<std::size_t>(&slot - slots_.data())];
   }
-  bool good(const Slot& slot) const { return endpoint(slot).standing(time_) == Standing::kGood; }
+  bool full(const Slot& slot) const {
+    return most_per_endpoint_ > 0 && endpoint(slot).life->connections() >= most_per_endpoint_;
+  }
+  bool good(const Slot& slot) const {
+    return endpoint(slot).standing(time_) == Standing::kGood && !full(slot);
+  }
+  Slot* choose_with_room(const PickRules& rules, const Tried& tried);
   Slot* choose(const PickRules& rules, const Tried& tried);
   Slot* trial();
   void take_back_good();
@@ -106,9 +112,10 @@ class RouteBalance {
   std::vector<std::uint32_t> growing_;  // whose weight is not the whole
   bool find_growing_ = false;           // some may have to be added
   Balance method_ = Balance::kRoundRobin;
-  iouring::TimePoint time_;       // of the last pick
-  iouring::TimePoint looked_at_;  // when passed_over_ was
-  std::uint64_t now_ = 0;         // virtual time of the last pick
+  std::uint32_t most_per_endpoint_ = 0;  // of the last pick
+  iouring::TimePoint time_;              // of the last pick
+  iouring::TimePoint looked_at_;         // when passed_over_ was
+  std::uint64_t now_ = 0;                // virtual time of the last pick
   std::uint64_t next_pick_ = kFirstPick;
   std::size_t outstanding_ = 0;
 };
@@ -142,14 +149,27 @@ std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& trie
     method_ = rules.method;
     build_order();
   }
-  Slot* slot = choose(rules, tried);
+  most_per_endpoint_ = rules.most_per_endpoint;
+  Slot* slot = choose_with_room(rules, tried);
   if (!slot) return std::nullopt;
   if (tried.empty()) take_turn(*slot);
   slot->in_use += 1;
   outstanding_ += 1;
   if (slot->place != kNowhere) restore_order(slot->place);
   const auto index = static_cast<std::size_t>(slot - slots_.data());
-  return Pick{endpoints_->endpoints[index], InUse(this, slot->id)};
+  return Pick{endpoints_->endpoints[index], InUse(this, *endpoints_->endpoints[index])};
+}
+
+// Other shards fill an endpoint, too: one that is full by the time it is entered is not taken.
+RouteBalance::Slot* RouteBalance::choose_with_room(const PickRules& rules, const Tried& tried) {
+  Slot* slot = choose(rules, tried);
+  if (!slot || endpoint(*slot).life->enter(most_per_endpoint_)) return slot;
+  Tried passed_by = tried;
+  do {
+    passed_by.push_back(slot->id);
+    slot = choose(rules, passed_by);
+  } while (slot && !endpoint(*slot).life->enter(most_per_endpoint_));
+  return slot;
 }
 
 RouteBalance::Slot* RouteBalance::choose(const PickRules& rules, const Tried& tried) {
@@ -171,7 +191,8 @@ RouteBalance::Slot* RouteBalance::trial() {
   for (const std::uint32_t index : passed_over_) {
     Slot& slot = slots_[index];
     const Endpoint& its = endpoint(slot);
-    if (its.standing(time_) == Standing::kFailing && its.health->claim_trial(time_)) return &slot;
+    const bool fails = its.standing(time_) == Standing::kFailing;
+    if (fails && !full(slot) && its.health->claim_trial(time_)) return &slot;
   }
   return nullptr;
 }
@@ -211,7 +232,7 @@ RouteBalance::Slot* RouteBalance::best_passed_over(const PickRules& rules, const
   for (const std::uint32_t index : passed_over_) {
     Slot& slot = slots_[index];
     const Standing standing = endpoint(slot).standing(time_);
-    if (standing > its || contains(tried, slot.id)) continue;
+    if (standing > its || full(slot) || contains(tried, slot.id)) continue;
     if (found && standing == its && slot.last_pick > found->last_pick) continue;
     found = &slot;
     its = standing;
@@ -393,18 +414,24 @@ std::array<RouteBalance::Slot*, 2> RouteBalance::draw_two(const Tried& tried) {
 }
 
 InUse::InUse(InUse&& other) noexcept
-    : route_(std::exchange(other.route_, nullptr)), endpoint_id_(other.endpoint_id_) {}
+    : route_(std::exchange(other.route_, nullptr)),
+      life_(std::move(other.life_)),
+      endpoint_id_(other.endpoint_id_) {}
 
 InUse& InUse::operator=(InUse&& other) noexcept {
   if (this == &other) return *this;
   release();
   route_ = std::exchange(other.route_, nullptr);
+  life_ = std::move(other.life_);
   endpoint_id_ = other.endpoint_id_;
   return *this;
 }
 
 void InUse::release() noexcept {
-  if (RouteBalance* route = std::exchange(route_, nullptr)) route->release(endpoint_id_);
+  RouteBalance* const route = std::exchange(route_, nullptr);
+  if (!route) return;
+  std::exchange(life_, nullptr)->leave();
+  route->release(endpoint_id_);
 }
 
 Balancer::Balancer(std::uint64_t seed) : random_(seed) {}
@@ -450,6 +477,15 @@ void Balancer::eject_if_due(const Route& route, const Endpoint& endpoint, unsign
   if (!endpoints) return;
   const double chance = std::uniform_real_distribution<double>()(random_);
   gateway::eject_if_due(*endpoints, endpoint, failures, *rule, now, chance);
+}
+
+bool Balancer::any_full(std::string_view name, const PickRules& rules) const {
+  const RouteEndpoints* const route = endpoints_ ? endpoints_->find(name) : nullptr;
+  if (!route || rules.most_per_endpoint == 0) return false;
+  return std::ranges::any_of(route->endpoints, [&](const auto& endpoint) {
+    return endpoint->takes_new_connections() &&
+           endpoint->life->connections() >= rules.most_per_endpoint;
+  });
 }
 
 std::size_t Balancer::usable(std::string_view route) {

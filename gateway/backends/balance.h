@@ -35,10 +35,11 @@ class InUse {
 
  private:
   friend class RouteBalance;
-  InUse(RouteBalance* route, std::uint64_t endpoint_id)
-      : route_(route), endpoint_id_(endpoint_id) {}
+  InUse(RouteBalance* route, const Endpoint& endpoint)
+      : route_(route), life_(endpoint.life), endpoint_id_(endpoint.id) {}
 
   RouteBalance* route_ = nullptr;
+  std::shared_ptr<EndpointLife> life_;
   std::uint64_t endpoint_id_ = 0;
 };
 
@@ -56,11 +57,13 @@ struct PickRules {
   explicit PickRules(const Route& route)
       : method(route.balance),
         when_none_healthy(route.endpoint_rules.when_none_healthy),
-        slow_start(route.endpoint_rules.slow_start) {}
+        slow_start(route.endpoint_rules.slow_start),
+        most_per_endpoint(route.limits.max_connections_per_endpoint) {}
 
   Balance method;
   WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
   std::chrono::milliseconds slow_start{0};
+  std::uint32_t most_per_endpoint = 0;  ///< of all shards; 0: no limit
 };
 
 /// Chooses endpoints for one shard, by this shard's own counts. Counts and the order of picks
@@ -100,6 +103,8 @@ class Balancer {
   void eject_if_due(const Route& route, const Endpoint& endpoint, unsigned failures,
                     iouring::TimePoint now);
 
+  /// Whether an endpoint of the route takes no more only since it has all the connections it may.
+  bool any_full(std::string_view route, const PickRules& rules) const;
   /// How many endpoints of the route take new connections, whatever their standing.
   std::size_t usable(std::string_view route);
   /// Connections of this shard at an endpoint of the current generation.

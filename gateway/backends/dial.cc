@@ -169,6 +169,8 @@ std::expected<Dialed, DialFailure> Race::verdict() {
   if (winner_) return *std::move(winner_);
   if (cancelled_by_caller()) {
     failure_.error = DialError::kCancelled;
+  } else if (failure_.attempts == 0 && balancer_.any_full(route_.name, PickRules(route_))) {
+    failure_.error = DialError::kFull;
   } else if (failure_.attempts > 0 && failure_.error != DialError::kInternal) {
     failure_.error = any_silent_ ? DialError::kBackendTimeout : DialError::kBackendRefused;
   }

@@ -13,6 +13,7 @@ namespace sallyport::gateway {
 
 enum class DialError {
   kNoEndpoint,      ///< none of the route takes new connections
+  kFull,            ///< those that would have all the connections they may
   kBackendRefused,  ///< each was tried, and none was there
   kBackendTimeout,  ///< the deadline passed, or the ones that did not refuse were silent
   kCancelled,       ///< the caller's scope was cancelled

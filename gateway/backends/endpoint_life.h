@@ -80,10 +80,15 @@ class EndpointLife {
     return ejections_.load(std::memory_order_relaxed);
   }
 
-  // ---- its connections, of all shards
+  // ---- its connections, of all shards, those that are dialled included
 
-  void connection_began() noexcept { connections_.fetch_add(1, std::memory_order_relaxed); }
-  void connection_ended() noexcept { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  /// Counts one more, until leave(). False: it has `most` (0: no limit).
+  [[nodiscard]] bool enter(std::uint32_t most) noexcept {
+    const bool room = connections_.fetch_add(1, std::memory_order_relaxed) < most || most == 0;
+    if (!room) leave();
+    return room;
+  }
+  void leave() noexcept { connections_.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t connections() const noexcept {
     return connections_.load(std::memory_order_relaxed);
   }

@@ -24,6 +24,8 @@ struct RouteLife {
   /// Of its endpoints one is up, by checks: those not yet checked wait for theirs. Written by the
   /// checker.
   std::atomic<bool> any_up{false};
+  /// Connections that were let in, of all shards, from the dialling of a backend on.
+  std::atomic<std::uint64_t> connections{0};
   /// One ejection at a time is decided on, see eject_if_due().
   std::atomic_flag ejecting;
 };

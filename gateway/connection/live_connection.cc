@@ -36,7 +36,6 @@ LiveConnection::~LiveConnection() {
   --shard_.live_count;
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
-  if (backend_) backend_->life->connection_ended();
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
 }
@@ -139,7 +138,6 @@ void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse
   local_host_ = shard_.local_hosts.number(local);
   local_port_ = local.port();
   backend_ = std::move(endpoint);
-  backend_->life->connection_began();
   in_use_ = std::move(in_use);
   connect_took_ = std::chrono::duration_cast<Microseconds>(took);
   open_.route().backend_connected(took);

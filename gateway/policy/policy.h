@@ -13,6 +13,7 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/endpoint_rules.h"
+#include "gateway/policy/limit_rules.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
@@ -43,6 +44,7 @@ struct Route {
   std::size_t files = 0;     ///< its credentials and trust: where in Policy::files()
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
   EndpointRules endpoint_rules;
+  LimitRules limits;
 };
 
 /// The trust domains whose SPIFFE IDs may pass; null: any.

@@ -17,9 +17,8 @@ namespace sallyport::gateway {
 namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
-constexpr std::string_view kPlannedKeys[] = {
-    "backend-tls", "egress",         "limits", "max-connections", "max-connections-per-endpoint",
-    "prefer-zone", "proxy-protocol", "warm"};
+constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "prefer-zone",
+                                             "proxy-protocol", "warm"};
 constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
@@ -171,6 +170,9 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   const auto endpoint_rule = read_endpoint_rule(*this, route.endpoint_rules, member, key);
   if (!endpoint_rule) return std::unexpected(endpoint_rule.error());
   if (*endpoint_rule) return {};
+  const auto limit_rule = read_limit_rule(*this, route.limits, member, key);
+  if (!limit_rule) return std::unexpected(limit_rule.error());
+  if (*limit_rule) return {};
   return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
 }
 

@@ -150,7 +150,7 @@ TEST(EndpointSet, WhatComesBackHasItsLifeAndAnotherId) {
 TEST(EndpointSet, WhatIsGoneIsKnownWhileItHasConnectionsAndForAWhile) {
   const auto first = built(kOne, nullptr);
   EndpointLife& life = *first->find("r")->endpoints[0]->life;
-  life.connection_began();
+  ASSERT_TRUE(life.enter(0));
   auto set = built(kOther, first);
   ASSERT_EQ(set->gone().size(), 1U);
   EXPECT_EQ(set->gone()[0].route, "r");
@@ -158,7 +158,7 @@ TEST(EndpointSet, WhatIsGoneIsKnownWhileItHasConnectionsAndForAWhile) {
   EXPECT_EQ(life.leaving_since(), kNow);
   set = built("[]", set, kNow + std::chrono::hours(2));
   EXPECT_EQ(set->gone().size(), 2U) << "the route may go as well";
-  life.connection_ended();
+  life.leave();
   set = built("[]", set, kNow + std::chrono::hours(2) + std::chrono::minutes(5));
   EXPECT_EQ(set->gone().size(), 1U);
   set = built("[]", set, kNow + std::chrono::hours(3));

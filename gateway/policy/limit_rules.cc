@@ -1,0 +1,83 @@
+#include "gateway/policy/limit_rules.h"
+
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "gateway/policy/number.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using Outcome = JsonReader::Outcome;
+
+constexpr std::uint32_t kMostConnections = 1'000'000;
+constexpr std::uint32_t kMostASecond = std::numeric_limits<std::uint16_t>::max();
+constexpr std::string_view kPerSecond = "/s";
+
+Outcome read_connections(const JsonReader& reader, std::uint32_t& target, const JsonValue& value,
+                         const std::string& key) {
+  const JsonNumber* const number = value.number();
+  if (!number || !number->whole || *number->whole < 0 || *number->whole > kMostConnections) {
+    return reader.refuse(
+        value.line, key,
+        "must be a number from 0 to " + std::to_string(kMostConnections) + "; 0 means off");
+  }
+  target = static_cast<std::uint32_t>(*number->whole);
+  return {};
+}
+
+// "50/s"
+Outcome read_rate(const JsonReader& reader, std::uint32_t& target, const JsonValue& value,
+                  const std::string& key) {
+  if (auto checked = reader.check_text(value, key); !checked) return checked;
+  std::string_view text = *value.string();
+  const bool per_second = text.ends_with(kPerSecond);
+  if (per_second) text.remove_suffix(kPerSecond.size());
+  const auto count = parse_number<std::uint32_t>(text);
+  if (!per_second || !count || *count == 0 || *count > kMostASecond) {
+    return reader.refuse(
+        value.line, key,
+        "must be a rate such as \"50/s\", at most " + std::to_string(kMostASecond) + "/s");
+  }
+  target = *count;
+  return {};
+}
+
+Outcome read_limits(const JsonReader& reader, LimitRules& rules, const JsonValue& value,
+                    const std::string& key) {
+  if (auto checked = reader.check_object(value, key); !checked) return checked;
+  for (const JsonMember& member : *value.object()) {
+    const std::string place = key + "." + printable(member.key);
+    Outcome read;
+    if (member.key == "connections-per-identity") {
+      read = read_connections(reader, rules.connections_per_identity, member.value, place);
+    } else if (member.key == "handshakes-per-identity") {
+      read = read_rate(reader, rules.handshakes_per_identity, member.value, place);
+    } else {
+      read = reader.refuse(member.line, place, "unknown key");
+    }
+    if (!read) return read;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::expected<bool, ConfigError> read_limit_rule(const JsonReader& reader, LimitRules& rules,
+                                                 const JsonMember& member, const std::string& key) {
+  const JsonValue& value = member.value;
+  std::optional<Outcome> read;
+  if (member.key == "limits") {
+    read = read_limits(reader, rules, value, key);
+  } else if (member.key == "max-connections") {
+    read = read_connections(reader, rules.max_connections, value, key);
+  } else if (member.key == "max-connections-per-endpoint") {
+    read = read_connections(reader, rules.max_connections_per_endpoint, value, key);
+  }
+  if (!read) return false;
+  if (!*read) return std::unexpected(read->error());
+  return true;
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,26 @@
+// How much of a route its clients, and its endpoints, may have.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+
+#include "gateway/policy/config_error.h"
+#include "gateway/policy/json_document.h"
+#include "gateway/policy/json_reader.h"
+
+namespace sallyport::gateway {
+
+/// Zero: no limit. Of the whole process.
+struct LimitRules {
+  std::uint32_t connections_per_identity = 0;  ///< clients without a usable name share one
+  std::uint32_t handshakes_per_identity = 0;   ///< a second, at most 65,535
+  std::uint32_t max_connections = 0;
+  std::uint32_t max_connections_per_endpoint = 0;
+};
+
+/// Reads `member` of a route into `rules`; false: it is no key of these. `key` names its place.
+std::expected<bool, ConfigError> read_limit_rule(const JsonReader& reader, LimitRules& rules,
+                                                 const JsonMember& member, const std::string& key);
+
+}  // namespace sallyport::gateway
