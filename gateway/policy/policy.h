@@ -13,6 +13,7 @@
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/pattern.h"
+#include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
 #include "ktls/trust/peer_trust.h"
@@ -41,6 +42,7 @@ struct Route {
   ktls::Sha256 name_hash{};  ///< of `name`; by Policy::build()
   std::size_t files = 0;     ///< its credentials and trust: where in Policy::files()
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
+  std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
 };
 
 /// The trust domains whose SPIFFE IDs may pass; null: any.

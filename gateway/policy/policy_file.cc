@@ -11,16 +11,17 @@
 #include "gateway/policy/json_reader.h"
 #include "gateway/policy/named_files.h"
 #include "gateway/policy/policy.h"
+#include "gateway/policy/proxy_rule.h"
 
 namespace sallyport::gateway {
 namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {
-    "backend-tls", "egress",           "ejection",        "end-when-down",
-    "health",      "limits",           "max-connections", "max-connections-per-endpoint",
-    "prefer-zone", "proxy-protocol",   "removal-timeout", "slow-start",
-    "warm",        "when-none-healthy"};
+    "backend-tls",      "egress",          "ejection",        "end-when-down",
+    "health",           "limits",          "max-connections", "max-connections-per-endpoint",
+    "prefer-zone",      "removal-timeout", "slow-start",      "warm",
+    "when-none-healthy"};
 constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
@@ -167,6 +168,7 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "truncation") return read_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
+  if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
   return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
 }
 

@@ -1,5 +1,5 @@
-// PROXY headers: what the reader makes of any bytes is the same in whatever pieces they come, and it
-// reads what we write.
+// PROXY headers: what the reader makes of any bytes is the same in whatever pieces they come, and
+// it reads what we write.
 
 #include <algorithm>
 #include <cstddef>

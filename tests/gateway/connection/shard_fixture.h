@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/connection/close_reason.h"
+#include "gateway/connection/proxy_header_count.h"
 #include "gateway/connection/shard_state.h"
 #include "iouring/idle_worker.h"
 #include "ktls/trust/handshake_result.h"
@@ -50,7 +51,8 @@ class ShardTest : public ::testing::Test {
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
                                .handshake_results = ktls::kHandshakeResultWords,
                                .fallback_reasons = {},
-                               .live_causes = kLiveCauseWords},
+                               .live_causes = kLiveCauseWords,
+                               .proxy_headers = kProxyHeaderWords},
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;

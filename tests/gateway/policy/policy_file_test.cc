@@ -91,8 +91,7 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
 }
 
 TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key :
-       {"health", "proxy-protocol", "backend-tls", "limits", "warm", "egress", "removal-timeout"}) {
+  for (const char* key : {"health", "backend-tls", "limits", "warm", "egress", "removal-timeout"}) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }
