@@ -41,6 +41,8 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return to_string(LiveCause::kUntrusted);
     case CloseReason::kRouteGone:
       return to_string(LiveCause::kRouteGone);
+    case CloseReason::kProxyHeaderInvalid:
+      return "proxy_header_invalid";
     case CloseReason::kInternalError:
       return "internal_error";
   }

@@ -39,6 +39,7 @@ class CloseReason {
     kRevoked,
     kUntrusted,
     kRouteGone,
+    kProxyHeaderInvalid,  // before a handshake
     kInternalError,
   };
   // CloseReason::kNoRoute, CloseReason::kDone, ...

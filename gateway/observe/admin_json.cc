@@ -29,6 +29,14 @@ Json endpoint_json(const Endpoint& endpoint) {
   return json;
 }
 
+Json proxy_json(const ProxyRule& rule) {
+  Json tlvs = Json::array();
+  for (const ProxyTlv tlv : rule.tlvs) tlvs.push_back(to_string(tlv));
+  const std::byte type{rule.identity_type};
+  return {{"tlvs", std::move(tlvs)},
+          {"identity-type", "0x" + ktls::encode_hex(std::span(&type, 1), ktls::HexCase::kUpper)}};
+}
+
 Json route_json(const Route& route, const RouteEndpoints* endpoints) {
   Json json{{"route", route.name}, {"sni", route.sni}};
   // As in the policy file, an empty list is not none: null.
@@ -43,6 +51,7 @@ Json route_json(const Route& route, const RouteEndpoints* endpoints) {
   }
   json["balance"] = to_string(route.balance);
   json["truncation"] = to_string(route.truncation);
+  if (route.proxy) json["proxy-protocol"] = proxy_json(*route.proxy);
   json["endpoints"] = Json::array();
   json["usable"] = endpoints != nullptr ? endpoints->usable() : 0;
   if (endpoints == nullptr) return json;
@@ -102,6 +111,7 @@ void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
   const Json json{{"id", connection.id},
                   {"client", connection.client},
+                  {"proxy", connection.proxy},
                   {"identity", connection.identity},
                   {"listener", connection.listener},
                   {"route", connection.route},

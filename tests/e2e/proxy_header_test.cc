@@ -283,6 +283,26 @@ TEST_F(ProxyHeaders, ShareASegmentWithTheClientsFirstBytes) {
   EXPECT_EQ(header.waiting, header.bytes.size() + 4);
 }
 
+// Of the header that a proxy in front sent, the backend gets the addresses alone.
+TEST_F(ProxyHeaders, TellWhatAProxyInFrontSaid) {
+  HeaderBackend backend;
+  start_with(backend, "\"v2\"", {"--accept-proxy", "127.0.0.0/8"});
+  Fd socket = connect_to(gateway->address());
+  const std::string addresses("\xc0\x00\x02\x01\xc6\x33\x64\x02\x01\x02\x01\xbb", 12);
+  const std::string stray("\xe1\x00\x05stray", 8);
+  send_all(socket,
+           std::string(kSignature) + std::string("\x21\x11\x00\x14", 4) + addresses + stray);
+  ClientOptions options = as(client);
+  options.alpn = {"h2"};
+  TlsClient tls(std::move(socket), options);
+  EXPECT_TRUE(tls.echo("ping"));
+  const Header header = backend.wait();
+  EXPECT_EQ(header.source, "192.0.2.1:258");
+  EXPECT_EQ(header.destination, "198.51.100.2:443");
+  EXPECT_FALSE(header.tlvs.contains(0xE1));
+  EXPECT_EQ(header.tlvs.at(kIdentity), kWeb);
+}
+
 TEST_F(ProxyHeaders, AreNotSentByOtherRoutes) {
   Backend plain(echo());
   discover({DiscoveryGroup{{plain.address()}, {{"route", "any"}}}});
