@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -49,9 +51,17 @@ Task<Result<Socket>> connect_unix(Ring& ring, SocketAddress address) {
   co_return Socket(ring, std::move(descriptor));
 }
 
-Task<Result<Socket>> connect_by_ring(Ring& ring, SocketAddress address) {
+// The kernel then keeps the acknowledgement that ends the handshake for data to go with, and
+// acknowledges as always from there on (tcp_rcv_synsent_state_process). A failure costs a segment.
+void delay_acknowledgement(const FileDescriptor& descriptor) noexcept {
+  constexpr int kOff = 0;
+  ::setsockopt(descriptor.get(), IPPROTO_TCP, TCP_QUICKACK, &kOff, sizeof kOff);
+}
+
+Task<Result<Socket>> connect_by_ring(Ring& ring, SocketAddress address, FirstBytes first) {
   FileDescriptor descriptor(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!descriptor) co_return failure(errno);
+  if (first == FirstBytes::kAtOnce) delay_acknowledgement(descriptor);
   Socket socket(ring, std::move(descriptor));
   const Result<> connected = co_await Connect(socket, address);
   if (!connected) co_return failure(connected.error().value);
@@ -60,8 +70,9 @@ Task<Result<Socket>> connect_by_ring(Ring& ring, SocketAddress address) {
 
 }  // namespace
 
-Task<Result<Socket>> connect(Ring& ring, SocketAddress address) {
-  return address.family() == AF_UNIX ? connect_unix(ring, address) : connect_by_ring(ring, address);
+Task<Result<Socket>> connect(Ring& ring, SocketAddress address, FirstBytes first) {
+  return address.family() == AF_UNIX ? connect_unix(ring, address)
+                                     : connect_by_ring(ring, address, first);
 }
 
 }  // namespace sallyport::iouring

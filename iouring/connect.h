@@ -1,5 +1,7 @@
 #pragma once
 // Connecting a new socket to an address.
+#include <cstdint>
+
 #include "iouring/address.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
@@ -8,9 +10,17 @@
 
 namespace sallyport::iouring {
 
+/// What follows a connect.
+enum class FirstBytes : std::uint8_t {
+  kLater,   ///< not known
+  kAtOnce,  ///< we send as soon as it is connected: TCP's acknowledgement goes with that, no
+            ///< segment of its own, or alone after 200 ms
+};
+
 /// Connects a stream socket (TCP over IPv4 or IPv6, unix). Errors: connect(2)'s, socket(2)'s
 /// (EMFILE), ECANCELED. While the backlog of a unix socket is full it waits, without a
 /// thread. A connection that was established while the scope was being cancelled is delivered.
-[[nodiscard]] Task<Result<Socket>> connect(Ring& ring, SocketAddress address);
+[[nodiscard]] Task<Result<Socket>> connect(Ring& ring, SocketAddress address,
+                                           FirstBytes first = FirstBytes::kLater);
 
 }  // namespace sallyport::iouring

@@ -174,7 +174,8 @@ ShardMetrics::ShardMetrics(unsigned shard, const Vocabulary& words)
     : shard_(shard),
       words_(words),
       ktls_fallback_(words.fallback_reasons.size()),
-      kept_(words.live_causes.size()) {}
+      kept_(words.live_causes.size()),
+      proxy_headers_(words.proxy_headers.size()) {}
 
 ListenerCells& ShardMetrics::listener(std::string_view name) {
   for (const auto& [known, cells] : listeners_) {
@@ -242,6 +243,7 @@ ShardSample ShardMetrics::sample() const {
     const std::uint64_t closed = each.closed.value();  // before opened: never below zero
     result.kept.push_back(each.opened.value() - closed);
   }
+  result.proxy_headers = values(proxy_headers_);
   result.rechecks = rechecks_.value();
   result.recheck_took_ns = recheck_took_ns_.value();
   result.recheck_longest_turn_ns = recheck_longest_turn_ns_.value();

@@ -41,6 +41,8 @@ struct Vocabulary {
   std::span<const std::string_view> fallback_reasons;    ///< ktls_fallback_total{reason}
   std::span<const std::string_view> live_causes;         ///< connections_kept{cause}
   std::span<const std::string_view> check_results = {};  ///< backend_checks_total{result}
+  /// proxy_headers_total{direction,result}
+  std::span<const std::array<std::string_view, 2>> proxy_headers = {};
 };
 
 /// Index of a word of the vocabulary: a number, an enumeration in the order of the words, or a
@@ -288,6 +290,7 @@ struct ShardSample {
   std::array<std::array<std::uint64_t, 2>, 2> records_open{};  ///< [Direction][Records]
   std::vector<std::uint64_t> ktls_fallback;                    ///< by reason
   std::vector<std::uint64_t> kept;                             ///< by cause
+  std::vector<std::uint64_t> proxy_headers;                    ///< by direction and result
   std::uint64_t rechecks = 0;
   std::int64_t recheck_took_ns = 0, recheck_longest_turn_ns = 0;  ///< of the last one
   std::uint64_t busy_ns = 0;
@@ -325,6 +328,7 @@ class ShardMetrics {
   /// A live connection starts, or stops, being kept although a cause for its end holds.
   void kept(WordIndex cause) { kept_.at(cause.value()).opened.add(); }
   void kept_no_more(WordIndex cause) { kept_.at(cause.value()).closed.add(); }
+  void proxy_header(WordIndex what) { proxy_headers_.at(what.value()).add(); }
   void ktls_fallback(WordIndex reason) { ktls_fallback_.at(reason.value()).add(); }
   /// The event loop's time outside the wait since it started; call it now and then.
   void busy(std::chrono::nanoseconds total) noexcept {
@@ -357,6 +361,7 @@ class ShardMetrics {
   std::array<std::array<Open, 2>, 2> records_;
   std::vector<Counter> ktls_fallback_;  // sized once
   std::vector<Open> kept_;              // sized once
+  std::vector<Counter> proxy_headers_;  // sized once
   Counter rechecks_;
   Gauge recheck_took_ns_, recheck_longest_turn_ns_;
   Counter busy_ns_;

@@ -143,6 +143,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
   std::map<std::string, std::chrono::sys_seconds> peer_expiries;
   std::vector<std::uint64_t> fallback(words.fallback_reasons.size());
   std::vector<std::uint64_t> kept(words.live_causes.size());
+  std::vector<std::uint64_t> proxy_headers(words.proxy_headers.size());
   std::uint64_t rechecks = 0;
   std::int64_t recheck_took = 0;
   std::int64_t longest_turn = 0;
@@ -176,6 +177,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
     }
     add_to(fallback, shard.ktls_fallback);
     add_to(kept, shard.kept);
+    add_to(proxy_headers, shard.proxy_headers);
     rechecks += shard.rechecks;
     recheck_took = std::max(recheck_took, shard.recheck_took_ns);
     longest_turn = std::max(longest_turn, shard.recheck_longest_turn_ns);
@@ -236,6 +238,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
   }
   for (std::size_t i = 0; i < kept.size(); ++i) {
     add(MetricId::kConnectionsKept, {words.live_causes[i]}, number(kept[i]));
+  }
+  for (std::size_t i = 0; i < proxy_headers.size(); ++i) {
+    const auto& [direction, result] = words.proxy_headers[i];
+    add(MetricId::kProxyHeaders, {direction, result}, number(proxy_headers[i]));
   }
   add(MetricId::kLiveRechecks, {}, number(rechecks));
   add(MetricId::kLiveRecheckDuration, {}, static_cast<double>(recheck_took) / 1e9);

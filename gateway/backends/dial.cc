@@ -44,10 +44,11 @@ struct Attempt {
 class Race {
  public:
   Race(iouring::Ring& ring, Balancer& balancer, const Route& route, milliseconds timeout,
-       iouring::CancelScope* caller)
+       const Opening& opening, iouring::CancelScope* caller)
       : ring_(ring),
         balancer_(balancer),
         route_(route),
+        opening_(opening),
         caller_(caller),
         attempt_delay_(timeout.count() > 0 ? std::min(kAttemptDelay, timeout / 2) : kAttemptDelay),
         scope_(caller),
@@ -65,12 +66,14 @@ class Race {
   std::optional<Pick> pick();
   bool others_left() { return balancer_.usable(route_.name) > tried_.size(); }
   bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
+  [[nodiscard]] iouring::Result<> open(const iouring::Result<iouring::Socket>& socket) const;
   void won(Attempt& attempt, iouring::Socket socket);
   void failed(const Attempt& attempt, int error);
 
   iouring::Ring& ring_;
   Balancer& balancer_;
   const Route& route_;
+  const Opening& opening_;
   iouring::CancelScope* caller_;
   milliseconds attempt_delay_;
   iouring::CancelScope scope_;
@@ -115,13 +118,18 @@ iouring::Task<void> Race::try_each() {
 }
 
 iouring::Task<void> Race::connect(Attempt& attempt) {
+  const auto first = opening_ ? iouring::FirstBytes::kAtOnce : iouring::FirstBytes::kLater;
   iouring::Result<iouring::Socket> socket = co_await iouring::in_scope(
-      attempt.scope, iouring::connect(ring_, attempt.pick.endpoint->address));
+      attempt.scope, iouring::connect(ring_, attempt.pick.endpoint->address, first));
   std::erase(running_, &attempt);
-  if (socket && !winner_) {
-    won(attempt, *std::move(socket));
-  } else if (!socket) {
-    failed(attempt, socket.error().value);
+  const bool overtaken = socket && winner_;
+  if (!overtaken) {
+    const iouring::Result<> opened = open(socket);
+    if (opened) {
+      won(attempt, *std::move(socket));
+    } else {
+      failed(attempt, opened.error().value);
+    }
   }
   attempt.pick.in_use.release();
   attempt.delay.cancel();
@@ -134,10 +142,16 @@ iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
   if (attempt.silent) co_await try_each();
 }
 
+// TCP's options come first: one that is set behind a send which holds its bytes back pushes them.
+iouring::Result<> Race::open(const iouring::Result<iouring::Socket>& socket) const {
+  if (!socket) return iouring::failure(socket.error().value);
+  set_tcp_options(socket->descriptor());
+  return opening_ ? opening_(*socket) : iouring::Result<>();
+}
+
 void Race::won(Attempt& attempt, iouring::Socket socket) {
   attempt.pick.endpoint->health->succeeded();
   attempt.pick.endpoint->life->connected();
-  set_tcp_options(socket.descriptor());
   winner_.emplace(Dialed{std::move(socket), std::move(attempt.pick.endpoint),
                          std::move(attempt.pick.in_use), failure_.attempts});
   scope_.cancel();
@@ -180,9 +194,10 @@ std::expected<Dialed, DialFailure> Race::verdict() {
 }  // namespace
 
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
-                                                       const Route& route, milliseconds timeout) {
+                                                       const Route& route, milliseconds timeout,
+                                                       Opening opening) {
   iouring::CancelScope* scope = co_await iouring::current_scope();
-  Race race(ring, balancer, route, timeout, scope);
+  Race race(ring, balancer, route, timeout, opening, scope);
   co_await race.run();
   co_return race.verdict();
 }

@@ -2,9 +2,11 @@
 
 #include <chrono>
 #include <expected>
+#include <functional>
 #include <memory>
 
 #include "gateway/backends/balance.h"
+#include "iouring/result.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
@@ -34,14 +36,20 @@ struct Dialed {
   unsigned attempts = 1;
 };
 
+/// Sends what a connection begins with, on a socket that has just been connected and that nothing
+/// was sent on. An error fails the attempt as one of connect(2) does.
+using Opening = std::function<iouring::Result<>(const iouring::Socket& backend)>;
+
 /// Connects to an endpoint of `route` within `timeout` (0 = no limit). If it refuses, the next one
 /// is tried at once; if it is silent for 250 ms (less of a short timeout), the next one is tried
 /// beside it, and the first to answer is taken (the idea of RFC 8305). No more than two are tried
 /// at a time: the oldest gives way to a third. What failed, and what was silent for that long, is
 /// remembered in AddressHealth and EndpointLife.
-/// `ring`, `balancer` and `route` outlive the task.
+/// `ring`, `balancer` and `route` outlive the task. Without an `opening` nothing is sent; with one
+/// it is called for each endpoint that is about to be taken.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,
-                                                       std::chrono::milliseconds timeout);
+                                                       std::chrono::milliseconds timeout,
+                                                       Opening opening = nullptr);
 
 }  // namespace sallyport::gateway

@@ -45,6 +45,8 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return to_string(LiveCause::kBackendDown);
     case CloseReason::kEndpointRemoved:
       return to_string(LiveCause::kEndpointRemoved);
+    case CloseReason::kProxyHeaderInvalid:
+      return "proxy_header_invalid";
     case CloseReason::kInternalError:
       return "internal_error";
   }

@@ -42,6 +42,7 @@ class CloseReason {
     // Of its endpoint.
     kBackendDown,
     kEndpointRemoved,
+    kProxyHeaderInvalid,  // before a handshake
     kInternalError,
   };
   // CloseReason::kNoRoute, CloseReason::kDone, ...

@@ -1,12 +1,15 @@
 #include "gateway/connection/connect_backend.h"
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/backends/dial.h"
 #include "gateway/connection/client.h"
+#include "gateway/connection/proxy_opening.h"
 #include "iouring/both.h"
 #include "iouring/cancel.h"
 #include "iouring/result.h"
@@ -26,8 +29,18 @@ struct Dialling {
   Client& client;
   iouring::CancelScope dial_scope;
   iouring::CancelScope watch_scope;
+  std::vector<std::byte> header;  // for the backend; empty: none
+  bool client_spoke = false;      // what it sent follows the header at once
   bool client_left = false;
 };
+
+Opening opening_of(const Dialling& dialling) {
+  if (dialling.header.empty()) return nullptr;
+  return [&dialling](const iouring::Socket& backend) {
+    return send_proxy_header(dialling.client.connection.shard(), backend, dialling.header,
+                             dialling.client_spoke);
+  };
+}
 
 iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialling) {
   LiveConnection& connection = dialling.client.connection;
@@ -35,7 +48,8 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialli
   // The grant may move on to the same route of a later policy meanwhile.
   const std::shared_ptr<const Route> route = connection.grant().route;
   std::expected<Dialed, DialFailure> dialed = co_await iouring::in_scope(
-      dialling.dial_scope, dial(shard.ring, shard.balancer, *route, shard.timeouts.connect));
+      dialling.dial_scope,
+      dial(shard.ring, shard.balancer, *route, shard.timeouts.connect, opening_of(dialling)));
   dialling.watch_scope.cancel();
   const unsigned attempts = dialed ? dialed->attempts : dialed.error().attempts;
   if (attempts > 1) connection.count_failovers(attempts - 1);
@@ -56,6 +70,7 @@ iouring::Task<ktls::Received> watch_client(Dialling& dialling) {
   ktls::Received early =
       co_await iouring::in_scope(dialling.watch_scope, dialling.client.records->receive());
   dialling.client_left = left(early);
+  dialling.client_spoke = early.kind == ktls::Received::Kind::kData;
   if (dialling.client_left) dialling.dial_scope.cancel();
   // Slow backends must not keep the shard's few provided buffers from established connections.
   early.chunk.give_back_lease();
@@ -93,6 +108,11 @@ connect_backend(Client& client) {
   LiveConnection& connection = client.connection;
   const auto started = Clock::now();
   Dialling dialling(client);
+  if (connection.route().proxy) {
+    auto header = make_proxy_header(client);
+    if (!header) co_return std::unexpected(refusal(CloseReason::kInternalError, header.error()));
+    dialling.header = *std::move(header);
+  }
   auto [dialed, early] = co_await iouring::both(dial_endpoint(dialling), watch_client(dialling));
   if (const auto ended = connection.ended_by()) co_return std::unexpected(refusal(*ended));
   if (dialling.client_left) {

@@ -20,7 +20,8 @@ namespace sallyport::gateway {
 struct ConnectionFacts {
   std::string id;
   std::string listener;
-  std::string client;    ///< address and port
+  std::string client;    ///< address and port; the true one, where a proxy in front says it
+  std::string proxy;     ///< address and port of that proxy
   std::string identity;  ///< "-" for a verified certificate without a usable name
   std::string sni;
   std::string alpn;

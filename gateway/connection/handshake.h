@@ -44,6 +44,7 @@ struct Handshake final : HandshakeMemory::Holder {
   iouring::Socket socket;
   iouring::CancelScope scope;  ///< cancelled by the timeout, and with the connection
   iouring::Deadline deadline;
+  std::vector<std::byte> unread;               ///< came with the PROXY header, behind it
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   HandshakeSlots::Slot slot;

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "gateway/connection/client.h"
+#include "gateway/connection/proxied_client.h"
+#include "gateway/connection/proxy_header_reader.h"
 #include "gateway/connection/start_records.h"
 #include "ktls/handshake/client_hello.h"
 
@@ -21,11 +23,23 @@ bool is_gone(const iouring::Socket& client) {
   return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
+void begin_handshake(Client& client) {
+  LiveConnection& connection = client.connection;
+  connection.start_handshake();
+  client.handshake->join(connection.shard().handshake_memory, connection.client().network(),
+                         connection.shard().ring.now());
+}
+
 // Receives until OpenSSL can go on: a whole ClientHello, or bytes that can never be one.
 iouring::Task<RefusalPtr> receive_message(Client& client) {
   LiveConnection& connection = client.connection;
   Handshake& handshake = *client.handshake;
   bool complete = false;
+  if (const auto unread = std::move(handshake.unread); !unread.empty()) {
+    begin_handshake(client);
+    complete = handshake.received.add(unread);
+    handshake.wait();
+  }
   while (!complete) {
     iouring::Result<iouring::Lease> received =
         co_await handshake.socket.recv(connection.shard().pools.small);
@@ -34,9 +48,7 @@ iouring::Task<RefusalPtr> receive_message(Client& client) {
       if (!silent && (!received || received->bytes().empty())) {
         co_return refusal(CloseReason::kClosedBeforeHello);
       }
-      connection.start_handshake();  // silence is refused like half a ClientHello
-      handshake.join(connection.shard().handshake_memory, connection.client().network(),
-                     connection.shard().ring.now());
+      begin_handshake(client);  // silence is refused like half a ClientHello
       if (silent) co_return refusal(CloseReason::kHandshakeTimeout, "not a byte received");
     }
     if (!received) co_return interrupted(received.error().value);
@@ -64,6 +76,7 @@ iouring::Task<RefusalPtr> read_hello(Client& client) {
     step = handshake.tls->advance();
   });
   if (!ran) co_return refusal(CloseReason::kShed, "waited too long for its turn");
+  const bool stray_header = begins_proxy_header(handshake.received.bytes());
   handshake.received = {};
   ktls::ServerHandshake& tls = *handshake.tls;
   while (step == Step::kWantRead) {
@@ -75,7 +88,9 @@ iouring::Task<RefusalPtr> read_hello(Client& client) {
   }
   if (step == Step::kHello) co_return nullptr;
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
-  co_return refused_by_tls(tls);
+  RefusalPtr refused = refused_by_tls(tls);
+  if (stray_header) refuse_stray_proxy_header(client, *refused);
+  co_return refused;
 }
 
 iouring::Task<RefusalPtr> run_hello(Client& client) {

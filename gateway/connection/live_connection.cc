@@ -38,6 +38,7 @@ LiveConnection::~LiveConnection() {
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
+  if (proxied_) shard_.proxied.erase(id_);
 }
 
 void LiveConnection::end(CloseReason reason) noexcept {
@@ -69,6 +70,17 @@ double LiveConnection::chance() const noexcept {
   mixed ^= mixed >> 31U;
   constexpr double kStep = 1.0 / (std::uint64_t{1} << 53U);
   return static_cast<double>(mixed >> 11U) * kStep;
+}
+
+void LiveConnection::set_proxied(const ProxiedAddresses& addresses) {
+  proxied_ = true;
+  shard_.proxied[id_] = {.proxy = client_,
+                         .destination = iouring::PeerAddress(addresses.destination)};
+  client_ = iouring::PeerAddress(addresses.source);
+}
+
+iouring::SocketAddress LiveConnection::proxied_destination() const {
+  return proxied_ ? shard_.proxied.at(id_).destination.expand() : iouring::SocketAddress();
 }
 
 void LiveConnection::start_handshake() {
@@ -177,6 +189,7 @@ ConnectionFacts LiveConnection::facts() const {
   facts.id = ktls::encode_hex(id_);
   facts.listener = listener_.text;
   facts.client = client_.expand().to_string();
+  if (proxied_) facts.proxy = shard_.proxied.at(id_).proxy.expand().to_string();
   if (grant_.peer) {
     facts.identity = grant_.peer->identity.display();
     facts.resumed = resumed_;

@@ -13,6 +13,7 @@
 #include "gateway/connection/connection_facts.h"
 #include "gateway/connection/grant.h"
 #include "gateway/connection/negotiated.h"
+#include "gateway/connection/proxy_header_reader.h"
 #include "gateway/connection/refusal.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/policy/live_cause.h"
@@ -69,6 +70,8 @@ class LiveConnection : public iouring::ListNode {
 
   // ---- what the phases find out, in their order
 
+  /// What its socket is connected to is a proxy, which says these addresses: client() from now on.
+  void set_proxied(const ProxiedAddresses& addresses);
   /// The first byte has arrived: a handshake has begun, and must get a verdict.
   void start_handshake();
   [[nodiscard]] bool handshake_started() const noexcept { return undecided_ != nullptr; }
@@ -113,7 +116,10 @@ class LiveConnection : public iouring::ListNode {
   // ---- what relay, log and admin read
 
   [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
+  /// The true one, where a proxy in front says it.
   [[nodiscard]] const iouring::PeerAddress& client() const noexcept { return client_; }
+  /// The address that the client connected to, where a proxy in front says it; else none.
+  [[nodiscard]] iouring::SocketAddress proxied_destination() const;
   /// After set_route().
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_backend(); null before.
@@ -176,6 +182,7 @@ class LiveConnection : public iouring::ListNode {
   std::uint8_t kept_ = kNotKept;  // else a LiveCause
   bool over_ : 1 = false;         // its reason is known
   bool resumed_ : 1 = false;
+  bool proxied_ : 1 = false;  // in ShardState::proxied
   std::uint8_t heard_ : 2 = 0;
 };
 

@@ -84,7 +84,9 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     }
     client.handshake->end();
     iouring::Socket& socket = client.handshake->socket;
-    if (reason == CloseReason::kShed && !client.handshake->answered) {
+    if (reason == CloseReason::kProxyHeaderInvalid) {
+      socket.reset();
+    } else if (reason == CloseReason::kShed && !client.handshake->answered) {
       co_await close_with_plaintext_alert(shard, socket, ktls::AlertDescription::kInternalError);
     } else {
       co_await linger(shard, socket);

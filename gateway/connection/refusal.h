@@ -35,10 +35,10 @@ using RefusalPtr = std::unique_ptr<Refusal>;
 /// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
 /// and tells the client in the way that fits the phase (docs/operate.md):
 ///
-///   before any answer     a plaintext alert for `shed`; else FIN
-///   at the ClientHello    the alert of the route's refusal
-///   in the handshake      nothing more: its alert has been sent
-///   after authentication  an alert under the application keys; close_notify for `drain`
+///   before any answer     a plaintext alert for `shed`; a reset for `proxy_header_invalid`; else
+///   FIN at the ClientHello    the alert of the route's refusal in the handshake      nothing more:
+///   its alert has been sent after authentication  an alert under the application keys;
+///   close_notify for `drain`
 ///
 /// The close lingers, so that the alert arrives. Bounded, even where the connection was cancelled.
 /// Nothing is sent to a client that is gone.

@@ -10,6 +10,7 @@
 #include "gateway/connection/client.h"
 #include "gateway/connection/connect_backend.h"
 #include "gateway/connection/hello.h"
+#include "gateway/connection/proxied_client.h"
 #include "gateway/connection/recheck.h"
 #include "gateway/connection/relay.h"
 #include "gateway/connection/start_records.h"
@@ -60,7 +61,11 @@ namespace {
   if (!client.place)
     co_return std::unexpected(refusal(CloseReason::kShed, "--max-connections reached"));
 
-  RefusalPtr refused = co_await receive_hello(client);
+  RefusalPtr refused;
+  if (comes_by_proxy(connection)) refused = co_await receive_proxy_header(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
+  refused = co_await receive_hello(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
   const ktls::ClientHello& hello = client.handshake->tls->hello();

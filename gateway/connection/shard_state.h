@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
+#include <unordered_map>
 
 #include "gateway/backends/balance.h"
 #include "gateway/connection/connection_facts.h"
@@ -20,8 +22,10 @@
 #include "gateway/connection/record_choice.h"
 #include "gateway/connection/snapshot.h"
 #include "gateway/policy/live_cause.h"
+#include "iouring/address.h"
 #include "iouring/cancel.h"
 #include "iouring/idle_worker.h"
+#include "iouring/ip_network.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
 #include "ktls/handshake/server_context.h"
@@ -82,6 +86,12 @@ struct HandshakeLimits {
   std::size_t memory = std::size_t{64} << 20;  ///< bytes, --handshake-memory
 };
 
+/// Of a connection that a proxy has opened for a client.
+struct ProxiedEnds {
+  iouring::PeerAddress proxy;        ///< of the socket
+  iouring::PeerAddress destination;  ///< that the client connected to
+};
+
 /// A --listen, as this shard serves it.
 struct ServedListener {
   std::string text;  ///< as configured: metric label and log value
@@ -117,6 +127,7 @@ struct ShardState {
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   LocalHosts local_hosts;
+  std::unordered_map<std::uint64_t, ProxiedEnds> proxied;  ///< by LiveConnection::number()
   PeerTable peers;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
@@ -124,6 +135,9 @@ struct ShardState {
   /// Replaced as one when the control thread sends new ones; never null while serving.
   std::shared_ptr<const Snapshot> snapshot;
   TlsContexts tls;
+
+  /// --accept-proxy: what connects from there begins with a PROXY header. Outlives the shard.
+  std::span<const iouring::IpNetwork> accept_proxy{};
 
   WallTime (*now)() = wall_time;  ///< tests give their own
   Recheck recheck;

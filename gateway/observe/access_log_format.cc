@@ -92,6 +92,7 @@ std::string format_line(const ConnectionFacts& record, LogFormat format) {
   text("id", record.id, true);
   text("listener", record.listener, true);
   text("client", record.client, true);
+  text("proxy", record.proxy, false);
   text("identity", record.identity, all);
   text("sni", record.sni, all);
   text("alpn", record.alpn, all);

@@ -42,6 +42,14 @@ Json endpoint_json(const Endpoint& endpoint, const EndpointRules& rules) {
   return json;
 }
 
+Json proxy_json(const ProxyRule& rule) {
+  Json tlvs = Json::array();
+  for (const ProxyTlv tlv : rule.tlvs) tlvs.push_back(to_string(tlv));
+  const std::byte type{rule.identity_type};
+  return {{"tlvs", std::move(tlvs)},
+          {"identity-type", "0x" + ktls::encode_hex(std::span(&type, 1), ktls::HexCase::kUpper)}};
+}
+
 // Those that the route no longer has, as long as they have connections.
 Json leaving_json(const std::string& route, const EndpointSet& endpoints) {
   Json list = Json::array();
@@ -73,6 +81,7 @@ Json route_json(const Route& route, const EndpointSet& set) {
   const EndpointRules& rules = route.endpoint_rules;
   if (rules.health) json["health"] = health_json(*rules.health);
   json["when-none-healthy"] = to_string(rules.when_none_healthy);
+  if (route.proxy) json["proxy-protocol"] = proxy_json(*route.proxy);
   json["endpoints"] = Json::array();
   if (Json gone = leaving_json(route.name, set); !gone.empty()) json["gone"] = std::move(gone);
   json["usable"] = endpoints != nullptr ? endpoints->usable() : 0;
@@ -133,6 +142,7 @@ void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
   const Json json{{"id", connection.id},
                   {"client", connection.client},
+                  {"proxy", connection.proxy},
                   {"identity", connection.identity},
                   {"listener", connection.listener},
                   {"route", connection.route},

@@ -15,6 +15,7 @@
 #include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/limit_rules.h"
 #include "gateway/policy/pattern.h"
+#include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
 #include "ktls/trust/peer_trust.h"
@@ -45,6 +46,7 @@ struct Route {
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
   EndpointRules endpoint_rules;
   LimitRules limits;
+  std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
 };
 
 /// The trust domains whose SPIFFE IDs may pass; null: any.

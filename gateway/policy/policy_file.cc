@@ -12,13 +12,13 @@
 #include "gateway/policy/json_reader.h"
 #include "gateway/policy/named_files.h"
 #include "gateway/policy/policy.h"
+#include "gateway/policy/proxy_rule.h"
 
 namespace sallyport::gateway {
 namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
-constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "prefer-zone",
-                                             "proxy-protocol", "warm"};
+constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "prefer-zone", "warm"};
 constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo};
@@ -167,6 +167,7 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
     return read_policy_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
+  if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
   const auto endpoint_rule = read_endpoint_rule(*this, route.endpoint_rules, member, key);
   if (!endpoint_rule) return std::unexpected(endpoint_rule.error());
   if (*endpoint_rule) return {};

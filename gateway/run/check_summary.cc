@@ -116,6 +116,8 @@ std::string flags(const Options& options) {
   };
   for (const ListenAddress& listen : options.listen) add("listen", listen.text);
   add("share-port", on(options.share_port));
+  for (const iouring::IpNetwork& network : options.accept_proxy)
+    add("accept-proxy", network.to_string());
   for (const AdminAddress& admin : options.admin) add("admin", admin.text);
   add("admin-expose-all", on(options.admin_expose_all));
   add("user", text(options.user, "none"));

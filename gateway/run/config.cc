@@ -449,6 +449,10 @@ std::vector<Finding> Config::find_oddities() const {
     add("--keep-live " + std::string(to_string(cause)) +
         ": live connections with this cause are kept");
   }
+  for (const iouring::IpNetwork& network : options_.accept_proxy) {
+    if (!network.is_everything()) continue;
+    add("--accept-proxy " + network.to_string() + ": whoever can connect can claim any address");
+  }
   for (const std::string& file : secret_files()) {
     if (auto readers = ktls::key_file_readers(file)) add(*std::move(readers));
   }

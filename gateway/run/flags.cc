@@ -37,6 +37,9 @@ constexpr std::array kTraffic{
     Flag{"share-port", "", false,
          "Listen beside another process of this user that has the address, to take over from it "
          "without a gap (default: an address in use is an error)"},
+    Flag{"accept-proxy", "CIDR", true,
+         "Connections from this network come by a proxy: each must begin with a PROXY header, "
+         "version 1 or 2, which says the client's address. Repeatable"},
     Flag{"discovery", "FILE", false, "Endpoints, in the form of Prometheus' file_sd. Required"},
     Flag{"discovery-allow-empty", "", false,
          "Accept an update that leaves a route that had endpoints with none, and without --policy "
@@ -171,9 +174,9 @@ constexpr std::array kCommandLineOnly{
     Flag{"help", "", false, "Print this and exit"},
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
-constexpr auto kPlannedFlags = std::to_array<std::string_view>(
-    {"accept-proxy", "egress", "egress-expose", "max-connections-per-address",
-     "max-handshakes-per-address", "state-dir", "zone"});
+constexpr auto kPlannedFlags =
+    std::to_array<std::string_view>({"egress", "egress-expose", "max-connections-per-address",
+                                     "max-handshakes-per-address", "state-dir", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

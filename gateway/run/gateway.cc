@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gateway/connection/close_reason.h"
+#include "gateway/connection/proxy_header_count.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/admin_handlers.h"
 #include "gateway/run/endpoint_watch.h"
@@ -93,7 +94,8 @@ void Gateway::open_log_and_metrics() {
                                   .handshake_results = ktls::kHandshakeResultWords,
                                   .fallback_reasons = ktls::kKtlsFallbackWords,
                                   .live_causes = kKeepLiveWords,
-                                  .check_results = kCheckResultWords};
+                                  .check_results = kCheckResultWords,
+                                  .proxy_headers = kProxyHeaderWords};
   registry_ = std::make_unique<metrics::Registry>(words, build_info());
   if (auto support = ktls_support_metrics(records_))
     registry_->set_ktls_support(*std::move(support));

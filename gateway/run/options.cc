@@ -138,6 +138,9 @@ void read_listeners(Reader& reader, Options& options) {
     options.listen.push_back(*std::move(address));
   }
   reader.on("share-port", options.share_port);
+  reader.parsed("accept-proxy", iouring::IpNetwork::parse, [&](const iouring::IpNetwork& network) {
+    options.accept_proxy.push_back(network);
+  });
 }
 
 void read_pairs(Reader& reader, Options& options) {

@@ -19,6 +19,7 @@
 #include "gateway/policy/live_cause.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/option_values.h"
+#include "iouring/ip_network.h"
 #include "ktls/keys/suite.h"
 #include "ktls/trust/verify_settings.h"
 
@@ -30,10 +31,11 @@ struct Options {
   };
   enum class CrlExpired { kRefuse, kAccept };
 
-  std::vector<ListenAddress> listen;   ///< at least one, no two overlap
-  bool share_port = false;             ///< listen beside another process that has the address
-  std::vector<CertificatePair> pairs;  ///< at least one
-  std::vector<TrustBundle> ca;         ///< at least one
+  std::vector<ListenAddress> listen;  ///< at least one, no two overlap
+  bool share_port = false;            ///< listen beside another process that has the address
+  std::vector<iouring::IpNetwork> accept_proxy;  ///< what connects from there is a proxy
+  std::vector<CertificatePair> pairs;            ///< at least one
+  std::vector<TrustBundle> ca;                   ///< at least one
   std::vector<std::string> crl;
   CrlExpired crl_expired = CrlExpired::kRefuse;
   ktls::ClientEku client_eku = ktls::ClientEku::kIfPresent;

@@ -72,7 +72,9 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
              options_.timeouts, options_.ends, options_.records, options_.handshakes,
              options_.limit, options_.metrics, options_.connection_log, random_seed()),
       connections_(*ring_),
-      chores_(*ring_) {}
+      chores_(*ring_) {
+  state_.accept_proxy = options_.accept_proxy;
+}
 
 Shard::~Shard() {
   join();

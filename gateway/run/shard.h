@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "iouring/buffer_ring.h"
 #include "iouring/idle_worker.h"
 #include "iouring/inbox.h"
+#include "iouring/ip_network.h"
 #include "iouring/listener.h"
 #include "iouring/ring.h"
 #include "iouring/task_group.h"
@@ -40,6 +42,7 @@ struct ShardOptions {
   const Timeouts& timeouts;
   const EndSettings& ends;
   const RecordChoice& records;
+  std::span<const iouring::IpNetwork> accept_proxy{};
   ConnectionLimit& limit;
   metrics::ShardMetrics& metrics;
   ConnectionLog& connection_log;

@@ -9,12 +9,16 @@
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <ctime>
+#include <span>
 
 #include "ktls/base/der.h"
+#include "ktls/base/hex.h"
 #include "ktls/base/openssl_handles.h"
 
 namespace sallyport::ktls {
@@ -26,6 +30,29 @@ using BignumPtr = OpensslPtr<BIGNUM, BN_free>;
 
 bool continues_utf8(char c) {
   return (static_cast<unsigned char>(c) & 0xc0) == 0x80;
+}
+
+bool is_control(char c) {
+  return (c >= 0 && c < 0x20) || c == 0x7f;
+}
+
+// Of RFC 2253: the value at the front of `rest`, unescaped; then `rest` is what follows behind the
+// comma or the plus.
+std::string take_value(std::string_view& rest) {
+  std::string value;
+  std::size_t i = 0;
+  for (; i < rest.size() && rest[i] != ',' && rest[i] != '+'; ++i) {
+    std::byte coded{};
+    if (rest[i] == '\\' && decode_hex(rest.substr(i + 1, 2), std::span(&coded, 1))) {
+      value += static_cast<char>(coded);
+      i += 2;
+    } else {
+      if (rest[i] == '\\' && i + 1 < rest.size()) ++i;
+      value += rest[i];
+    }
+  }
+  rest.remove_prefix(std::min(i + 1, rest.size()));
+  return value;
 }
 
 // The curve as NIST has it, else OpenSSL's name; its bits where it has none (explicit parameters).
@@ -66,6 +93,20 @@ std::string name_text(const X509_NAME* name) {
     text += "...";
   }
   return text;
+}
+
+std::string common_name(std::string_view name_text) {
+  if (name_text.size() >= kMaxNameText && name_text.ends_with("...")) return {};
+  std::string found;
+  while (!name_text.empty()) {
+    const std::string_view type = name_text.substr(0, name_text.find('='));
+    name_text.remove_prefix(std::min(type.size() + 1, name_text.size()));
+    const bool encoded = name_text.starts_with('#');  // of no type of text
+    const std::string value = take_value(name_text);
+    // RFC 2253 has the last attribute first.
+    if (type == "CN" && !encoded) found = value;
+  }
+  return std::ranges::any_of(found, is_control) ? std::string() : found;
 }
 
 std::string serial_text(const ASN1_INTEGER* serial) {

@@ -25,6 +25,10 @@ std::chrono::sys_seconds to_time(const ASN1_TIME* time);
 /// characters.
 std::string name_text(const X509_NAME* name);
 
+/// The commonName in a text of name_text(), unescaped: the first one as the certificate has them.
+/// Empty: there is none, the text was cut, or it has control characters.
+std::string common_name(std::string_view name_text);
+
 /// Hexadecimal, upper case, "-" first if negative; as `openssl x509 -serial` prints it. "of N
 /// bytes" for more than 128.
 std::string serial_text(const ASN1_INTEGER* serial);

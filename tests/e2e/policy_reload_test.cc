@@ -118,8 +118,7 @@ std::vector<BrokenPolicyFile> broken_policies() {
       {"NotUtf8", route("\"sni\": [\"\xff\"], " + allow), ""},
       {"BadBalance", route(allow + ", \"balance\": \"random\""), "balance"},
       {"HealthWithoutType", route(allow + ", \"health\": {}"), "is missing"},
-      {"LaterKeyProxyProtocol", route(allow + ", \"proxy-protocol\": \"v2\""),
-       "not supported by this version"},
+      {"UnknownProxyVersion", route(allow + ", \"proxy-protocol\": \"v1\""), "proxy-protocol"},
       {"LaterKeyBackendTls", route(allow + ", \"backend-tls\": {}"),
        "not supported by this version"},
   };

@@ -24,6 +24,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"ready", {}},
     {"tls_library", {"mode"}},
     {"records_connections", {"direction", "records"}},
+    {"proxy_headers_total", {"direction", "result"}},
     {"ktls_fallback_total", {"reason"}},
     {"ktls_supported", {"version", "cipher"}},
     {"ktls_rekey_supported", {}},

@@ -2,9 +2,24 @@
 // A program that is not installed makes the test fail; tests/run installs them all.
 #pragma once
 
+#include <functional>
+#include <string>
+
 #include "tests/e2e/scenario.h"
 
 namespace sallyport::test {
+
+/// Starts a server that must be told its TCP address: `start` tries one, and says whether it came
+/// up.
+inline void start_on_free_port(const std::string& program,
+                               const std::function<bool(const std::string& address)>& start) {
+  // Another process may take the port between our asking and its binding.
+  for (int tries = 0; tries < 5; ++tries) {
+    const std::string address = RefusingAddress().address();  // which it gives back
+    if (start(address)) return;
+  }
+  throw TestFailure(program + " does not start");
+}
 
 class PeerScenario : public Scenario {
  protected:

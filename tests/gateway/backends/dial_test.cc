@@ -86,8 +86,9 @@ EndpointSet::Pointer set_of(const std::vector<std::string>& targets) {
 }
 
 Task<void> dial_into(iouring::Ring& ring, Balancer& balancer, const Route& route,
-                     std::chrono::milliseconds timeout, std::optional<DialResult>& result) {
-  result.emplace(co_await dial(ring, balancer, route, timeout));
+                     std::chrono::milliseconds timeout, std::optional<DialResult>& result,
+                     Opening opening = nullptr) {
+  result.emplace(co_await dial(ring, balancer, route, timeout, std::move(opening)));
 }
 
 Task<void> dial_until_cancelled(iouring::Ring& ring, Balancer& balancer, const Route& route,
@@ -135,11 +136,11 @@ class Dial : public testing::Test {
   }
 
   DialResult dial_to(const std::vector<std::string>& targets,
-                     std::chrono::milliseconds timeout = 60s) {
+                     std::chrono::milliseconds timeout = 60s, Opening opening = nullptr) {
     set_ = EndpointSet::build(discovery_of(targets), {}, set_.get());
     balancer_.update(set_);
     std::optional<DialResult> result;
-    ring_->run(dial_into(*ring_, balancer_, route_, timeout, result));
+    ring_->run(dial_into(*ring_, balancer_, route_, timeout, result, std::move(opening)));
     return std::move(*result);
   }
 
@@ -215,6 +216,48 @@ TEST_F(Dial, GoesOnToTheNextEndpointWhenOneRefuses) {
     EXPECT_EQ(dialed->endpoint->target, third.target);
     EXPECT_LE(dialed->attempts, 3u);
   }
+}
+
+TEST_F(Dial, OpensWhatItTakes) {
+  const Backend refuses(Backend::kRefuses), good(Backend::kListens);
+  std::vector<std::string> opened;
+  const DialResult dialed =
+      dial_to({refuses.target, good.target}, 60s, [&](const iouring::Socket& backend) {
+        opened.push_back(backend.peer_address()->to_string());
+        EXPECT_EQ(get_option(backend, IPPROTO_TCP, TCP_NODELAY), 1) << "set later it would push";
+        return iouring::Result<>();
+      });
+  ASSERT_TRUE(dialed);
+  EXPECT_EQ(opened, std::vector{good.target});
+}
+
+TEST_F(Dial, GoesOnToTheNextEndpointWhereOneCannotBeOpened) {
+  const Backend first(Backend::kListens), second(Backend::kListens);
+  std::string failed;
+  const DialResult dialed =
+      dial_to({first.target, second.target}, 60s, [&](const iouring::Socket& backend) {
+        if (!failed.empty()) return iouring::Result<>();
+        failed = backend.peer_address()->to_string();
+        return iouring::Result<>(iouring::failure(EPIPE));
+      });
+  ASSERT_TRUE(dialed);
+  EXPECT_EQ(dialed->attempts, 2U);
+  EXPECT_NE(dialed->endpoint->target, failed);
+  const Endpoint& blamed = endpoint(failed == first.target ? first : second);
+  EXPECT_EQ(blamed.health->error(), EPIPE);
+  EXPECT_EQ(*blamed.connect_failures, 1U);
+  EXPECT_EQ(balancer_.in_use("r", blamed.id), 0U);
+}
+
+TEST_F(Dial, IsRefusedWhereNoneCanBeOpened) {
+  const Backend first(Backend::kListens), second(Backend::kListens);
+  const DialResult dialed = dial_to({first.target, second.target}, 60s, [](const iouring::Socket&) {
+    return iouring::Result<>(iouring::failure(EAGAIN));
+  });
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendRefused);
+  EXPECT_EQ(dialed.error().last_errno, EAGAIN);
+  EXPECT_EQ(dialed.error().attempts, 2U);
 }
 
 TEST_F(Dial, IsRefusedWhenEachRefuses) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/connection/close_reason.h"
+#include "gateway/connection/proxy_header_count.h"
 #include "gateway/connection/shard_state.h"
 #include "iouring/idle_worker.h"
 #include "ktls/trust/handshake_result.h"
@@ -51,7 +52,8 @@ class ShardTest : public ::testing::Test {
                                .handshake_results = ktls::kHandshakeResultWords,
                                .fallback_reasons = {},
                                .live_causes = kKeepLiveWords,
-                               .check_results = kCheckResultWords},
+                               .check_results = kCheckResultWords,
+                               .proxy_headers = kProxyHeaderWords},
                               {}};
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;

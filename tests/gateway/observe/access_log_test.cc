@@ -107,6 +107,16 @@ TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
   EXPECT_TRUE(line.at("connect_ms").is_null());
 }
 
+TEST(AccessLogLine, ShowsTheProxyThatAClientCameBy) {
+  for (ConnectionFacts record : {served(), refused()}) {
+    record.proxy = "10.0.0.9:1";
+    const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
+    EXPECT_EQ(line.at("client"), "10.0.0.1:1234");
+    EXPECT_EQ(line.at("proxy"), "10.0.0.9:1");
+    EXPECT_EQ(std::next(line.find("client")).key(), "proxy");
+  }
+}
+
 TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
   const auto line = ordered_json::parse(format_line(refused(), LogFormat::kJson));
   EXPECT_THAT(keys(line),

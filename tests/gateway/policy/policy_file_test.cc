@@ -91,8 +91,7 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
 }
 
 TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key :
-       {"proxy-protocol", "backend-tls", "limits", "warm", "egress", "max-connections"}) {
+  for (const char* key : {"backend-tls", "warm", "egress", "prefer-zone"}) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }

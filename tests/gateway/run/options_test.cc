@@ -278,14 +278,26 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 
 // Planned, so no typing error.
 TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag :
-       {"--egress", "--egress-expose", "--zone", "--accept-proxy", "--state-dir"}) {
+  for (const char* flag : {"--egress", "--egress-expose", "--zone", "--state-dir"}) {
     EXPECT_THAT(error_of(with({flag, "x"})),
                 HasSubstr(std::string(flag) + " is not supported by this version"));
   }
   EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
               HasSubstr("starttls, which is not supported by this version"));
   EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
+TEST(Options, TakeNetworksOfProxies) {
+  const Options options =
+      options_of(with({"--accept-proxy", "10.0.0.0/8", "--accept-proxy", "::1"}));
+  ASSERT_EQ(options.accept_proxy.size(), 2U);
+  EXPECT_EQ(options.accept_proxy[0].to_string(), "10.0.0.0/8");
+  EXPECT_EQ(options.accept_proxy[1].to_string(), "::1/128");
+  EXPECT_TRUE(options_of(with({})).accept_proxy.empty());
+  EXPECT_THAT(error_of(with({"--accept-proxy", "10.0.0.1/8"})),
+              HasSubstr("--accept-proxy '10.0.0.1/8' has an address with bits set behind"));
+  EXPECT_THAT(error_of(with({"--accept-proxy", "proxy.example.org"})),
+              HasSubstr("is not an IP address or a network"));
 }
 
 TEST(Options, RefuseTheSameListenerTwice) {
