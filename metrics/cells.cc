@@ -102,6 +102,8 @@ ListenerSample ListenerCells::sample() const {
     route.lingering = cells[i]->lingering_begun_.value() - ended;
     route.connect = cells[i]->connect_.sample();
     route.failovers = cells[i]->failovers_.value();
+    for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
+      route.limits_reached[limit] = cells[i]->limits_reached_[limit].value();
   }
 
   // Against the order in which they are written: closed, then routed, then accepted. A route that

@@ -63,6 +63,29 @@ class WordIndex {
   std::size_t value_;
 };
 
+/// What clients ran into; the word is that of the flag or of the policy's key.
+enum class Limit : std::size_t {
+  kConnectionsPerAddress,
+  kHandshakesPerAddress,
+  // Of a route.
+  kConnectionsPerIdentity,
+  kHandshakesPerIdentity,
+  kMaxConnections,
+  kMaxConnectionsPerEndpoint,
+};
+inline constexpr std::array<std::string_view, 6> kLimitWords{"max-connections-per-address",
+                                                             "max-handshakes-per-address",
+                                                             "connections-per-identity",
+                                                             "handshakes-per-identity",
+                                                             "max-connections",
+                                                             "max-connections-per-endpoint"};
+[[nodiscard]] constexpr std::string_view to_string(Limit limit) {
+  return kLimitWords.at(static_cast<std::size_t>(limit));
+}
+[[nodiscard]] constexpr bool is_of_route(Limit limit) {
+  return limit >= Limit::kConnectionsPerIdentity;
+}
+
 enum class Leg : std::size_t { kClient, kBackend };
 enum class Direction : std::size_t { kReceive, kSend };
 enum class Records : std::size_t { kKernel, kUserspace };
@@ -155,6 +178,9 @@ class RouteCells {
   void sent(Leg leg, std::uint64_t bytes) noexcept { sent_[index(leg)].add(bytes); }
   void backend_connected(std::chrono::nanoseconds took) noexcept { connect_.observe(took); }
   void backend_failed_over(std::uint64_t times) noexcept { failovers_.add(times); }
+  void limit_reached(Limit limit) noexcept {
+    limits_reached_[static_cast<std::size_t>(limit)].add();
+  }
 
  private:
   friend class OpenConnection;
@@ -170,6 +196,7 @@ class RouteCells {
   Counter lingering_begun_, lingering_ended_;
   Histogram connect_;
   Counter failovers_;
+  std::array<Counter, kLimitWords.size()> limits_reached_;
 };
 
 /// One (listener, route) at one moment.
@@ -182,6 +209,7 @@ struct RouteSample {
   std::uint64_t lingering = 0;  ///< of `open`
   HistogramSample connect;
   std::uint64_t failovers = 0;
+  std::array<std::uint64_t, kLimitWords.size()> limits_reached{};  ///< by Limit
 };
 
 /// One listener at one moment: accepted == sum of closed + sum of open, always.

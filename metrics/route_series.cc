@@ -17,7 +17,8 @@ bool has_counted(const RouteSample& route) {
     return std::ranges::any_of(counts, [](std::uint64_t count) { return count != 0; });
   };
   return route.open != 0 || any(route.closed) || any(route.received_bytes) ||
-         any(route.sent_bytes) || route.connect.count() != 0 || route.failovers != 0;
+         any(route.sent_bytes) || route.connect.count() != 0 || route.failovers != 0 ||
+         any(route.limits_reached);
 }
 
 }  // namespace
@@ -78,6 +79,8 @@ void RouteSeries::take_off_forgotten(unsigned shard, ListenerSample& listener) c
     }
     subtract(route.connect, before.connect);
     route.failovers -= before.failovers;
+    for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
+      route.limits_reached[limit] -= before.limits_reached[limit];
   }
   std::erase_if(listener.routes, [&](const RouteSample& route) {
     return forgotten_.contains(Key{shard, listener.listener, route.route}) && !has_counted(route);

@@ -46,6 +46,7 @@ struct RouteSum {
   std::uint64_t lingering = 0;
   HistogramSample connect;
   std::uint64_t failovers = 0;
+  std::array<std::uint64_t, kLimitWords.size()> limits_reached{};
 };
 
 void add_to(std::vector<std::uint64_t>& sums, const std::vector<std::uint64_t>& values) {
@@ -160,6 +161,8 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
         sum.lingering += route.lingering;
         sum.connect += route.connect;
         sum.failovers += route.failovers;
+        for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
+          sum.limits_reached[limit] += route.limits_reached[limit];
       }
     }
     for (const auto& each : shard.negotiated) {
@@ -210,6 +213,10 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
   add(MetricId::kTlsHandshakesInFlight, {}, number(in_flight));
 
   for (const auto& [route, sum] : routes) {
+    for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit) {
+      if (is_of_route(Limit{limit}) == route.empty()) continue;
+      add(MetricId::kLimitReached, {route, kLimitWords[limit]}, number(sum.limits_reached[limit]));
+    }
     const bool any = sum.received != std::array<std::uint64_t, 2>{} ||
                      sum.sent != std::array<std::uint64_t, 2>{} || sum.connect.count() != 0;
     if (route.empty() && !any) continue;

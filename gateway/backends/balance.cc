@@ -157,7 +157,7 @@ std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& trie
   outstanding_ += 1;
   if (slot->place != kNowhere) restore_order(slot->place);
   const auto index = static_cast<std::size_t>(slot - slots_.data());
-  return Pick{endpoints_->endpoints[index], InUse(this, *endpoints_->endpoints[index])};
+  return Pick{endpoints_->endpoints[index], InUse(this, endpoints_->endpoints[index])};
 }
 
 // Other shards fill an endpoint, too: one that is full by the time it is entered is not taken.
@@ -414,24 +414,22 @@ std::array<RouteBalance::Slot*, 2> RouteBalance::draw_two(const Tried& tried) {
 }
 
 InUse::InUse(InUse&& other) noexcept
-    : route_(std::exchange(other.route_, nullptr)),
-      life_(std::move(other.life_)),
-      endpoint_id_(other.endpoint_id_) {}
+    : route_(std::exchange(other.route_, nullptr)), endpoint_(std::move(other.endpoint_)) {}
 
 InUse& InUse::operator=(InUse&& other) noexcept {
   if (this == &other) return *this;
   release();
   route_ = std::exchange(other.route_, nullptr);
-  life_ = std::move(other.life_);
-  endpoint_id_ = other.endpoint_id_;
+  endpoint_ = std::move(other.endpoint_);
   return *this;
 }
 
 void InUse::release() noexcept {
   RouteBalance* const route = std::exchange(route_, nullptr);
   if (!route) return;
-  std::exchange(life_, nullptr)->leave();
-  route->release(endpoint_id_);
+  const std::shared_ptr<const Endpoint> endpoint = std::move(endpoint_);
+  endpoint->life->leave();
+  route->release(endpoint->id);
 }
 
 Balancer::Balancer(std::uint64_t seed) : random_(seed) {}

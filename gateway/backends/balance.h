@@ -32,15 +32,16 @@ class InUse {
 
   void release() noexcept;
   explicit operator bool() const { return route_ != nullptr; }
+  /// Null: none.
+  const std::shared_ptr<const Endpoint>& endpoint() const { return endpoint_; }
 
  private:
   friend class RouteBalance;
-  InUse(RouteBalance* route, const Endpoint& endpoint)
-      : route_(route), life_(endpoint.life), endpoint_id_(endpoint.id) {}
+  InUse(RouteBalance* route, std::shared_ptr<const Endpoint> endpoint)
+      : route_(route), endpoint_(std::move(endpoint)) {}
 
   RouteBalance* route_ = nullptr;
-  std::shared_ptr<EndpointLife> life_;
-  std::uint64_t endpoint_id_ = 0;
+  std::shared_ptr<const Endpoint> endpoint_;
 };
 
 struct Pick {

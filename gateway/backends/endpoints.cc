@@ -108,6 +108,13 @@ std::shared_ptr<EndpointLife> new_life(const Known::Route& route, iouring::TimeP
 
 }  // namespace
 
+RoutePlace RoutePlace::enter(std::shared_ptr<RouteLife> route, std::uint32_t most) {
+  const auto before = route->connections.fetch_add(1, std::memory_order_relaxed);
+  RoutePlace place(std::move(route));
+  if (most > 0 && before >= most) return {};
+  return place;
+}
+
 Standing Endpoint::standing(iouring::TimePoint now) const {
   const Checked checked = life->checked();
   if (checked == Checked::kDown) return Standing::kDown;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "gateway/backends/address_health.h"
@@ -24,10 +25,34 @@ struct RouteLife {
   /// Of its endpoints one is up, by checks: those not yet checked wait for theirs. Written by the
   /// checker.
   std::atomic<bool> any_up{false};
-  /// Connections that were let in, of all shards, from the dialling of a backend on.
+  /// Connections that were let in, of all shards, from the dialling of a backend on: RoutePlace.
   std::atomic<std::uint64_t> connections{0};
   /// One ejection at a time is decided on, see eject_if_due().
   std::atomic_flag ejecting;
+};
+
+/// One connection of a route, counted for as long as this lives; or none.
+class RoutePlace {
+ public:
+  RoutePlace() = default;
+  /// None: the route has `most` (0: no limit) already. Any thread.
+  static RoutePlace enter(std::shared_ptr<RouteLife> route, std::uint32_t most);
+  RoutePlace(RoutePlace&& other) noexcept = default;
+  RoutePlace& operator=(RoutePlace&& other) noexcept {
+    std::swap(route_, other.route_);
+    return *this;
+  }
+  ~RoutePlace() {
+    if (route_) leave(*route_);
+  }
+  /// The holder of the connection calls leave() itself, at its end.
+  void hand_over() { route_.reset(); }
+  static void leave(RouteLife& route) { route.connections.fetch_sub(1, std::memory_order_relaxed); }
+  explicit operator bool() const { return route_ != nullptr; }
+
+ private:
+  explicit RoutePlace(std::shared_ptr<RouteLife> route) : route_(std::move(route)) {}
+  std::shared_ptr<RouteLife> route_;
 };
 
 /// Whether an endpoint gets new connections, the better ones first.

@@ -7,6 +7,7 @@
 
 #include "gateway/connection/connection_limit.h"
 #include "gateway/connection/handshake.h"
+#include "gateway/connection/limit_table.h"
 #include "gateway/connection/live_connection.h"
 #include "ktls/records/record_layer.h"
 
@@ -21,6 +22,7 @@ struct Client {
 
   LiveConnection& connection;
   std::optional<ConnectionLimit::Place> place;  ///< of --max-connections
+  LimitTable::Place place_of_address, place_of_identity;
   std::unique_ptr<Handshake> handshake;
   std::unique_ptr<ktls::RecordLayer> records;
   /// What came while the backend was dialled; null: nothing.

@@ -12,6 +12,7 @@
 #include "gateway/connection/proxy_opening.h"
 #include "iouring/both.h"
 #include "iouring/cancel.h"
+#include "iouring/deadline.h"
 #include "iouring/result.h"
 #include "ktls/records/plain_records.h"
 
@@ -19,6 +20,9 @@ namespace sallyport::gateway {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kLookForRoom{10};
+constexpr std::chrono::milliseconds kLongestWait{3'000};  // without a --connect-timeout
 
 struct Dialling {
   explicit Dialling(Client& its_client)
@@ -30,7 +34,8 @@ struct Dialling {
   iouring::CancelScope dial_scope;
   iouring::CancelScope watch_scope;
   std::vector<std::byte> header;  // for the backend; empty: none
-  bool client_spoke = false;      // what it sent follows the header at once
+  RoutePlace place_of_route;
+  bool client_spoke = false;  // what it sent follows the header at once
   bool client_left = false;
 };
 
@@ -42,14 +47,44 @@ Opening opening_of(const Dialling& dialling) {
   };
 }
 
+// Where the route, or each endpoint that it would take, has all the connections it may: kFull.
+iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& dialling,
+                                                                 const Route& route) {
+  ShardState& shard = dialling.client.connection.shard();
+  RoutePlace& place = dialling.place_of_route;
+  if (!place) {
+    const RouteEndpoints* const endpoints = shard.snapshot->endpoints->find(route.name);
+    if (endpoints) place = RoutePlace::enter(endpoints->life, route.limits.max_connections);
+    if (endpoints && !place)
+      co_return std::unexpected(DialFailure{.error = DialError::kFull, .endpoint = nullptr});
+  }
+  std::expected<Dialed, DialFailure> dialed = co_await dial(
+      shard.ring, shard.balancer, route, shard.timeouts.connect, opening_of(dialling));
+  co_return dialed;
+}
+
+// Waits for room no longer than for a backend.
+iouring::Task<std::expected<Dialed, DialFailure>> dial_within_limits(Dialling& dialling,
+                                                                     const Route& route) {
+  ShardState& shard = dialling.client.connection.shard();
+  const auto time = shard.timeouts.connect.count() > 0 ? shard.timeouts.connect : kLongestWait;
+  const auto until = shard.ring.now() + time;
+  while (true) {
+    std::expected<Dialed, DialFailure> dialed = co_await dial_with_room(dialling, route);
+    const bool full = !dialed && dialed.error().error == DialError::kFull;
+    if (!full || shard.ring.now() >= until) co_return dialed;
+    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kLookForRoom);
+    if (!slept)
+      co_return std::unexpected(DialFailure{.error = DialError::kCancelled, .endpoint = nullptr});
+  }
+}
+
 iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialling) {
   LiveConnection& connection = dialling.client.connection;
-  ShardState& shard = connection.shard();
   // The grant may move on to the same route of a later policy meanwhile.
   const std::shared_ptr<const Route> route = connection.grant().route;
-  std::expected<Dialed, DialFailure> dialed = co_await iouring::in_scope(
-      dialling.dial_scope,
-      dial(shard.ring, shard.balancer, *route, shard.timeouts.connect, opening_of(dialling)));
+  std::expected<Dialed, DialFailure> dialed =
+      co_await iouring::in_scope(dialling.dial_scope, dial_within_limits(dialling, *route));
   dialling.watch_scope.cancel();
   const unsigned attempts = dialed ? dialed->attempts : dialed.error().attempts;
   if (attempts > 1) connection.count_failovers(attempts - 1);
@@ -81,6 +116,8 @@ CloseReason reason_of(DialError error) {
   switch (error) {
     case DialError::kNoEndpoint:
       return CloseReason::kNoEndpoint;
+    case DialError::kFull:
+      return CloseReason::kLimitReached;
     case DialError::kBackendRefused:
       return CloseReason::kBackendRefused;
     case DialError::kBackendTimeout:
@@ -92,7 +129,16 @@ CloseReason reason_of(DialError error) {
   return CloseReason::kInternalError;
 }
 
-RefusalPtr refused_by_dial(const DialFailure& failure) {
+// Of its route, or of the route's endpoints where it has a place of the route.
+RefusalPtr refused_for_room(const Dialling& dialling) {
+  const auto limit = dialling.place_of_route ? metrics::Limit::kMaxConnectionsPerEndpoint
+                                             : metrics::Limit::kMaxConnections;
+  dialling.client.connection.route_cells().limit_reached(limit);
+  return refusal(CloseReason::kLimitReached, std::string(to_string(limit)) + " reached");
+}
+
+RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure) {
+  if (failure.error == DialError::kFull) return refused_for_room(dialling);
   std::string detail;
   if (failure.last_errno != 0) {
     detail = iouring::errno_name(failure.last_errno);
@@ -119,9 +165,9 @@ connect_backend(Client& client) {
     co_return std::unexpected(refusal(CloseReason::kPeerConnectionClosed,
                                       "the client left while a backend was being dialled"));
   }
-  if (!dialed) co_return std::unexpected(refused_by_dial(dialed.error()));
+  if (!dialed) co_return std::unexpected(refused_by_dial(dialling, dialed.error()));
   const auto local = dialed->socket.local_address();
-  connection.set_backend(std::move(dialed->endpoint), std::move(dialed->in_use),
+  connection.set_backend(std::move(dialed->in_use), std::move(dialling.place_of_route),
                          Clock::now() - started, local.value_or(iouring::SocketAddress()));
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gateway/connection/client.h"
+#include "gateway/connection/client_limits.h"
 #include "gateway/connection/proxied_client.h"
 #include "gateway/connection/proxy_header_reader.h"
 #include "gateway/connection/start_records.h"
@@ -95,6 +96,8 @@ iouring::Task<RefusalPtr> read_hello(Client& client) {
 
 iouring::Task<RefusalPtr> run_hello(Client& client) {
   RefusalPtr refused = co_await receive_message(client);
+  if (refused) co_return refused;
+  refused = limit_handshakes_of_address(client);
   if (refused) co_return refused;
   ShardState& shard = client.connection.shard();
   const bool waits = shard.handshake_slots.full();

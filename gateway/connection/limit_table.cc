@@ -12,8 +12,6 @@ constexpr std::uint64_t kCountMask = (std::uint64_t{1} << kCountBits) - 1;
 // Slots in which a key may be.
 constexpr std::size_t kProbes = 64;
 constexpr std::size_t kFewestSlots = 1024;
-// A slot is free this long after the last handshake of a key without connections.
-constexpr std::uint32_t kSecondsKept = 2;
 
 std::uint64_t owner_of(std::uint64_t hash) {
   return hash & ~kCountMask;
@@ -23,26 +21,11 @@ std::uint64_t count_of(std::uint64_t owner) {
   return owner & kCountMask;
 }
 
-/// Of one key: a second and how often in it, and in the one before.
-struct Window {
-  std::uint32_t second = 0;
-  std::uint16_t before = 0, here = 0;
+constexpr std::int64_t kSecond = 1'000'000'000;
 
-  static Window unpack(std::uint64_t word) {
-    return {.second = static_cast<std::uint32_t>(word >> 32),
-            .before = static_cast<std::uint16_t>(word >> 16),
-            .here = static_cast<std::uint16_t>(word)};
-  }
-  [[nodiscard]] std::uint64_t pack() const {
-    return (std::uint64_t{second} << 32) | (std::uint64_t{before} << 16) | here;
-  }
-  void move_to(std::uint32_t now) {
-    if (now == second) return;
-    before = now == second + 1 ? here : 0;
-    here = 0;
-    second = now;
-  }
-};
+std::int64_t nanoseconds(LimitTable::Time time) {
+  return std::chrono::nanoseconds(time.time_since_epoch()).count();
+}
 
 std::uint64_t random_word() {
   std::random_device device;
@@ -68,11 +51,6 @@ std::uint64_t LimitTable::hash_of(std::uint64_t key) const noexcept {
   return owner_of(hash) == 0 ? hash | (kCountMask + 1) : hash;  // 0: a slot that nobody had
 }
 
-std::uint32_t LimitTable::second_of(Time now) const noexcept {
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count());
-}
-
 LimitTable::Slot* LimitTable::find(std::uint64_t hash, unsigned connections) noexcept {
   for (std::size_t probe = 0; probe < kProbes; ++probe) {
     Slot& slot = at(hash, probe);
@@ -89,16 +67,15 @@ LimitTable::Slot* LimitTable::find(std::uint64_t hash, unsigned connections) noe
 
 // One that nobody had, or that is over; for want of these one that has no connections.
 LimitTable::Slot* LimitTable::claim(std::uint64_t hash, unsigned connections,
-                                    std::uint32_t second) noexcept {
+                                    std::int64_t now) noexcept {
   for (const bool over : {true, false}) {
     for (std::size_t probe = 0; probe < kProbes; ++probe) {
       Slot& slot = at(hash, probe);
       std::uint64_t owner = slot.owner.load();
-      const Window window = Window::unpack(slot.window.load(std::memory_order_relaxed));
-      const bool free = owner == 0 || second - window.second >= kSecondsKept || !over;
-      if (count_of(owner) != 0 || !free) continue;
+      const bool is_over = slot.due.load(std::memory_order_relaxed) <= now;
+      if (count_of(owner) != 0 || is_over != over) continue;
       if (!slot.owner.compare_exchange_strong(owner, owner_of(hash) + connections)) continue;
-      if (!over) slot.window.store(0, std::memory_order_relaxed);
+      if (!over) slot.due.store(0, std::memory_order_relaxed);
       return &slot;
     }
   }
@@ -106,9 +83,9 @@ LimitTable::Slot* LimitTable::claim(std::uint64_t hash, unsigned connections,
 }
 
 LimitTable::Slot* LimitTable::hold(std::uint64_t hash, unsigned connections,
-                                   std::uint32_t second) noexcept {
+                                   std::int64_t now) noexcept {
   Slot* const slot = find(hash, connections);
-  return slot ? slot : claim(hash, connections, second);
+  return slot ? slot : claim(hash, connections, now);
 }
 
 // Two threads that met a new key at once may have given it two slots.
@@ -122,30 +99,27 @@ std::uint64_t LimitTable::connections_of(std::uint64_t hash) noexcept {
   return sum;
 }
 
-std::optional<LimitTable::Place> LimitTable::enter(std::uint64_t key, std::uint32_t most,
-                                                   Time now) {
+LimitTable::Place LimitTable::enter(std::uint64_t key, std::uint32_t most, Time now) {
   const std::uint64_t hash = hash_of(key);
-  Slot* const slot = hold(hash, 1, second_of(now));
-  if (!slot) return std::nullopt;
+  Slot* const slot = hold(hash, 1, nanoseconds(now));
+  if (!slot) return {};
   Place place(slot->owner);
-  if (connections_of(hash) > most) return std::nullopt;
+  if (connections_of(hash) > most) return {};
   return place;
 }
 
-bool LimitTable::take(std::uint64_t key, std::uint32_t per_second, Time now) {
-  const std::uint32_t second = second_of(now);
-  Slot* const slot = hold(hash_of(key), 0, second);
+// Each is due a part of a second behind the one before (the generic cell rate algorithm of ITU-T
+// I.371): one that comes earlier is let in while what is due lies less than a second ahead.
+bool LimitTable::take(std::uint64_t key, std::uint32_t per_second, Time time) {
+  const std::int64_t now = nanoseconds(time);
+  Slot* const slot = hold(hash_of(key), 0, now);
   if (!slot) return true;  // nothing is known of it
-  const auto into = now.time_since_epoch() % std::chrono::seconds(1);
-  const double left = 1 - std::chrono::duration<double>(into).count();
-  std::uint64_t word = slot->window.load(std::memory_order_relaxed);
+  const std::int64_t apart = kSecond / per_second;
+  std::int64_t due = slot->due.load(std::memory_order_relaxed);
   while (true) {
-    Window window = Window::unpack(word);
-    window.move_to(second);
-    if (window.here + window.before * left + 1 > per_second) return false;
-    ++window.here;
-    if (slot->window.compare_exchange_weak(word, window.pack(), std::memory_order_relaxed))
-      return true;
+    const std::int64_t next = std::max(due, now) + apart;
+    if (next - now > kSecond) return false;
+    if (slot->due.compare_exchange_weak(due, next, std::memory_order_relaxed)) return true;
   }
 }
 

@@ -6,14 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 
 namespace sallyport::gateway {
 
 /// One table for all shards, since the connections of a client are spread over them; without a
 /// lock, of fixed size: 16 bytes a slot, two slots for each connection that the process carries. A
-/// key has a slot as long as it has connections, or had a handshake in the last two seconds. Any
+/// key has a slot as long as it has connections, or its handshakes of the last second count. Any
 /// thread; outlives every Place.
 class LimitTable {
  public:
@@ -22,9 +21,10 @@ class LimitTable {
   /// `most_connections`: of the process. Where each is of another key, half of the slots are free.
   explicit LimitTable(std::size_t most_connections);
 
-  /// One connection of a key, given back by the destructor.
+  /// One connection of a key, given back by the destructor; or none.
   class Place {
    public:
+    Place() = default;
     Place(Place&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
     Place& operator=(Place&& other) noexcept {
       std::swap(slot_, other.slot_);
@@ -33,27 +33,28 @@ class LimitTable {
     ~Place() {
       if (slot_ != nullptr) slot_->fetch_sub(1);
     }
+    [[nodiscard]] explicit operator bool() const { return slot_ != nullptr; }
 
    private:
     friend class LimitTable;
     explicit Place(std::atomic<std::uint64_t>& slot) : slot_(&slot) {}
-    std::atomic<std::uint64_t>* slot_;
+    std::atomic<std::uint64_t>* slot_ = nullptr;
   };
 
-  /// Nothing: the key has `most` already. Exact over all threads: never more; when several enter at
+  /// None: the key has `most` already. Exact over all threads: never more; when several enter at
   /// the same moment beside a full key, fewer may get in.
-  [[nodiscard]] std::optional<Place> enter(std::uint64_t key, std::uint32_t most, Time now);
+  [[nodiscard]] Place enter(std::uint64_t key, std::uint32_t most, Time now);
 
-  /// Whether the key may do one more within any second, as far as a count of this second and a
-  /// share of the one before can tell; counts it then. `per_second`: at most 65,535.
+  /// Whether the key may have one more now; counts it then. As many as `per_second` (at least 1)
+  /// may come at once, and over ten seconds never more than a tenth above that rate.
   [[nodiscard]] bool take(std::uint64_t key, std::uint32_t per_second, Time now);
 
   [[nodiscard]] std::size_t slots() const noexcept { return mask_ + 1; }
 
  private:
   struct Slot {
-    std::atomic<std::uint64_t> owner{0};   // 44 bits of the key's hash, 20 of its connections
-    std::atomic<std::uint64_t> window{0};  // second, count of the one before, count of this one
+    std::atomic<std::uint64_t> owner{0};  // 44 bits of the key's hash, 20 of its connections
+    std::atomic<std::int64_t> due{0};     // when the last one that was let in was due, nanoseconds
   };
 
   [[nodiscard]] std::uint64_t hash_of(std::uint64_t key) const noexcept;
@@ -62,12 +63,10 @@ class LimitTable {
     return slots_[(hash + probe) & mask_];
   }
   /// Adds `connections` (0 or 1) to the key's slot; null: all slots of the key have others'.
-  [[nodiscard]] Slot* hold(std::uint64_t hash, unsigned connections, std::uint32_t second) noexcept;
+  [[nodiscard]] Slot* hold(std::uint64_t hash, unsigned connections, std::int64_t now) noexcept;
   [[nodiscard]] Slot* find(std::uint64_t hash, unsigned connections) noexcept;
-  [[nodiscard]] Slot* claim(std::uint64_t hash, unsigned connections,
-                            std::uint32_t second) noexcept;
+  [[nodiscard]] Slot* claim(std::uint64_t hash, unsigned connections, std::int64_t now) noexcept;
   [[nodiscard]] std::uint64_t connections_of(std::uint64_t hash) noexcept;
-  [[nodiscard]] std::uint32_t second_of(Time now) const noexcept;
 
   std::size_t mask_;
   std::unique_ptr<Slot[]> slots_;

@@ -36,6 +36,7 @@ LiveConnection::~LiveConnection() {
   --shard_.live_count;
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
+  if (in_use_) RoutePlace::leave(*backend()->route_life);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
   if (proxied_) shard_.proxied.erase(id_);
@@ -144,13 +145,12 @@ void LiveConnection::count_failovers(unsigned times) noexcept {
   open_.route().backend_failed_over(times);
 }
 
-void LiveConnection::set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
-                                 std::chrono::nanoseconds took,
+void LiveConnection::set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
                                  const iouring::SocketAddress& local) {
   local_host_ = shard_.local_hosts.number(local);
   local_port_ = local.port();
-  backend_ = std::move(endpoint);
   in_use_ = std::move(in_use);
+  of_route.hand_over();
   connect_took_ = std::chrono::duration_cast<Microseconds>(took);
   open_.route().backend_connected(took);
 }
@@ -161,8 +161,8 @@ void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcep
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) {
     received_bytes_ += bytes;
-  } else if (sent_bytes_ == 0 && backend_) {
-    backend_->life->answered();
+  } else if (sent_bytes_ == 0 && in_use_) {
+    backend()->life->answered();
   }
 }
 
@@ -202,9 +202,9 @@ ConnectionFacts LiveConnection::facts() const {
     facts.group = agreed->group;
   }
   if (grant_.route) facts.route = grant_.route->name;
-  if (backend_) {
-    facts.backend = backend_->target;
-    facts.backend_address = backend_->address.to_string();
+  if (in_use_) {
+    facts.backend = backend()->target;
+    facts.backend_address = backend()->address.to_string();
     facts.connect = connect_took_;
   }
   if (local_host_ != LocalHosts::kNone) {

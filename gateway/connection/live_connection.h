@@ -86,9 +86,10 @@ class LiveConnection : public iouring::ListNode {
   void set_records(ktls::RecordModel model) noexcept { records_ = model; }
   /// It went on to another endpoint so often.
   void count_failovers(unsigned times) noexcept;
-  /// `local` is the gateway's address towards it.
-  void set_backend(std::shared_ptr<const Endpoint> endpoint, InUse in_use,
-                   std::chrono::nanoseconds took, const iouring::SocketAddress& local);
+  /// The places, at its endpoint and of its route, become this connection's. `local` is the gateway's
+  /// address towards it.
+  void set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
+                   const iouring::SocketAddress& local);
 
   /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept {
@@ -123,7 +124,7 @@ class LiveConnection : public iouring::ListNode {
   /// After set_route().
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_backend(); null before.
-  [[nodiscard]] const Endpoint* backend() const noexcept { return backend_.get(); }
+  [[nodiscard]] const Endpoint* backend() const noexcept { return in_use_.endpoint().get(); }
   /// After set_peer().
   [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
   /// Complete after mark_established().
@@ -167,7 +168,6 @@ class LiveConnection : public iouring::ListNode {
   Microseconds connect_took_{};
   Grant grant_;
   std::shared_ptr<const Negotiated> negotiated_;  // after the verdict
-  std::shared_ptr<const Endpoint> backend_;
   InUse in_use_;
   std::uint64_t received_bytes_ = 0;
   std::uint64_t sent_bytes_ = 0;

@@ -19,6 +19,11 @@ bool is_of_route(CloseReason reason) {
   return reason == CloseReason::kNoRoute || reason == CloseReason::kNoApplicationProtocol;
 }
 
+// Where nothing was answered yet, the alert goes out in plaintext.
+bool is_before_crypto(CloseReason reason) {
+  return reason == CloseReason::kShed || reason == CloseReason::kLimitReached;
+}
+
 // OpenSSL, suspended at the ClientHello, ends with the alert of the refusal.
 iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusal& why) {
   ktls::ServerHandshake& tls = *handshake.tls;
@@ -86,7 +91,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     iouring::Socket& socket = client.handshake->socket;
     if (reason == CloseReason::kProxyHeaderInvalid) {
       socket.reset();
-    } else if (reason == CloseReason::kShed && !client.handshake->answered) {
+    } else if (is_before_crypto(reason) && !client.handshake->answered) {
       co_await close_with_plaintext_alert(shard, socket, ktls::AlertDescription::kInternalError);
     } else {
       co_await linger(shard, socket);
@@ -114,7 +119,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
     connection.set_reason(reason);
     co_return;
   }
-  if (reason == CloseReason::kShed && !connection.handshake_started()) {
+  if (is_before_crypto(reason) && !connection.handshake_started()) {
     connection.start_handshake();
   }
   why->alpn_offered = alpn_offered(client);

@@ -8,6 +8,7 @@
 #include "gateway/connection/backend_fault.h"
 #include "gateway/connection/backend_linger.h"
 #include "gateway/connection/client.h"
+#include "gateway/connection/client_limits.h"
 #include "gateway/connection/connect_backend.h"
 #include "gateway/connection/hello.h"
 #include "gateway/connection/proxied_client.h"
@@ -65,6 +66,9 @@ namespace {
   if (comes_by_proxy(connection)) refused = co_await receive_proxy_header(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
+  refused = limit_connections_of_address(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
   refused = co_await receive_hello(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
@@ -80,6 +84,8 @@ namespace {
   const Verdict verdict = judge_now(connection);
   if (const auto result = verdict.result(); result != ktls::HandshakeResult::kSuccess)
     co_return std::unexpected(refused_by_judgement(connection, result));
+  refused = limit_identity(client);
+  if (refused) co_return std::unexpected(std::move(refused));
   connection.mark_established(*verdict.rule);
   watch_expiry(connection);
 

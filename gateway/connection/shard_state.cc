@@ -9,8 +9,8 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_wo
                        ktls::RecordPools its_pools, const Timeouts& its_timeouts,
                        const EndSettings& its_ends, const RecordChoice& its_records,
                        const HandshakeLimits& handshake_limits, ConnectionLimit& its_limit,
-                       metrics::ShardMetrics& its_metrics, ConnectionLog& its_log,
-                       std::uint64_t seed)
+                       ClientLimits& its_client_limits, metrics::ShardMetrics& its_metrics,
+                       ConnectionLog& its_log, std::uint64_t seed)
     : ring(its_ring),
       idle_worker(its_idle_worker),
       pools(its_pools),
@@ -18,6 +18,7 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_wo
       ends(its_ends),
       records(its_records),
       limit(its_limit),
+      client_limits(its_client_limits),
       metrics(its_metrics),
       connection_log(its_log),
       balancer(seed),

@@ -34,6 +34,7 @@
 
 namespace sallyport::gateway {
 
+class ClientLimits;
 class LingeringConnection;
 class LiveConnection;
 class LiveWalk;
@@ -107,8 +108,8 @@ struct ShardState {
   ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
              ktls::RecordPools its_pools, const Timeouts& its_timeouts, const EndSettings& its_ends,
              const RecordChoice& its_records, const HandshakeLimits& handshake_limits,
-             ConnectionLimit& its_limit, metrics::ShardMetrics& its_metrics, ConnectionLog& its_log,
-             std::uint64_t seed);
+             ConnectionLimit& its_limit, ClientLimits& its_client_limits,
+             metrics::ShardMetrics& its_metrics, ConnectionLog& its_log, std::uint64_t seed);
   ~ShardState();
   ShardState(const ShardState&) = delete;
   ShardState& operator=(const ShardState&) = delete;
@@ -120,6 +121,7 @@ struct ShardState {
   const EndSettings& ends;
   const RecordChoice& records;
   ConnectionLimit& limit;
+  ClientLimits& client_limits;
   metrics::ShardMetrics& metrics;
   ConnectionLog& connection_log;
   Balancer balancer;

@@ -170,6 +170,8 @@ std::string flags(const Options& options) {
   add("busy-poll", std::to_string(options.busy_poll_us));
   add("max-connections", number(options.max_connections, "what-descriptors-carry"));
   add("max-handshakes", std::to_string(options.max_handshakes));
+  add("max-connections-per-address", std::to_string(options.max_connections_per_address));
+  add("max-handshakes-per-address", std::to_string(options.max_handshakes_per_address));
   add("handshake-memory", std::to_string(options.handshake_memory));
   add("log-format", options.log_format == LogFormat::kText ? "text" : "json");
   add("log-probes", on(options.log_probes));

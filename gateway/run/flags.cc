@@ -142,6 +142,10 @@ constexpr std::array kProcess{
     Flag{"max-connections", "N", false,
          "Client connections of the process (default: what its descriptors carry)"},
     Flag{"max-handshakes", "N", false, "Handshakes with work to do, per shard (default 512)"},
+    Flag{"max-connections-per-address", "N", false,
+         "Open connections of one IPv4 address or IPv6 /64, in all (default 0: no limit)"},
+    Flag{"max-handshakes-per-address", "N", false,
+         "Handshakes of one IPv4 address or IPv6 /64 in a second, in all (default 0: no limit)"},
     Flag{
         "handshake-memory", "BYTES", false,
         "What handshakes that wait may hold, per shard (default 64M); beyond it the longest waiter "
@@ -175,8 +179,7 @@ constexpr std::array kCommandLineOnly{
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
 constexpr auto kPlannedFlags =
-    std::to_array<std::string_view>({"egress", "egress-expose", "max-connections-per-address",
-                                     "max-handshakes-per-address", "state-dir", "zone"});
+    std::to_array<std::string_view>({"egress", "egress-expose", "state-dir", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

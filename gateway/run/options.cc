@@ -297,6 +297,10 @@ void read_process(Reader& reader, Options& options) {
   reader.number("max-connections", options.max_connections, std::uint64_t{1},
                 std::numeric_limits<std::uint64_t>::max());
   reader.number("max-handshakes", options.max_handshakes, 1U, 1'000'000U);
+  reader.number("max-connections-per-address", options.max_connections_per_address,
+                std::uint32_t{0}, std::uint32_t{1'000'000});
+  reader.number("max-handshakes-per-address", options.max_handshakes_per_address, std::uint32_t{0},
+                std::uint32_t{65'535});
   reader.size("handshake-memory", options.handshake_memory, std::uint64_t{1} << 20);
   reader.text("user", options.user);
   reader.choice("log-format", options.log_format,

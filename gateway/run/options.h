@@ -81,8 +81,10 @@ struct Options {
 
   LiveCauses keep_live;  ///< causes for which a live connection does not end
 
-  std::optional<std::uint64_t> max_connections;  ///< process-wide; unset: what descriptors carry
-  unsigned max_handshakes = 512;                 ///< with work to do, per shard
+  std::optional<std::uint64_t> max_connections;   ///< process-wide; unset: what descriptors carry
+  unsigned max_handshakes = 512;                  ///< with work to do, per shard
+  std::uint32_t max_connections_per_address = 0;  ///< 0: no limit
+  std::uint32_t max_handshakes_per_address = 0;   ///< a second; 0: no limit
   std::uint64_t handshake_memory = std::uint64_t{64} << 20;  ///< bytes, per shard
 
   std::string user;

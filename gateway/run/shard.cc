@@ -70,7 +70,8 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
              ktls::RecordPools{
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.ends, options_.records, options_.handshakes,
-             options_.limit, options_.metrics, options_.connection_log, random_seed()),
+             options_.limit, options_.client_limits, options_.metrics, options_.connection_log,
+             random_seed()),
       connections_(*ring_),
       chores_(*ring_) {
   state_.accept_proxy = options_.accept_proxy;

@@ -44,6 +44,7 @@ struct ShardOptions {
   const RecordChoice& records;
   std::span<const iouring::IpNetwork> accept_proxy{};
   ConnectionLimit& limit;
+  ClientLimits& client_limits;
   metrics::ShardMetrics& metrics;
   ConnectionLog& connection_log;
   std::function<void()> on_ended;  ///< called on the shard's thread as its last act

@@ -71,9 +71,13 @@ ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
       ends_{.keep = options_.options.keep_live,
             .end_spread = options_.options.end_spread,
             .expiry_spread = options_.options.expiry_spread},
-      limit_(max_connections, [this] {
-        for (const auto& shard : shards_) shard->end_lingering();
-      }) {}
+      limit_(max_connections,
+             [this] {
+               for (const auto& shard : shards_) shard->end_lingering();
+             }),
+      client_limits_(max_connections, {.connections = options_.options.max_connections_per_address,
+                                       .handshakes = options_.options.max_handshakes_per_address}) {
+}
 
 bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
                              std::uint64_t registered_descriptors) {
@@ -96,6 +100,7 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
                        .records = options_.records,
                        .accept_proxy = options_.options.accept_proxy,
                        .limit = limit_,
+                       .client_limits = client_limits_,
                        .metrics = metrics,
                        .connection_log = options_.connection_log,
                        .on_ended = options_.on_ended});

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "gateway/connection/client_limits.h"
 #include "gateway/connection/connection_limit.h"
 #include "gateway/run/options.h"
 #include "gateway/run/shard.h"
@@ -77,6 +78,7 @@ class ShardSet {
   Timeouts timeouts_;
   EndSettings ends_;
   ConnectionLimit limit_;
+  ClientLimits client_limits_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index
   std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen

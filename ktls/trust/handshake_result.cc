@@ -25,6 +25,7 @@ std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept {
     case kNoRoute:
       return AlertDescription::kUnrecognizedName;
     case kNotAuthorized:
+    case kLimitReached:  // the client's identity is known; else it gets internal_error
       return AlertDescription::kAccessDenied;
     case kNoEndpoint:
     case kBackendRefused:

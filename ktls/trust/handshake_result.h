@@ -37,6 +37,7 @@ enum class HandshakeResult : std::uint8_t {
   kBackendRefused,
   kBackendTimeout,
   kShed,
+  kLimitReached,
   kDrain,
   // Handshakes that failed; OpenSSL chose the alert, if any could be sent.
   kCertificateVerificationFailed,
@@ -92,6 +93,8 @@ constexpr std::string_view to_string(HandshakeResult result) noexcept {
       return "backend_timeout";
     case kShed:
       return "shed";
+    case kLimitReached:
+      return "limit_reached";
     case kDrain:
       return "drain";
     case kCertificateVerificationFailed:

@@ -245,7 +245,7 @@ TEST_F(Dial, GoesOnToTheNextEndpointWhereOneCannotBeOpened) {
   EXPECT_NE(dialed->endpoint->target, failed);
   const Endpoint& blamed = endpoint(failed == first.target ? first : second);
   EXPECT_EQ(blamed.health->error(), EPIPE);
-  EXPECT_EQ(*blamed.connect_failures, 1U);
+  EXPECT_EQ(blamed.life->connect_failures(), 1U);
   EXPECT_EQ(balancer_.in_use("r", blamed.id), 0U);
 }
 

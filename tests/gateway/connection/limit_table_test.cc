@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
-#include <map>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -23,7 +22,7 @@ TEST(LimitTable, LetsEachKeyHaveItsNumber) {
     for (int i = 0; i < 5; ++i) {
       auto place = table.enter(key, 5, kNow);
       ASSERT_TRUE(place) << key << " " << i;
-      held.push_back(std::move(*place));
+      held.push_back(std::move(place));
     }
     EXPECT_FALSE(table.enter(key, 5, kNow)) << key;
     EXPECT_TRUE(table.enter(key, 6, kNow)) << "by another limit";
@@ -41,7 +40,7 @@ TEST(LimitTable, HasRoomForAsManyKeysAsConnections) {
   for (std::uint64_t key = 0; key < kMany; ++key) {
     auto place = table.enter(key, 1, kNow);
     ASSERT_TRUE(place) << key;
-    held.push_back(std::move(*place));
+    held.push_back(std::move(place));
   }
   for (std::uint64_t key = 0; key < kMany; ++key) ASSERT_FALSE(table.enter(key, 1, kNow)) << key;
 }
@@ -61,7 +60,7 @@ TEST(LimitTable, IsExactWhateverThreadsDo) {
         const std::uint64_t key = static_cast<std::uint64_t>(i * 7 + thread) % kKeys;
         if (auto place = table.enter(key, kMost, kNow)) {
           if (++open.at(key) > kMost) exceeded = true;
-          held.emplace_back(key, std::move(*place));
+          held.emplace_back(key, std::move(place));
         }
         if (held.size() > 2) {
           --open.at(held.front().first);
@@ -78,7 +77,7 @@ TEST(LimitTable, IsExactWhateverThreadsDo) {
     for (std::uint32_t i = 0; i < kMost; ++i) {
       auto place = table.enter(key, kMost, kNow);
       ASSERT_TRUE(place) << "every place was given back";
-      all.push_back(std::move(*place));
+      all.push_back(std::move(place));
     }
   }
 }
@@ -90,22 +89,19 @@ TEST(LimitTable, KeepsTheRateWithinATenth) {
     unsigned in = 0;
     for (auto now = kNow; now < kNow + 10s; now += 250us) in += table.take(7, rate, now) ? 1 : 0;
     EXPECT_LE(in, rate * 11) << rate;
-    EXPECT_GE(in, rate * 9) << rate;
+    EXPECT_GE(in, rate * 10) << rate;
   }
 }
 
-TEST(LimitTable, NoSecondHasMoreThanTheRateAllowsWithATenth) {
+TEST(LimitTable, BurstsAddUpToNoMoreThanTheRateAndOneBurst) {
   LimitTable table(100);
   std::vector<LimitTable::Time> in;
   // In bursts at odd times.
   for (auto burst = kNow; burst < kNow + 20s; burst += 370ms)
     for (int i = 0; i < 40; ++i)
       if (table.take(7, 50, burst + i * 1us)) in.push_back(burst + i * 1us);
-  for (std::size_t first = 0; first < in.size(); ++first) {
-    std::size_t count = 0;
-    while (first + count < in.size() && in[first + count] < in[first] + 1s) ++count;
-    EXPECT_LE(count, 90U) << "a sliding estimate lets a burst in at an edge, and no more";
-  }
+  EXPECT_LE(in.size(), 20U * 50U + 50U);
+  EXPECT_GE(in.size(), 20U * 50U * 7 / 10);
 }
 
 TEST(LimitTable, ABurstOfASecondsWorthIsLetIn) {
@@ -113,7 +109,8 @@ TEST(LimitTable, ABurstOfASecondsWorthIsLetIn) {
   for (int i = 0; i < 50; ++i) EXPECT_TRUE(table.take(7, 50, kNow)) << i;
   EXPECT_FALSE(table.take(7, 50, kNow));
   EXPECT_TRUE(table.take(8, 50, kNow)) << "another key";
-  EXPECT_TRUE(table.take(7, 50, kNow + 2s));
+  EXPECT_TRUE(table.take(7, 50, kNow + 20ms)) << "a fiftieth of a second later";
+  EXPECT_FALSE(table.take(7, 50, kNow + 20ms));
 }
 
 // More keys than slots, all at once: memory stays what it was, and those that are known stay.

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/connection/client_limits.h"
 #include "gateway/connection/close_reason.h"
 #include "gateway/connection/proxy_header_count.h"
 #include "gateway/connection/shard_state.h"
@@ -48,6 +49,7 @@ class ShardTest : public ::testing::Test {
   EndSettings ends_;
   RecordChoice records_;
   ConnectionLimit limit_{100};
+  ClientLimits client_limits_{100, {}};
   metrics::Registry registry_{{.close_reasons = kCloseReasonWords,
                                .handshake_results = ktls::kHandshakeResultWords,
                                .fallback_reasons = {},
@@ -58,7 +60,7 @@ class ShardTest : public ::testing::Test {
   metrics::ShardMetrics& metrics_ = registry_.add_shard(0);
   KeptRecords log_;
   ShardState state_{*shard_.ring, *idle_worker_, shard_.pools(), timeouts_, ends_, records_,
-                    limits_,      limit_,        metrics_,       log_,      1};
+                    limits_,      limit_,        client_limits_, metrics_,  log_,  1};
   ServedListener served_{.text = "listener", .cells = metrics_.listener("listener")};
 };
 
