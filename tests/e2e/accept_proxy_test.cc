@@ -16,12 +16,12 @@ using namespace std::string_literals;
 
 constexpr char kProxy[] = "127.0.0.9:0";
 const std::string kLine = "PROXY TCP4 192.0.2.1 198.51.100.2 258 443\r\n";
-const std::string kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+const std::string kBinarySignature("\r\n\r\n\0\r\nQUIT\n", 12);
 const std::string kAddresses = "\xc0\x00\x02\x01\xc6\x33\x64\x02\x01\x02\x01\xbb"s;
 const std::string kClient = "192.0.2.1:258";
 
 std::string binary(char command, char family, const std::string& block) {
-  return kSignature + command + family + static_cast<char>(block.size() >> 8) +
+  return kBinarySignature + command + family + static_cast<char>(block.size() >> 8) +
          static_cast<char>(block.size() & 0xff) + block;
 }
 
@@ -143,7 +143,7 @@ TEST_F(AcceptProxy, ResetsWhatBeginsOtherwise) {
       {binary('\x21', '\x11', "short"), "a PROXY header too short for its addresses"},
       {binary('\x21', '\x11', kAddresses + "\x03\x00\x04\x00\x00\x00\x00"s),
        "a PROXY header with a wrong checksum"},
-      {kSignature + "\x21\x11\x04\x00"s, "a PROXY header of more than 1024 bytes"},
+      {kBinarySignature + "\x21\x11\x04\x00"s, "a PROXY header of more than 1024 bytes"},
       {binary('\x23', '\x11', kAddresses),
        "a PROXY header of another version than 2, or of an unknown command"},
       {"GET / HTTP/1.1\r\n\r\n", "not a PROXY header"},

@@ -17,7 +17,7 @@
 namespace sallyport::test {
 namespace {
 
-constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+constexpr std::string_view kHeaderSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 constexpr int kAlpn = 0x01, kAuthority = 0x02, kCrc32c = 0x03, kUniqueId = 0x05, kSsl = 0x20,
               kVersion = 0x21, kCommonName = 0x22, kCipher = 0x23, kIdentity = 0xE0;
 
@@ -79,7 +79,7 @@ std::string address_of(std::string_view ip, std::string_view port) {
 
 Header parse(const std::string& bytes) {
   Header header{.bytes = bytes};
-  EXPECT_TRUE(bytes.starts_with(kSignature));
+  EXPECT_TRUE(bytes.starts_with(kHeaderSignature));
   EXPECT_EQ(bytes.at(12), '\x21');
   const std::size_t ip = bytes.at(13) == '\x11' ? 4 : 16;
   EXPECT_EQ(bytes.at(13), ip == 4 ? '\x11' : '\x21');
@@ -291,7 +291,7 @@ TEST_F(ProxyHeaders, TellWhatAProxyInFrontSaid) {
   const std::string addresses("\xc0\x00\x02\x01\xc6\x33\x64\x02\x01\x02\x01\xbb", 12);
   const std::string stray("\xe1\x00\x05stray", 8);
   send_all(socket,
-           std::string(kSignature) + std::string("\x21\x11\x00\x14", 4) + addresses + stray);
+           std::string(kHeaderSignature) + std::string("\x21\x11\x00\x14", 4) + addresses + stray);
   ClientOptions options = as(client);
   options.alpn = {"h2"};
   TlsClient tls(std::move(socket), options);
