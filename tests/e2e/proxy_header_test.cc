@@ -1,7 +1,7 @@
 // "proxy-protocol" of a route: the backend learns who the client is from a header in front of its
 // first byte.
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -90,6 +90,16 @@ Header parse(const std::string& bytes) {
   return header;
 }
 
+// The segments with data that have come: tcpi_data_segs_in, by its place in the kernel's tcp_info.
+// glibc 2.36 has a shorter one, and linux/tcp.h does not go with netinet/tcp.h.
+unsigned data_segments(const Fd& socket) {
+  constexpr std::size_t kAt = 152;
+  std::array<unsigned, 64> info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, info.data(), &size);
+  return size < kAt + sizeof(unsigned) ? 0 : info[kAt / sizeof(unsigned)];
+}
+
 // Reads a header from each connection, then serves it.
 class HeaderBackend {
  public:
@@ -109,9 +119,7 @@ class HeaderBackend {
     if (!wait_ready(socket.get(), POLLIN)) return;
     int waiting = 0;
     ::ioctl(socket.get(), FIONREAD, &waiting);
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    const unsigned segments = data_segments(socket);
     std::string bytes;
     // Not a byte of the client.
     const auto more = [&](std::size_t until) {
@@ -125,7 +133,7 @@ class HeaderBackend {
       const std::lock_guard lock(mutex_);
       headers_.push_back(parse(bytes));
       headers_.back().waiting = static_cast<std::size_t>(waiting);
-      headers_.back().segments = info.tcpi_data_segs_in;
+      headers_.back().segments = segments;
     }
     changed_.notify_all();
     serve_(socket);
