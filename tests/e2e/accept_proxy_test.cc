@@ -15,13 +15,13 @@ namespace {
 using namespace std::string_literals;
 
 constexpr char kProxy[] = "127.0.0.9:0";
-const std::string kLine = "PROXY TCP4 192.0.2.1 198.51.100.2 258 443\r\n";
-const std::string kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+const std::string kTextHeader = "PROXY TCP4 192.0.2.1 198.51.100.2 258 443\r\n";
+const std::string kBinarySignature("\r\n\r\n\0\r\nQUIT\n", 12);
 const std::string kAddresses = "\xc0\x00\x02\x01\xc6\x33\x64\x02\x01\x02\x01\xbb"s;
 const std::string kClient = "192.0.2.1:258";
 
 std::string binary(char command, char family, const std::string& block) {
-  return kSignature + command + family + static_cast<char>(block.size() >> 8) +
+  return kBinarySignature + command + family + static_cast<char>(block.size() >> 8) +
          static_cast<char>(block.size() & 0xff) + block;
 }
 
@@ -72,7 +72,7 @@ class AcceptProxy : public Scenario {
 TEST_F(AcceptProxy, TakesTheClientsAddressFromEitherVersion) {
   start_trusting();
   for (const std::string& header :
-       {kLine, binary('\x21', '\x11', kAddresses),
+       {kTextHeader, binary('\x21', '\x11', kAddresses),
         binary('\x21', '\x11', kAddresses + "\x02\x00\x04name\xe0\x00\x01x"s)}) {
     const LogLine line = line_of(header);
     EXPECT_EQ(line.at("client"), kClient);
@@ -84,7 +84,7 @@ TEST_F(AcceptProxy, TakesTheClientsAddressFromEitherVersion) {
 
 TEST_F(AcceptProxy, ShowsBothAddressesOfALiveConnection) {
   start_trusting();
-  TlsClient tls(by_proxy(kLine), as(client));
+  TlsClient tls(by_proxy(kTextHeader), as(client));
   ASSERT_TRUE(tls.echo("ping"));
   const auto live = parse_objects(gateway->get("/connections").body);
   ASSERT_EQ(live.size(), 1U);
@@ -106,7 +106,7 @@ TEST_F(AcceptProxy, KeepsTheSocketsAddressOfLocalAndUnknown) {
 
 TEST_F(AcceptProxy, TakesAHeaderByteByByte) {
   start_trusting();
-  for (const std::string& header : {kLine, binary('\x21', '\x11', kAddresses)}) {
+  for (const std::string& header : {kTextHeader, binary('\x21', '\x11', kAddresses)}) {
     Fd socket = by_proxy();
     set_tcp(socket, TCP_NODELAY, 1);
     for (const char byte : header) send_all(socket, {&byte, 1});
@@ -118,7 +118,7 @@ TEST_F(AcceptProxy, TakesAHeaderByteByByte) {
 
 TEST_F(AcceptProxy, TakesAHeaderAndTheClientHelloInOneSegment) {
   start_trusting();
-  for (const std::string& header : {kLine, binary('\x21', '\x11', kAddresses)}) {
+  for (const std::string& header : {kTextHeader, binary('\x21', '\x11', kAddresses)}) {
     Fd socket = by_proxy();
     set_tcp(socket, TCP_CORK, 1);
     send_all(socket, header);
@@ -143,7 +143,7 @@ TEST_F(AcceptProxy, ResetsWhatBeginsOtherwise) {
       {binary('\x21', '\x11', "short"), "a PROXY header too short for its addresses"},
       {binary('\x21', '\x11', kAddresses + "\x03\x00\x04\x00\x00\x00\x00"s),
        "a PROXY header with a wrong checksum"},
-      {kSignature + "\x21\x11\x04\x00"s, "a PROXY header of more than 1024 bytes"},
+      {kBinarySignature + "\x21\x11\x04\x00"s, "a PROXY header of more than 1024 bytes"},
       {binary('\x23', '\x11', kAddresses),
        "a PROXY header of another version than 2, or of an unknown command"},
       {"GET / HTTP/1.1\r\n\r\n", "not a PROXY header"},
@@ -168,8 +168,8 @@ TEST_F(AcceptProxy, ResetsWhatBeginsOtherwise) {
 
 TEST_F(AcceptProxy, ResetsAHeaderThatEndsTooEarly) {
   start_trusting();
-  for (const std::size_t size : {std::size_t{1}, std::size_t{12}, kLine.size() - 1}) {
-    const Fd socket = by_proxy(kLine.substr(0, size));
+  for (const std::size_t size : {std::size_t{1}, std::size_t{12}, kTextHeader.size() - 1}) {
+    const Fd socket = by_proxy(kTextHeader.substr(0, size));
     ::shutdown(socket.get(), SHUT_WR);
     std::string answer;
     EXPECT_EQ(receive_all(socket, answer), StreamEnd::kReset);
@@ -180,7 +180,7 @@ TEST_F(AcceptProxy, ResetsAHeaderThatEndsTooEarly) {
 
 TEST_F(AcceptProxy, TakesProbesForWhatTheyAre) {
   start_trusting();
-  for (const std::string& sent : {""s, binary('\x20', '\0', ""), kLine}) {
+  for (const std::string& sent : {""s, binary('\x20', '\0', ""), kTextHeader}) {
     const Fd socket = by_proxy(sent);
     ::shutdown(socket.get(), SHUT_WR);
     std::string answer;
@@ -196,7 +196,7 @@ TEST_F(AcceptProxy, TakesProbesForWhatTheyAre) {
 
 TEST_F(AcceptProxy, WaitsForAHeaderNoLongerThanForAHandshake) {
   start_trusting({"--handshake-timeout", "300ms"});
-  for (const std::string& sent : {""s, kLine.substr(0, 20), binary('\x21', '\x11', "")}) {
+  for (const std::string& sent : {""s, kTextHeader.substr(0, 20), binary('\x21', '\x11', "")}) {
     const Fd socket = by_proxy(sent.substr(0, 15));
     std::string answer;
     receive_all(socket, answer);
@@ -211,7 +211,7 @@ TEST_F(AcceptProxy, WaitsForAHeaderNoLongerThanForAHandshake) {
 TEST_F(AcceptProxy, RefusesHeadersOfAnyoneElse) {
   start_trusting();
   int refused = 0;
-  for (const std::string& header : {kLine, binary('\x21', '\x11', kAddresses)}) {
+  for (const std::string& header : {kTextHeader, binary('\x21', '\x11', kAddresses)}) {
     for (const std::size_t first : {header.size(), std::size_t{1}}) {
       const Fd socket = connect_to(gateway->address());
       set_tcp(socket, TCP_NODELAY, 1);
@@ -233,7 +233,7 @@ TEST_F(AcceptProxy, RefusesHeadersOfAnyoneElse) {
 
 TEST_F(AcceptProxy, RefusesASecondHeader) {
   start_trusting();
-  const Fd socket = by_proxy(kLine + kLine);
+  const Fd socket = by_proxy(kTextHeader + kTextHeader);
   std::string answer;
   receive(socket, answer, 7);
   ::shutdown(socket.get(), SHUT_WR);
@@ -244,7 +244,7 @@ TEST_F(AcceptProxy, RefusesASecondHeader) {
 
 TEST_F(AcceptProxy, WithoutTheFlagTakesNoHeaderAtAll) {
   start_for(backend);
-  const Fd socket = by_proxy(kLine);
+  const Fd socket = by_proxy(kTextHeader);
   std::string answer;
   receive(socket, answer, 7);
   ::shutdown(socket.get(), SHUT_WR);
@@ -265,7 +265,7 @@ TEST_F(AcceptProxy, IsReadFromAFileAndWarnedOfWhereItIsEverything) {
   }
   start({"--config", file});
   gateway->wait_err({"warning", "--accept-proxy 0.0.0.0/0: whoever can connect"});
-  EXPECT_EQ(line_of(kLine).at("client"), kClient);
+  EXPECT_EQ(line_of(kTextHeader).at("client"), kClient);
 }
 
 }  // namespace

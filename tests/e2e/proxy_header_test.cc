@@ -1,7 +1,7 @@
 // "proxy-protocol" of a route: the backend learns who the client is from a header in front of its
 // first byte.
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -17,7 +17,7 @@
 namespace sallyport::test {
 namespace {
 
-constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+constexpr std::string_view kHeaderSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 constexpr int kAlpn = 0x01, kAuthority = 0x02, kCrc32c = 0x03, kUniqueId = 0x05, kSsl = 0x20,
               kVersion = 0x21, kCommonName = 0x22, kCipher = 0x23, kIdentity = 0xE0;
 
@@ -79,7 +79,7 @@ std::string address_of(std::string_view ip, std::string_view port) {
 
 Header parse(const std::string& bytes) {
   Header header{.bytes = bytes};
-  EXPECT_TRUE(bytes.starts_with(kSignature));
+  EXPECT_TRUE(bytes.starts_with(kHeaderSignature));
   EXPECT_EQ(bytes.at(12), '\x21');
   const std::size_t ip = bytes.at(13) == '\x11' ? 4 : 16;
   EXPECT_EQ(bytes.at(13), ip == 4 ? '\x11' : '\x21');
@@ -88,6 +88,16 @@ Header parse(const std::string& bytes) {
   header.destination = address_of(rest.substr(ip, ip), rest.substr(2 * ip + 2, 2));
   header.tlvs = tlvs_of(rest.substr(2 * ip + 4));
   return header;
+}
+
+// The segments with data that have come: tcpi_data_segs_in, by its place in the kernel's tcp_info.
+// glibc 2.36 has a shorter one, and linux/tcp.h does not go with netinet/tcp.h.
+unsigned data_segments(const Fd& socket) {
+  constexpr std::size_t kAt = 152;
+  std::array<unsigned, 64> info{};
+  socklen_t size = sizeof info;
+  ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, info.data(), &size);
+  return size < kAt + sizeof(unsigned) ? 0 : info[kAt / sizeof(unsigned)];
 }
 
 // Reads a header from each connection, then serves it.
@@ -109,9 +119,7 @@ class HeaderBackend {
     if (!wait_ready(socket.get(), POLLIN)) return;
     int waiting = 0;
     ::ioctl(socket.get(), FIONREAD, &waiting);
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    const unsigned segments = data_segments(socket);
     std::string bytes;
     // Not a byte of the client.
     const auto more = [&](std::size_t until) {
@@ -125,7 +133,7 @@ class HeaderBackend {
       const std::lock_guard lock(mutex_);
       headers_.push_back(parse(bytes));
       headers_.back().waiting = static_cast<std::size_t>(waiting);
-      headers_.back().segments = info.tcpi_data_segs_in;
+      headers_.back().segments = segments;
     }
     changed_.notify_all();
     serve_(socket);
@@ -291,7 +299,7 @@ TEST_F(ProxyHeaders, TellWhatAProxyInFrontSaid) {
   const std::string addresses("\xc0\x00\x02\x01\xc6\x33\x64\x02\x01\x02\x01\xbb", 12);
   const std::string stray("\xe1\x00\x05stray", 8);
   send_all(socket,
-           std::string(kSignature) + std::string("\x21\x11\x00\x14", 4) + addresses + stray);
+           std::string(kHeaderSignature) + std::string("\x21\x11\x00\x14", 4) + addresses + stray);
   ClientOptions options = as(client);
   options.alpn = {"h2"};
   TlsClient tls(std::move(socket), options);
