@@ -39,8 +39,6 @@ def main(argv):
             return 0 if argv else 2
         if argv[0] == "status":
             return probe(argv[1:])
-        if argv[0] not in SOURCES:
-            raise BadOption(f"'{argv[0]}' is no source: one of {', '.join(SOURCES)}")
         return feed(argv[0], argv[1:])
     except (BadOption, BadUrl, NotOurs) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -90,7 +88,10 @@ def probe(argv):
     return 1 if problems else 0
 
 
-def feed(name, argv):
+def prepare(name, argv):
+    """(arguments, feeds) of a source's command line."""
+    if name not in SOURCES:
+        raise BadOption(f"'{name}' is no source: one of {', '.join(SOURCES)}")
     try:
         source = importlib.import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
@@ -103,9 +104,12 @@ def feed(name, argv):
     source.add_arguments(parser)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    log = Log(arguments.log_format)
-    feeds = source.feeds(arguments)
-    file = DiscoveryFile(arguments.output)
+    return arguments, source.feeds(arguments)
+
+
+def feed(name, argv):
+    arguments, feeds = prepare(name, argv)
+    log, file = Log(arguments.log_format), DiscoveryFile(arguments.output)
     try:
         file.lock()
         feeder = Feeder(feeds, file, Limits(arguments.allow_empty, arguments.max_removal), log,
