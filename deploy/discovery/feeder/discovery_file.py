@@ -95,7 +95,8 @@ class DiscoveryFile:
             with open(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                if status and (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+                new = os.fstat(descriptor)
+                if status and (status.st_uid, status.st_gid) != (new.st_uid, new.st_gid):
                     os.fchown(descriptor, status.st_uid, status.st_gid)
                 os.fchmod(descriptor, status.st_mode & 0o777 if status else 0o644)
                 os.fsync(descriptor)

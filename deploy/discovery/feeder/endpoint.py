@@ -165,6 +165,8 @@ def merge(endpoints):
     merged = {}
     for endpoint in sorted(endpoints):
         first = merged.setdefault(endpoint.target, endpoint)
+        if first is endpoint:
+            continue
         if (first.tls_name, first.tls_id) != (endpoint.tls_name, endpoint.tls_id):
             raise Invalid(f"'{endpoint.target}' is there twice, with another tls_name or tls_id")
         merged[endpoint.target] = dataclasses.replace(

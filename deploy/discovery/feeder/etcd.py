@@ -10,6 +10,7 @@ cannot answer it."""
 import base64
 import binascii
 import collections
+import functools
 import json
 import random
 
@@ -45,6 +46,7 @@ def feeds(arguments):
     return [Prefix(arguments.prefix, servers, arguments.user, arguments.password_file)]
 
 
+@functools.lru_cache(1 << 16)  # each change shows all keys again
 def endpoint_of(value):
     """The endpoint that a key's value describes; raises Invalid."""
     try:
@@ -139,7 +141,7 @@ class Prefix(Feed):
         try:
             with self._exchange("/v3/watch", request, silence_s) as answer:
                 for line in answer.lines():
-                    if "error" in line:
+                    if "error" in check(line, dict, "a line of the watch"):
                         raise Invalid(f"the watch failed: {json.dumps(line['error'])}")
                     said = field(line, "result", dict)
                     if _number(said, "compact_revision"):

@@ -13,6 +13,7 @@ from .options import BadOption, add_tls, parse_services, secret_needs_tls, tls_f
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 PAGE = 500  # slices of a list at once
+MOST_PAGES = 100
 WATCH_S = 300
 _FAMILIES = ("IPv4", "IPv6", "FQDN")
 
@@ -92,7 +93,7 @@ class Service(Feed):
     def _list(self):
         """(version, {name: slice}), all of one moment."""
         slices, token = {}, None
-        while True:
+        for _ in range(MOST_PAGES):
             query = [self._selector, ("limit", str(PAGE))]
             with self._exchange(query + ([("continue", token)] if token else [])) as answer:
                 said = answer.json()
@@ -104,6 +105,7 @@ class Service(Feed):
             token = field(metadata, "continue", str, "")
             if not token:
                 return field(metadata, "resourceVersion", str), slices
+        raise Invalid(f"a list of more than {MOST_PAGES} pages")
 
     def _watch(self, version, slices, report):
         """Reports each change to `slices`; the last version, when the server ends the watch."""

@@ -135,7 +135,7 @@ class Feeder:
             self._judge(accept=ACCEPT in events)
         if self._stale() and now >= self._write_not_before:
             self._flush()
-            self._write_not_before = now + LEAST_INTERVAL_S
+            self._write_not_before = now + (TICK_S if self._error else LEAST_INTERVAL_S)
         if events:
             self._tell()
         if self._once and self._all_heard() and not self._stale() and not self._error:

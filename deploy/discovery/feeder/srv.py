@@ -56,6 +56,8 @@ class Name(Feed):
         try:
             records, ttl_s = self._ask()
             view = self.endpoints(records)
+        except dns.resolver.LifetimeTimeout:  # its text differs each time
+            raise SourceError(f"{self._service.name}: no answer in {LIFETIME_S} s") from None
         except (dns.exception.DNSException, OSError, Invalid) as error:
             raise SourceError(f"{self._service.name}: {error}") from error
         report.view({self._service.route: view}, expected_s=ttl_s + 60)
