@@ -120,7 +120,8 @@ class Feeder:
                 continue
             following = self._following[event.feed.name]
             if event.defect:
-                self._log.line("error", "defect", feed=event.feed.name, error=event.defect)
+                self._log.line("error", "defect", feed=event.feed.name,
+                               error=event.defect[-400:])
                 return 1
             if event.error and event.error != following.error:
                 self._log.line("error", "the source fails; nothing changes", feed=event.feed.name,
