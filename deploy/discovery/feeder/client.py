@@ -84,9 +84,9 @@ class Server:
     def exchange(self, method, path, query=(), headers=None, body=None, silence_s=30):
         """One request; the Answer, if the status is 200, is valid inside of the `with`. No read
         waits longer than silence_s. Raises SourceError; of what happens inside as well."""
-        target = self._path + path + ("?" + urllib.parse.urlencode(query) if query else "")
         connection = None
         try:
+            target = self._path + path + ("?" + urllib.parse.urlencode(query) if query else "")
             connection = self._connection()
             connection.connect()
             _set_up(connection.sock, silence_s)
@@ -97,7 +97,7 @@ class Server:
             yield Answer(self.name, response)
         except TimeoutError as error:
             raise Silence(f"{self.name}: {error}") from error
-        # UnicodeError: a host name that IDNA has no form for.
+        # UnicodeError: a host name that IDNA has no form for, or what UTF-8 has none for.
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise SourceError(f"{self.name}: {_words(error)}") from error
         finally:

@@ -145,7 +145,8 @@ class Prefix(Feed):
                         raise Invalid(f"the watch failed: {json.dumps(line['error'])}")
                     said = field(line, "result", dict)
                     if _number(said, "compact_revision"):
-                        return  # what lies between is compacted: the next read has it all
+                        # What lies between is compacted: the next read has it all.
+                        return report.sleep(random.uniform(0, 1))
                     if field(said, "canceled", bool, False):
                         raise Invalid("the watch was cancelled: " +
                                       field(said, "cancel_reason", str, "no reason given"))
@@ -175,7 +176,10 @@ class Prefix(Feed):
         body = json.dumps({"name": self._user, "password": read_secret(self._password_file)})
         with self._servers[0].exchange("POST", "/v3/auth/authenticate", body=body,
                                        headers={"Content-Type": "application/json"}) as answer:
-            return field(answer.json(), "token", str)
+            token = field(answer.json(), "token", str)
+        if not token.isascii() or not token.isprintable():
+            raise Invalid("the token is no text for a header")
+        return token
 
 
 def _apply(event, values):

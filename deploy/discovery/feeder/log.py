@@ -33,7 +33,7 @@ class Log:
                 more[key] = value[:_MAX_ITEMS] + [f"and {len(value) - _MAX_ITEMS} more"]
             elif isinstance(value, str):
                 more[key] = shorten(value)
-        members = {"time": now(), "level": level, "message": message, **more}
+        members = {"time": now(), "level": level, "message": shorten(message), **more}
         if self._form == "json":
             text = json.dumps(members)
         else:
