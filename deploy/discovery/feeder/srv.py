@@ -55,11 +55,14 @@ class Name(Feed):
     def follow(self, report):
         try:
             records, ttl_s = self._ask()
-            view = self.endpoints(records)
         except dns.resolver.LifetimeTimeout:  # its text differs each time
             raise SourceError(f"{self._service.name}: no answer in {LIFETIME_S} s") from None
-        except (dns.exception.DNSException, OSError, Invalid) as error:
+        except (dns.exception.DNSException, OSError) as error:
             raise SourceError(f"{self._service.name}: {error}") from error
+        try:
+            view = self.endpoints(records)
+        except Invalid as invalid:
+            view = invalid
         report.view({self._service.route: view}, expected_s=ttl_s + 60)
         report.sleep(ttl_s)
 
