@@ -30,6 +30,8 @@ def add_arguments(parser):
                              "when one fails")
     parser.add_argument("--prefix", metavar="KEY", default="/sallyport/",
                         help="ends with a slash (default %(default)s)")
+    parser.add_argument("--allow-unix", action="store_true",
+                        help="take unix: targets, sockets of the gateway's machine")
     parser.add_argument("--user", metavar="NAME", help="with --password-file")
     parser.add_argument("--password-file", metavar="FILE")
     add_tls(parser)
@@ -43,7 +45,8 @@ def feeds(arguments):
     servers = [Server(url, *tls_files(arguments)) for url in arguments.endpoint]
     if arguments.password_file:
         secret_needs_tls("--password-file", servers)
-    return [Prefix(arguments.prefix, servers, arguments.user, arguments.password_file)]
+    return [Prefix(arguments.prefix, servers, arguments.user, arguments.password_file,
+                   arguments.allow_unix)]
 
 
 @functools.lru_cache(1 << 16)  # each change shows all keys again
@@ -73,10 +76,11 @@ def endpoint_of(value):
 class Prefix(Feed):
     routes = None
 
-    def __init__(self, prefix, servers, user, password_file):
+    def __init__(self, prefix, servers, user=None, password_file=None, allow_unix=False):
         self.name = f"etcd {prefix}"
         self._prefix, self._servers = prefix.encode(), collections.deque(servers)
         self._user, self._password_file = user, password_file
+        self._allow_unix = allow_unix
         self._token = None
 
     def follow(self, report):
@@ -111,6 +115,9 @@ class Prefix(Feed):
                 continue
             try:
                 endpoint = endpoint_of(value)
+                # Who may write a key is not therefore trusted with what listens on this machine.
+                if endpoint.target.startswith("unix:") and not self._allow_unix:
+                    raise Invalid("a unix socket, which --allow-unix would take")
             except Invalid as invalid:
                 routes[route] = Invalid(f"key {text}: {invalid}")
             else:

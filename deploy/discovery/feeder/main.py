@@ -27,7 +27,7 @@ Exit: 0 ended by a signal, or --once is done; 1 anything else; 2 bad command lin
 Signals: SIGTERM and SIGINT end it; SIGUSR1 accepts what is refused at the moment, once.
 """
 _SETTING = re.compile(r"\s*([a-z][a-z-]*)\s*=\s*(.*?)\s*")
-_SWITCHES = ("allow-empty", "once", "all-priorities")
+_SWITCHES = ("allow-empty", "allow-unix", "all-priorities", "once")
 
 
 def main(argv):
