@@ -9,7 +9,7 @@ from .follow import Follower
 from .log import shorten
 from .routes import Limits, difference, judge
 
-TICK_S = 5          # status, watchdog, a file that could not be written or was changed by others
+TICK_S = 5  # status, watchdog, a file that could not be written or was changed by others
 LEAST_INTERVAL_S = 0.2  # between two files: changes that come together are one
 STOP, ACCEPT = "stop", "accept"  # of signals
 
@@ -50,7 +50,9 @@ class Feeder:
         self._routes = {}    # in force: {route: endpoints}
         self._written = None  # what the file has of them, once there is one
         self._refused = {}   # {route: why}
-        self._exists = False  # the file, with all that was configured or from an earlier run
+        # A first file waits for every feed: with a part of the routes it would say that the others
+        # have no endpoints. One of an earlier run has said something of all.
+        self._may_write = False
         self._error = None   # why it is not written
         self._status_error = None
         self._write_not_before = now
@@ -73,7 +75,7 @@ class Feeder:
                 self._flush()
                 self._tell()
                 tick = now + TICK_S
-            code = self._take(self._wait(tick))
+            code = self.take(self._wait(tick))
             if code is not None:
                 self._manager.say("STOPPING=1")
                 return code
@@ -92,8 +94,9 @@ class Feeder:
         self._written = known
         kept = {route: endpoints for route, endpoints in known.items() if self._feeds_of(route)}
         for route in sorted(set(known) - set(kept)):
-            self._log.line("warning", "a route is not fed any more and leaves the file", route=route)
-        self._routes, self._exists = dict(kept), bool(kept)
+            self._log.line("warning", "a route is not fed any more and leaves the file",
+                           route=route)
+        self._routes, self._may_write = dict(kept), bool(kept)
 
     def _wait(self, tick):
         """Events: the first one that comes until `tick`, or until a change may be written, and all
@@ -109,8 +112,9 @@ class Feeder:
         except queue.Empty:
             return events
 
-    def _take(self, events):
-        """Takes the events; the exit code, if they are the end."""
+    def take(self, events):
+        """What a turn of the loop does with what was posted: events and signals. The exit code, if
+        they are the end."""
         if STOP in events:
             return 0
         now, changed = time.monotonic(), False
@@ -155,7 +159,6 @@ class Feeder:
     def _judge(self, accept):
         """Brings the routes in force to what the feeds say. `accept`: an operator has seen what was
         refused, and wants it."""
-        limits = Limits(allow_empty=True) if accept else self._limits
         named = set(self._routes)
         for following in self._following.values():
             named.update(following.feed.routes or following.view or ())
@@ -165,11 +168,14 @@ class Feeder:
             if any(following.view is None for following in feeds):
                 continue
             had = self._routes.get(route, ())
+            # Only what somebody can have seen: not what has come with the signal.
+            accepted = accept and route in self._refused
+            limits = Limits(allow_empty=True) if accepted else self._limits
             new, why = judge(had, [following.view.get(route, ()) for following in feeds], limits)
             if why and why != self._refused.get(route):
                 self._log.line("warning", "refused; the route stays as it was", route=route,
                                error=why, targets=len(had))
-            if accept and route in self._refused and not why:
+            if accepted and not why:
                 self._log.line("warning", "accepted what was refused", route=route)
             self._refused.pop(route, None)
             if why:
@@ -178,18 +184,16 @@ class Feeder:
             if not new and not why and all(following.feed.routes is None for following in feeds):
                 del self._routes[route]  # nobody but its endpoints had named it
         if self._all_heard():
-            self._exists = True
+            self._may_write = True
 
     # ---- the file --------------------------------------------------------------------------------
 
     def _stale(self):
-        # A first file waits for every feed: with a part of the routes it would say that the others
-        # have no endpoints.
-        return self._exists and self._routes != self._written
+        return self._may_write and self._routes != self._written
 
     def _flush(self):
         """The file has what is in force, whatever happened to it, or it is said why not."""
-        if not self._exists:
+        if not self._may_write:
             return
         content = discovery_file.render(self._routes).encode()
         try:
@@ -220,7 +224,7 @@ class Feeder:
     # ---- what probes are told --------------------------------------------------------------------
 
     def _tell(self):
-        ready = self._exists and not self._error and not self._stale()
+        ready = self._may_write and self._written is not None and not self._error
         stuck = {name for name, following in self._following.items()
                  if time.monotonic() > following.due}
         failing = sorted(name for name, following in self._following.items() if following.error)
