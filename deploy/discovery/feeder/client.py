@@ -56,6 +56,8 @@ class Server:
     certificate authorities (None: the system's), the client's certificate and key are PEM."""
 
     def __init__(self, url, ca_file=None, cert_file=None, key_file=None):
+        if any(sign in url for sign in "@?#"):  # it may have a secret, which is not repeated
+            raise BadUrl("a URL has no user, no query and no fragment here")
         try:
             parts = urllib.parse.urlsplit(url)
             self._host, port = parts.hostname, parts.port
@@ -63,8 +65,6 @@ class Server:
             raise BadUrl(f"{url}: {error}") from None
         if parts.scheme not in ("http", "https") or not self._host:
             raise BadUrl(f"{url}: is not http(s)://HOST[:PORT]")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise BadUrl("a URL has no user, no query and no fragment here")
         self._tls = parts.scheme == "https"
         self._port = port or (443 if self._tls else 80)
         self._path = parts.path.rstrip("/")

@@ -60,6 +60,10 @@ class Service(Feed):
                                        urllib.parse.quote(self._service.name, safe=""), query,
                                        headers, silence_s=WAIT_S * 1.1 + 10) as answer:
                 said, index = answer.json(), answer.headers.get("X-Consul-Index", "")
+                filtered = answer.headers.get("X-Consul-Results-Filtered-By-ACLs", "false")
+            # What a token may not read is left out of an answer that is good otherwise.
+            if filtered != "false":
+                raise Invalid("the token may not read all of it")
             if not index.isascii() or not index.isdigit() or len(index) > 20:
                 raise Invalid("the answer has no X-Consul-Index")
             instances = [check(one, dict, "an instance")
