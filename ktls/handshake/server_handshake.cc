@@ -122,7 +122,7 @@ ServerHandshake::Step ServerHandshake::refuse_what_follows_finished() {
                        std::byte{static_cast<std::uint8_t>(AlertDescription::kUnexpectedMessage)}};
   const SessionState& state = outcome_.state;
   CipherContexts contexts(1);
-  RecordSealer sealer(contexts, state.suite, {engine_.secrets().server.secret, next_tx_record()},
+  RecordSealer sealer(contexts, state.suite, {engine_.secrets().server.secret(), next_tx_record()},
                       state.version);
   const iovec span{alert, sizeof alert};
   PlaintextCursor content{std::span(&span, 1)};

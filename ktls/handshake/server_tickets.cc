@@ -81,7 +81,7 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
   DirectionState& server = engine_.secrets().server;
-  server.key = key_of(suite, server);
+  server.keep_key(suite);
   DirectionState tx = server;
   tx.rec_seq = engine_.sent_records();
   const std::uint16_t max_fragment = outcome_.state.max_fragment;

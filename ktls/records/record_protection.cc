@@ -100,8 +100,8 @@ RecordProtection::RecordProtection(CipherContexts& contexts, CipherSuite suite,
                                    DirectionState state, RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      key_(key_of(suite, state, version)),
-      secret_(std::move(state.secret)),
+      key_(state.key(suite, version)),
+      secret_(state.secret()),
       suite_(suite),
       version_(version) {}
 
