@@ -101,7 +101,8 @@ class Policy {
   std::span<const Route> routes() const { return routes_; }
   /// What its routes present and trust, none twice: first what the flags name, used or not.
   std::span<const RouteFiles> files() const { return files_; }
-  const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
+  [[nodiscard]] bool names(const RouteFiles& files) const;  ///< whether files() has them
+  const Route* find(std::string_view route_name) const;     ///< nullptr: unknown
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
   const Candidates* exact(std::string_view name) const;
