@@ -6,7 +6,6 @@
 #include <array>
 #include <cstring>
 #include <limits>
-#include <utility>
 
 #include "iouring/invariant.h"
 #include "ktls/base/big_endian.h"
@@ -97,7 +96,7 @@ std::span<const std::byte> PlaintextCursor::take(std::size_t limit) noexcept {
 }
 
 RecordProtection::RecordProtection(CipherContexts& contexts, CipherSuite suite,
-                                   DirectionState state, RecordVersion version) noexcept
+                                   const DirectionState& state, RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
       key_(state.key(suite, version)),
