@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,14 +26,23 @@ constexpr std::chrono::microseconds kQuietBudget{1'000};
 constexpr unsigned kMostBegun = 8;
 // Pieces of rank kResuming before one of kNew.
 constexpr unsigned kMaxResumingInARow = 3;
+// The largest nice value: there is none to return from.
+constexpr int kNicest = 19;
 // The delay before the thread is used again doubles while its core stays busy, up to this.
 constexpr std::chrono::milliseconds kMaxRetryDelay = std::chrono::minutes(1);
 
-// Whether the kernel is likely to let a thread leave SCHED_IDLE; start() tries it.
-bool may_leave_sched_idle() noexcept {
-  struct rlimit limit = {};
-  return ::geteuid() == 0 ||
-         (::getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= kNiceLimit);
+// Whether the kernel lets a thread leave SCHED_IDLE. That takes the right that it takes to return
+// to a nice value (can_nice() in the kernel), which is tried instead: a thread that could not
+// return ends at once, where one in SCHED_IDLE would not for as long as others keep the CPU busy,
+// and keep the whole process from its end.
+bool may_leave_sched_idle() {
+  bool returned = false;
+  std::thread([&returned] {
+    const int nice = ::getpriority(PRIO_PROCESS, 0);  // in Linux of the thread, not the process
+    returned = nice < kNicest && ::setpriority(PRIO_PROCESS, 0, nice + 1) == 0 &&
+               ::setpriority(PRIO_PROCESS, 0, nice) == 0;
+  }).join();
+  return returned;
 }
 
 }  // namespace
@@ -54,14 +62,14 @@ IdleWorker::~IdleWorker() {
 
 Result<> IdleWorker::start(const std::string& name) {
   invariant(!thread_.joinable(), "an idle worker is started once");
-  if (!may_leave_sched_idle()) return failure(EPERM);
   try {
+    if (!may_leave_sched_idle()) return failure(EPERM);
     thread_ = std::thread([this] { thread_main(); });
   } catch (const std::system_error& error) {
     return failure(error.code().value());
   }
   pthread_setname_np(thread_.native_handle(), name.c_str());
-  // To SCHED_IDLE, back, and to it again: a thread that cannot leave it would stay in it for good.
+  // To SCHED_IDLE, back, and to it again: by what else may forbid it.
   if (set_scheduling_class(SCHED_IDLE) && set_scheduling_class(SCHED_OTHER) &&
       set_scheduling_class(SCHED_IDLE))
     return {};

@@ -28,7 +28,7 @@ namespace sallyport::iouring {
 /// kResuming cannot starve kNew, every fourth piece of work of those two is one of kNew.
 enum class Rank : std::uint8_t { kStarted, kResuming, kNew };
 
-/// The RLIMIT_NICE with which a thread without root's rights may return from SCHED_IDLE, which the
+/// The RLIMIT_NICE with which a thread without CAP_SYS_NICE may return from SCHED_IDLE, which the
 /// kernel counts as nice 20, to nice 0 (getrlimit(2), sched(7)).
 inline constexpr unsigned long kNiceLimit = 20;
 
@@ -38,14 +38,14 @@ inline constexpr unsigned long kNiceLimit = 20;
 ///
 /// The cost: any other load on that CPU, the ring's own thread included, can keep this thread from
 /// running, for seconds in the worst case, and a signature that is half done cannot be taken back.
-/// So there is a thread only if it may return to SCHED_OTHER, which takes root's rights or an
-/// RLIMIT_NICE of 20. When the thread neither begins nor ends a piece of work for
-/// `progress_timeout`, it is bypassed: the ring's thread takes back the work that was not begun and
-/// does one piece per loop iteration, after it has submitted what that iteration sends; the work
-/// that was begun is ended under SCHED_OTHER. The thread is used again after `retry_after`, or
-/// after twice as long as last time if it was bypassed again soon. A worker without a thread also
-/// does one piece per iteration on the ring's thread; a quiet one does a millisecond of them, and
-/// begins at most eight of kResuming and kNew.
+/// So there is a thread only if it may return to SCHED_OTHER, which takes CAP_SYS_NICE (in the
+/// first user namespace) or an RLIMIT_NICE of 20. When the thread neither begins nor ends a piece
+/// of work for `progress_timeout`, it is bypassed: the ring's thread takes back the work that was
+/// not begun and does one piece per loop iteration, after it has submitted what that iteration
+/// sends; the work that was begun is ended under SCHED_OTHER. The thread is used again after
+/// `retry_after`, or after twice as long as last time if it was bypassed again soon. A worker
+/// without a thread also does one piece per iteration on the ring's thread; a quiet one does a
+/// millisecond of them, and begins at most eight of kResuming and kNew.
 ///
 /// The ring's thread never waits for the worker's thread. (Except within what both call: a lock of
 /// an allocator or a library, held by the thread when it was preempted, is waited for.)

@@ -43,8 +43,8 @@ struct ConnectionFacts {
   CloseReason reason = CloseReason::kInternalError;  ///< once it has ended
   std::string_view kept;  ///< the cause for which it would have ended, but for --keep-live
 
-  /// Of a connection that lives: of the client's certificate. Of a refusal: of the certificate that
-  /// was refused, which may be a CA's.
+  /// Of the client's certificate; where another one was refused, a CA's of its chain, of that one.
+  /// Empty in the line of a connection that was relayed.
   std::string issuer;
   std::string serial;  ///< hexadecimal
   std::optional<std::chrono::sys_seconds> not_after;

@@ -217,16 +217,23 @@ ConnectionFacts LiveConnection::facts() const {
   facts.reason = reason_;
   if (const auto cause = kept()) facts.kept = to_string(*cause);
   if (refusal_) {
+    const ktls::HandshakeFailure& failure = refusal_->failure;
     facts.refused = true;
-    facts.issuer = refusal_->failure.issuer;
-    facts.serial = refusal_->failure.serial;
-    facts.not_after = refusal_->failure.not_after;
-    facts.detail = refusal_->failure.detail;
+    facts.detail = failure.detail;
     facts.alpn_offered = refusal_->alpn_offered;
-    facts.steps = refusal_->failure.steps;
-    facts.presented = refusal_->failure.presented;
+    facts.steps = failure.steps;
+    facts.presented = failure.presented;
     if (!facts.presented && grant_.peer) {
       facts.presented = std::make_shared<const ktls::PresentedCertificate>(presented(*grant_.peer));
+    }
+    if (failure.not_after) {
+      facts.issuer = failure.issuer;
+      facts.serial = failure.serial;
+      facts.not_after = failure.not_after;
+    } else if (facts.presented) {
+      facts.issuer = facts.presented->issuer;
+      facts.serial = facts.presented->serial;
+      facts.not_after = facts.presented->not_after;
     }
   }
   return facts;

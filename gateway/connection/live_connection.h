@@ -86,8 +86,8 @@ class LiveConnection : public iouring::ListNode {
   void set_records(ktls::RecordModel model) noexcept { records_ = model; }
   /// It went on to another endpoint so often.
   void count_failovers(unsigned times) noexcept;
-  /// The places, at its endpoint and of its route, become this connection's. `local` is the gateway's
-  /// address towards it.
+  /// The places, at its endpoint and of its route, become this connection's. `local` is the
+  /// gateway's address towards it.
   void set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
                    const iouring::SocketAddress& local);
 

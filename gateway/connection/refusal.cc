@@ -38,14 +38,12 @@ iouring::Task<void> reject_hello(ShardState& shard, Handshake& handshake, Refusa
   [[maybe_unused]] iouring::Result<> sent = co_await send_output(handshake);
 }
 
-std::vector<std::string> alpn_offered(const Client& client) {
-  std::vector<std::string> result;
-  if (!client.handshake || !client.handshake->tls) return result;
-  for (const std::string_view protocol : client.handshake->tls->hello().alpn) {
-    if (result.size() == ktls::PresentedCertificate::kMaxNames) break;
-    result.push_back(ktls::cut(protocol));
-  }
-  return result;
+// What the handshake knows of its client, which goes with it.
+void complete_facts(const Client& client, Refusal& why) {
+  if (!client.handshake || !client.handshake->tls) return;
+  const ktls::ServerHandshake& tls = *client.handshake->tls;
+  why.alpn_offered = alpn_offered(tls.hello());
+  if (!why.failure.presented) why.failure.presented = tls.unproven();
 }
 
 // The steps of --explain: a refusal names the one that failed, and those before it have passed.
@@ -101,6 +99,15 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
 
 }  // namespace
 
+std::vector<std::string> alpn_offered(const ktls::ClientHello& hello) {
+  std::vector<std::string> offered;
+  for (const std::string_view protocol : hello.alpn) {
+    if (offered.size() == ktls::PresentedCertificate::kMaxNames) break;
+    offered.push_back(ktls::cut(protocol));
+  }
+  return offered;
+}
+
 [[gnu::noinline]] iouring::Task<void> refuse(Client& client, RefusalPtr why) {
   LiveConnection& connection = client.connection;
   const bool at_hello = client.handshake && client.handshake->tls && !connection.grant().route;
@@ -122,7 +129,7 @@ iouring::Task<void> tell(Client& client, CloseReason reason) {
   if (is_before_crypto(reason) && !connection.handshake_started()) {
     connection.start_handshake();
   }
-  why->alpn_offered = alpn_offered(client);
+  complete_facts(client, *why);
   complete_steps(connection, *why, at_hello);
   connection.set_refused(std::move(why));
   co_await tell(client, reason);

@@ -8,6 +8,7 @@
 
 #include "gateway/connection/close_reason.h"
 #include "iouring/task.h"
+#include "ktls/handshake/client_hello.h"
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
@@ -18,7 +19,8 @@ struct Client;
 struct Refusal {
   CloseReason reason = CloseReason::kUnknownFailure;
   ktls::HandshakeFailure failure{};  ///< detail, the certificate that was refused, its judgement
-  std::vector<std::string> alpn_offered{};  ///< as in ConnectionFacts
+  /// As in ConnectionFacts. refuse() adds it while the handshake is there.
+  std::vector<std::string> alpn_offered{};
 };
 
 /// The result of a phase: null if the next phase begins, else why the connection ends here. A
@@ -31,6 +33,10 @@ using RefusalPtr = std::unique_ptr<Refusal>;
   made->failure.detail = std::move(detail);
   return made;
 }
+
+/// The protocols that a client offered, as a refusal names them: the first
+/// PresentedCertificate::kMaxNames, each cut.
+[[nodiscard]] std::vector<std::string> alpn_offered(const ktls::ClientHello& hello);
 
 /// Ends the connection with `why`, or with the reason that LiveConnection::end() was called with,
 /// and tells the client in the way that fits the phase (docs/operate.md):

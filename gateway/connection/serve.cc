@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <expected>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/connection/backend_fault.h"
 #include "gateway/connection/backend_linger.h"
@@ -23,6 +25,7 @@ namespace {
 using BackendPtr = std::unique_ptr<ktls::RecordLayer>;
 
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
+iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client);
 iouring::PeerAddress address_of(const iouring::Socket& client);
 void accept_route(Client& client, const Choice& choice);
 RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result);
@@ -89,7 +92,15 @@ namespace {
   connection.mark_established(*verdict.rule);
   watch_expiry(connection);
 
-  refused = co_await start_records(client);
+  // The hello goes with the handshake, when records start.
+  std::vector<std::string> offered = alpn_offered(hello);
+  auto backend = co_await connect(client);
+  if (!backend) backend.error()->alpn_offered = std::move(offered);
+  co_return backend;
+}
+
+[[gnu::noinline]] iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client) {
+  RefusalPtr refused = co_await start_records(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client);

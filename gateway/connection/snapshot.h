@@ -5,9 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "gateway/backends/endpoints.h"
+#include "gateway/connection/known_issuer.h"
 #include "gateway/policy/policy.h"
 #include "ktls/trust/credentials.h"
 
@@ -29,7 +33,7 @@ struct Snapshot {
 
   /// Under which clients of the route, one of `policy`, are judged.
   [[nodiscard]] const CredentialsPointer& credentials_of(const Route& route) const {
-    return route.files == 0 ? credentials : named[route.files - 1];
+    return credentials_at(route.files);
   }
   /// Null is a route that is gone: its clients are judged by the first credentials that vouch for
   /// them, those of the flags if none do.
@@ -37,6 +41,22 @@ struct Snapshot {
                                                          const ktls::PeerTrust& peer) const;
   /// The flags' first.
   [[nodiscard]] std::vector<CredentialsPointer> all_credentials() const;
+
+  /// The issuers of the peer's chain whose keys those credentials know that judge it on the route
+  /// of this name.
+  [[nodiscard]] std::vector<KnownIssuer> known_issuers(std::string_view route,
+                                                       const ktls::PeerTrust& peer) const;
+  /// Makes it known to the credentials with the trust that has seen it, as a reload does to those
+  /// that come after them.
+  void learn_issuer(const KnownIssuer& known) const;
+
+ private:
+  [[nodiscard]] const CredentialsPointer& credentials_at(std::size_t files) const {
+    return files == 0 ? credentials : named[files - 1];
+  }
+  // Where in policy->files() the trust is by which it is judged.
+  [[nodiscard]] std::size_t files_of(const Route* route, const ktls::PeerTrust& peer) const;
+  [[nodiscard]] std::optional<std::string> trust_name(std::size_t files) const;
 };
 
 }  // namespace sallyport::gateway

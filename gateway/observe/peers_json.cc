@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -101,24 +102,40 @@ Json trust_json(const PeerFacts& peer) {
       {"connections", peer.connections}};
 }
 
+Json issuer_json(const KnownIssuer& known) {
+  return {{"trust", known.trust ? Json(*known.trust) : Json(nullptr)},
+          {"name", ktls::encode_hex(known.issuer.name)},
+          {"key", ktls::encode_hex(known.issuer.key)},
+          {"public_key", ktls::encode_hex(known.public_key)}};
+}
+
 class TrustPage final : public PeersPage {
  public:
   explicit TrustPage(InForce now) : now_(std::move(now)) {}
 
   [[nodiscard]] WhichPeers which() const override { return WhichPeers::kConnected; }
 
-  void add(const PeerFacts& peer) override { peers_.add(json_text(trust_json(peer))); }
+  void add(const PeerFacts& peer) override {
+    peers_.add(json_text(trust_json(peer)));
+    if (!now_.known_issuers) return;
+    for (const KnownIssuer& each : now_.known_issuers(peer))
+      if (shown_.emplace(each.trust, each.issuer.key).second)
+        issuers_.add(json_text(issuer_json(each)));
+  }
 
   [[nodiscard]] std::string finish(const std::optional<PeerCursor>& next) override {
-    return "{\"version\": 1, \"sallyport\": " + json_string(now_.program) +
+    return "{\"version\": 2, \"sallyport\": " + json_string(now_.program) +
+           ", \"instance\": " + json_string(now_.instance) +
            ", \"generation\": " + std::to_string(now_.generation) +
            ", \"next\": " + (next ? std::to_string(to_number(*next)) : "null") +
-           ", \"peers\": " + peers_.finish("}\n");
+           ", \"peers\": " + peers_.finish(", \"issuers\": ") + issuers_.finish("}\n");
   }
 
  private:
   InForce now_;
   JsonLines peers_;
+  JsonLines issuers_;
+  std::set<std::pair<std::optional<std::string>, ktls::Sha256>> shown_;
 };
 
 }  // namespace

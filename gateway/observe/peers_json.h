@@ -3,19 +3,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "gateway/connection/known_issuer.h"
 #include "gateway/connection/peer_slice.h"
 
 namespace sallyport::gateway {
 
 /// What answers are about.
 struct InForce {
-  std::string program;           ///< version of this one
+  std::string program{};         ///< version of this one
+  std::string instance{};        ///< of the process, drawn at its start
   std::uint64_t generation = 0;  ///< of the configuration
   std::size_t shards = 1;
+  /// Of a peer's chain. Empty: none are known.
+  std::function<std::vector<KnownIssuer>(const PeerFacts&)> known_issuers = {};
 };
 
 /// A page that is added to as the shards answer.

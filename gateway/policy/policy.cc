@@ -137,6 +137,10 @@ std::expected<void, RouteConflict> Policy::index() {
   return {};
 }
 
+bool Policy::names(const RouteFiles& files) const {
+  return std::ranges::find(files_, files) != files_.end();
+}
+
 const Route* Policy::find(std::string_view route_name) const {
   const auto found = by_route_name_.find(route_name);
   return found == by_route_name_.end() ? nullptr : found->second;

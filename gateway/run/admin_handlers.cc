@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,8 +11,10 @@
 
 #include "gateway/observe/admin_json.h"
 #include "gateway/run/credentials_review.h"
+#include "gateway/run/peer_inventory.h"
 #include "gateway/run/snapshot_metrics.h"
 #include "gateway/run/versions.h"
+#include "ktls/base/hex.h"
 
 namespace sallyport::gateway {
 
@@ -57,6 +60,14 @@ void count_dropped_lines(metrics::Registry& registry, const Logs& logs) {
   registry.set_dropped_lines(std::move(lines));
 }
 
+// By which a reader of several pages sees that another process answers.
+std::string draw_instance() {
+  std::random_device device;
+  InstanceId instance;
+  std::ranges::generate(instance, [&] { return static_cast<std::uint8_t>(device()); });
+  return ktls::encode_hex(instance);
+}
+
 }  // namespace
 
 AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
@@ -80,10 +91,15 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
       .connections = [&](ConnectionCursor from, std::size_t most,
                          TakeSlice take) { shards.describe(from, most, std::move(take)); },
       .in_force =
-          [&] {
+          [&, instance = draw_instance()] {
+            const auto snapshot = publisher.snapshot();
             return InForce{.program = versions().sallyport,
-                           .generation = publisher.snapshot()->generation,
-                           .shards = shards.size()};
+                           .instance = instance,
+                           .generation = snapshot->generation,
+                           .shards = shards.size(),
+                           .known_issuers = [snapshot](const PeerFacts& peer) {
+                             return snapshot->known_issuers(peer.route, peer.trust);
+                           }};
           },
       .peers = [&](PeerCursor from, std::size_t most, WhichPeers which,
                    TakePeers take) { shards.describe_peers(from, most, which, std::move(take)); },

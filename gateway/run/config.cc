@@ -46,10 +46,6 @@ bool same_names(const Policy& one, const Policy& other) {
   return std::ranges::equal(one.routes(), other.routes(), {}, &Route::name, &Route::name);
 }
 
-bool names(const Policy& policy, const RouteFiles& files) {
-  return std::ranges::find(policy.files(), files) != policy.files().end();
-}
-
 // How many routes of the file can be reached.
 std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -193,14 +189,13 @@ void Config::conclude_credentials(Attempt& attempt) const {
   outcome.files = attempt.seen.of(sources(Source::kCredentials, attempt.next.policy));
   outcome.read = attempt.forced || !is_in_force(Source::kCredentials, attempt);
   if (outcome.error) return;
-  std::vector<std::string> errors;
+  std::vector<Finding> unread;
   for (const auto& [named, error] : attempt.unread) {
-    if (attempt.next.policy && !names(*attempt.next.policy, named)) continue;
-    if (std::ranges::find(errors, error) == errors.end()) errors.push_back(error);
+    if (attempt.next.policy && !attempt.next.policy->names(named)) continue;
+    add_new(unread, {{Finding::Effect::kRefusesAll, error}});
   }
-  std::string all;
-  for (const std::string& each : errors) all += (all.empty() ? "" : "; ") + each;
-  if (!all.empty()) attempt.fail(Source::kCredentials, std::move(all));
+  if (!unread.empty())
+    attempt.fail(Source::kCredentials, join(unread, Finding::Effect::kRefusesAll));
 }
 
 std::expected<CredentialsTable::Entry, std::string> Config::read_entry(

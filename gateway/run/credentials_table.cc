@@ -82,9 +82,7 @@ const CredentialsTable::Entry* CredentialsTable::find_before(const RouteFiles& n
 }
 
 void CredentialsTable::keep_only(const Policy& policy) {
-  std::erase_if(entries_, [&policy](const Entry& entry) {
-    return std::ranges::find(policy.files(), entry.named) == policy.files().end();
-  });
+  std::erase_if(entries_, [&policy](const Entry& entry) { return !policy.names(entry.named); });
 }
 
 }  // namespace sallyport::gateway

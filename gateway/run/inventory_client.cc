@@ -113,9 +113,10 @@ class Fetcher {
 
 }  // namespace
 
-std::expected<std::vector<InventoryPeer>, std::string> read_inventory(const FetchPage& fetch,
-                                                                      std::string_view program) {
-  std::vector<InventoryPeer> peers;
+std::expected<Inventory, std::string> read_inventory(const FetchPage& fetch,
+                                                     std::string_view program) {
+  Inventory all;
+  std::optional<InstanceId> instance;
   std::optional<std::uint64_t> generation;
   std::optional<std::uint64_t> after;
   for (int tries = 1; tries <= kTries;) {
@@ -128,24 +129,29 @@ std::expected<std::vector<InventoryPeer>, std::string> read_inventory(const Fetc
     if (major_of(page->program) != major_of(program))
       return std::unexpected("is sallyport " + terminal_text(page->program) +
                              ", of another major version than this one, " + std::string(program));
+    if (instance.value_or(page->instance) != page->instance)
+      return std::unexpected("was restarted or replaced while the pages were read");
+    instance = page->instance;
     if (generation.value_or(page->generation) != page->generation) {
       ++tries;
-      peers.clear();
+      all = {};
       generation.reset();
       after.reset();
       continue;
     }
     generation = page->generation;
-    std::ranges::move(page->peers, std::back_inserter(peers));
-    if (!page->next) return peers;
+    std::ranges::move(page->part.peers, std::back_inserter(all.peers));
+    std::ranges::move(page->part.issuers, std::back_inserter(all.issuers));
+    if (!page->next) return all;
     if (page->next <= after) return std::unexpected(target + " leads back to an earlier page");
     after = page->next;
   }
   return std::unexpected("the configuration changed each time while the pages were read");
 }
 
-std::expected<std::vector<InventoryPeer>, std::string> fetch_inventory(
-    const AdminUrl& from, std::string_view program, std::chrono::milliseconds timeout) {
+std::expected<Inventory, std::string> fetch_inventory(const AdminUrl& from,
+                                                      std::string_view program,
+                                                      std::chrono::milliseconds timeout) {
   Fetcher fetcher(from, Clock::now() + timeout);
   return read_inventory([&fetcher](const std::string& target) { return fetcher.get(target); },
                         program);

@@ -7,11 +7,12 @@
 
 #include "gateway/policy/json_document.h"
 #include "ktls/base/hex.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::int64_t kForm = 1;
+constexpr std::int64_t kForm = 2;
 
 // Takes values out of a page. The first error stays, and what is read after it means nothing: so
 // the functions below read as the form that they expect. Null values come after an error only.
@@ -95,6 +96,7 @@ class PageReader {
   ktls::PeerTrust::Link link(const JsonValue& value);
   ktls::PeerTrust::Leaf leaf(const JsonValue* value);
   InventoryPeer peer(const JsonValue& value);
+  KnownIssuer issuer(const JsonValue& value);
 
   std::optional<std::string> error_;
 };
@@ -159,18 +161,39 @@ InventoryPeer PageReader::peer(const JsonValue& value) {
   return peer;
 }
 
+// The hash is that of the links: a key that is not its own could vouch for any list.
+KnownIssuer PageReader::issuer(const JsonValue& value) {
+  const auto [trust, name, key, public_key] =
+      members<4>(&value, "issuer", {"trust", "name", "key", "public_key"});
+  KnownIssuer known;
+  if (trust != nullptr && !trust->is_null()) known.trust = text(trust, "trust");
+  hash(name, "name", known.issuer.name);
+  hash(key, "key", known.issuer.key);
+  const std::string der = bytes(public_key, "public_key");
+  const auto der_bytes = std::as_bytes(std::span(der));
+  known.public_key.assign(der_bytes.begin(), der_bytes.end());
+  if (!error_ && ktls::sha256(der_bytes) != known.issuer.key)
+    fail(public_key, "public_key", "has another hash than its key");
+  if (!error_ && !ktls::decode_public_key(der_bytes))
+    fail(public_key, "public_key", "is no public key");
+  return known;
+}
+
 std::expected<InventoryPage, std::string> PageReader::read(const JsonValue& document) {
   // Another form may have anything else.
   const JsonValue* const form = document.find("version");
   if (form == nullptr || whole(form, "version") != kForm)
     return std::unexpected("is of a form that this version does not know");
-  const auto [version, program, generation, next, peers] =
-      members<5>(&document, "page", {"version", "sallyport", "generation", "next", "peers"});
+  const auto [version, program, instance, generation, next, peers, issuers] =
+      members<7>(&document, "page",
+                 {"version", "sallyport", "instance", "generation", "next", "peers", "issuers"});
   InventoryPage page;
   page.program = text(program, "sallyport");
+  hash(instance, "instance", page.instance);
   page.generation = count(generation, "generation");
   if (next != nullptr && !next->is_null()) page.next = count(next, "next");
-  for (const JsonValue& each : array(peers, "peers")) page.peers.push_back(peer(each));
+  for (const JsonValue& each : array(peers, "peers")) page.part.peers.push_back(peer(each));
+  for (const JsonValue& each : array(issuers, "issuers")) page.part.issuers.push_back(issuer(each));
   if (error_) return std::unexpected(*std::move(error_));
   return page;
 }

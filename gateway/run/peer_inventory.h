@@ -1,6 +1,7 @@
 // What /peers/trust of a running gateway says, read for --check --against. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gateway/connection/known_issuer.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
@@ -20,11 +22,21 @@ struct InventoryPeer {
   std::uint64_t connections = 0;
 };
 
+/// The connections of a gateway, and what it knows of issuers that only their clients have sent.
+struct Inventory {
+  std::vector<InventoryPeer> peers;
+  std::vector<KnownIssuer> issuers;  ///< each has the public key of its hash
+};
+
+/// By which a process tells itself from those before and after it: random, drawn at its start.
+using InstanceId = std::array<std::uint8_t, 16>;
+
 struct InventoryPage {
   std::string program;  ///< version of the gateway, "0.1.0"
+  InstanceId instance{};
   std::uint64_t generation = 0;
   std::optional<std::uint64_t> next;  ///< for ?after= of the next page; none: this is the last one
-  std::vector<InventoryPeer> peers;
+  Inventory part;                     ///< an issuer may be in those of other pages, too
 };
 
 /// Reads one page. Strict, since a judgement by half of the facts would be a guess: a key that is

@@ -47,13 +47,14 @@ std::uint64_t Rehearsal::ending() const {
   return sum;
 }
 
-Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
-                   const LiveCauses& keep, std::chrono::sys_seconds now) {
+Rehearsal rehearse(const Snapshot& next, const Inventory& running, const LiveCauses& keep,
+                   std::chrono::sys_seconds now) {
+  for (const KnownIssuer& each : running.issuers) next.learn_issuer(each);
   Rehearsal rehearsal;
   Counts ends;
   Counts kept;
   Counts refused;
-  for (const InventoryPeer& peer : peers) {
+  for (const InventoryPeer& peer : running.peers) {
     rehearsal.connections += peer.connections;
     const Route* const route = next.policy->find(peer.route);
     const auto& credentials = next.credentials_of(route, peer.trust);

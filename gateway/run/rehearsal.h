@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -33,9 +32,10 @@ struct Rehearsal {
   [[nodiscard]] std::uint64_t ending() const;
 };
 
-/// Judges each peer as a gateway does when `next`, whose endpoints may be null, takes over at
-/// `now`, and connections with a cause of `keep` are kept.
-[[nodiscard]] Rehearsal rehearse(const Snapshot& next, std::span<const InventoryPeer> peers,
+/// Judges each peer as the gateway of this inventory does when `next`, whose endpoints may be null,
+/// takes over at `now`, and connections with a cause of `keep` are kept. The credentials of `next`
+/// learn the gateway's issuers.
+[[nodiscard]] Rehearsal rehearse(const Snapshot& next, const Inventory& running,
                                  const LiveCauses& keep, std::chrono::sys_seconds now);
 
 /// Reads the inventory of `options.against`, prints what `config`, which is complete(), would do to

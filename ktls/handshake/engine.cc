@@ -285,8 +285,8 @@ std::vector<std::byte> HandshakeEngine::take_leftover() {
 
 bool HandshakeEngine::collect_secrets(RecordVersion version, CipherSuite suite) {
   if (version == RecordVersion::kTls12) return derive_tls12_secrets(suite);
-  return secrets_.client.secret.bytes().size() == hash_size(suite) &&
-         secrets_.server.secret.bytes().size() == hash_size(suite);
+  return secrets_.client.secret().bytes().size() == hash_size(suite) &&
+         secrets_.server.secret().bytes().size() == hash_size(suite);
 }
 
 bool HandshakeEngine::derive_tls12_secrets(CipherSuite suite) {
@@ -304,8 +304,8 @@ bool HandshakeEngine::derive_tls12_secrets(CipherSuite suite) {
   if (master.empty() || client.empty() || server.empty()) return false;
   auto block = key_block(suite, master.bytes(), client.bytes(), server.bytes());
   if (!block) return false;
-  secrets_.client = {.secret = std::move(block->client)};
-  secrets_.server = {.secret = std::move(block->server)};
+  secrets_.client = DirectionState(std::move(block->client));
+  secrets_.server = DirectionState(std::move(block->server));
   return true;
 }
 
@@ -319,11 +319,12 @@ void HandshakeEngine::install(SSL_CTX* context, bool log_keys) {
 void HandshakeEngine::on_keylog(const SSL* ssl, const char* line) {
   const std::string_view text(line);
   ApplicationSecrets& secrets = of(ssl).secrets_;
-  TrafficSecret* target = nullptr;
-  if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) target = &secrets.client.secret;
-  if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) target = &secrets.server.secret;
+  DirectionState* target = nullptr;
+  if (text.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) target = &secrets.client;
+  if (text.starts_with("SERVER_TRAFFIC_SECRET_0 ")) target = &secrets.server;
   if (target == nullptr) return;
-  if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1))) *target = std::move(*secret);
+  if (auto secret = parse_secret(text.substr(text.rfind(' ') + 1)))
+    *target = DirectionState(*std::move(secret));
 }
 
 // OpenSSL is about to decode the peer's certificates.

@@ -90,10 +90,9 @@ ServerHandshake::Step ServerHandshake::complete() {
   } else {
     if (!trust_ || SSL_get_verify_result(ssl()) != X509_V_OK)
       return broken("handshake finished without a verified certificate");
-    outcome_.trust = std::move(trust_);
+    outcome_.trust = trust_;
     outcome_.authenticated_at = context_->now();
   }
-  trust_.reset();
 
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl());
   const auto suite =
@@ -112,6 +111,7 @@ ServerHandshake::Step ServerHandshake::complete() {
   outcome_.cipher = SSL_CIPHER_get_name(cipher);
   outcome_.group = group_name(ssl());
   if (engine_.finished_is_followed()) return refuse_what_follows_finished();
+  trust_.reset();
   complete_ = true;
   return Step::kDone;
 }
@@ -122,7 +122,7 @@ ServerHandshake::Step ServerHandshake::refuse_what_follows_finished() {
                        std::byte{static_cast<std::uint8_t>(AlertDescription::kUnexpectedMessage)}};
   const SessionState& state = outcome_.state;
   CipherContexts contexts(1);
-  RecordSealer sealer(contexts, state.suite, {engine_.secrets().server.secret, next_tx_record()},
+  RecordSealer sealer(contexts, state.suite, {engine_.secrets().server.secret(), next_tx_record()},
                       state.version);
   const iovec span{alert, sizeof alert};
   PlaintextCursor content{std::span(&span, 1)};
@@ -145,6 +145,13 @@ std::uint64_t ServerHandshake::next_tx_record() const {
 void ServerHandshake::intern_trust() {
   if (!complete_) std::abort();
   outcome_.trust = context_->trusts_.intern(std::move(outcome_.trust));
+}
+
+std::shared_ptr<const PresentedCertificate> ServerHandshake::unproven() const {
+  if (!trust_) return nullptr;
+  auto claim = std::make_shared<PresentedCertificate>(presented(*trust_));
+  claim->verified = false;
+  return claim;
 }
 
 Outcome ServerHandshake::finish() {

@@ -20,6 +20,7 @@
 #include "ktls/keys/traffic_secret.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
+#include "ktls/trust/presented_certificate.h"
 
 namespace sallyport::ktls {
 
@@ -124,6 +125,11 @@ class ServerHandshake {
 
   /// After kFailed.
   [[nodiscard]] const HandshakeFailure& failure() const noexcept { return engine_.failure(); }
+
+  /// Of a handshake that ends before kDone, whoever ends it: the client's own certificate, whose
+  /// chain was good, as a claim, since the client has not proven that it has the key. Null where no
+  /// certificate came so far.
+  [[nodiscard]] std::shared_ptr<const PresentedCertificate> unproven() const;
 
  private:
   friend class ServerContext;

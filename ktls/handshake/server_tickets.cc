@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdlib>
 #include <exception>
-#include <utility>
 
 #include "ktls/base/wire.h"
 #include "ktls/handshake/server_handshake.h"
@@ -81,11 +80,11 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   const CipherSuite suite = outcome_.state.suite;
   CipherContexts contexts(1);
   DirectionState& server = engine_.secrets().server;
-  server.key = key_of(suite, server);
+  server.keep_key(suite);
   DirectionState tx = server;
   tx.rec_seq = engine_.sent_records();
   const std::uint16_t max_fragment = outcome_.state.max_fragment;
-  RecordSealer sealer(contexts, suite, std::move(tx), RecordVersion::kTls13, max_fragment);
+  RecordSealer sealer(contexts, suite, tx, RecordVersion::kTls13, max_fragment);
   for (const TicketPsk& each : ticket_psks_) {
     if (each.nonce.empty()) return false;
     const SslSessionPtr bare = bare_session(each.psk.bytes(), lifetime);

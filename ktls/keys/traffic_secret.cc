@@ -58,9 +58,16 @@ RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
   return result;
 }
 
-RecordKey key_of(CipherSuite suite, const DirectionState& direction,
-                 RecordVersion version) noexcept {
-  return direction.key ? *direction.key : derive_key(suite, direction.secret, version);
+DirectionState& DirectionState::operator=(DirectionState&& other) noexcept {
+  if (this == &other) return *this;
+  rec_seq = other.rec_seq;
+  secret_ = std::move(other.secret_);
+  key_ = std::exchange(other.key_, std::nullopt);
+  return *this;
+}
+
+RecordKey DirectionState::key(CipherSuite suite, RecordVersion version) const noexcept {
+  return key_ ? *key_ : derive_key(suite, secret_, version);
 }
 
 TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "ktls/keys/suite.h"
 
@@ -55,16 +56,41 @@ RecordKey derive_key(CipherSuite suite, const TrafficSecret& secret,
 /// The secret of the next generation, after a KeyUpdate (RFC 8446 7.2). TLS 1.2 has none.
 TrafficSecret next_secret(CipherSuite suite, const TrafficSecret& secret) noexcept;
 
-/// One direction as a value, for a hand-off to the kernel or to another process.
-struct DirectionState {
-  TrafficSecret secret;
-  std::uint64_t rec_seq = 0;       ///< sequence number of the *next* record under this secret
-  std::optional<RecordKey> key{};  ///< of the secret, where it is derived already
-};
+/// One direction as a value, for a hand-off to the kernel or to another process. Where the record
+/// key is derived already it comes along: always that of the secret, since neither is set alone.
+class DirectionState {
+ public:
+  DirectionState() noexcept = default;
+  explicit DirectionState(TrafficSecret secret) noexcept : secret_(std::move(secret)) {}
+  DirectionState(TrafficSecret secret, std::uint64_t next_record) noexcept
+      : rec_seq(next_record), secret_(std::move(secret)) {}
+  /// `key` is the one of the secret.
+  DirectionState(TrafficSecret secret, std::uint64_t next_record, const RecordKey& key) noexcept
+      : rec_seq(next_record), secret_(std::move(secret)), key_(key) {}
+  DirectionState(const DirectionState&) noexcept = default;
+  DirectionState& operator=(const DirectionState&) noexcept = default;
+  DirectionState(DirectionState&& other) noexcept
+      : rec_seq(other.rec_seq),
+        secret_(std::move(other.secret_)),
+        key_(std::exchange(other.key_, std::nullopt)) {}
+  DirectionState& operator=(DirectionState&& other) noexcept;
+  ~DirectionState() = default;
 
-/// The direction's key, derived unless it is there.
-RecordKey key_of(CipherSuite suite, const DirectionState& direction,
-                 RecordVersion version = RecordVersion::kTls13) noexcept;
+  const TrafficSecret& secret() const noexcept { return secret_; }
+  /// The record key: derived by derive_key(), unless it is there.
+  RecordKey key(CipherSuite suite, RecordVersion version = RecordVersion::kTls13) const noexcept;
+  /// Derives the key, so that copies need not.
+  void keep_key(CipherSuite suite, RecordVersion version = RecordVersion::kTls13) noexcept {
+    key_ = key(suite, version);
+  }
+  bool has_key() const noexcept { return key_.has_value(); }
+
+  std::uint64_t rec_seq = 0;  ///< sequence number of the *next* record under this secret
+
+ private:
+  TrafficSecret secret_;
+  std::optional<RecordKey> key_;
+};
 
 /// Both directions of a connection as seen from this end: rx opens what the peer sealed, tx seals.
 /// Sequence numbers count the records that were already sent (tickets) and received under the

@@ -170,8 +170,8 @@ bool derives_as_openssl(OSSL_LIB_CTX* library) {
                           std::span(theirs).first(each.size)) ||
         ours != theirs)
       return false;
-    const TrafficSecret* tapped = each.label == kClientSecret   ? &secrets.client.secret
-                                  : each.label == kServerSecret ? &secrets.server.secret
+    const TrafficSecret* tapped = each.label == kClientSecret   ? &secrets.client.secret()
+                                  : each.label == kServerSecret ? &secrets.server.secret()
                                                                 : nullptr;
     if (tapped != nullptr &&
         !std::ranges::equal(tapped->bytes(), std::span(theirs).first(each.size)))
@@ -190,8 +190,8 @@ SecretTap::~SecretTap() {
 }
 
 void SecretTap::take(std::string_view label, std::span<const std::byte> derived) noexcept {
-  if (label == kClientSecret) secrets_.client = {.secret = TrafficSecret(derived)};
-  if (label == kServerSecret) secrets_.server = {.secret = TrafficSecret(derived)};
+  if (label == kClientSecret) secrets_.client = DirectionState(TrafficSecret(derived));
+  if (label == kServerSecret) secrets_.server = DirectionState(TrafficSecret(derived));
 }
 
 }  // namespace sallyport::ktls

@@ -18,8 +18,7 @@ std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexc
 }
 
 CryptoInfo crypto_info(const SessionState& state, const DirectionState& direction) noexcept {
-  return {state.version, state.suite, key_of(state.suite, direction, state.version),
-          direction.rec_seq};
+  return {state.version, state.suite, direction.key(state.suite, state.version), direction.rec_seq};
 }
 
 /// 0 or an errno, which does the connection no harm.

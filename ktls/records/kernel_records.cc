@@ -35,7 +35,7 @@ class KernelRecords final : public RecordLayer {
                 kernel.can_rekey() && state.version == RecordVersion::kTls13, start.stream_start),
         watermark_(socket_, kernel.polls_partial_records()),
         leftover_(std::move(start.leftover)),
-        rx_secret_(state.rx.secret),
+        rx_secret_(state.rx.secret()),
         suite_(state.suite),
         version_(state.version),
         can_rekey_(kernel.can_rekey()),
@@ -271,12 +271,12 @@ Task<void> KernelRecords::process_control_record(ContentType type,
 }
 
 Task<void> KernelRecords::install_rx_key(DirectionState rx) {
-  const CryptoInfo info(version_, suite_, key_of(suite_, rx, version_), rx.rec_seq);
+  const CryptoInfo info(version_, suite_, rx.key(suite_, version_), rx.rec_seq);
   Result<> set = co_await socket_.set_option(SOL_TLS, TLS_RX, info.bytes());
   if (!set) {
     inbound_.refuse({.failure = RecordFailure::kInternal, .sys_errno = set.error().value});
   }
-  rx_secret_ = std::move(rx.secret);
+  rx_secret_ = rx.secret();
 }
 
 // ---- ciphertext that userspace had read ahead

@@ -35,7 +35,7 @@ class KernelWriter {
         write_lock_(socket.ring()),
         records_(state.tx.rec_seq),
         stream_end_(stream_start),
-        secret_(state.tx.secret),
+        secret_(state.tx.secret()),
         suite_(state.suite),
         max_fragment_(state.max_fragment),
         version_(state.version),

@@ -6,7 +6,6 @@
 #include <array>
 #include <cstring>
 #include <limits>
-#include <utility>
 
 #include "iouring/invariant.h"
 #include "ktls/base/big_endian.h"
@@ -97,11 +96,11 @@ std::span<const std::byte> PlaintextCursor::take(std::size_t limit) noexcept {
 }
 
 RecordProtection::RecordProtection(CipherContexts& contexts, CipherSuite suite,
-                                   DirectionState state, RecordVersion version) noexcept
+                                   const DirectionState& state, RecordVersion version) noexcept
     : contexts_(contexts),
       seq_(state.rec_seq),
-      key_(key_of(suite, state, version)),
-      secret_(std::move(state.secret)),
+      key_(state.key(suite, version)),
+      secret_(state.secret()),
       suite_(suite),
       version_(version) {}
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <expected>
 #include <span>
-#include <utility>
 
 #include "ktls/keys/suite.h"
 #include "ktls/keys/traffic_secret.h"
@@ -50,7 +49,7 @@ class RecordProtection {
   DirectionState export_state() const { return {secret_, seq_, key_}; }
 
  protected:
-  RecordProtection(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+  RecordProtection(CipherContexts& contexts, CipherSuite suite, const DirectionState& state,
                    RecordVersion version) noexcept;
   ~RecordProtection();
 
@@ -70,10 +69,10 @@ class RecordProtection {
 class RecordSealer final : public RecordProtection {
  public:
   /// `max_fragment`: SessionState's.
-  RecordSealer(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+  RecordSealer(CipherContexts& contexts, CipherSuite suite, const DirectionState& state,
                RecordVersion version = RecordVersion::kTls13,
                std::uint16_t max_fragment = kMaxPlaintextSize) noexcept
-      : RecordProtection(contexts, suite, std::move(state), version), max_fragment_(max_fragment) {}
+      : RecordProtection(contexts, suite, state, version), max_fragment_(max_fragment) {}
 
   /// Seals as much of `content` as `out` has room for, as records of at most max_fragment bytes
   /// back to back, and moves the cursor on. With an empty cursor one record without content is
@@ -105,9 +104,9 @@ struct OpenedRecord {
 /// Opens the records of one direction. Sans-IO; otherwise as RecordSealer.
 class RecordOpener final : public RecordProtection {
  public:
-  RecordOpener(CipherContexts& contexts, CipherSuite suite, DirectionState state,
+  RecordOpener(CipherContexts& contexts, CipherSuite suite, const DirectionState& state,
                RecordVersion version = RecordVersion::kTls13) noexcept
-      : RecordProtection(contexts, suite, std::move(state), version) {}
+      : RecordProtection(contexts, suite, state, version) {}
 
   /// Opens one whole record (header to tag) in place; the content lies inside `record`.
   /// Padding is stripped in time that depends only on the record's length.

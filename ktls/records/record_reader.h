@@ -43,9 +43,9 @@ class PlaintextSpans {
 class RecordReader {
  public:
   /// `role`: which end this is. `contexts` must outlive this.
-  RecordReader(CipherContexts& contexts, CipherSuite suite, DirectionState rx, Role role,
+  RecordReader(CipherContexts& contexts, CipherSuite suite, const DirectionState& rx, Role role,
                RecordVersion version) noexcept
-      : opener_(contexts, suite, std::move(rx), version), inbound_(role, version) {}
+      : opener_(contexts, suite, rx, version), inbound_(role, version) {}
 
   /// Opens, in place, the whole records at the front of `bytes`, and adds their application data to
   /// `plaintext`. Returns how many bytes were used up; the rest, less than a record, is to be given

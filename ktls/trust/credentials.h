@@ -178,6 +178,15 @@ class Credentials {
     trust_->crls.share_issuers(other.trust_->crls);
   }
 
+  /// What share_issuers() is about, for a gateway that judges in another one's stead: see CrlSet.
+  /// Any thread.
+  void learn_issuer(const IssuerKeys::Issuer& issuer, std::vector<std::byte> public_key) const {
+    trust_->crls.learn_issuer(issuer, std::move(public_key));
+  }
+  std::optional<std::vector<std::byte>> issuer_key(const Sha256& hash) const {
+    return trust_->crls.issuer_key(hash);
+  }
+
   /// Whether a client that asks for `host` finds it in a leaf that we present (RFC 6125 6.4). Of a
   /// domain with a dot in front: whether some name of one more label is found.
   bool presents(const std::string& host) const;

@@ -46,6 +46,15 @@ void CrlSet::learn_issuers(const STACK_OF(X509) * chain,
   }
 }
 
+void CrlSet::learn_issuer(const IssuerKeys::Issuer& issuer,
+                          std::vector<std::byte> public_key) const {
+  issuers_->remember(issuer, std::move(public_key));
+}
+
+std::optional<std::vector<std::byte>> CrlSet::issuer_key(const Sha256& hash) const {
+  return issuers_->public_key(hash);
+}
+
 void CrlSet::share_issuers(const CrlSet& other) const {
   issuers_ = other.issuers_;
   for (const IssuerKeys::Issuer& each : issuers_->known()) find_lists_of(each);

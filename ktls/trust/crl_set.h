@@ -3,7 +3,9 @@
 #include <openssl/x509.h>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
@@ -35,6 +37,10 @@ class CrlSet {
   /// clients send are not known before. `chain` has been verified, leaf first; `links` are those of
   /// its PeerTrust. Any thread.
   void learn_issuers(const STACK_OF(X509) * chain, std::span<const PeerTrust::Link> links) const;
+  /// The same of an issuer whose key another process has seen, see IssuerKeys. Any thread.
+  void learn_issuer(const IssuerKeys::Issuer& issuer, std::vector<std::byte> public_key) const;
+  /// For learn_issuer(), by its hash; nothing: not known. Any thread.
+  std::optional<std::vector<std::byte>> issuer_key(const Sha256& hash) const;
   /// Shares the issuers that another set has seen or will see: a client that it has let in is
   /// judged by the lists of this one at once. Verifies the signatures of those that have been seen:
   /// who judges a live connection has no time for that. Not beside other calls.

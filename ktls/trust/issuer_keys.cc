@@ -1,6 +1,5 @@
 #include "ktls/trust/issuer_keys.h"
 
-#include <openssl/evp.h>
 #include <openssl/x509.h>
 
 #include <utility>
@@ -9,16 +8,30 @@ namespace sallyport::ktls {
 
 void IssuerKeys::remember(const Issuer& issuer, const X509* certificate) {
   const std::lock_guard lock(mutex_);
-  if (keys_.size() >= kMost || keys_.contains(issuer.key)) return;
-  if (EvpPkeyPtr key{X509_get_pubkey(const_cast<X509*>(certificate))})
-    keys_.emplace(issuer.key, Key{.key = std::move(key), .name = issuer.name});
+  if (takes(issuer.key))
+    keys_.emplace(issuer.key, Key{.der = public_key_der(certificate), .name = issuer.name});
+}
+
+void IssuerKeys::remember(const Issuer& issuer, std::vector<std::byte> public_key) {
+  const std::lock_guard lock(mutex_);
+  if (takes(issuer.key))
+    keys_.emplace(issuer.key, Key{.der = std::move(public_key), .name = issuer.name});
+}
+
+bool IssuerKeys::takes(const Sha256& hash) const {
+  return keys_.size() < kMost && !keys_.contains(hash);
 }
 
 EvpPkeyPtr IssuerKeys::find(const Sha256& hash) const {
+  const auto der = public_key(hash);
+  return der ? decode_public_key(*der) : nullptr;
+}
+
+std::optional<std::vector<std::byte>> IssuerKeys::public_key(const Sha256& hash) const {
   const std::lock_guard lock(mutex_);
   const auto found = keys_.find(hash);
-  if (found == keys_.end() || EVP_PKEY_up_ref(found->second.key.get()) != 1) return nullptr;
-  return EvpPkeyPtr(found->second.key.get());
+  if (found == keys_.end()) return std::nullopt;
+  return found->second.der;
 }
 
 std::vector<IssuerKeys::Issuer> IssuerKeys::known() const {

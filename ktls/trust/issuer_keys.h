@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
@@ -28,16 +29,22 @@ class IssuerKeys {
 
   /// `certificate` is the issuer's.
   void remember(const Issuer& issuer, const X509* certificate);
-  /// Null: not known.
+  /// `public_key` is public_key_der() of such a certificate, as another process remembers it.
+  void remember(const Issuer& issuer, std::vector<std::byte> public_key);
+  /// Null: not known. Decodes it, some 10 µs.
   [[nodiscard]] EvpPkeyPtr find(const Sha256& hash) const;
+  /// For remember(); nothing: not known.
+  [[nodiscard]] std::optional<std::vector<std::byte>> public_key(const Sha256& hash) const;
   /// Those that are known; a key that has several names, by the one that was seen first.
   [[nodiscard]] std::vector<Issuer> known() const;
 
  private:
   struct Key {
-    EvpPkeyPtr key;
+    std::vector<std::byte> der;
     NameHash name{};
   };
+  [[nodiscard]] bool takes(const Sha256& hash) const;
+
   mutable std::mutex mutex_;
   std::map<Sha256, Key> keys_;
 };

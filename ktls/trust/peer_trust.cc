@@ -130,14 +130,26 @@ std::size_t PeerTrustHash::operator()(const PeerTrust& trust) const noexcept {
   return result;
 }
 
-Sha256 public_key_hash(const X509* certificate) {
-  unsigned char* der = nullptr;
-  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+std::vector<std::byte> public_key_der(const X509* certificate) {
+  const X509_PUBKEY* const key = X509_get_X509_PUBKEY(certificate);
+  const int size = i2d_X509_PUBKEY(key, nullptr);
   if (size < 0) std::abort();  // cannot happen: the key was decoded from such DER
-  const Sha256 result =
-      sha256({reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(size)});
-  OPENSSL_free(der);
-  return result;
+  std::vector<std::byte> der(static_cast<std::size_t>(size));
+  unsigned char* out = raw(der.data());
+  if (i2d_X509_PUBKEY(key, &out) != size) std::abort();
+  return der;
+}
+
+EvpPkeyPtr decode_public_key(std::span<const std::byte> der) {
+  const unsigned char* in = raw(der.data());
+  EvpPkeyPtr key(d2i_PUBKEY(nullptr, &in, static_cast<long>(der.size())));
+  (void)OpensslError::drain();
+  if (in != raw(der.data()) + der.size()) return nullptr;
+  return key;
+}
+
+Sha256 public_key_hash(const X509* certificate) {
+  return sha256(public_key_der(certificate));
 }
 
 NameHash name_hash(const X509_NAME* name) {

@@ -13,12 +13,17 @@
 #include <vector>
 
 #include "ktls/base/intern_pool.h"
+#include "ktls/base/openssl_handles.h"
 #include "ktls/trust/identity.h"
 
 namespace sallyport::ktls {
 
 using Sha256 = std::array<std::uint8_t, 32>;
 
+/// A certificate's SubjectPublicKeyInfo.
+std::vector<std::byte> public_key_der(const X509* certificate);
+/// Null if `der` is none, whole and alone, of a kind of key that OpenSSL knows.
+EvpPkeyPtr decode_public_key(std::span<const std::byte> der);
 /// SHA-256 of a certificate's SubjectPublicKeyInfo in DER: the name of an anchor, which stays the
 /// same when its certificate is renewed.
 Sha256 public_key_hash(const X509* certificate);

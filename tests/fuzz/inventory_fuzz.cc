@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gateway/run/peer_inventory.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace {
 
@@ -24,6 +25,11 @@ void check(const gateway::InventoryPeer& peer) {
   for (const auto& link : peer.trust.links) require(!link.serial.empty());
 }
 
+void check(const gateway::KnownIssuer& known) {
+  require(ktls::sha256(known.public_key) == known.issuer.key);
+  require(ktls::decode_public_key(known.public_key) != nullptr);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -33,6 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const char c : page.error()) require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7F);
     return 0;
   }
-  for (const auto& peer : page->peers) check(peer);
+  for (const auto& peer : page->part.peers) check(peer);
+  for (const auto& issuer : page->part.issuers) check(issuer);
   return 0;
 }

@@ -1,11 +1,14 @@
 #include "iouring/idle_worker.h"
 
+#include <linux/capability.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <latch>
@@ -17,6 +20,23 @@
 #include "iouring/deadline.h"
 #include "iouring/task_group.h"
 #include "tests/iouring/fixture.h"
+
+namespace {
+
+// Of any thread, by the last call.
+std::atomic<int> scheduling_class_set = -1;
+
+}  // namespace
+
+// NOLINTBEGIN(bugprone-reserved-identifier)
+extern "C" int __real_pthread_setschedparam(pthread_t thread, int scheduling_class,
+                                            const sched_param* parameters);
+extern "C" int __wrap_pthread_setschedparam(pthread_t thread, int scheduling_class,
+                                            const sched_param* parameters) {
+  scheduling_class_set = scheduling_class;
+  return __real_pthread_setschedparam(thread, scheduling_class, parameters);
+}
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace sallyport::iouring {
 namespace {
@@ -170,6 +190,46 @@ TEST(IdleWorker, StartsNoThreadThatCouldNotLeaveSchedIdle) {
     ring->run(record_the_thread(*idle_worker, where, scheduling_class));
     EXPECT_EQ(where, std::this_thread::get_id());
   }).join();
+}
+
+// As root in most containers. A thread that was put into SCHED_IDLE there would stay in it, and
+// keep who waits for its end, or the process from ending, for seconds where the CPUs are busy.
+TEST(IdleWorker, StartsNoThreadWithoutTheCapabilityToLeaveSchedIdle) {
+  struct rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NICE, &limit), 0);
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root's rights, to do without one of them";
+  if (limit.rlim_cur >= kNiceLimit)
+    GTEST_SKIP() << "RLIMIT_NICE lets every thread leave SCHED_IDLE";
+  std::thread([] {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+    ASSERT_EQ(::syscall(SYS_capget, &header, sets.data()), 0);
+    sets[0].effective &= ~(1U << CAP_SYS_NICE);
+    ASSERT_EQ(::syscall(SYS_capset, &header, sets.data()), 0);
+    const int nice = ::getpriority(PRIO_PROCESS, 0);
+    auto ring = make_ring();
+    const auto idle_worker = make_idle_worker(*ring);
+    scheduling_class_set = -1;
+    const Result<> started = idle_worker->start("idle_worker");
+    ASSERT_FALSE(started);
+    EXPECT_EQ(started.error().value, EPERM);
+    EXPECT_EQ(scheduling_class_set, -1);
+    EXPECT_EQ(::getpriority(PRIO_PROCESS, 0), nice) << "of this thread, which stays";
+    std::thread::id where;
+    int scheduling_class = -1;
+    ring->run(record_the_thread(*idle_worker, where, scheduling_class));
+    EXPECT_EQ(where, std::this_thread::get_id());
+  }).join();
+}
+
+// Under SCHED_IDLE it could not end, while others keep the CPU busy, nor could who waits for it.
+TEST(IdleWorker, TakesItsThreadOutOfSchedIdleBeforeItWaitsForItsEnd) {
+  auto ring = make_ring();
+  auto idle_worker = make_idle_worker(*ring);
+  if (!starts(*idle_worker)) GTEST_SKIP() << kNoThread;
+  EXPECT_EQ(scheduling_class_set, SCHED_IDLE);
+  idle_worker.reset();
+  EXPECT_EQ(scheduling_class_set, SCHED_OTHER);
 }
 
 Task<void> one_of_each_rank(Ring& ring, IdleWorker& idle_worker, Log& log) {

@@ -41,13 +41,16 @@ json list(const std::vector<PeerFacts>& peers) {
 }
 
 TEST(TrustPage, ShowsEveryFactExactly) {
-  const auto page = trust_page({.program = "0.1.0", .generation = 7, .shards = 1});
+  const auto page =
+      trust_page({.program = "0.1.0", .instance = "00ff", .generation = 7, .shards = 1});
   const PeerFacts facts = peer("web");
   page->add(facts);
   const std::string text = page->finish(PeerCursor{.shard = 2, .after = 5});
   const json document = json::parse(text);
 
-  EXPECT_EQ(document["version"], 1);
+  EXPECT_EQ(document["version"], 2);
+  EXPECT_EQ(document["instance"], "00ff");
+  EXPECT_EQ(document["issuers"], json::array());
   EXPECT_EQ(document["sallyport"], "0.1.0");
   EXPECT_EQ(document["generation"], 7);
   EXPECT_EQ(document["next"], to_number({.shard = 2, .after = 5}));
@@ -73,6 +76,29 @@ TEST(TrustPage, ShowsEveryFactExactly) {
             json({{"subject", "CN=web"}, {"issuer", facts.trust.leaf.issuer}, {"not_after", 0}}));
   EXPECT_EQ(shown["connections"], 3);
   EXPECT_EQ(text.find("\xe2\x80\xae"), std::string::npos) << "escaped, and the same once read";
+}
+
+TEST(TrustPage, NamesEachIssuerOnceATrust) {
+  KnownIssuer sub{.trust = {}, .issuer = {}, .public_key = {std::byte{1}, std::byte{0xfe}}};
+  sub.issuer.name.fill(0x11);
+  sub.issuer.key.fill(0x22);
+  const auto page = trust_page({.known_issuers = [&sub](const PeerFacts& of) {
+    KnownIssuer known = sub;
+    if (of.route == "partners") known.trust = "partners";
+    return std::vector{known};
+  }});
+  for (const char* route : {"orders", "partners", "orders"}) {
+    PeerFacts facts = peer("web");
+    facts.route = route;
+    page->add(facts);
+  }
+  const json issuers = json::parse(page->finish({}))["issuers"];
+  ASSERT_EQ(issuers.size(), 2U);
+  EXPECT_EQ(issuers[0], json({{"trust", nullptr},
+                              {"name", ktls::encode_hex(sub.issuer.name)},
+                              {"key", ktls::encode_hex(sub.issuer.key)},
+                              {"public_key", "01fe"}}));
+  EXPECT_EQ(issuers[1]["trust"], "partners");
 }
 
 TEST(TrustPage, OfAPeerWithoutASpiffeIdHasNull) {

@@ -44,9 +44,9 @@ class Answers {
   std::vector<json> pages_;
 };
 
-std::vector<std::uint64_t> counts(const std::vector<InventoryPeer>& peers) {
+std::vector<std::uint64_t> counts(const Inventory& inventory) {
   std::vector<std::uint64_t> counts;
-  for (const InventoryPeer& each : peers) counts.push_back(each.connections);
+  for (const InventoryPeer& each : inventory.peers) counts.push_back(each.connections);
   return counts;
 }
 
@@ -81,6 +81,21 @@ TEST(InventoryClient, GivesUpWhereItChangesEachTime) {
   EXPECT_THAT(error_of(pages), HasSubstr("changed each time"));
 }
 
+// Its numbers begin again: what its pages leave out of the list is not known.
+TEST(InventoryClient, RefusesPagesOfTwoProcesses) {
+  json other = page_json({peer(2)});
+  other["instance"] = "ff0102030405060708090a0b0c0d0e0f";
+  EXPECT_EQ(error_of({page_json({peer(1)}, 7), other}),
+            "was restarted or replaced while the pages were read");
+  // Also where the configuration has changed, and it would begin again.
+  other["generation"] = 2;
+  EXPECT_EQ(error_of({page_json({peer(1)}, 7), other}),
+            "was restarted or replaced while the pages were read");
+  EXPECT_EQ(error_of({page_json({peer(1)}, 7, 1), page_json({peer(1)}, 7, 2), other}),
+            "was restarted or replaced while the pages were read");
+  EXPECT_EQ(error_of({other}), "no error");
+}
+
 TEST(InventoryClient, RefusesAPartialAnswer) {
   EXPECT_EQ(error_of({page_json({peer(1)}, 7)}), "no more answers");
   json odd = page_json({peer(1)});
@@ -97,8 +112,8 @@ TEST(InventoryClient, RefusesAnotherMajorVersion) {
   EXPECT_THAT(error_of({page_json({}, {}, 1, "")}), HasSubstr("another major version"));
 }
 
-std::expected<std::vector<InventoryPeer>, std::string> fetch(const std::string& url,
-                                                             std::chrono::milliseconds timeout) {
+std::expected<Inventory, std::string> fetch(const std::string& url,
+                                            std::chrono::milliseconds timeout) {
   return fetch_inventory(parse_admin_url(url).value(), "0.1.0", timeout);
 }
 

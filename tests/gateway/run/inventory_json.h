@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/run/peer_inventory.h"
@@ -46,15 +47,27 @@ inline json to_json(const InventoryPeer& peer) {
           {"connections", peer.connections}};
 }
 
+inline json to_json(const KnownIssuer& known) {
+  return {{"trust", known.trust ? json(*known.trust) : json()},
+          {"name", ktls::encode_hex(known.issuer.name)},
+          {"key", ktls::encode_hex(known.issuer.key)},
+          {"public_key", ktls::encode_hex(known.public_key)}};
+}
+
 inline json page_json(const std::vector<InventoryPeer>& peers, json next = {},
-                      std::uint64_t generation = 1, const std::string& program = "0.1.0") {
-  json list = json::array();
-  for (const auto& each : peers) list.push_back(to_json(each));
-  return {{"version", 1},
+                      std::uint64_t generation = 1, const std::string& program = "0.1.0",
+                      const std::vector<KnownIssuer>& issuers = {}) {
+  json peer_list = json::array();
+  for (const auto& each : peers) peer_list.push_back(to_json(each));
+  json issuer_list = json::array();
+  for (const auto& each : issuers) issuer_list.push_back(to_json(each));
+  return {{"version", 2},
           {"sallyport", program},
+          {"instance", "000102030405060708090a0b0c0d0e0f"},
           {"generation", generation},
           {"next", std::move(next)},
-          {"peers", list}};
+          {"peers", peer_list},
+          {"issuers", issuer_list}};
 }
 
 }  // namespace sallyport::gateway::testing

@@ -108,8 +108,8 @@ class RehearsalTest : public ::testing::Test {
     made.peer.trust.leaf.not_before = {};  // decides nothing, and is not told
     const auto page = parse_inventory_page(page_json({made.peer}).dump());
     EXPECT_TRUE(page) << page.error();
-    EXPECT_EQ(page->peers.at(0).trust, made.peer.trust);
-    made.peer = page->peers.at(0);
+    EXPECT_EQ(page->part.peers.at(0).trust, made.peer.trust);
+    made.peer = page->part.peers.at(0);
     return made;
   }
 
@@ -140,7 +140,7 @@ class RehearsalTest : public ::testing::Test {
     for (const Connected& each : all) {
       const auto explained = explain_client(next, each.client, each.certificates);
       EXPECT_TRUE(explained) << explained.error();
-      const Rehearsal rehearsal = rehearse(next, {{each.peer}}, {}, now());
+      const Rehearsal rehearsal = rehearse(next, {{each.peer}, {}}, {}, now());
       std::string word = "success";
       for (const auto& group : rehearsal.refused_anew) word = group.word;
       for (const auto& group : rehearsal.ends) word = group.word;
@@ -190,6 +190,61 @@ TEST_F(RehearsalTest, SaysSoUnderRevocation) {
   EXPECT_EQ(expect_as_explained(snapshot(kTwoRoutes), both).at("crl_expired"), 10);
 }
 
+// What verifies the list of an issuer in no bundle is known to the gateway that its clients told.
+TEST_F(RehearsalTest, JudgesByTheListsOfIssuersThatTheGatewayKnows) {
+  const test::TestAuthority sub = ours.intermediate("Sub");
+  const auto leaf = sub.issue({.spiffe = {"spiffe://example.org/a"}});
+  const auto lists = [&](const std::vector<std::uint64_t>& revoked) {
+    return ours.crl() + other.crl() + sub.crl(revoked);
+  };
+  trust.crls = {dir.write("before.crl", lists({}))};
+  const Snapshot in_force = snapshot(kTwoRoutes);
+  const InventoryPeer peer = connect(in_force, leaf, "orders").peer;
+  const std::vector<KnownIssuer> known = in_force.known_issuers("orders", peer.trust);
+  ASSERT_EQ(known.size(), 2U) << "Sub and the anchor";
+
+  trust.crls = {dir.write("after.crl", lists({leaf.serial}))};
+  const std::string revoked = "revoked orders spiffe://example.org/a 1";
+  EXPECT_THAT(texts(rehearse(snapshot(kTwoRoutes), {{peer}, known}, {}, now()).ends),
+              ElementsAre(revoked));
+  // As a reload that nobody has told.
+  const std::string unknown = "crl_unavailable orders spiffe://example.org/a 1";
+  EXPECT_THAT(texts(rehearse(snapshot(kTwoRoutes), {{peer}, {}}, {}, now()).refused_anew),
+              ElementsAre(unknown));
+  std::vector<KnownIssuer> of_another_trust = known;
+  for (KnownIssuer& each : of_another_trust) each.trust = "partners";
+  EXPECT_THAT(
+      texts(rehearse(snapshot(kTwoRoutes), {{peer}, of_another_trust}, {}, now()).refused_anew),
+      ElementsAre(unknown));
+}
+
+// Each judges by what its own clients have shown: so it is known by the name of the trust.
+TEST_F(RehearsalTest, KeepsWhatIsKnownToTheTrustThatKnowsIt) {
+  const test::TestAuthority sub = ours.intermediate("Sub");
+  const auto leaf = sub.issue({.spiffe = {"spiffe://example.org/a"}});
+  trust.crls = {dir.write("before.crl", ours.crl() + other.crl() + sub.crl())};
+  constexpr char kNamed[] = R"({
+      "trust": {"partners": {"ca": ["ours.pem"]}},
+      "routes": {"orders": {"sni": ["orders.example.org"], "allow-any-verified": true},
+                 "billing": {"sni": ["billing.example.org"], "allow-any-verified": true,
+                             "trust": "partners"}}})";
+  Snapshot in_force = snapshot(kNamed);
+  in_force.named = {snapshot(kNamed).credentials};
+  Snapshot of_partners = in_force;
+  of_partners.credentials = in_force.named[0];
+  const InventoryPeer peer = connect(of_partners, leaf, "billing").peer;
+  EXPECT_THAT(in_force.known_issuers("orders", peer.trust), IsEmpty());
+  const std::vector<KnownIssuer> known = in_force.known_issuers("billing", peer.trust);
+  ASSERT_EQ(known.size(), 2U);
+  EXPECT_EQ(known[0].trust, "partners");
+
+  Snapshot next = snapshot(kNamed);
+  next.named = {snapshot(kNamed).credentials};
+  for (const KnownIssuer& each : known) next.learn_issuer(each);
+  EXPECT_THAT(next.known_issuers("orders", peer.trust), IsEmpty());
+  EXPECT_EQ(next.known_issuers("billing", peer.trust).size(), 2U);
+}
+
 TEST_F(RehearsalTest, GroupsByCauseRouteAndIdentity) {
   const Snapshot in_force = snapshot(kTwoRoutes);
   const auto at = [&](const test::TestAuthority& issuer, const std::string& name,
@@ -204,7 +259,7 @@ TEST_F(RehearsalTest, GroupsByCauseRouteAndIdentity) {
   trust.ca.pop_back();
   const Rehearsal rehearsal = rehearse(snapshot(R"({"routes": {
       "orders": {"sni": ["orders.example.org"], "allow": ["spiffe://example.org/ok"]}}})"),
-                                       peers, {}, now());
+                                       {peers, {}}, {}, now());
   EXPECT_THAT(texts(rehearsal.ends), ElementsAre("untrusted orders spiffe://example.org/b 10",
                                                  "not_authorized orders spiffe://example.org/a 3",
                                                  "not_authorized orders spiffe://example.org/b 7",
@@ -218,7 +273,7 @@ TEST_F(RehearsalTest, TellsOfConnectionsThatStayAndCouldNotComeAgain) {
   const auto peer =
       connect(in_force, ours.issue({.spiffe = {"spiffe://example.org/a"}}), "orders", 3).peer;
   trust.crls = {dir.write("ours.crl", ours.crl({}, -hours(1)))};
-  const Rehearsal rehearsal = rehearse(snapshot(kTwoRoutes), {{peer}}, {}, now());
+  const Rehearsal rehearsal = rehearse(snapshot(kTwoRoutes), {{peer}, {}}, {}, now());
   EXPECT_THAT(rehearsal.ends, IsEmpty());
   EXPECT_THAT(texts(rehearsal.refused_anew),
               ElementsAre("crl_expired orders spiffe://example.org/a 3"));
@@ -232,10 +287,10 @@ TEST_F(RehearsalTest, KeepsForOneCauseAndEndsForAnother) {
   const Snapshot next = snapshot(kTwoRoutes);
   LiveCauses keep;
   keep.set(static_cast<std::size_t>(LiveCause::kRevoked));
-  const Rehearsal kept = rehearse(next, {{peer}}, keep, now());
+  const Rehearsal kept = rehearse(next, {{peer}, {}}, keep, now());
   EXPECT_THAT(kept.ends, IsEmpty());
   EXPECT_THAT(texts(kept.kept), ElementsAre("revoked orders spiffe://example.org/a 1"));
-  const Rehearsal later = rehearse(next, {{peer}}, keep, now() + hours(3));
+  const Rehearsal later = rehearse(next, {{peer}, {}}, keep, now() + hours(3));
   EXPECT_THAT(texts(later.ends), ElementsAre("expired orders spiffe://example.org/a 1"));
   EXPECT_THAT(later.kept, IsEmpty());
 }
@@ -244,8 +299,8 @@ TEST_F(RehearsalTest, EndsWhatExpired) {
   const Snapshot in_force = snapshot(kTwoRoutes);
   const auto peer =
       connect(in_force, ours.issue({.dns = {"a.b"}, .not_after = hours(2)}), "orders").peer;
-  EXPECT_EQ(rehearse(in_force, {{peer}}, {}, now() + hours(1)).ending(), 0U);
-  EXPECT_THAT(texts(rehearse(in_force, {{peer}}, {}, now() + hours(3)).ends),
+  EXPECT_EQ(rehearse(in_force, {{peer}, {}}, {}, now() + hours(1)).ending(), 0U);
+  EXPECT_THAT(texts(rehearse(in_force, {{peer}, {}}, {}, now() + hours(3)).ends),
               ElementsAre("expired orders dns:a.b 1"));
 }
 

@@ -186,6 +186,33 @@ TEST_F(Handshake, DeliversFinishedSplitAtEachByte) {
   }
 }
 
+TEST_F(Handshake, KnowsTheCertificateAsAClaimUntilFinished) {
+  const auto certificate = pki.client();
+  const auto context = pki.context();
+  for (const bool spoilt : {false, true}) {
+    RoutedHandshake server(context, any_route());
+    client.emplace(ClientSetup{.certificate = &certificate});
+    (void)client->handshake();
+    server.feed(bytes_of(client->take()));
+    ASSERT_EQ(server.advance(), Step::kWantRead);
+    EXPECT_EQ(server.unproven(), nullptr);
+    deliver(server, *client);
+    ASSERT_TRUE(client->handshake());
+    std::string last = client->take();
+    if (spoilt) last.back() = static_cast<char>(last.back() ^ 1);
+    server.feed(bytes_of(last).first(last.size() - 1));
+    ASSERT_EQ(server.advance(), Step::kWantRead);
+    ASSERT_NE(server.unproven(), nullptr);
+    server.feed(bytes_of(last).last(1));
+    ASSERT_EQ(server.advance(), spoilt ? Step::kFailed : Step::kDone);
+    const auto claim = server.unproven();
+    ASSERT_EQ(claim != nullptr, spoilt) << "once it is proven it is no claim any more";
+    if (!claim) continue;
+    EXPECT_EQ(claim->spiffe, "spiffe://example.org/ns/shop/sa/web");
+    EXPECT_FALSE(claim->verified);
+  }
+}
+
 TEST_F(Handshake, TakesFlightsByteByByte) {
   const auto certificate = pki.client();
   RoutedHandshake server(pki.context(), any_route());

@@ -69,6 +69,28 @@ TEST(TrafficSecret, IsEmptyAndCleansedOnceMovedFrom) {
                           [](std::byte byte) { return byte == std::byte{0}; }));
 }
 
+// A key that stayed behind a new secret would seal under what the peer does not open.
+TEST(DirectionState, HasTheKeyOfItsSecretWhicheverWayItIsSet) {
+  constexpr CipherSuite kSuite = CipherSuite::kAes256GcmSha384;
+  const TrafficSecret one = testing::secret_of(kSuite, 1);
+  const TrafficSecret other = testing::secret_of(kSuite, 2);
+  DirectionState state(one, 7);
+  EXPECT_FALSE(state.has_key());
+  state.keep_key(kSuite);
+  EXPECT_TRUE(state.has_key());
+  EXPECT_EQ(state.key(kSuite).key, derive_key(kSuite, one).key);
+
+  DirectionState moved = std::move(state);
+  EXPECT_EQ(moved.rec_seq, 7U);
+  EXPECT_TRUE(moved.has_key());
+  EXPECT_FALSE(state.has_key());  // NOLINT(bugprone-use-after-move): that is the point
+  EXPECT_TRUE(state.secret().empty());
+
+  moved = DirectionState(other);
+  EXPECT_FALSE(moved.has_key());
+  EXPECT_EQ(moved.key(kSuite).key, derive_key(kSuite, other).key);
+}
+
 TEST(TrafficSecretDeathTest, RefusesMoreThanAnyHash) {
   EXPECT_DEATH(TrafficSecret(testing::random_bytes(kMaxHashSize + 1, 1)),
                "a traffic secret is at most one hash");

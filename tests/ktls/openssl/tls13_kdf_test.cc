@@ -118,19 +118,19 @@ TEST_F(Tls13Kdf, ReportsSecretsWhileATapExists) {
   const Derivation of_client{.label = "c ap traffic", .key = secret};
   const Derivation of_server{.label = "s ap traffic", .key = secret};
   ASSERT_TRUE(derive(tuned_library().context, of_client));
-  EXPECT_TRUE(secrets.client.secret.empty());
+  EXPECT_TRUE(secrets.client.secret().empty());
   {
     const SecretTap tap(secrets);
     ASSERT_TRUE(derive(tuned_library().context, of_client));
     ASSERT_TRUE(derive(tuned_library().context, {.label = "c hs traffic", .key = secret}));
-    EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
-    EXPECT_TRUE(secrets.server.secret.empty());
+    EXPECT_TRUE(std::ranges::equal(secrets.client.secret().bytes(), *derive(nullptr, of_client)));
+    EXPECT_TRUE(secrets.server.secret().empty());
     ASSERT_TRUE(derive(tuned_library().context, of_server));
-    EXPECT_TRUE(std::ranges::equal(secrets.server.secret.bytes(), *derive(nullptr, of_server)));
+    EXPECT_TRUE(std::ranges::equal(secrets.server.secret().bytes(), *derive(nullptr, of_server)));
   }
   ASSERT_TRUE(
       derive(tuned_library().context, {.label = "c ap traffic", .key = random_bytes(48, 2)}));
-  EXPECT_TRUE(std::ranges::equal(secrets.client.secret.bytes(), *derive(nullptr, of_client)));
+  EXPECT_TRUE(std::ranges::equal(secrets.client.secret().bytes(), *derive(nullptr, of_client)));
 }
 
 TEST_F(Tls13Kdf, IsTriedBeforeItIsUsed) {

@@ -38,9 +38,9 @@ TEST(TuningProof, FailsForALibraryThatReportsNoSecrets) {
 TEST(TuningProof, FailsForSecretsThatAreNotThoseOfTheRecords) {
   OSSL_LIB_CTX* const library = tuned_library().context;
   const auto other_secret = [](DirectionState& state) {
-    std::vector<std::byte> bytes(state.secret.bytes().begin(), state.secret.bytes().end());
+    std::vector<std::byte> bytes(state.secret().bytes().begin(), state.secret().bytes().end());
     bytes[0] ^= std::byte{1};
-    state.secret = TrafficSecret(bytes);
+    state = DirectionState(TrafficSecret(bytes), state.rec_seq);
   };
   EXPECT_THAT(
       wrong_with(library, [](ApplicationSecrets& told) { std::swap(told.client, told.server); }),

@@ -31,7 +31,7 @@ Bytes seal(RecordSealer& sealer, ContentType type, std::span<const std::byte> co
 
 /// One record around `inner`, which the caller lays out: content, type, padding.
 Bytes seal_inner(CipherSuite suite, const DirectionState& state, std::span<const std::byte> inner) {
-  const RecordKey key = derive_key(suite, state.secret);
+  const RecordKey key = derive_key(suite, state.secret());
   Bytes record(kRecordHeaderSize + inner.size() + kTagSize);
   const auto header = RecordHeader{ContentType::kApplicationData,
                                    static_cast<std::uint16_t>(inner.size() + kTagSize)}
@@ -372,10 +372,10 @@ TEST_P(RecordProtection, ExportsTheKeyOfTheSecretThatItExports) {
   RecordSealer sealer(contexts_, suite(), state(5), version());
   const auto expect_own_key = [&] {
     const DirectionState exported = sealer.export_state();
-    const RecordKey expected = derive_key(suite(), exported.secret, version());
-    ASSERT_TRUE(exported.key);
-    EXPECT_EQ(exported.key->key, expected.key);
-    EXPECT_EQ(exported.key->iv, expected.iv);
+    const RecordKey expected = derive_key(suite(), exported.secret(), version());
+    ASSERT_TRUE(exported.has_key());
+    EXPECT_EQ(exported.key(suite(), version()).key, expected.key);
+    EXPECT_EQ(exported.key(suite(), version()).iv, expected.iv);
   };
   expect_own_key();
   if (version() == RecordVersion::kTls12) return;
