@@ -111,7 +111,6 @@ class Policy {
   /// Whether connections of any route end some time after their endpoint was removed.
   bool ends_when_removed() const { return ends_when_removed_; }
   [[nodiscard]] bool names(const RouteFiles& files) const;  ///< whether files() has them
-  const Route* find(std::string_view route_name) const;     ///< nullptr: unknown
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
   const Candidates* exact(std::string_view name) const;
