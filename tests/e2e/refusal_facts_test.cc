@@ -51,6 +51,9 @@ constexpr std::array<LineKey, 8> kLineKeys{{{"sni", HowFar::kHello},
 
 constexpr char kOrders[] = R"({"routes": {"orders": {"sni": ["orders.example.org"],
     "alpn": ["h2"], "allow": ["spiffe://example.org/ns/shop/**"]}}})";
+constexpr char kOneOfEach[] = R"({"routes": {"orders": {"sni": ["orders.example.org"],
+    "alpn": ["h2"], "limits": {"connections-per-identity": 1},
+    "allow": ["spiffe://example.org/ns/shop/**"]}}})";
 constexpr char kNobody[] = R"({"routes": {"orders": {"sni": ["orders.example.org"],
     "alpn": ["h2"], "allow": ["spiffe://example.org/ns/nobody/**"]}}})";
 constexpr char kElsewhere[] = R"({"routes": {"billing": {"sni": ["billing.example.org"],
@@ -98,8 +101,9 @@ class RefusalFacts : public Scenario {
 
   /// Starts the gateway with these flags beside a policy of one route; `refused` is where its
   /// backends are.
-  void begin(std::vector<std::string> given = {}, const std::string& target = "") {
-    dir.replace("policy.json", kOrders);
+  void begin(std::vector<std::string> given = {}, const std::string& target = "",
+             const std::string& policy = kOrders) {
+    dir.replace("policy.json", policy);
     discover({target.empty() ? refusing.address() : target});
     given.insert(given.end(), {"--policy", dir / "policy.json"});
     gateway = std::make_unique<Gateway>(flags(std::move(given)), false);
@@ -156,6 +160,14 @@ const RefusalCase kRefusalCases[] = {
     {"TooMany", "shed", HowFar::kNothing,
      [](F& f) {
        f.begin({"--max-connections", "1"}, f.silent.address());
+       f.held(f.offering());
+       f.gateway->wait_metric("tls_handshakes_total", {{"result", "success"}}, 1);
+       f.refused(f.offering());
+     }},
+    {"TooManyOfItsAddress", "limit_reached", HowFar::kNothing,
+     [](F& f) {
+       f.begin({"--max-connections-per-address", "1", "--connect-timeout", "1h"},
+               f.silent.address());
        f.held(f.offering());
        f.gateway->wait_metric("tls_handshakes_total", {{"result", "success"}}, 1);
        f.refused(f.offering());
@@ -324,6 +336,13 @@ const RefusalCase kRefusalCases[] = {
      [](F& f) {
        f.begin();
        f.refused(f.offering(f.root.issue({.spiffe = {"spiffe://example.org/ns/bank/sa/web"}})));
+     }},
+    {"TooManyOfItsIdentity", "limit_reached", HowFar::kProven,
+     [](F& f) {
+       f.begin({"--connect-timeout", "1h"}, f.silent.address(), kOneOfEach);
+       f.held(f.offering());
+       f.gateway->wait_metric("tls_handshakes_total", {{"result", "success"}}, 1);
+       f.refused(f.offering());
      }},
     {"NoEndpoint", "no_endpoint", HowFar::kProven,
      [](F& f) {

@@ -38,6 +38,7 @@ constexpr Promise kPromises[] = {
     {kBackendRefused, "backend_refused", Alert::kInternalError},
     {kBackendTimeout, "backend_timeout", Alert::kInternalError},
     {kShed, "shed", Alert::kInternalError},
+    {kLimitReached, "limit_reached", Alert::kAccessDenied},
     {kDrain, "drain", Alert::kCloseNotify},
     {kCertificateVerificationFailed, "certificate_verification_failed", std::nullopt},
     {kCipherSuiteMismatch, "cipher_suite_mismatch", std::nullopt},
