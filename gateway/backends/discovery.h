@@ -55,7 +55,7 @@ struct Discovery {
   std::string file;
   std::vector<DiscoveredRoute> routes;  ///< in the order in which the file first names them
   std::size_t ignored_groups = 0;       ///< groups without a `route` label
-  std::vector<ConfigError> warnings;    ///< at most two a route
+  std::vector<ConfigError> warnings;    ///< at most three a route
 
   const DiscoveredRoute* find(std::string_view route) const;
   std::vector<std::string> route_labels() const;
