@@ -43,6 +43,9 @@ constexpr std::array kTraffic{
          "a file without routes"},
     Flag{"discovery-max-removal", "PERCENT", false,
          "Refuse an update that leaves a route with fewer targets by more than this (default 100)"},
+    Flag{"state-dir", "DIR", false,
+         "Keep the last good endpoints there, and use them at a start where the discovery file is "
+         "missing or refused. Of this user, mode 0700"},
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,
@@ -173,7 +176,7 @@ constexpr std::array kCommandLineOnly{
 // Flags of later versions: refused by name, so that none is taken for a typing error.
 constexpr auto kPlannedFlags = std::to_array<std::string_view>(
     {"accept-proxy", "egress", "egress-expose", "max-connections-per-address",
-     "max-handshakes-per-address", "state-dir", "zone"});
+     "max-handshakes-per-address", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

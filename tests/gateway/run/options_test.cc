@@ -278,8 +278,7 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 
 // Planned, so no typing error.
 TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag :
-       {"--egress", "--egress-expose", "--zone", "--accept-proxy", "--state-dir"}) {
+  for (const char* flag : {"--egress", "--egress-expose", "--zone", "--accept-proxy"}) {
     EXPECT_THAT(error_of(with({flag, "x"})),
                 HasSubstr(std::string(flag) + " is not supported by this version"));
   }
