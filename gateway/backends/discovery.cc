@@ -4,7 +4,9 @@
 #include <cstdlib>
 
 #include "gateway/backends/file_sd.h"
+#include "gateway/backends/yaml_document.h"
 #include "gateway/policy/json_document.h"
+#include "ktls/base/ascii.h"
 
 namespace sallyport::gateway {
 
@@ -56,7 +58,9 @@ std::set<std::string> Discovery::host_names() const {
 
 std::expected<Discovery, ConfigError> parse_discovery(std::string_view text,
                                                       std::string_view file) {
-  const auto root = parse_json(text, file);
+  const std::string ending = ktls::ascii_lower(file.substr(std::min(file.rfind('.'), file.size())));
+  const bool yaml = ending == ".yml" || ending == ".yaml";
+  const auto root = yaml ? parse_yaml(text, file) : parse_json(text, file);
   if (!root) return std::unexpected(root.error());
   return read_file_sd(*root, file);
 }

@@ -65,7 +65,8 @@ struct Discovery {
   bool operator==(const Discovery&) const = default;
 };
 
-/// Reads a discovery file: Prometheus' file_sd JSON with reserved labels. As in Prometheus,
+/// Reads a discovery file: Prometheus' file_sd with reserved labels, YAML if the name of the file
+/// ends in .yml or .yaml (yaml_document.h) and JSON otherwise. As in Prometheus,
 /// `targets` and `labels` may be absent or null, labels are strings, and unknown keys of a group
 /// are errors. Groups without `route`, or with an empty one, are checked for this form only. `file`
 /// is kept and used for errors.
