@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "gateway/backends/file_sd.h"
+#include "gateway/backends/load_assignment.h"
 #include "gateway/backends/yaml_document.h"
 #include "gateway/policy/json_document.h"
 #include "ktls/base/ascii.h"
@@ -62,7 +63,8 @@ std::expected<Discovery, ConfigError> parse_discovery(std::string_view text,
   const bool yaml = ending == ".yml" || ending == ".yaml";
   const auto root = yaml ? parse_yaml(text, file) : parse_json(text, file);
   if (!root) return std::unexpected(root.error());
-  return read_file_sd(*root, file);
+  return has_load_assignments(*root) ? read_load_assignments(*root, file)
+                                     : read_file_sd(*root, file);
 }
 
 }  // namespace sallyport::gateway

@@ -76,7 +76,7 @@ void DiscoveryBuilder::finish(std::size_t route) {
     return;
   }
   Building& building = building_[route];
-  building.odd.report(discovery_.warnings);
+  for (auto& [what, tally] : building.odd) tally.report(discovery_.warnings);
   building.repeated.report(discovery_.warnings);
   building.left_out.report(discovery_.warnings);
   if (building.contradictory.empty()) return;

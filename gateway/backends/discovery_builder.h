@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <expected>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,7 +38,7 @@ class DiscoveryBuilder {
   /// The route will have no targets. The first reason counts.
   void refuse_route(std::size_t route, ConfigError why);
   void warn(std::size_t route, ConfigError warning) {
-    building_[route].odd.add(std::move(warning));
+    building_[route].odd[warning.what].add(std::move(warning));
   }
   void ignore_group() { ++discovery_.ignored_groups; }
 
@@ -66,7 +67,8 @@ class DiscoveryBuilder {
   struct Building {
     std::unordered_map<std::string, std::size_t> seen;  // index by canonical target
     std::unordered_set<std::size_t> contradictory;
-    Tally odd, repeated, left_out;
+    std::map<std::string, Tally> odd;  // by what it says
+    Tally repeated, left_out;
   };
 
   void merge(std::size_t route, std::size_t index, const GroupLabels& labels, unsigned line,

@@ -37,10 +37,9 @@ constexpr std::array kTraffic{
     Flag{"share-port", "", false,
          "Listen beside another process of this user that has the address, to take over from it "
          "without a gap (default: an address in use is an error)"},
-    Flag{
-        "discovery", "FILE", false,
-        "Endpoints, in the form of Prometheus' file_sd: JSON, or YAML if it ends in .yml or .yaml. "
-        "Required"},
+    Flag{"discovery", "FILE", false,
+         "Endpoints, as Prometheus' file_sd or Envoy's ClusterLoadAssignment has them, in JSON, or "
+         "in YAML if it ends in .yml or .yaml. Required"},
     Flag{"discovery-allow-empty", "", false,
          "Accept an update that leaves a route that had endpoints with none, and without --policy "
          "a file without routes"},
