@@ -23,8 +23,8 @@ using Use = ProtoField::Use;
 
 constexpr std::string_view kType =
     "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-constexpr std::int64_t kMaxWeight = 65'535;
-constexpr std::int64_t kMaxPort = 65'535;
+constexpr std::int64_t kHeaviest = 65'535;
+constexpr std::int64_t kLastPort = 65'535;
 
 constexpr std::array kResponse{ProtoField{"@type", Use::kIgnored},
                                ProtoField{"version_info", Use::kIgnored},
@@ -286,7 +286,7 @@ std::expected<std::uint32_t, ConfigError> LoadAssignmentReader::weight_of(
   const auto weight = endpoint.find("load_balancing_weight");
   if (!weight) return 1;
   const auto number = proto_number(*weight->value);
-  if (!number || *number < 1 || *number > kMaxWeight)
+  if (!number || *number < 1 || *number > kHeaviest)
     return refuse(*weight, "must be a number from 1 to 65535");
   return static_cast<std::uint32_t>(*number);
 }
@@ -342,7 +342,7 @@ std::expected<std::string, ConfigError> LoadAssignmentReader::socket_of(
   const auto port = fields->find("port_value");
   if (!port) return refuse(address, "has no port_value");
   const auto number = proto_number(*port->value);
-  if (!number || *number < 1 || *number > kMaxPort)
+  if (!number || *number < 1 || *number > kLastPort)
     return refuse(*port, "must be a number from 1 to 65535");
   const std::string text = host->contains(':') ? "[" + *host + "]" : *host;
   return text + ":" + std::to_string(*number);

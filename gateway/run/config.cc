@@ -332,7 +332,7 @@ void Config::take(Attempt attempt) {
   if (result.discovery_changed && !result.of(Source::kDiscovery).error)
     trail_.took(last_good_discovery(), *next.discovery, now());
   discovery_ = std::move(next.discovery);
-  if (discovery_ && trail_.kept_routes() == 0) kept_.reset();
+  if (!result.of(Source::kDiscovery).error && trail_.kept_routes() == 0) kept_.reset();
   // A file of which a route is refused is not in force as it is.
   if (discovery_ && !discovery_->refused().empty())
     accepted_[static_cast<std::size_t>(Source::kDiscovery)].reset();

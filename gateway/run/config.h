@@ -86,7 +86,7 @@ class Config {
   /// that those live for a day at least, if not for all of --ticket-max-age.
   void renew_ticket_secret(std::chrono::steady_clock::time_point now);
 
-  /// Each source has been good at least once.
+  /// Each source has been good at least once, discovery here or before this process.
   [[nodiscard]] bool complete() const;
 
   /// Those of the flags. Never null once complete().

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "ktls/base/hex.h"
+#include "ktls/trust/key_file.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -27,7 +28,8 @@ std::string sha256_of(std::string_view content) {
 
 WrittenFile::WrittenFile(const struct stat& status, std::string_view content,
                          std::chrono::sys_seconds now)
-    : owner(status.st_uid),
+    : uid(status.st_uid),
+      owner(ktls::user_name(status.st_uid)),
       modified(std::chrono::seconds(status.st_mtim.tv_sec)),
       bytes(content.size()),
       sha256(sha256_of(content)),

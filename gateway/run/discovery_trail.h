@@ -17,12 +17,14 @@ namespace sallyport::gateway {
 
 /// A discovery file that was read, good or not.
 struct WrittenFile {
-  uid_t owner = 0;
+  uid_t uid = 0;
+  std::string owner;  ///< the user's name
   std::chrono::sys_seconds modified;
   std::uint64_t bytes = 0;
   std::string sha256;             ///< of the content, in hex
   std::chrono::sys_seconds read;  ///< when this content was first read
 
+  /// Control thread only (getpwuid(3)).
   WrittenFile(const struct stat& status, std::string_view content, std::chrono::sys_seconds now);
 };
 

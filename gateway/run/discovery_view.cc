@@ -2,15 +2,13 @@
 
 #include <utility>
 
-#include "ktls/trust/key_file.h"
-
 namespace sallyport::gateway {
 namespace {
 
 std::optional<DiscoveryView::Written> written(const std::optional<WrittenFile>& file) {
   if (!file) return std::nullopt;
-  return DiscoveryView::Written{.uid = file->owner,
-                                .owner = ktls::user_name(file->owner),
+  return DiscoveryView::Written{.uid = file->uid,
+                                .owner = file->owner,
                                 .modified = file->modified,
                                 .bytes = file->bytes,
                                 .sha256 = file->sha256,

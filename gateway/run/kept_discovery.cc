@@ -5,22 +5,22 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr char kName[] = "discovery.json";
+constexpr char kKeptName[] = "discovery.json";
 
 }  // namespace
 
 std::expected<std::optional<KeptDiscovery>, std::string> read_kept_discovery(
     const StateDir& directory, const std::string& discovery_file) {
-  const auto text = directory.read(kName);
+  const auto text = directory.read(kKeptName);
   if (!text) return std::unexpected(text.error());
   if (!*text) return std::nullopt;
-  auto kept = parse_discovery_state(**text, directory.path_of(kName), discovery_file);
+  auto kept = parse_discovery_state(**text, directory.path_of(kKeptName), discovery_file);
   if (!kept) return std::unexpected(kept.error().to_string());
   return *std::move(kept);
 }
 
 DiscoveryKeeper::DiscoveryKeeper(StateDir directory, metrics::Registry& registry)
-    : file_(std::move(directory), kName, registry) {}
+    : file_(std::move(directory), kKeptName, registry) {}
 
 void DiscoveryKeeper::keep(const Config& config, const std::string& discovery_file) {
   const Config::Reload& latest = config.latest();

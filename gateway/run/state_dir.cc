@@ -26,7 +26,7 @@ std::string reason_of(int error) {
 }
 
 // What is wrong with the rights of a directory whose files only we may write.
-std::string fault_of(const struct stat& status) {
+std::string directory_fault(const struct stat& status) {
   const std::string self = ktls::user_name(::geteuid());
   if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
     return "belongs to user " + ktls::user_name(status.st_uid) +
@@ -80,7 +80,7 @@ std::expected<StateDir, std::string> StateDir::open(const std::string& path) {
         error == EACCES ? " by user " + ktls::user_name(::geteuid()) : std::string();
     return refuse("cannot be opened" + as + ": " + reason_of(error));
   }
-  if (const std::string fault = fault_of(status); !fault.empty()) return refuse(fault);
+  if (const std::string fault = directory_fault(status); !fault.empty()) return refuse(fault);
   if (auto fault = ktls::key_directory_fault(path)) return refuse(*fault);
   return StateDir(path, std::move(directory));
 }

@@ -19,7 +19,7 @@ std::expected<KeptDiscovery, ConfigError> read_back(const std::string& text) {
   return parse_discovery_state(text, "state.json", "d.json");
 }
 
-std::string error_of(const std::string& text) {
+std::string state_error(const std::string& text) {
   const auto kept = read_back(text);
   return kept ? "no error" : kept.error().to_string();
 }
@@ -77,24 +77,24 @@ TEST(DiscoveryState, RefusesWhatIsCutOffAnywhere) {
 }
 
 TEST(DiscoveryState, RefusesAnotherVersion) {
-  EXPECT_THAT(error_of(R"({"version": 2, "endpoints": []})"), HasSubstr("state.json: version"));
-  EXPECT_THAT(error_of("{}"), HasSubstr("state.json: version"));
-  EXPECT_THAT(error_of("[]"), HasSubstr("state.json: version"));
+  EXPECT_THAT(state_error(R"({"version": 2, "endpoints": []})"), HasSubstr("state.json: version"));
+  EXPECT_THAT(state_error("{}"), HasSubstr("state.json: version"));
+  EXPECT_THAT(state_error("[]"), HasSubstr("state.json: version"));
 }
 
 TEST(DiscoveryState, RefusesThatOfAnotherDiscoveryFile) {
   const std::string text = discovery_state({}, "/etc/other.json", kThen);
-  EXPECT_THAT(error_of(text), HasSubstr("'/etc/other.json', and --discovery is 'd.json'"));
+  EXPECT_THAT(state_error(text), HasSubstr("'/etc/other.json', and --discovery is 'd.json'"));
 }
 
 TEST(DiscoveryState, RefusesWhatItWouldNotHaveWritten) {
-  EXPECT_EQ(error_of(with_groups("[]")), "no error");
-  EXPECT_THAT(error_of(with_groups(R"([{"targets": ["a"], "labels": {"route": "r"}}])")),
+  EXPECT_EQ(state_error(with_groups("[]")), "no error");
+  EXPECT_THAT(state_error(with_groups(R"([{"targets": ["a"], "labels": {"route": "r"}}])")),
               HasSubstr("the port is missing"));
-  EXPECT_THAT(error_of(with_groups("{}")), HasSubstr("must be an array of groups"));
-  EXPECT_THAT(error_of(R"({"version": 1, "discovery": "d.json", "groups": []})"),
+  EXPECT_THAT(state_error(with_groups("{}")), HasSubstr("must be an array of groups"));
+  EXPECT_THAT(state_error(R"({"version": 1, "discovery": "d.json", "groups": []})"),
               HasSubstr("lacks"));
-  EXPECT_THAT(error_of(R"({"version": 1, "discovery": 5, "as_of": 1, "groups": []})"),
+  EXPECT_THAT(state_error(R"({"version": 1, "discovery": 5, "as_of": 1, "groups": []})"),
               HasSubstr("lacks"));
 }
 

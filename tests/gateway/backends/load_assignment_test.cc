@@ -14,13 +14,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::string error_of(std::string_view text) {
+std::string file_refusal(std::string_view text) {
   const auto parsed = parse_discovery(text, "d.json");
   return parsed ? "no error" : parsed.error().to_string();
 }
 
 // Why the one route is refused.
-std::string route_error(std::string_view text) {
+std::string route_refusal(std::string_view text) {
   const auto parsed = parse_discovery(text, "d.json");
   if (!parsed) return "the file is refused: " + parsed.error().to_string();
   if (parsed->routes.size() != 1) return "not one route";
@@ -36,26 +36,26 @@ std::vector<std::string> warnings_of(std::string_view text) {
 }
 
 // An assignment with these fields beside its name.
-std::string assignment(const std::string& fields) {
+std::string with_fields(const std::string& fields) {
   return R"({"cluster_name": "r", )" + fields + "}";
 }
 // One of a locality with these fields.
-std::string locality(const std::string& fields) {
-  return assignment(R"("endpoints": [{)" + fields + "}]");
+std::string with_locality(const std::string& fields) {
+  return with_fields(R"("endpoints": [{)" + fields + "}]");
 }
 // One of an endpoint with these fields.
-std::string lb_endpoint(const std::string& fields) {
-  return locality(R"("lb_endpoints": [{)" + fields + "}]");
+std::string with_lb_endpoint(const std::string& fields) {
+  return with_locality(R"("lb_endpoints": [{)" + fields + "}]");
 }
 // One at this address, with these fields.
-std::string at(const std::string& address, const std::string& fields = "") {
-  return lb_endpoint(fields + R"("endpoint": {"address": )" + address + "}");
+std::string at_address(const std::string& address, const std::string& fields = "") {
+  return with_lb_endpoint(fields + R"("endpoint": {"address": )" + address + "}");
 }
-std::string socket(const std::string& fields) {
-  return at(R"({"socket_address": {)" + fields + "}}");
+std::string at_socket(const std::string& fields) {
+  return at_address(R"({"socket_address": {)" + fields + "}}");
 }
-std::string endpoint(const std::string& fields) {
-  return at(R"({"socket_address": {"address": "10.0.0.7", "port_value": 80}})", fields);
+std::string with_endpoint(const std::string& fields) {
+  return at_address(R"({"socket_address": {"address": "10.0.0.7", "port_value": 80}})", fields);
 }
 
 TEST(LoadAssignment, IsReadAsTheManualHasIt) {
@@ -125,7 +125,7 @@ resources:
 
 TEST(LoadAssignment, GivesEachHealthStatusItsState) {
   const auto state = [](const std::string& status) {
-    const Discovery discovery = parsed(endpoint(R"("health_status": )" + status + ", "));
+    const Discovery discovery = parsed(with_endpoint(R"("health_status": )" + status + ", "));
     return std::string(to_string(discovery.routes.at(0).targets.at(0).labels->state));
   };
   EXPECT_EQ(state(R"("UNKNOWN")"), "ready");
@@ -135,29 +135,30 @@ TEST(LoadAssignment, GivesEachHealthStatusItsState) {
   EXPECT_EQ(state(R"("UNHEALTHY")"), "down");
   EXPECT_EQ(state(R"("TIMEOUT")"), "down");
   EXPECT_EQ(state("null"), "ready");
-  EXPECT_THAT(route_error(endpoint("\"health_status\": \"SICK\", ")),
+  EXPECT_THAT(route_refusal(with_endpoint("\"health_status\": \"SICK\", ")),
               HasSubstr("health_status: must be one of UNKNOWN, HEALTHY"));
-  EXPECT_THAT(route_error(endpoint("\"health_status\": 6, ")), HasSubstr("must be one of"));
-  EXPECT_THAT(route_error(endpoint("\"health_status\": true, ")), HasSubstr("must be one of"));
+  EXPECT_THAT(route_refusal(with_endpoint("\"health_status\": 6, ")), HasSubstr("must be one of"));
+  EXPECT_THAT(route_refusal(with_endpoint("\"health_status\": true, ")),
+              HasSubstr("must be one of"));
 }
 
 TEST(LoadAssignment, WarnsOfWhatCountsForLessThanInEnvoy) {
   EXPECT_THAT(
-      warnings_of(endpoint("\"health_status\": \"DEGRADED\", ")),
+      warnings_of(with_endpoint("\"health_status\": \"DEGRADED\", ")),
       ElementsAre("d.json:1: endpoints[0].lb_endpoints[0].health_status: DEGRADED counts as "
                   "HEALTHY"));
-  EXPECT_THAT(warnings_of(locality(R"("load_balancing_weight": 5)")),
+  EXPECT_THAT(warnings_of(with_locality(R"("load_balancing_weight": 5)")),
               ElementsAre(HasSubstr("endpoints[0].load_balancing_weight: is ignored")));
-  EXPECT_THAT(warnings_of(lb_endpoint(R"("endpoint": {"additional_addresses": [{}], "address":
+  EXPECT_THAT(warnings_of(with_lb_endpoint(R"("endpoint": {"additional_addresses": [{}], "address":
                   {"pipe": {"path": "/x"}}})")),
               ElementsAre(HasSubstr("additional_addresses: is ignored")));
 }
 
 // Endpoints that wait for others to fail would get their share at once.
 TEST(LoadAssignment, RefusesWhatMeansSomethingThatIsNotDoneHere) {
-  EXPECT_EQ(route_error(locality(R"("priority": 0)")), "no error");
+  EXPECT_EQ(route_refusal(with_locality(R"("priority": 0)")), "no error");
   EXPECT_EQ(
-      route_error(locality(R"("priority": 1)")),
+      route_refusal(with_locality(R"("priority": 1)")),
       "d.json:1: endpoints[0].priority: must be 0: other priorities are not supported by this "
       "version");
   for (const char* fields :
@@ -166,23 +167,24 @@ TEST(LoadAssignment, RefusesWhatMeansSomethingThatIsNotDoneHere) {
         R"("endpoints": [{"load_balancer_endpoints": {"x": 1}}])",
         R"("endpoints": [{"leds_cluster_locality_config": {"x": 1}}])",
         R"("endpoints": [{"lb_endpoints": [{"endpoint_name": "a"}]}])"}) {
-    EXPECT_THAT(route_error(assignment(fields)), HasSubstr("is not supported by this version"))
+    EXPECT_THAT(route_refusal(with_fields(fields)), HasSubstr("is not supported by this version"))
         << fields;
   }
-  EXPECT_THAT(route_error(at(R"({"envoy_internal_address": {"x": 1}})")),
+  EXPECT_THAT(route_refusal(at_address(R"({"envoy_internal_address": {"x": 1}})")),
               HasSubstr("is not supported by this version"));
   for (const char* field : {R"("named_port": "http")", R"("resolver_name": "x")",
                             R"("network_namespace_filepath": "/n")"}) {
-    EXPECT_THAT(route_error(socket(std::string(R"("address": "a", "port_value": 1, )") + field)),
-                HasSubstr("is not supported by this version"))
+    EXPECT_THAT(
+        route_refusal(at_socket(std::string(R"("address": "a", "port_value": 1, )") + field)),
+        HasSubstr("is not supported by this version"))
         << field;
   }
-  EXPECT_THAT(route_error(socket(R"("address": "a", "port_value": 1, "protocol": "UDP")")),
+  EXPECT_THAT(route_refusal(at_socket(R"("address": "a", "port_value": 1, "protocol": "UDP")")),
               HasSubstr("protocol: must be TCP"));
 }
 
 TEST(LoadAssignment, TakesFieldsThatHaveTheirDefaultForAbsent) {
-  EXPECT_EQ(route_error(assignment(R"("named_endpoints": {}, "policy": {"drop_overloads": [],
+  EXPECT_EQ(route_refusal(with_fields(R"("named_endpoints": {}, "policy": {"drop_overloads": [],
       "endpoint_stale_after": null, "overprovisioning_factor": 140}, "endpoints": [
       {"leds_cluster_locality_config": null, "priority": "0", "proximity": null, "lb_endpoints": [
       {"endpoint_name": "", "metadata": {"filter_metadata": {}}, "endpoint": {"hostname": "h",
@@ -193,72 +195,77 @@ TEST(LoadAssignment, TakesFieldsThatHaveTheirDefaultForAbsent) {
 }
 
 TEST(LoadAssignment, RefusesUnknownFieldsAndBothSpellings) {
-  EXPECT_EQ(route_error(assignment("\n\"endpionts\": []")), "d.json:2: endpionts: unknown key");
-  EXPECT_THAT(route_error(endpoint("\"wieght\": 5, ")),
+  EXPECT_EQ(route_refusal(with_fields("\n\"endpionts\": []")), "d.json:2: endpionts: unknown key");
+  EXPECT_THAT(route_refusal(with_endpoint("\"wieght\": 5, ")),
               HasSubstr("endpoints[0].lb_endpoints[0].wieght: unknown key"));
-  EXPECT_THAT(route_error(R"({"cluster_name": "r", "endpoints": [], "Endpoints": []})"),
+  EXPECT_THAT(route_refusal(R"({"cluster_name": "r", "endpoints": [], "Endpoints": []})"),
               HasSubstr("Endpoints: unknown key"));
-  EXPECT_THAT(route_error(locality(R"("lb_endpoints": [], "lbEndpoints": [])")),
+  EXPECT_THAT(route_refusal(with_locality(R"("lb_endpoints": [], "lbEndpoints": [])")),
               HasSubstr("lbEndpoints: is there already, in another spelling"));
-  EXPECT_EQ(error_of(R"({"resources": [], "typo": 1})"), "d.json:1: typo: unknown key");
+  EXPECT_EQ(file_refusal(R"({"resources": [], "typo": 1})"), "d.json:1: typo: unknown key");
 }
 
 TEST(LoadAssignment, RefusesWhatIsMissingOrOfAnotherForm) {
-  EXPECT_THAT(route_error(lb_endpoint("")), HasSubstr("lb_endpoints[0]: has no endpoint"));
-  EXPECT_THAT(route_error(lb_endpoint(R"("endpoint": {})")), HasSubstr("has no address"));
-  EXPECT_THAT(route_error(at("{}")), HasSubstr("must have either socket_address or pipe"));
-  EXPECT_THAT(route_error(at(R"({"pipe": {"path": "/x"}, "socket_address": {}})")),
+  EXPECT_THAT(route_refusal(with_lb_endpoint("")), HasSubstr("lb_endpoints[0]: has no endpoint"));
+  EXPECT_THAT(route_refusal(with_lb_endpoint(R"("endpoint": {})")), HasSubstr("has no address"));
+  EXPECT_THAT(route_refusal(at_address("{}")),
+              HasSubstr("must have either socket_address or pipe"));
+  EXPECT_THAT(route_refusal(at_address(R"({"pipe": {"path": "/x"}, "socket_address": {}})")),
               HasSubstr("must have either"));
-  EXPECT_THAT(route_error(at("[]")), HasSubstr("address: must be an object, not an array"));
-  EXPECT_THAT(route_error(socket(R"("port_value": 80)")), HasSubstr("has no address"));
-  EXPECT_THAT(route_error(socket(R"("address": "a")")), HasSubstr("has no port_value"));
-  EXPECT_THAT(route_error(socket(R"("address": "", "port_value": 1)")),
+  EXPECT_THAT(route_refusal(at_address("[]")),
+              HasSubstr("address: must be an object, not an array"));
+  EXPECT_THAT(route_refusal(at_socket(R"("port_value": 80)")), HasSubstr("has no address"));
+  EXPECT_THAT(route_refusal(at_socket(R"("address": "a")")), HasSubstr("has no port_value"));
+  EXPECT_THAT(route_refusal(at_socket(R"("address": "", "port_value": 1)")),
               HasSubstr("must be a text that is not empty"));
-  EXPECT_THAT(route_error(socket(R"("address": "1.2.3.400", "port_value": 1)")),
+  EXPECT_THAT(route_refusal(at_socket(R"("address": "1.2.3.400", "port_value": 1)")),
               HasSubstr("neither an IP address nor a host name"));
-  EXPECT_THAT(route_error(socket(R"("address": "unix:/x", "port_value": 1)")),
+  EXPECT_THAT(route_refusal(at_socket(R"("address": "unix:/x", "port_value": 1)")),
               HasSubstr("the brackets hold no IPv6 address"));
-  EXPECT_THAT(route_error(at(R"({"pipe": {"path": "@abstract"}})")), HasSubstr("absolute"));
+  EXPECT_THAT(route_refusal(at_address(R"({"pipe": {"path": "@abstract"}})")),
+              HasSubstr("absolute"));
   for (const char* port : {"0", "65536", "-1", "1.5", "\"x\"", "true"}) {
-    EXPECT_THAT(route_error(socket(std::string(R"("address": "a", "port_value": )") + port)),
+    EXPECT_THAT(route_refusal(at_socket(std::string(R"("address": "a", "port_value": )") + port)),
                 HasSubstr("port_value: must be a number from 1 to 65535"))
         << port;
   }
   for (const char* weight : {"0", "65536", "\"\"", "[]"}) {
-    EXPECT_THAT(route_error(endpoint(std::string("\"load_balancing_weight\": ") + weight + ", ")),
-                HasSubstr("load_balancing_weight: must be a number from 1 to 65535"))
+    EXPECT_THAT(
+        route_refusal(with_endpoint(std::string("\"load_balancing_weight\": ") + weight + ", ")),
+        HasSubstr("load_balancing_weight: must be a number from 1 to 65535"))
         << weight;
   }
-  EXPECT_THAT(route_error(assignment("\"endpoints\": {}")),
+  EXPECT_THAT(route_refusal(with_fields("\"endpoints\": {}")),
               HasSubstr("endpoints: must be an array, not an object"));
-  EXPECT_THAT(route_error(locality("\"lb_endpoints\": 5")), HasSubstr("must be an array"));
-  EXPECT_THAT(route_error(locality(R"("locality": {"zone": 5})")),
+  EXPECT_THAT(route_refusal(with_locality("\"lb_endpoints\": 5")), HasSubstr("must be an array"));
+  EXPECT_THAT(route_refusal(with_locality(R"("locality": {"zone": 5})")),
               HasSubstr("zone: must be a string"));
 }
 
 TEST(LoadAssignment, RefusesTheFileWhereNoRouteCanBeTold) {
-  EXPECT_EQ(error_of(R"([{"cluster_name": "r"}, {"endpoints": []}])"),
+  EXPECT_EQ(file_refusal(R"([{"cluster_name": "r"}, {"endpoints": []}])"),
             "d.json:1: [1]: has no cluster_name, which is the route");
-  EXPECT_THAT(error_of(R"({"cluster_name": ""})"), HasSubstr("has no cluster_name"));
-  EXPECT_THAT(error_of(R"({"cluster_name": 5})"), HasSubstr("has no cluster_name"));
-  EXPECT_THAT(error_of(R"([{"cluster_name": "r"}, "x"])"),
+  EXPECT_THAT(file_refusal(R"({"cluster_name": ""})"), HasSubstr("has no cluster_name"));
+  EXPECT_THAT(file_refusal(R"({"cluster_name": 5})"), HasSubstr("has no cluster_name"));
+  EXPECT_THAT(file_refusal(R"([{"cluster_name": "r"}, "x"])"),
               HasSubstr("[1]: must be a ClusterLoadAssignment, not a string"));
-  EXPECT_THAT(error_of(R"({"resources": {}})"), HasSubstr("resources: must be an array"));
-  EXPECT_THAT(error_of(R"({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+  EXPECT_THAT(file_refusal(R"({"resources": {}})"), HasSubstr("resources: must be an array"));
+  EXPECT_THAT(file_refusal(R"({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
                            "name": "r"})"),
               HasSubstr("@type: must be type.googleapis.com/envoy.config.endpoint.v3"));
-  EXPECT_THAT(error_of(R"({"type_url": "x", "resources": []})"), HasSubstr("type_url: must be"));
-  EXPECT_THAT(error_of(R"({"cluster_nam": "r"})"), HasSubstr("must be an array of groups"));
+  EXPECT_THAT(file_refusal(R"({"type_url": "x", "resources": []})"),
+              HasSubstr("type_url: must be"));
+  EXPECT_THAT(file_refusal(R"({"cluster_nam": "r"})"), HasSubstr("must be an array of groups"));
 }
 
 TEST(LoadAssignment, RefusesAClusterThatIsAssignedTwiceOrHasNoGoodName) {
-  EXPECT_THAT(route_error(R"([{"cluster_name": "r"}, {"cluster_name": "r"}])"),
+  EXPECT_THAT(route_refusal(R"([{"cluster_name": "r"}, {"cluster_name": "r"}])"),
               HasSubstr("[1].cluster_name: this cluster is assigned twice"));
-  EXPECT_THAT(route_error(R"({"cluster_name": "a\u0001"})"), HasSubstr("a route's name has"));
+  EXPECT_THAT(route_refusal(R"({"cluster_name": "a\u0001"})"), HasSubstr("a route's name has"));
 }
 
 TEST(LoadAssignment, JoinsAnEndpointThatIsThereTwice) {
-  const Discovery discovery = parsed(assignment(R"("endpoints": [
+  const Discovery discovery = parsed(with_fields(R"("endpoints": [
       {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "/x"}}}},
        {"endpoint": {"address": {"pipe": {"path": "/x"}}}, "health_status": "DRAINING"}]}])"));
   ASSERT_EQ(discovery.routes[0].targets.size(), 1u);

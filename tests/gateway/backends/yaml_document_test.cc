@@ -13,13 +13,13 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-JsonValue parsed(std::string_view text) {
+JsonValue tree_of(std::string_view text) {
   auto value = parse_yaml(text, "d.yml");
   EXPECT_TRUE(value) << value.error().to_string();
   return value ? *value : JsonValue{};
 }
 
-std::string error_of(std::string_view text) {
+std::string yaml_error(std::string_view text) {
   const auto value = parse_yaml(text, "d.yml");
   return value ? "no error" : value.error().to_string();
 }
@@ -64,7 +64,7 @@ TEST(YamlDocument, IsWhatAFileOfThatEndingHolds) {
 
 TEST(YamlDocument, TakesScalarsForTextButNull) {
   const JsonValue list =
-      parsed("- 10\n- no\n- 0x10\n- 'null'\n- ~\n- null\n-\n- \"\"\n- |-\n  x\n  y");
+      tree_of("- 10\n- no\n- 0x10\n- 'null'\n- ~\n- null\n-\n- \"\"\n- |-\n  x\n  y");
   const JsonValue::Array& items = *list.array();
   ASSERT_EQ(items.size(), 9u);
   EXPECT_EQ(*items[0].string(), "10");
@@ -77,7 +77,7 @@ TEST(YamlDocument, TakesScalarsForTextButNull) {
 }
 
 TEST(YamlDocument, KnowsTheLineOfEveryValueAndKey) {
-  const JsonValue value = parsed("a:\n  - b\n  -\n    c: d\n");
+  const JsonValue value = tree_of("a:\n  - b\n  -\n    c: d\n");
   const JsonMember& member = value.object()->at(0);
   EXPECT_EQ(member.line, 1u);
   const JsonValue::Array& items = *member.value.array();
@@ -87,50 +87,50 @@ TEST(YamlDocument, KnowsTheLineOfEveryValueAndKey) {
 }
 
 TEST(YamlDocument, RefusesWhatMeansMoreThanItSays) {
-  EXPECT_EQ(error_of("- &a x\n- *a"), "d.yml:1: [0]: anchors are not supported");
-  EXPECT_EQ(error_of("- x\n- *a"), "d.yml:2: [1]: aliases are not supported");
-  EXPECT_EQ(error_of("- &a [x]"), "d.yml:1: [0]: anchors are not supported");
-  EXPECT_EQ(error_of("- {x: &a {}}"), "d.yml:1: [0].x: anchors are not supported");
-  EXPECT_EQ(error_of("- !!binary eA=="), "d.yml:1: [0]: tags are not supported");
-  EXPECT_EQ(error_of("- !x {}"), "d.yml:1: [0]: tags are not supported");
-  EXPECT_EQ(error_of("- !x []"), "d.yml:1: [0]: tags are not supported");
-  EXPECT_EQ(error_of("a:\n  <<: {b: c}"), "d.yml:2: a: merge keys are not supported");
+  EXPECT_EQ(yaml_error("- &a x\n- *a"), "d.yml:1: [0]: anchors are not supported");
+  EXPECT_EQ(yaml_error("- x\n- *a"), "d.yml:2: [1]: aliases are not supported");
+  EXPECT_EQ(yaml_error("- &a [x]"), "d.yml:1: [0]: anchors are not supported");
+  EXPECT_EQ(yaml_error("- {x: &a {}}"), "d.yml:1: [0].x: anchors are not supported");
+  EXPECT_EQ(yaml_error("- !!binary eA=="), "d.yml:1: [0]: tags are not supported");
+  EXPECT_EQ(yaml_error("- !x {}"), "d.yml:1: [0]: tags are not supported");
+  EXPECT_EQ(yaml_error("- !x []"), "d.yml:1: [0]: tags are not supported");
+  EXPECT_EQ(yaml_error("a:\n  <<: {b: c}"), "d.yml:2: a: merge keys are not supported");
 }
 
 TEST(YamlDocument, RefusesAKeyThatIsGivenTwiceOrIsNoText) {
-  EXPECT_EQ(error_of("- a: 1\n  b: 2\n  a: 3"),
+  EXPECT_EQ(yaml_error("- a: 1\n  b: 2\n  a: 3"),
             "d.yml:3: [0].a: duplicate key, already given on line 1");
-  EXPECT_EQ(error_of("- {a: 1, \"a\": 2}"),
+  EXPECT_EQ(yaml_error("- {a: 1, \"a\": 2}"),
             "d.yml:1: [0].a: duplicate key, already given on line 1");
-  EXPECT_THAT(error_of("? [a]\n: b"), HasSubstr("d.yml:1: a key must be a text"));
-  EXPECT_THAT(error_of("? {a: b}\n: b"), HasSubstr("a key must be a text"));
+  EXPECT_THAT(yaml_error("? [a]\n: b"), HasSubstr("d.yml:1: a key must be a text"));
+  EXPECT_THAT(yaml_error("? {a: b}\n: b"), HasSubstr("a key must be a text"));
 }
 
 TEST(YamlDocument, RefusesMoreThanOneDocumentAndNone) {
-  EXPECT_EQ(error_of("---\n- a\n...\n"), "no error");
-  EXPECT_EQ(error_of("- a\n---\n- b"), "d.yml:2: a second document begins");
-  EXPECT_THAT(error_of(""), HasSubstr("the file is empty"));
-  EXPECT_THAT(error_of("# nothing\n"), HasSubstr("the file is empty"));
+  EXPECT_EQ(yaml_error("---\n- a\n...\n"), "no error");
+  EXPECT_EQ(yaml_error("- a\n---\n- b"), "d.yml:2: a second document begins");
+  EXPECT_THAT(yaml_error(""), HasSubstr("the file is empty"));
+  EXPECT_THAT(yaml_error("# nothing\n"), HasSubstr("the file is empty"));
 }
 
 TEST(YamlDocument, RefusesWhatIsNoYaml) {
-  EXPECT_THAT(error_of("- a\n- [b"), StartsWith("d.yml:"));
-  EXPECT_THAT(error_of("a: b\n\tc: d"), StartsWith("d.yml:2:"));
-  EXPECT_THAT(error_of("a: b: c"), HasSubstr("mapping values are not allowed"));
-  EXPECT_THAT(error_of("- a\n- \xff"), StartsWith("d.yml:2:")) << "not UTF-8";
-  EXPECT_THAT(error_of(std::string("- a\n- b\0c", 9)), StartsWith("d.yml:2:")) << "NUL";
-  EXPECT_THAT(error_of(std::string("\xff\xfe-\0 \0a\0", 8)), StartsWith("d.yml:1:")) << "UTF-16";
-  EXPECT_EQ(error_of("\xef\xbb\xbf- a"), "no error") << "a byte order mark";
+  EXPECT_THAT(yaml_error("- a\n- [b"), StartsWith("d.yml:"));
+  EXPECT_THAT(yaml_error("a: b\n\tc: d"), StartsWith("d.yml:2:"));
+  EXPECT_THAT(yaml_error("a: b: c"), HasSubstr("mapping values are not allowed"));
+  EXPECT_THAT(yaml_error("- a\n- \xff"), StartsWith("d.yml:2:")) << "not UTF-8";
+  EXPECT_THAT(yaml_error(std::string("- a\n- b\0c", 9)), StartsWith("d.yml:2:")) << "NUL";
+  EXPECT_THAT(yaml_error(std::string("\xff\xfe-\0 \0a\0", 8)), StartsWith("d.yml:1:")) << "UTF-16";
+  EXPECT_EQ(yaml_error("\xef\xbb\xbf- a"), "no error") << "a byte order mark";
 }
 
 TEST(YamlDocument, IsBounded) {
-  EXPECT_EQ(error_of(std::string(16, '[') + std::string(16, ']')), "no error");
-  EXPECT_THAT(error_of(std::string(17, '[')), HasSubstr("nested deeper than 16 levels"));
-  EXPECT_NE(error_of(std::string(1'000'000, '[')), "no error");
-  EXPECT_NE(error_of(std::string(1'000'000, '{')), "no error");
+  EXPECT_EQ(yaml_error(std::string(16, '[') + std::string(16, ']')), "no error");
+  EXPECT_THAT(yaml_error(std::string(17, '[')), HasSubstr("nested deeper than 16 levels"));
+  EXPECT_NE(yaml_error(std::string(1'000'000, '[')), "no error");
+  EXPECT_NE(yaml_error(std::string(1'000'000, '{')), "no error");
   std::string blocks;
   for (int i = 0; i < 1'000; ++i) blocks += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
-  EXPECT_THAT(error_of(blocks), HasSubstr("nested deeper than 16 levels"));
+  EXPECT_THAT(yaml_error(blocks), HasSubstr("nested deeper than 16 levels"));
   const auto large = parse_yaml("- abc", "d.yml", {.bytes = 4});
   ASSERT_FALSE(large);
   EXPECT_THAT(large.error().to_string(), HasSubstr("larger than 4 bytes"));

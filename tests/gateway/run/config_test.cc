@@ -617,6 +617,20 @@ TEST_F(ConfigWithState, BeginsWithItWhereTheFileIsMissingAndThenFollowsTheFile) 
   EXPECT_TRUE(config.trail().file());
 }
 
+TEST_F(ConfigWithState, MayHaveNoRoutes) {
+  use_policy(kOrdersAndUsers);
+  std::filesystem::remove(options_.discovery);
+  Config config(options_);
+  const KeptDiscovery state = kept("[]");
+  config.begin_with(state);
+  config.reload(true);
+  ASSERT_TRUE(config.complete());
+  EXPECT_EQ(config.kept_as_of(), state.as_of);
+  files_.write("targets.json", two_routes("127.0.0.1:1", "127.0.0.1:2"));
+  config.reload(false);
+  EXPECT_EQ(config.kept_as_of(), std::nullopt);
+}
+
 TEST_F(ConfigWithState, IsNotUsedWhereTheFileIsGood) {
   Config config(options_);
   config.begin_with(kept(one_route("orders", "127.0.0.1:7")));
@@ -673,7 +687,7 @@ TEST_F(ConfigTest, KnowsWhoWroteTheDiscoveryFileAndSinceWhenARouteIsAsItIs) {
   config.reload(true);
   ASSERT_TRUE(config.trail().file());
   const WrittenFile first = *config.trail().file();
-  EXPECT_EQ(first.owner, ::geteuid());
+  EXPECT_EQ(first.uid, ::geteuid());
   EXPECT_EQ(first.bytes, std::filesystem::file_size(options_.discovery));
   EXPECT_EQ(first.sha256.size(), 64u);
   EXPECT_EQ(config.trail().routes().size(), 2u);

@@ -58,7 +58,7 @@ TEST(DiscoveryTrail, KnowsTheContentThatWasReadLastAndWhenItFirstWas) {
   EXPECT_EQ(trail.file()->sha256,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(trail.file()->modified, at(6));
-  EXPECT_EQ(trail.file()->owner, 7u);
+  EXPECT_EQ(trail.file()->uid, 7u);
   EXPECT_EQ(trail.file()->read, at(10));
   trail.read(WrittenFile(status_of(6), "abd", at(30)));
   EXPECT_EQ(trail.file()->read, at(30));
