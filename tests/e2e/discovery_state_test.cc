@@ -146,14 +146,11 @@ TEST_F(DiscoveryState, CheckJudgesTheFileAndNotTheState) {
 // grow. Neither is a fault of the gateway: it is said once, counted, and tried again.
 TEST_F(DiscoveryState, OnAFullDiskIsNoFault) {
   const bool mounts = run({"unshare", "-m", "mount", "-t", "tmpfs", "none", state}).status == 0;
+  const std::string fill =
+      "mount -t tmpfs -o size=4k,mode=0700 none \"$0\" && "
+      "head -c 4096 /dev/zero >\"$0/fill\" && exec \"$@\"";
   const std::vector<std::string> full =
-      mounts ? std::vector<std::string>{"unshare",
-                                        "-m",
-                                        "sh",
-                                        "-c",
-                                        "mount -t tmpfs -o size=4k,mode=0700 none \"$0\" && "
-                                        "head -c 4096 /dev/zero >\"$0/fill\" && exec \"$@\"",
-                                        state}
+      mounts ? std::vector<std::string>{"unshare", "-m", "sh", "-c", fill, state}
              : std::vector<std::string>{"sh", "-c", "ulimit -f 0 && exec \"$@\"", "sh"};
   discover({first.address()});
   std::vector<std::string> argv = full;
