@@ -132,6 +132,17 @@ void Registry::config_loaded(std::string_view source, std::chrono::system_clock:
   sources_.try_emplace(std::string(source)).first->second.last_success_seconds = seconds(now);
 }
 
+void Registry::show_state_writes() {
+  const std::lock_guard lock(mutex_);
+  if (!state_writes_) state_writes_ = StateWrites{};
+}
+
+void Registry::state_written(bool success) {
+  const std::lock_guard lock(mutex_);
+  if (!state_writes_) state_writes_ = StateWrites{};
+  ++(success ? state_writes_->successes : state_writes_->failures);
+}
+
 std::vector<ShardSample> Registry::sample_shards() const {
   std::vector<const ShardMetrics*> shards;
   {
@@ -201,6 +212,11 @@ std::string Registry::scrape() const {
       text.add(MetricId::kConfigReloads, {name, "failure"}, static_cast<double>(source.failures));
       text.add(MetricId::kConfigLastReloadSuccess, {name}, source.last_success_seconds);
       text.add(MetricId::kConfigSourceCurrent, {name}, source.current ? 1 : 0);
+    }
+    if (state_writes_) {
+      const auto& [successes, failures] = *state_writes_;
+      text.add(MetricId::kStateWrites, {"success"}, static_cast<double>(successes));
+      text.add(MetricId::kStateWrites, {"failure"}, static_cast<double>(failures));
     }
   }
   text.add(MetricId::kBuildInfo, {build_.version, build_.openssl, build_.kernel, build_.liburing},

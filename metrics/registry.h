@@ -106,6 +106,11 @@ class Registry {
   /// The first load, at start: sets the timestamp and shows the source's counters as 0.
   void config_loaded(std::string_view source, std::chrono::system_clock::time_point now);
 
+  /// Counts an attempt to write into --state-dir.
+  void state_written(bool success);
+  /// Shows both results of it from zero on; without it, and without a count, they are not there.
+  void show_state_writes();
+
   /// The routes whose series are shown from zero on; those of others leave, see RouteSeries.
   void set_routes(std::set<std::string> routes);
 
@@ -122,6 +127,11 @@ class Registry {
     std::uint64_t failures = 0;
     double last_success_seconds = 0;
     bool current = true;
+  };
+
+  struct StateWrites {
+    std::uint64_t successes = 0;
+    std::uint64_t failures = 0;
   };
 
   struct Backend {
@@ -147,6 +157,7 @@ class Registry {
   std::optional<std::uint64_t> max_connections_;
   std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_;
   std::map<std::string, Source, std::less<>> sources_;
+  std::optional<StateWrites> state_writes_;
 };
 
 }  // namespace sallyport::metrics

@@ -55,7 +55,7 @@ struct Discovery {
   std::string file;
   std::vector<DiscoveredRoute> routes;  ///< in the order in which the file first names them
   std::size_t ignored_groups = 0;       ///< groups without a `route` label
-  std::vector<ConfigError> warnings;    ///< at most two a route
+  std::vector<ConfigError> warnings;    ///< of a route each kind once
 
   const DiscoveredRoute* find(std::string_view route) const;
   std::vector<std::string> route_labels() const;
@@ -65,10 +65,11 @@ struct Discovery {
   bool operator==(const Discovery&) const = default;
 };
 
-/// Reads a discovery file: Prometheus' file_sd JSON with reserved labels. As in Prometheus,
-/// `targets` and `labels` may be absent or null, labels are strings, and unknown keys of a group
-/// are errors. Groups without `route`, or with an empty one, are checked for this form only. `file`
-/// is kept and used for errors.
+/// Reads a discovery file, YAML if the name of the file ends in .yml or .yaml (yaml_document.h) and
+/// JSON otherwise: Prometheus' file_sd with reserved labels, or Envoy's load assignments
+/// (load_assignment.h). As in Prometheus, `targets` and `labels` may be absent or null, labels are
+/// strings, and unknown keys of a group are errors. Groups without `route`, or with an empty one,
+/// are checked for this form only. `file` is kept and used for errors.
 ///
 /// An error in a group with a route refuses that route, which then has no targets. The error of
 /// the function refuses the file: it is no JSON, or a group has no form by which its route could be

@@ -202,6 +202,8 @@ class Client : public std::enable_shared_from_this<Client>, public iouring::List
         return list_trust(*request);
       case AdminPage::kRefusals:
         return send({200, kJson, handlers.refusals_json()});
+      case AdminPage::kDiscovery:
+        return send({200, kJson, handlers.discovery_json()});
       case AdminPage::kRoutes:
         return send({200, kJson, handlers.routes_json()});
       case AdminPage::kCredentials:

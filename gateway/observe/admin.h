@@ -37,6 +37,7 @@ struct AdminHandlers {
   /// The same for peers.
   std::function<void(PeerCursor, std::size_t most, WhichPeers, TakePeers)> peers;
   std::function<std::string()> refusals_json;
+  std::function<std::string()> discovery_json;
   std::function<std::string()> routes_json;
   std::function<std::string()> credentials_json;
 };

@@ -16,15 +16,16 @@ struct Path {
   AdminPage page;
   bool open;  // to every address
 };
-constexpr std::array<Path, 9> kPaths{{{"/metrics", AdminPage::kMetrics, true},
-                                      {"/healthz", AdminPage::kHealth, true},
-                                      {"/readyz", AdminPage::kReadiness, true},
-                                      {"/connections", AdminPage::kConnections, false},
-                                      {"/peers", AdminPage::kPeers, false},
-                                      {"/peers/trust", AdminPage::kPeersTrust, false},
-                                      {"/refusals", AdminPage::kRefusals, false},
-                                      {"/routes", AdminPage::kRoutes, false},
-                                      {"/credentials", AdminPage::kCredentials, false}}};
+constexpr std::array<Path, 10> kPaths{{{"/metrics", AdminPage::kMetrics, true},
+                                       {"/healthz", AdminPage::kHealth, true},
+                                       {"/readyz", AdminPage::kReadiness, true},
+                                       {"/connections", AdminPage::kConnections, false},
+                                       {"/peers", AdminPage::kPeers, false},
+                                       {"/peers/trust", AdminPage::kPeersTrust, false},
+                                       {"/refusals", AdminPage::kRefusals, false},
+                                       {"/discovery", AdminPage::kDiscovery, false},
+                                       {"/routes", AdminPage::kRoutes, false},
+                                       {"/credentials", AdminPage::kCredentials, false}}};
 
 std::unexpected<AdminRefusal> refuse(int status, std::string text) {
   return std::unexpected(AdminRefusal{status, std::move(text) + "\n"});

@@ -17,6 +17,7 @@ enum class AdminPage : std::uint8_t {
   kPeers,
   kPeersTrust,
   kRefusals,
+  kDiscovery,
   kRoutes,
   kCredentials
 };

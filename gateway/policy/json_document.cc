@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <tuple>
 #include <utility>
+
+#include "gateway/policy/json_tree.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -39,17 +39,14 @@ class TracedIterator {
   const char** furthest_;
 };
 
-// Builds the tree. Every callback comes right after its token was read, before the next one is.
-class TreeBuilder {
+// Gives the tree its tokens. Every callback comes right after its token was read, before the next
+// one is.
+class TokenHandler {
  public:
-  TreeBuilder(std::string_view text, std::string_view file, const JsonLimits& limits)
-      : file_(file), limits_(limits), counted_(text.data()), furthest_(text.data()) {}
+  TokenHandler(std::string_view text, JsonTree& tree)
+      : tree_(tree), counted_(text.data()), furthest_(text.data()) {}
 
   const char** furthest() { return &furthest_; }
-  JsonValue take() { return std::move(root_); }
-  ConfigError take_error() {
-    return error_ ? std::move(*error_) : ConfigError{file_, line(), "", "not valid JSON"};
-  }
 
   bool null() { return add(std::monostate{}); }
   bool boolean(bool value) { return add(value); }
@@ -60,20 +57,19 @@ class TreeBuilder {
   }
   bool number_float(double, const std::string&) { return add(JsonNumber{}); }
   bool string(std::string& value) { return add(std::move(value)); }
-  bool binary(std::vector<std::uint8_t>&) { return fail(line(), "binary values are not JSON"); }
-  bool start_object(std::size_t) { return open(JsonValue::Object{}); }
-  bool start_array(std::size_t) { return open(JsonValue::Array{}); }
-  bool end_array() { return close(); }
-
-  bool key(std::string& name) {
-    pending_key_ = std::move(name);
-    pending_line_ = line();
+  bool binary(std::vector<std::uint8_t>&) {
+    return tree_.fail(line(), "binary values are not JSON");
+  }
+  bool start_object(std::size_t) { return tree_.open_object(line()); }
+  bool start_array(std::size_t) { return tree_.open_array(line()); }
+  bool end_object() { return tree_.close_object(); }
+  bool end_array() {
+    tree_.close_array();
     return true;
   }
-
-  bool end_object() {
-    if (!check_duplicates()) return false;
-    return close();
+  bool key(std::string& name) {
+    tree_.key(std::move(name), line());
+    return true;
   }
 
   bool parse_error(std::size_t, const std::string& last_token,
@@ -102,7 +98,7 @@ class TreeBuilder {
     }
     std::string text = printable(std::string(what) + std::string(tail), 200);
     if (!last_token.empty()) text += ", after " + quoted_tail(last_token);
-    return fail(line(), std::move(text));
+    return tree_.fail(line(), std::move(text));
   }
 
  private:
@@ -126,105 +122,15 @@ class TreeBuilder {
     return line_;
   }
 
-  bool fail(unsigned line, std::string what) {
-    if (!error_) error_ = ConfigError{file_, line, path(), std::move(what)};
-    return false;
-  }
-
-  template <class T>
-  bool add(T value) {
-    place(std::move(value));
+  bool add(JsonTree::Scalar value) {
+    tree_.add(std::move(value), line());
     return true;
   }
 
-  template <class T>
-  JsonValue& place(T value) {
-    JsonValue made;
-    made.data = std::move(value);
-    made.line = line();
-    if (open_.empty()) {
-      root_ = std::move(made);
-      return root_;
-    }
-    JsonValue& parent = *open_.back();
-    if (auto* array = std::get_if<JsonValue::Array>(&parent.data)) {
-      return array->emplace_back(std::move(made));
-    }
-    auto& object = std::get<JsonValue::Object>(parent.data);
-    object.push_back({std::move(pending_key_), pending_line_, std::move(made)});
-    pending_key_.clear();
-    return object.back().value;
-  }
-
-  template <class T>
-  bool open(T empty) {
-    // Pointers in open_ stay good: a container grows only while it is the innermost open one.
-    JsonValue& made = place(std::move(empty));
-    open_.push_back(&made);
-    if (open_.size() > limits_.depth) {
-      return fail(line(), "nested deeper than " + std::to_string(limits_.depth) + " levels");
-    }
-    return true;
-  }
-
-  bool close() {
-    open_.pop_back();
-    return true;
-  }
-
-  bool check_duplicates() {
-    auto& object = std::get<JsonValue::Object>(open_.back()->data);
-    std::vector<const JsonMember*> sorted;
-    sorted.reserve(object.size());
-    for (const JsonMember& member : object) sorted.push_back(&member);
-    // By place among equals, so that the second one is named.
-    std::ranges::sort(sorted, [](const JsonMember* a, const JsonMember* b) {
-      return std::tie(a->key, a) < std::tie(b->key, b);
-    });
-    const JsonMember* first = nullptr;
-    const JsonMember* second = nullptr;
-    for (std::size_t i = 1; i < sorted.size(); ++i) {
-      if (sorted[i]->key != sorted[i - 1]->key) continue;
-      if (second && sorted[i] > second) continue;
-      first = sorted[i - 1];
-      second = sorted[i];
-    }
-    if (!second) return true;
-    pending_key_ = second->key;
-    return fail(second->line,
-                "duplicate key, already given on line " + std::to_string(first->line));
-  }
-
-  // Where the parser stands, "routes.orders.allow[1]".
-  std::string path() const {
-    std::string result;
-    for (std::size_t i = 0; i < open_.size(); ++i) {
-      if (const auto* array = open_[i]->array()) {
-        const bool innermost = i + 1 == open_.size();
-        const std::size_t index = innermost ? array->size() : array->size() - 1;
-        result += "[" + std::to_string(index) + "]";
-        continue;
-      }
-      const auto& object = *open_[i]->object();
-      const bool innermost = i + 1 == open_.size();
-      const std::string& name = innermost ? pending_key_ : object.back().key;
-      if (name.empty()) continue;
-      if (!result.empty()) result += ".";
-      result += printable(name);
-    }
-    return result;
-  }
-
-  std::string file_;
-  JsonLimits limits_;
+  JsonTree& tree_;
   const char* counted_;   // line feeds before this are in line_
   const char* furthest_;  // how far the lexer has read
   unsigned line_ = 1;
-  JsonValue root_;
-  std::vector<JsonValue*> open_;
-  std::string pending_key_;
-  unsigned pending_line_ = 1;
-  std::optional<ConfigError> error_;
 };
 
 }  // namespace
@@ -258,14 +164,15 @@ std::expected<JsonValue, ConfigError> parse_json(std::string_view text, std::str
     return std::unexpected(
         ConfigError{std::string(file), static_cast<unsigned>(lines + 1), "", "has a NUL byte"});
   }
-  TreeBuilder builder(text, file, limits);
+  JsonTree tree(file, limits);
+  TokenHandler handler(text, tree);
   const char* first = text.data();
-  const TracedIterator begin(first, builder.furthest());
-  const TracedIterator end(first + text.size(), builder.furthest());
+  const TracedIterator begin(first, handler.furthest());
+  const TracedIterator end(first + text.size(), handler.furthest());
   const bool whole =
-      nlohmann::json::sax_parse(begin, end, &builder, nlohmann::json::input_format_t::json, true);
-  if (!whole) return std::unexpected(builder.take_error());
-  return builder.take();
+      nlohmann::json::sax_parse(begin, end, &handler, nlohmann::json::input_format_t::json, true);
+  if (!whole) return std::unexpected(tree.take_error());
+  return tree.take();
 }
 
 }  // namespace sallyport::gateway

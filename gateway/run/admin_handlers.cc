@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/observe/admin_json.h"
+#include "gateway/observe/discovery_json.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/peer_inventory.h"
 #include "gateway/run/snapshot_metrics.h"
@@ -74,7 +75,12 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
                                   metrics::Registry& registry, const Drain& drain,
                                   const Logs& logs) {
   const auto ready = [&] {
-    return readiness(*publisher.snapshot(), drain.begun(), std::chrono::system_clock::now());
+    const auto now = std::chrono::system_clock::now();
+    Readiness result = readiness(*publisher.snapshot(), drain.begun(), now);
+    const std::string old_endpoints = state_in_use(*publisher.discovery(), now);
+    if (result.ready && !old_endpoints.empty())
+      result.reason += (result.reason.empty() ? "" : "; ") + old_endpoints;
+    return result;
   };
   return {
       .metrics =
@@ -104,6 +110,8 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
       .peers = [&](PeerCursor from, std::size_t most, WhichPeers which,
                    TakePeers take) { shards.describe_peers(from, most, which, std::move(take)); },
       .refusals_json = [logs] { return logs.refusals.to_json(); },
+      .discovery_json =
+          [&] { return discovery_json(*publisher.discovery(), std::chrono::system_clock::now()); },
       .routes_json =
           [&] {
             const auto snapshot = publisher.snapshot();

@@ -10,11 +10,13 @@
 #include "gateway/run/config.h"
 #include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
+#include "gateway/run/kept_discovery.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
 #include "gateway/run/rehearsal.h"
 #include "gateway/run/server_contexts.h"
+#include "gateway/run/state_dir.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -34,6 +36,14 @@ void check_files(const Options& options, Config& config, Errors& errors) {
   if (!config.complete()) return;
   const auto contexts = ServerContexts(options.listen, 1).renew(config.all_credentials());
   if (!contexts) add(errors, contexts.error());
+}
+
+void check_state(const Options& options, Errors& errors) {
+  if (options.state_dir.empty()) return;
+  const auto directory = StateDir::open(options.state_dir);
+  if (!directory) return add(errors, directory.error());
+  const auto kept = read_kept_discovery(*directory, options.discovery);
+  if (!kept) std::fprintf(stderr, "sallyport: warning: %s\n", kept.error().c_str());
 }
 
 // Addresses that this machine has not. The ports are not looked at: a gateway that runs has them.
@@ -64,6 +74,7 @@ int check(const Options& options) {
   Config config(options);
   Errors errors;
   check_files(options, config, errors);
+  check_state(options, errors);
   check_addresses(options, errors);
   if (const auto unmet = records_unmet(options, records)) add(errors, *unmet);
 

@@ -1,5 +1,7 @@
 #include "gateway/run/config.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -11,6 +13,7 @@
 #include <utility>
 
 #include "gateway/backends/discovery_update.h"
+#include "gateway/observe/timestamp.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/crl_rollback.h"
@@ -27,8 +30,12 @@ constexpr std::chrono::hours kTicketSecretAge{24};
 
 constexpr std::size_t kLargestFileMib = 256;
 
-std::expected<std::string, std::string> read_text(const std::string& file) {
-  const auto text = ktls::read_file(file, ktls::FileRules::kPublic, kLargestFileMib);
+// Endpoints of --state-dir are warned of from then on.
+constexpr std::chrono::hours kOldState{24};
+
+std::expected<std::string, std::string> read_text(const std::string& file,
+                                                  struct stat* status = nullptr) {
+  const auto text = ktls::read_file(file, ktls::FileRules::kPublic, kLargestFileMib, status);
   if (!text) return std::unexpected(text.error().message());
   return std::string((*text)->view());
 }
@@ -100,6 +107,21 @@ void Config::renew_ticket_secret(std::chrono::steady_clock::time_point now) {
     unread.set(std::move(each));
   }
   credentials_ = std::move(unread);
+}
+
+void Config::begin_with(KeptDiscovery kept) {
+  trail_.begin_with(kept.discovery, now());
+  kept_ = std::move(kept);
+}
+
+std::optional<std::chrono::sys_seconds> Config::kept_as_of() const {
+  if (!kept_ || !discovery_) return std::nullopt;
+  return kept_->as_of;
+}
+
+const Discovery* Config::last_good_discovery() const {
+  if (discovery_) return &*discovery_;
+  return kept_ ? &kept_->discovery : nullptr;
 }
 
 bool Config::complete() const {
@@ -223,7 +245,9 @@ std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
 
 void Config::read_policy(Attempt& attempt) const {
   const Source source = policy_source();
-  if (!attempt.of(source).read || attempt.of(source).error) return;
+  if (!attempt.of(source).read) return;
+  // Without a policy file: discovery was refused. The first one may then be of --state-dir.
+  if (attempt.of(source).error && (policy_ || !attempt.next.discovery)) return;
   auto loaded = load_policy(attempt.next.discovery);
   if (!loaded) return refuse_policy(attempt, std::move(loaded.error()));
   // Without a policy file the routes alone can differ.
@@ -266,8 +290,13 @@ void Config::read_discovery(Attempt& attempt) const {
   SourceOutcome& outcome = attempt.of(Source::kDiscovery);
   const bool other_policy = attempt.next.policy != policy_;
   if (!outcome.read && !other_policy) return;
-  auto loaded = load_discovery(options_.policy.empty() ? nullptr : attempt.next.policy.get());
-  if (!loaded) return attempt.fail(Source::kDiscovery, std::move(loaded.error()));
+  auto loaded =
+      load_discovery(attempt, options_.policy.empty() ? nullptr : attempt.next.policy.get());
+  if (!loaded) {
+    attempt.fail(Source::kDiscovery, std::move(loaded.error()));
+    if (!discovery_ && kept_) attempt.next.discovery = kept_->discovery;
+    return;
+  }
   for (const DiscoveredRoute* route : loaded->refused()) {
     outcome.refused_routes.push_back({route->name, *route->refused});
   }
@@ -279,8 +308,9 @@ void Config::take(Attempt attempt) {
   Candidate& next = attempt.next;
   Reload& result = attempt.result;
   if (next.policy) next.credentials.keep_only(*next.policy);
+  result.discovery_changed = next.discovery != discovery_;
   result.changed =
-      !(next.credentials == credentials_) || next.policy != policy_ || next.discovery != discovery_;
+      !(next.credentials == credentials_) || next.policy != policy_ || result.discovery_changed;
   result.routes_split = options_.policy.empty() && policy_ && policy_->routes().size() == 1 &&
                         next.policy->routes().size() > 1;
   for (std::size_t i = 0; i < kSources; ++i) {
@@ -292,7 +322,12 @@ void Config::take(Attempt attempt) {
     accepted_[static_cast<std::size_t>(Source::kCredentials)].reset();
   credentials_ = std::move(next.credentials);
   policy_ = std::move(next.policy);
+  if (attempt.looked_at_discovery) trail_.read(std::move(attempt.discovery_file));
+  // Of --state-dir as a whole if the file was refused.
+  if (result.discovery_changed && !result.of(Source::kDiscovery).error)
+    trail_.took(last_good_discovery(), *next.discovery, now());
   discovery_ = std::move(next.discovery);
+  if (!result.of(Source::kDiscovery).error && trail_.kept_routes() == 0) kept_.reset();
   // A file of which a route is refused is not in force as it is.
   if (discovery_ && !discovery_->refused().empty())
     accepted_[static_cast<std::size_t>(Source::kDiscovery)].reset();
@@ -408,13 +443,18 @@ std::expected<Policy::Pointer, std::string> Config::load_policy(
   return *std::move(policy);
 }
 
-std::expected<Discovery, std::string> Config::load_discovery(const Policy* policy) const {
-  auto text = read_text(options_.discovery);
+std::expected<Discovery, std::string> Config::load_discovery(Attempt& attempt,
+                                                             const Policy* policy) const {
+  attempt.looked_at_discovery = true;
+  struct stat status{};
+  auto text = read_text(options_.discovery, &status);
   if (!text) return std::unexpected(std::move(text.error()));
+  attempt.discovery_file.emplace(status, *text, now());
   auto read = parse_discovery(*text, options_.discovery);
   if (!read) return std::unexpected(read.error().to_string());
   const std::size_t named = read->routes.size();
-  Discovery next = update_discovery(discovery_ ? &*discovery_ : nullptr, *std::move(read),
+  const Discovery* const before = last_good_discovery();
+  Discovery next = update_discovery(before, *std::move(read),
                                     {.allow_empty = options_.discovery_allow_empty,
                                      .max_removal_percent = options_.discovery_max_removal_percent,
                                      .policy = policy});
@@ -428,7 +468,7 @@ std::expected<Discovery, std::string> Config::load_discovery(const Policy* polic
   if (refused.empty()) return next;
   // The only route would take no SNI but its own name any more, once it stands beside another one.
   const bool renamed = !policy && named == 1 && next.routes.size() == 2;
-  const bool none_good = !discovery_ && refused.size() == routes_of(next, policy);
+  const bool none_good = before == nullptr && refused.size() == routes_of(next, policy);
   if (renamed || none_good) return std::unexpected(refused.front()->refused->to_string());
   return next;
 }
@@ -481,6 +521,11 @@ std::vector<Finding> Config::find_oddities() const {
 std::vector<Finding> Config::findings() const {
   std::vector<Finding> all = oddities_;
   if (!complete()) return all;
+  if (const auto as_of = kept_as_of(); as_of && now() - *as_of > kOldState) {
+    all.push_back({Finding::Effect::kNoneYet,
+                   "endpoints of --state-dir are used, which are older than 24 hours: of " +
+                       rfc3339(*as_of)});
+  }
   for (const CredentialsTable::Entry& entry : credentials_.entries()) {
     std::vector<Finding> found = review_credentials(*entry.credentials, now());
     for (Finding& each : found) {

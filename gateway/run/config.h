@@ -13,10 +13,12 @@
 #include <vector>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/backends/discovery_state.h"
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/credentials_table.h"
+#include "gateway/run/discovery_trail.h"
 #include "gateway/run/fingerprint.h"
 #include "gateway/run/options.h"
 #include "ktls/trust/credentials.h"
@@ -55,9 +57,14 @@ class Config {
   /// `options` must outlive it.
   explicit Config(const Options& options);
 
+  /// Before the first reload(): what was in force last, before this process. A route that the
+  /// discovery file has wrong begins with these targets, and all do where it cannot be read.
+  void begin_with(KeptDiscovery kept);
+
   struct Reload {
     std::array<SourceOutcome, kSources> outcomes;
     bool changed = false;  ///< something took over
+    bool discovery_changed = false;
     /// Without a policy file, a second route label appeared: routes that took any SNI no longer do.
     bool routes_split = false;
     /// What crl_rollback() says of the lists that took over, since the reload was forced.
@@ -79,7 +86,7 @@ class Config {
   /// that those live for a day at least, if not for all of --ticket-max-age.
   void renew_ticket_secret(std::chrono::steady_clock::time_point now);
 
-  /// Each source has been good at least once.
+  /// Each source has been good at least once, discovery here or before this process.
   [[nodiscard]] bool complete() const;
 
   /// Those of the flags. Never null once complete().
@@ -92,6 +99,10 @@ class Config {
   [[nodiscard]] const Policy::Pointer& policy() const { return policy_; }
   /// Its refused() are routes that are not as the file has them.
   [[nodiscard]] const Discovery& discovery() const { return *discovery_; }
+  [[nodiscard]] const DiscoveryTrail& trail() const { return trail_; }
+  /// Of endpoints that are those of begin_with(): when they were in force last. Nothing: all are of
+  /// the discovery file.
+  [[nodiscard]] std::optional<std::chrono::sys_seconds> kept_as_of() const;
 
   /// Directories whose entries, when they change, may change a source.
   [[nodiscard]] std::vector<std::filesystem::path> directories() const;
@@ -113,6 +124,9 @@ class Config {
     Reload result;
     Candidate next;
     Fingerprints seen;
+    // The discovery file, if it was looked at and could be read.
+    bool looked_at_discovery = false;
+    std::optional<WrittenFile> discovery_file;
     // Files that are not in force as they are now, and why.
     std::vector<std::pair<RouteFiles, std::string>> unread;
     SourceOutcome& of(Source source) { return result.outcomes[static_cast<std::size_t>(source)]; }
@@ -144,7 +158,9 @@ class Config {
       const ktls::CredentialFiles& files, const ktls::Credentials* of_same_trust) const;
   [[nodiscard]] std::expected<Policy::Pointer, std::string> load_policy(
       const std::optional<Discovery>& discovery) const;
-  [[nodiscard]] std::expected<Discovery, std::string> load_discovery(const Policy* policy) const;
+  [[nodiscard]] std::expected<Discovery, std::string> load_discovery(Attempt& attempt,
+                                                                     const Policy* policy) const;
+  [[nodiscard]] const Discovery* last_good_discovery() const;
 
   const Options& options_;
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
@@ -153,6 +169,8 @@ class Config {
   CredentialsTable credentials_;
   Policy::Pointer policy_;
   std::optional<Discovery> discovery_;
+  std::optional<KeptDiscovery> kept_;  // until a discovery took over, and while some of it is used
+  DiscoveryTrail trail_;
   std::vector<Finding> oddities_;  // which time does not change
   Reload latest_;
 };

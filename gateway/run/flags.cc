@@ -40,12 +40,17 @@ constexpr std::array kTraffic{
     Flag{"accept-proxy", "CIDR", true,
          "Connections from this network come by a proxy: each must begin with a PROXY header, "
          "version 1 or 2, which says the client's address. Repeatable"},
-    Flag{"discovery", "FILE", false, "Endpoints, in the form of Prometheus' file_sd. Required"},
+    Flag{"discovery", "FILE", false,
+         "Endpoints, as Prometheus' file_sd or Envoy's ClusterLoadAssignment has them, in JSON, or "
+         "in YAML if it ends in .yml or .yaml. Required"},
     Flag{"discovery-allow-empty", "", false,
          "Accept an update that leaves a route that had endpoints with none, and without --policy "
          "a file without routes"},
     Flag{"discovery-max-removal", "PERCENT", false,
          "Refuse an update that leaves a route with fewer targets by more than this (default 100)"},
+    Flag{"state-dir", "DIR", false,
+         "Keep the last good endpoints there, and use them at a start where the discovery file is "
+         "missing or refused. Of this user, mode 0700"},
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,
@@ -178,8 +183,7 @@ constexpr std::array kCommandLineOnly{
     Flag{"help", "", false, "Print this and exit"},
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
-constexpr auto kPlannedFlags =
-    std::to_array<std::string_view>({"egress", "egress-expose", "state-dir", "zone"});
+constexpr auto kPlannedFlags = std::to_array<std::string_view>({"egress", "egress-expose", "zone"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

@@ -46,7 +46,7 @@ int Gateway::run() {
   report_tls_library();
   if (!bind_listeners()) return kExitFailed;
   if (!drop_privileges()) return kExitFailed;
-  if (!load_configuration()) return kExitConfiguration;
+  if (!open_state() || !load_configuration()) return kExitConfiguration;
   resolve_host_names();
   if (!start_shards()) return kExitConfiguration;
   if (!start_admin() || !listen()) {
@@ -139,10 +139,27 @@ bool Gateway::drop_privileges() {
   return became.has_value();
 }
 
+bool Gateway::open_state() {
+  if (options_.state_dir.empty()) return true;
+  auto directory = StateDir::open(options_.state_dir);
+  if (!directory) {
+    log_error("configuration refused", {{"source", "flags"}, {"error", directory.error()}});
+    return false;
+  }
+  auto kept = read_kept_discovery(*directory, options_.discovery);
+  if (!kept) log_warning("state not used", {{"error", kept.error()}});
+  if (kept && *kept) config_.begin_with(**std::move(kept));
+  state_ = *std::move(directory);
+  return true;
+}
+
 bool Gateway::load_configuration() {
   if (!load_first(config_)) return false;
   for (std::size_t i = 0; i < kSources; ++i) {
-    registry_->config_loaded(to_string(static_cast<Source>(i)), std::chrono::system_clock::now());
+    const auto source = static_cast<Source>(i);
+    const bool refused = config_.latest().of(source).error.has_value();
+    registry_->config_loaded(to_string(source),
+                             refused ? *config_.kept_as_of() : std::chrono::system_clock::now());
   }
   return true;
 }
@@ -161,7 +178,12 @@ bool Gateway::start_shards() {
   checker_ = std::make_unique<Checker>([this] { shards_->judge_all(); });
   publisher_.emplace(options_, config_, *resolver_, *shards_, *checker_, *registry_);
   files_.emplace(*loop_->ring, *loop_->watch);
-  reloader_.emplace(options_, config_, *resolver_, *publisher_, *registry_, *files_);
+  if (state_) {
+    registry_->show_state_writes();
+    keeper_.emplace(*std::exchange(state_, std::nullopt), *registry_);
+  }
+  reloader_.emplace(options_, config_, *resolver_, *publisher_, *registry_, *files_,
+                    keeper_ ? &*keeper_ : nullptr);
   const auto published = publisher_->publish();
   if (!published) {
     log_error("configuration refused", {{"source", "credentials"}, {"error", published.error()}});

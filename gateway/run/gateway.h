@@ -14,10 +14,12 @@
 #include "gateway/run/control_loop.h"
 #include "gateway/run/drain.h"
 #include "gateway/run/file_watch.h"
+#include "gateway/run/kept_discovery.h"
 #include "gateway/run/options.h"
 #include "gateway/run/publisher.h"
 #include "gateway/run/reload.h"
 #include "gateway/run/shard_set.h"
+#include "gateway/run/state_dir.h"
 #include "metrics/registry.h"
 
 namespace sallyport::gateway {
@@ -43,6 +45,7 @@ class Gateway {
   void report_tls_library();
   bool bind_listeners();
   bool drop_privileges();
+  bool open_state();
   bool load_configuration();
   void resolve_host_names();
   bool start_shards();
@@ -66,6 +69,8 @@ class Gateway {
   std::unique_ptr<Checker> checker_;
   std::optional<Publisher> publisher_;
   std::optional<FileWatch> files_;
+  std::optional<StateDir> state_;  // until keeper_ has it
+  std::optional<DiscoveryKeeper> keeper_;
   std::optional<Reloader> reloader_;
   std::unique_ptr<AdminServer> admin_;
 };

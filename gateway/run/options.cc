@@ -220,6 +220,7 @@ void read_discovery(Reader& reader, Options& options) {
   reader.text("discovery", options.discovery);
   reader.on("discovery-allow-empty", options.discovery_allow_empty);
   reader.number("discovery-max-removal", options.discovery_max_removal_percent, 0U, 100U);
+  reader.text("state-dir", options.state_dir);
 }
 
 void read_tls(Reader& reader, Options& options) {

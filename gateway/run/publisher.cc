@@ -59,6 +59,17 @@ std::optional<std::string> Publisher::refused() const {
   return refused_;
 }
 
+void Publisher::set_discovery(DiscoveryView view) {
+  auto next = std::make_shared<const DiscoveryView>(std::move(view));
+  const std::lock_guard lock(mutex_);
+  discovery_.swap(next);
+}
+
+std::shared_ptr<const DiscoveryView> Publisher::discovery() const {
+  const std::lock_guard lock(mutex_);
+  return discovery_;
+}
+
 void Publisher::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   const std::lock_guard lock(mutex_);
   snapshot_ = std::move(snapshot);

@@ -9,6 +9,7 @@
 
 #include "gateway/backends/resolver.h"
 #include "gateway/connection/snapshot.h"
+#include "gateway/observe/discovery_json.h"
 #include "gateway/run/checker.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
@@ -20,7 +21,8 @@
 namespace sallyport::gateway {
 
 /// Makes a snapshot of the configuration and of the addresses of its host names, and gives it to
-/// the shards and the metrics. Control thread only, but for snapshot() and refused().
+/// the shards and the metrics. Control thread only, but for snapshot(),
+/// refused() and discovery().
 class Publisher {
  public:
   /// All references outlive it.
@@ -48,6 +50,11 @@ class Publisher {
   /// Any thread.
   [[nodiscard]] std::optional<std::string> refused() const;
 
+  /// What is known of the discovery file.
+  void set_discovery(DiscoveryView view);
+  /// Any thread. Null before the first set_discovery().
+  [[nodiscard]] std::shared_ptr<const DiscoveryView> discovery() const;
+
  private:
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
@@ -63,6 +70,7 @@ class Publisher {
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::optional<std::string> refused_;
+  std::shared_ptr<const DiscoveryView> discovery_;
 };
 
 }  // namespace sallyport::gateway

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "gateway/observe/log.h"
+#include "gateway/observe/timestamp.h"
+#include "gateway/run/discovery_view.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -28,12 +30,10 @@ void log_ignored_groups(const Config& config) {
            {{"file", config.discovery().file}, {"groups", config.discovery().ignored_groups}});
 }
 
-void log_refused_routes(const SourceOutcome& outcome, std::string_view message) {
-  for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes) {
-    log_warning(message, {{"source", to_string(Source::kDiscovery)},
-                          {"route", each.route},
-                          {"error", each.error.to_string()}});
-  }
+void log_refused_route(const SourceOutcome::RefusedRoute& refused, std::string_view message) {
+  log_warning(message, {{"source", to_string(Source::kDiscovery)},
+                        {"route", refused.route},
+                        {"error", refused.error.to_string()}});
 }
 
 }  // namespace
@@ -42,11 +42,21 @@ bool load_first(Config& config) {
   const Config::Reload loaded = config.reload(true);
   for (std::size_t i = 0; i < kSources; ++i) {
     const SourceOutcome& outcome = loaded.outcomes[i];
-    if (outcome.error) {
+    const auto source = static_cast<Source>(i);
+    const auto as_of = source == Source::kDiscovery ? config.kept_as_of() : std::nullopt;
+    if (outcome.error && as_of) {
+      log_warning("discovery refused, endpoints of --state-dir are used",
+                  {{"as_of", rfc3339(*as_of)}, {"error", *outcome.error}});
+    } else if (outcome.error) {
       log_error("configuration refused",
-                {{"source", to_string(static_cast<Source>(i))}, {"error", *outcome.error}});
+                {{"source", to_string(source)}, {"error", *outcome.error}});
     }
-    log_refused_routes(outcome, "route refused, it begins without endpoints");
+    for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes) {
+      const DiscoveredRoute* const route = config.discovery().find(each.route);
+      log_refused_route(each, route != nullptr && !route->targets.empty()
+                                  ? "route refused, it begins with endpoints of --state-dir"
+                                  : "route refused, it begins without endpoints");
+    }
   }
   if (!config.complete()) return false;
   log_ignored_groups(config);
@@ -122,7 +132,8 @@ void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
     log_error("reload refused, last good state stays",
               {{"source", name}, {"error", *outcome.error}});
   }
-  log_refused_routes(outcome, "route refused, its last good endpoints stay");
+  for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes)
+    log_refused_route(each, "route refused, its last good endpoints stay");
 }
 
 void Reloader::report_current() {
@@ -131,6 +142,8 @@ void Reloader::report_current() {
                              !config_.latest().outcomes[i].refused());
   }
   publisher_.set_refused(config_.latest().of(Source::kCredentials).error);
+  publisher_.set_discovery(discovery_view(config_, options_));
+  if (keeper_ != nullptr) keeper_->keep(config_, options_.discovery);
   const SourceOutcome& discovery = config_.latest().of(Source::kDiscovery);
   std::map<std::string, bool> routes;
   std::set<std::string> reachable;

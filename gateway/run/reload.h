@@ -8,6 +8,7 @@
 #include "gateway/run/config.h"
 #include "gateway/run/file_watch.h"
 #include "gateway/run/finding_report.h"
+#include "gateway/run/kept_discovery.h"
 #include "gateway/run/options.h"
 #include "gateway/run/publisher.h"
 #include "gateway/run/refusal_report.h"
@@ -24,15 +25,17 @@ namespace sallyport::gateway {
 /// only.
 class Reloader {
  public:
-  /// All references outlive it. The configuration is complete().
+  /// All references outlive it, and so does `keeper`, null without --state-dir. The configuration
+  /// is complete().
   Reloader(const Options& options, Config& config, Resolver& resolver, Publisher& publisher,
-           metrics::Registry& registry, FileWatch& files)
+           metrics::Registry& registry, FileWatch& files, DiscoveryKeeper* keeper)
       : options_(options),
         config_(config),
         resolver_(resolver),
         publisher_(publisher),
         registry_(registry),
         files_(files),
+        keeper_(keeper),
         ignored_groups_(config.discovery().ignored_groups) {
     report_current();
   }
@@ -61,6 +64,7 @@ class Reloader {
   Publisher& publisher_;
   metrics::Registry& registry_;
   FileWatch& files_;
+  DiscoveryKeeper* keeper_;
   std::array<RefusalReport, kSources> refusals_;
   FindingReport findings_;
   std::size_t ignored_groups_;  // logged already

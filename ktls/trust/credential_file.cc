@@ -35,7 +35,8 @@ std::string why_not_opened(int error) {
 
 std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
                                                                        FileRules rules,
-                                                                       std::size_t most_mib) {
+                                                                       std::size_t most_mib,
+                                                                       struct stat* read) {
   // O_NONBLOCK: a FIFO must be refused below, not waited for.
   const iouring::FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return credentials_error(file, why_not_opened(errno));
@@ -59,6 +60,7 @@ std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std
     if (got == 0) return credentials_error(file, "became shorter while it was read");
     have += static_cast<std::size_t>(got);
   }
+  if (read != nullptr) *read = status;
   return text;
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <expected>
 #include <memory>
@@ -17,10 +19,10 @@ enum class FileRules {
 };
 
 /// Reads a regular file (or a symlink to one) of at most `most_mib` MiB. Does not wait for the
-/// writer of a FIFO.
-std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(const std::string& file,
-                                                                       FileRules rules,
-                                                                       std::size_t most_mib = 64);
+/// writer of a FIFO. `status`, if given, is that of the file that was read, once it was.
+std::expected<std::unique_ptr<SecretText>, CredentialsError> read_file(
+    const std::string& file, FileRules rules, std::size_t most_mib = 64,
+    struct stat* status = nullptr);
 
 /// The files that a path stands for: itself, or of a directory all *.pem, *.crt and *.crl in it,
 /// sorted. As a shell's patterns do, it leaves out names that begin with a dot: versions of a

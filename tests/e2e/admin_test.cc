@@ -18,8 +18,8 @@ class Admin : public Scenario {
 
 TEST_F(Admin, AnswersGetAndHeadOnExactPathsOnly) {
   start_for(backend);
-  for (const char* path :
-       {"/metrics", "/healthz", "/readyz", "/connections", "/routes", "/credentials"}) {
+  for (const char* path : {"/metrics", "/healthz", "/readyz", "/connections", "/discovery",
+                           "/routes", "/credentials"}) {
     EXPECT_EQ(gateway->get(path).status, 200) << path;
     const HttpResponse head = gateway->get(path, "HEAD");
     EXPECT_EQ(head.status, 200) << path;
@@ -223,7 +223,7 @@ TEST_F(Admin, OnAPublicAddressShowsOnlyMetricsAndHealth) {
   for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
     EXPECT_EQ(http("127.0.0.1" + port, path).status, 200) << path;
   }
-  for (const char* path : {"/connections", "/routes", "/credentials"}) {
+  for (const char* path : {"/connections", "/discovery", "/routes", "/credentials"}) {
     EXPECT_NE(http("127.0.0.1" + port, path).status, 200) << path;
   }
 }

@@ -1,5 +1,5 @@
 // Discovery files: whatever the bytes, a refusal that can be printed, or a state that holds
-// together.
+// together and can be kept and read back.
 
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/backends/discovery_state.h"
 #include "gateway/backends/discovery_update.h"
 #include "gateway/backends/endpoints.h"
 
@@ -39,6 +40,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   for (const ConfigError& warning : discovery->warnings) require(!warning.what.empty());
   require(update_discovery(&*discovery, *discovery, {.max_removal_percent = 0}) == *discovery);
+  const auto kept = parse_discovery_state(discovery_state(*discovery, "d.json", {}), "s", "d.json");
+  require(kept.has_value());
+  for (const DiscoveredRoute& route : discovery->routes) {
+    const DiscoveredRoute* const again = kept->discovery.find(route.name);
+    require(again != nullptr && (route.targets.empty() || again->targets == route.targets));
+  }
   const auto first = EndpointSet::build(*discovery, {}, nullptr);
   const auto second = EndpointSet::build(*discovery, {}, first.get());
   require(first->routes().size() == second->routes().size());

@@ -171,6 +171,17 @@ TEST(Registry, ShowsTheMaximumOfConnectionsAndTheLinesDroppedByEachCause) {
   EXPECT_EQ(series.at("sallyport_log_lines_dropped_total{cause=\"disk_full\"}"), 0);
 }
 
+TEST(Registry, CountsWritesOfStateWhereThereIsADirectoryForIt) {
+  Registry registry(kWordsOfRegistry, build());
+  EXPECT_EQ(registry.scrape().find("state_writes_total{"), std::string::npos);
+  registry.show_state_writes();
+  registry.state_written(true);
+  registry.state_written(true);
+  const auto series = parse(registry.scrape()).series;
+  EXPECT_EQ(series.at("sallyport_state_writes_total{result=\"success\"}"), 2);
+  EXPECT_EQ(series.at("sallyport_state_writes_total{result=\"failure\"}"), 0);
+}
+
 TEST(Registry, GivesHistogramsTheBucketsOfTheContract) {
   Registry registry(kWordsOfRegistry, build());
   ListenerCells& listener = registry.add_shard(0).listener("l");

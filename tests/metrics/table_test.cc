@@ -54,6 +54,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"log_lines_dropped_total", {"cause"}},
     {"config_source_current", {"source"}},
     {"discovery_route_current", {"route"}},
+    {"state_writes_total", {"result"}},
     {"shard_busy_seconds_total", {"shard"}},
     {"build_info", {"version", "openssl", "kernel", "liburing"}},
 };

@@ -34,6 +34,7 @@ TEST(AdminRequest, KnowsExactPathsOnly) {
   EXPECT_EQ(judged("/peers")->page, AdminPage::kPeers);
   EXPECT_EQ(judged("/peers/trust")->page, AdminPage::kPeersTrust);
   EXPECT_EQ(judged("/refusals")->page, AdminPage::kRefusals);
+  EXPECT_EQ(judged("/discovery")->page, AdminPage::kDiscovery);
   EXPECT_EQ(judged("/routes")->page, AdminPage::kRoutes);
   EXPECT_EQ(judged("/credentials")->page, AdminPage::kCredentials);
   for (const char* path : {"", "/", "*", "/metrics/", "/metricsx", "/Metrics", "//metrics",
@@ -48,7 +49,7 @@ TEST(AdminRequest, ShowsOnlyMetricsAndHealthOfAPublicAddress) {
     EXPECT_EQ(status(path, kPublic), 200) << path;
   }
   for (const char* path : {"/connections", "/connections?x=1", "/peers", "/peers/trust",
-                           "/refusals", "/routes", "/credentials"}) {
+                           "/refusals", "/discovery", "/routes", "/credentials"}) {
     EXPECT_EQ(status(path, kPublic), 404) << path;
   }
 }
@@ -98,8 +99,8 @@ TEST(AdminRequest, RefusesOtherQueries) {
                             "limit=%31"}) {
     EXPECT_EQ(status(std::string("/connections?") + query), 400) << query;
   }
-  for (const char* path :
-       {"/metrics", "/healthz", "/readyz", "/peers", "/refusals", "/routes", "/credentials"}) {
+  for (const char* path : {"/metrics", "/healthz", "/readyz", "/peers", "/refusals", "/discovery",
+                           "/routes", "/credentials"}) {
     EXPECT_EQ(status(std::string(path) + "?limit=1"), 400) << path;
   }
 }

@@ -98,6 +98,7 @@ AdminHandlers handlers() {
           .in_force = [] { return InForce{.program = "1.2.3", .generation = 7, .shards = 2}; },
           .peers = take_some_peers,
           .refusals_json = [] { return std::string("[\"refusals\"]"); },
+          .discovery_json = [] { return std::string("[\"discovery\"]"); },
           .routes_json = [] { return std::string("[\"routes\"]"); },
           .credentials_json = [] { return std::string("[\"credentials\"]"); }};
 }
@@ -224,8 +225,8 @@ TEST(AdminServer, ShowsOnlyMetricsAndHealthToOtherMachines) {
   for (const char* path : {"/metrics", "/healthz", "/readyz"}) {
     EXPECT_THAT(request(server, std::string("GET ") + path), HasSubstr(" 200 OK")) << path;
   }
-  for (const char* path :
-       {"/connections", "/peers", "/peers/trust", "/refusals", "/routes", "/credentials"}) {
+  for (const char* path : {"/connections", "/peers", "/peers/trust", "/refusals", "/discovery",
+                           "/routes", "/credentials"}) {
     EXPECT_THAT(request(server, std::string("GET ") + path), HasSubstr(" 404 ")) << path;
   }
 }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/support/pki.h"
 #include "tests/support/temp_dir.h"
@@ -14,6 +15,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 
 constexpr char kOrdersAndUsers[] =
@@ -573,6 +575,130 @@ TEST_F(NamedFilesConfigTest, TakeNoOlderCrlUnderAChangedDefinition) {
   EXPECT_THAT(error(config_.reload(false), Source::kPolicy).value_or("taken"),
               HasSubstr("is older than the one in force"));
   EXPECT_EQ(error(config_.reload(true), Source::kPolicy), std::nullopt);
+}
+
+// ---- a start with what --state-dir had
+
+class ConfigWithState : public ConfigTest {
+ protected:
+  static KeptDiscovery kept(const std::string& groups,
+                            std::chrono::hours age = std::chrono::hours(1)) {
+    auto discovery = parse_discovery(groups, "state.json");
+    EXPECT_TRUE(discovery) << discovery.error().to_string();
+    return {
+        .discovery = *std::move(discovery),
+        .as_of = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()) - age};
+  }
+  static std::string target_of(const Config& config, const std::string& route) {
+    const DiscoveredRoute* const found = config.discovery().find(route);
+    if (found == nullptr) return "no route";
+    return found->targets.empty() ? "no target" : found->targets[0].text;
+  }
+};
+
+TEST_F(ConfigWithState, BeginsWithItWhereTheFileIsMissingAndThenFollowsTheFile) {
+  std::filesystem::remove(options_.discovery);
+  Config config(options_);
+  const KeptDiscovery state = kept(one_route("orders", "127.0.0.1:7"));
+  config.begin_with(state);
+  const Config::Reload loaded = config.reload(true);
+  ASSERT_TRUE(config.complete()) << "without a policy file it gives the routes, too";
+  EXPECT_THAT(*error(loaded, Source::kDiscovery), HasSubstr("targets.json"));
+  EXPECT_EQ(target_of(config, "orders"), "127.0.0.1:7");
+  EXPECT_EQ(config.kept_as_of(), state.as_of);
+  EXPECT_EQ(config.trail().kept_routes(), 1u);
+  EXPECT_FALSE(config.trail().file());
+  EXPECT_TRUE(error(config.reload(false), Source::kDiscovery)) << "looked for again";
+
+  files_.write("targets.json", one_route("orders", "127.0.0.1:8"));
+  EXPECT_TRUE(config.reload(false).discovery_changed);
+  EXPECT_EQ(target_of(config, "orders"), "127.0.0.1:8");
+  EXPECT_EQ(config.kept_as_of(), std::nullopt);
+  EXPECT_TRUE(config.trail().file());
+}
+
+TEST_F(ConfigWithState, MayHaveNoRoutes) {
+  use_policy(kOrdersAndUsers);
+  std::filesystem::remove(options_.discovery);
+  Config config(options_);
+  const KeptDiscovery state = kept("[]");
+  config.begin_with(state);
+  config.reload(true);
+  ASSERT_TRUE(config.complete());
+  EXPECT_EQ(config.kept_as_of(), state.as_of);
+  files_.write("targets.json", two_routes("127.0.0.1:1", "127.0.0.1:2"));
+  config.reload(false);
+  EXPECT_EQ(config.kept_as_of(), std::nullopt);
+}
+
+TEST_F(ConfigWithState, IsNotUsedWhereTheFileIsGood) {
+  Config config(options_);
+  config.begin_with(kept(one_route("orders", "127.0.0.1:7")));
+  EXPECT_FALSE(error(config.reload(true), Source::kDiscovery));
+  EXPECT_EQ(target_of(config, "orders"), "127.0.0.1:80");
+  EXPECT_EQ(config.kept_as_of(), std::nullopt);
+}
+
+TEST_F(ConfigWithState, GivesARouteThatTheFileHasWrongItsTargets) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1:1", "no-port"));
+  Config config(options_);
+  config.begin_with(kept(two_routes("127.0.0.1:7", "127.0.0.1:8")));
+  EXPECT_THAT(refused_routes(config.reload(true)), ElementsAre("users"));
+  EXPECT_EQ(target_of(config, "orders"), "127.0.0.1:1");
+  EXPECT_EQ(target_of(config, "users"), "127.0.0.1:8");
+  EXPECT_TRUE(config.kept_as_of());
+  EXPECT_TRUE(config.trail().routes().at("users").kept);
+  EXPECT_FALSE(config.trail().routes().at("orders").kept);
+
+  files_.write("targets.json", two_routes("127.0.0.1:1", "127.0.0.1:2"));
+  EXPECT_THAT(refused_routes(config.reload(false)), IsEmpty());
+  EXPECT_EQ(config.kept_as_of(), std::nullopt);
+}
+
+// A restart is no way around the protection against a broken generator.
+TEST_F(ConfigWithState, CountsAsTheUpdateBefore) {
+  use_policy(kOrdersAndUsers);
+  Config config(options_);
+  config.begin_with(kept(two_routes("127.0.0.1:7", "127.0.0.1:8")));
+  EXPECT_THAT(refused_routes(config.reload(true)), ElementsAre("users"));
+  EXPECT_EQ(target_of(config, "users"), "127.0.0.1:8");
+}
+
+TEST_F(ConfigWithState, IsWarnedOfOnceItIsADayOld) {
+  std::filesystem::remove(options_.discovery);
+  Config fresh(options_);
+  fresh.begin_with(kept(one_route("orders", "127.0.0.1:7"), std::chrono::hours(23)));
+  fresh.reload(true);
+  EXPECT_THAT(findings(fresh), Not(Contains(HasSubstr("--state-dir"))));
+  Config old(options_);
+  old.begin_with(kept(one_route("orders", "127.0.0.1:7"), std::chrono::hours(25)));
+  old.reload(true);
+  EXPECT_THAT(findings(old), Contains(HasSubstr("of --state-dir are used, which are older than")));
+  files_.write("targets.json", one_route("orders", "127.0.0.1:8"));
+  old.reload(false);
+  EXPECT_THAT(findings(old), Not(Contains(HasSubstr("--state-dir"))));
+}
+
+TEST_F(ConfigTest, KnowsWhoWroteTheDiscoveryFileAndSinceWhenARouteIsAsItIs) {
+  use_policy(kOrdersAndUsers);
+  files_.write("targets.json", two_routes("127.0.0.1:1", "127.0.0.1:2"));
+  Config config(options_);
+  config.reload(true);
+  ASSERT_TRUE(config.trail().file());
+  const WrittenFile first = *config.trail().file();
+  EXPECT_EQ(first.uid, ::geteuid());
+  EXPECT_EQ(first.bytes, std::filesystem::file_size(options_.discovery));
+  EXPECT_EQ(first.sha256.size(), 64u);
+  EXPECT_EQ(config.trail().routes().size(), 2u);
+
+  files_.write("targets.json", "[");
+  config.reload(false);
+  EXPECT_NE(config.trail().file()->sha256, first.sha256) << "of what was refused, too";
+  EXPECT_EQ(config.trail().routes().size(), 2u);
+  std::filesystem::remove(options_.discovery);
+  config.reload(false);
+  EXPECT_FALSE(config.trail().file());
 }
 
 }  // namespace

@@ -278,7 +278,7 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 
 // Planned, so no typing error.
 TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag : {"--egress", "--egress-expose", "--zone", "--state-dir"}) {
+  for (const char* flag : {"--egress", "--egress-expose", "--zone"}) {
     EXPECT_THAT(error_of(with({flag, "x"})),
                 HasSubstr(std::string(flag) + " is not supported by this version"));
   }
