@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 
 // As much of an answer as is looked at.
 constexpr std::size_t kMostReceived = 16'384;
-constexpr std::string_view kVersion = "HTTP/1.";
+constexpr std::string_view kHttpVersion = "HTTP/1.";
 constexpr std::size_t kStatusAt = 9;  // "HTTP/1.1 200"
 constexpr std::size_t kStatusDigits = 3;
 // A time limit that is noticed so much too late says that this thread did not run.
@@ -73,20 +73,21 @@ iouring::SocketAddress address_of(const HealthCheck& rule, const Endpoint& endpo
 }
 
 iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
-                                const Endpoint& endpoint) {
+                                const Endpoint& endpoint, std::span<const std::byte> opening) {
   iouring::Result<iouring::Socket> socket =
       co_await iouring::connect(ring, address_of(rule, endpoint));
   if (!socket) co_return failed("connect", socket.error());
   CheckOutcome outcome = success();
   const std::string question = question_of(rule, endpoint);
-  if (!question.empty()) {
-    iouring::Result<> sent = co_await socket->send_all(bytes_of(question));
-    if (!sent) outcome = failed("send", sent.error());
+  for (const std::span<const std::byte> bytes : {opening, bytes_of(question)}) {
+    if (bytes.empty()) continue;
+    iouring::Result<> sent = co_await socket->send_all(bytes);
+    if (!sent) co_return failed("send", sent.error());
   }
-  if (rule.type != HealthCheck::Type::kTcp && outcome.result == CheckResult::kSuccess)
-    outcome = co_await receive_answer(*socket, rule);
-  // A reset, so that no address stays in TIME_WAIT for each check.
-  socket->reset();
+  if (rule.type != HealthCheck::Type::kTcp) outcome = co_await receive_answer(*socket, rule);
+  // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
+  // sent and not answered.
+  if (rule.type != HealthCheck::Type::kTcp || opening.empty()) socket->reset();
   co_return outcome;
 }
 
@@ -111,8 +112,8 @@ std::optional<CheckOutcome> judge_answer(const HealthCheck& rule, std::string_vi
     if (received.size() >= kMostReceived) return failure("\"expect\" did not come");
     return std::nullopt;
   }
-  const std::string_view version = received.substr(0, kVersion.size());
-  if (version != kVersion.substr(0, version.size())) return failure("no HTTP/1 answer");
+  const std::string_view version = received.substr(0, kHttpVersion.size());
+  if (version != kHttpVersion.substr(0, version.size())) return failure("no HTTP/1 answer");
   if (received.size() < kStatusAt + kStatusDigits + 1) return std::nullopt;
   const auto status = parse_number<unsigned>(received.substr(kStatusAt, kStatusDigits));
   const char behind = received[kStatusAt + kStatusDigits];
@@ -124,13 +125,14 @@ std::optional<CheckOutcome> judge_answer(const HealthCheck& rule, std::string_vi
 }
 
 iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
-                                           const Endpoint& endpoint) {
+                                           const Endpoint& endpoint,
+                                           std::span<const std::byte> opening) {
   iouring::CancelScope* const caller = co_await iouring::current_scope();
   iouring::CancelScope scope(caller);
   iouring::Deadline deadline(ring, scope);
   const auto began = ring.now();
   deadline.arm(rule.timeout);
-  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(ring, rule, endpoint));
+  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(ring, rule, endpoint, opening));
   const bool cancelled = outcome.result == CheckResult::kUnknown && deadline.expired();
   if (!cancelled || (caller != nullptr && caller->cancelled())) co_return outcome;
   if (ring.now() - began > rule.timeout + kStoodStill) {

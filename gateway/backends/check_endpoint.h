@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,9 +24,11 @@ struct CheckOutcome {
 
 /// Asks an endpoint once whether it works, within HealthCheck::timeout. kUnknown: this process is
 /// at fault (no descriptor, no memory, a loop that stood still), or the task's scope was cancelled.
-/// `rule` and `endpoint` outlive the task.
+/// `opening` is sent first: a PROXY header, where the endpoint expects one. What is given by
+/// reference outlives the task.
 iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
-                                           const Endpoint& endpoint);
+                                           const Endpoint& endpoint,
+                                           std::span<const std::byte> opening = {});
 
 /// What `received`, all that came so far, says; nothing: more has to come. Pure.
 [[nodiscard]] std::optional<CheckOutcome> judge_answer(const HealthCheck& rule,

@@ -3,11 +3,13 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,6 +19,7 @@
 
 #include "gateway/backends/check_endpoint.h"
 #include "gateway/backends/check_history.h"
+#include "gateway/backends/proxy_header.h"
 #include "gateway/observe/log.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
@@ -36,6 +39,7 @@ constexpr milliseconds kFirstChecks{200};
 constexpr std::chrono::microseconds kBetweenFirstChecks{500};
 // What an interval is lengthened or shortened by, by chance.
 constexpr double kJitter = 0.1;
+constexpr std::array kLocalHeader = local_proxy_header();
 
 /// One endpoint that is checked: shared by the table and its task.
 struct CheckedEndpoint {
@@ -43,6 +47,7 @@ struct CheckedEndpoint {
   std::shared_ptr<const Endpoint> endpoint;
   HealthCheck rule;
   bool end_when_down = false;
+  bool proxy_header = false;  // the endpoint expects one
   CheckHistory history;
   iouring::CancelScope* scope = nullptr;  // of its task
 };
@@ -193,6 +198,7 @@ void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpo
   checked->route = route.name;
   checked->endpoint = endpoint;
   checked->end_when_down = route.endpoint_rules.end_when_down;
+  checked->proxy_header = route.proxy.has_value();
 }
 
 void Checker::Thread::forget(const CheckedEndpoint& checked) {
@@ -217,7 +223,9 @@ iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, mill
   iouring::Result<> slept = co_await iouring::sleep_for(*ring_, first);
   while (slept) {
     const std::shared_ptr<const Endpoint> endpoint = checked->endpoint;
-    const CheckOutcome outcome = co_await check_endpoint(*ring_, checked->rule, *endpoint);
+    const std::span<const std::byte> opening(kLocalHeader);
+    const CheckOutcome outcome = co_await check_endpoint(
+        *ring_, checked->rule, *endpoint, checked->proxy_header ? opening : opening.first(0));
     if (scope->cancelled()) co_return;
     note(*checked, outcome);
     std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);

@@ -108,14 +108,15 @@ class CheckEndpoint : public testing::Test {
 
   static iouring::Task<void> check_into(iouring::Ring& ring, const HealthCheck& rule,
                                         const Endpoint& endpoint,
-                                        std::optional<CheckOutcome>& outcome) {
-    outcome.emplace(co_await check_endpoint(ring, rule, endpoint));
+                                        std::optional<CheckOutcome>& outcome,
+                                        std::span<const std::byte> opening = {}) {
+    outcome.emplace(co_await check_endpoint(ring, rule, endpoint, opening));
   }
 
   std::string check(const HealthCheck& rule, const std::string& target) {
     const Endpoint endpoint = endpoint_at(target);
     std::optional<CheckOutcome> outcome;
-    ring_->run(check_into(*ring_, rule, endpoint, outcome));
+    ring_->run(check_into(*ring_, rule, endpoint, outcome, opening_));
     heard_ = outcome->heard;
     if (outcome->result == CheckResult::kUnknown) return "unknown: " + outcome->why;
     return outcome->result == CheckResult::kSuccess ? "good" : outcome->why;
@@ -123,6 +124,7 @@ class CheckEndpoint : public testing::Test {
 
   std::unique_ptr<iouring::Ring> ring_;
   bool heard_ = false;
+  std::span<const std::byte> opening_;
 };
 
 TEST_F(CheckEndpoint, ByTcpNeedsAConnectAndNoMore) {
@@ -170,6 +172,19 @@ TEST_F(CheckEndpoint, MayAskAtAnotherPort) {
   HealthCheck rule{.type = Type::kTcp, .timeout = 60s};
   rule.port = iouring::SocketAddress::parse(backend.address())->port();
   EXPECT_EQ(check(rule, target.address()), "good");
+}
+
+TEST_F(CheckEndpoint, SendsItsOpeningFirstAndWhole) {
+  const HealthCheck silent{
+      .type = Type::kSendExpect, .timeout = 500ms, .send = "PING", .expect = "x"};
+  for (const HealthCheck& rule : {HealthCheck{.type = Type::kTcp, .timeout = 60s}, silent}) {
+    test::Transcript heard;
+    const test::Backend backend([&heard](test::Fd& socket) { test::listener(heard)(socket); });
+    opening_ = std::as_bytes(std::span(std::string_view("LOCAL")));
+    [[maybe_unused]] const std::string found = check(rule, backend.address());
+    heard.wait_end();
+    EXPECT_EQ(heard.data(), rule.type == Type::kTcp ? "LOCAL" : "LOCALPING");
+  }
 }
 
 TEST_F(CheckEndpoint, KnowsNothingOnceItsScopeIsCancelled) {

@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const HealthCheck kRule{.rise = 2, .fall = 3};
+const HealthCheck kChecks{.rise = 2, .fall = 3};
 
 // '+' success, '-' a refusal, '.' silence, '!' unknown: a second apart, beside a network in which
 // others are heard all the time.
@@ -20,7 +20,7 @@ class History {
     for (const char outcome : outcomes) {
       now_ += 1s;
       const CheckOutcome its = outcome_of(outcome);
-      history_.note(kRule, its, now_, in_network_, others_heard_ ? now_ : iouring::TimePoint{});
+      history_.note(kChecks, its, now_, in_network_, others_heard_ ? now_ : iouring::TimePoint{});
     }
     return history_.state();
   }

@@ -14,14 +14,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr iouring::TimePoint kNow{1h};
+constexpr iouring::TimePoint kMoment{1h};
 constexpr Ejection kThird{.failures = 3, .time = 10s, .max_time = 5min};
 
 EndpointSet::Pointer ejection_set(std::size_t endpoints) {
   std::string text = R"([{"labels": {"route": "r"}, "targets": [)";
   for (std::size_t i = 0; i < endpoints; ++i)
     text += (i > 0 ? ",\"" : "\"") + std::string("10.0.0.") + std::to_string(i + 1) + ":1\"";
-  return EndpointSet::build(*parse_discovery(text + "]}]", "d"), {}, nullptr, kNow);
+  return EndpointSet::build(*parse_discovery(text + "]}]", "d"), {}, nullptr, kMoment);
 }
 
 std::size_t ejected(const RouteEndpoints& route, iouring::TimePoint now) {
@@ -34,23 +34,24 @@ TEST(Ejection, ComesWithTheFailuresOfTheRule) {
   const auto set = ejection_set(2);
   const RouteEndpoints& route = *set->find("r");
   const Endpoint& endpoint = *route.endpoints[0];
-  EXPECT_FALSE(eject_if_due(route, endpoint, 2, kThird, kNow, 0));
-  EXPECT_TRUE(eject_if_due(route, endpoint, 3, kThird, kNow, 0));
-  EXPECT_EQ(endpoint.standing(kNow), Standing::kEjected);
-  EXPECT_FALSE(endpoint.up(kNow));
-  EXPECT_FALSE(eject_if_due(route, endpoint, 9, kThird, kNow, 0)) << "it is";
-  EXPECT_TRUE(endpoint.up(kNow + 10s));
+  EXPECT_FALSE(eject_if_due(route, endpoint, 2, kThird, kMoment, 0));
+  EXPECT_TRUE(eject_if_due(route, endpoint, 3, kThird, kMoment, 0));
+  EXPECT_EQ(endpoint.standing(kMoment), Standing::kEjected);
+  EXPECT_FALSE(endpoint.up(kMoment));
+  EXPECT_FALSE(eject_if_due(route, endpoint, 9, kThird, kMoment, 0)) << "it is";
+  EXPECT_TRUE(endpoint.up(kMoment + 10s));
 }
 
 TEST(Ejection, TakesNoMoreThanHalf) {
   for (const std::size_t endpoints : {1U, 2U, 3U, 4U, 9U}) {
     const auto set = ejection_set(endpoints);
     const RouteEndpoints& route = *set->find("r");
-    for (const auto& endpoint : route.endpoints) eject_if_due(route, *endpoint, 3, kThird, kNow, 0);
-    EXPECT_EQ(ejected(route, kNow), endpoints / 2) << endpoints;
     for (const auto& endpoint : route.endpoints)
-      eject_if_due(route, *endpoint, 3, kThird, kNow + 10s, 0);
-    EXPECT_EQ(ejected(route, kNow + 10s), endpoints / 2) << "as those before are over";
+      eject_if_due(route, *endpoint, 3, kThird, kMoment, 0);
+    EXPECT_EQ(ejected(route, kMoment), endpoints / 2) << endpoints;
+    for (const auto& endpoint : route.endpoints)
+      eject_if_due(route, *endpoint, 3, kThird, kMoment + 10s, 0);
+    EXPECT_EQ(ejected(route, kMoment + 10s), endpoints / 2) << "as those before are over";
   }
 }
 
@@ -66,12 +67,12 @@ TEST(Ejection, TakesNoMoreThanHalfWhenManyThreadsDecide) {
         ready.fetch_add(1);
         while (ready.load() < 4) std::this_thread::yield();
         for (const auto& endpoint : route.endpoints)
-          eject_if_due(route, *endpoint, 3, kThird, kNow, 0);
+          eject_if_due(route, *endpoint, 3, kThird, kMoment, 0);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    EXPECT_LE(ejected(route, kNow), 4U);
-    EXPECT_GE(ejected(route, kNow), 1U);
+    EXPECT_LE(ejected(route, kMoment), 4U);
+    EXPECT_GE(ejected(route, kMoment), 1U);
   }
 }
 

@@ -10,7 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr iouring::TimePoint kStart{1h};
-constexpr Ejection kRule{.failures = 3, .time = 10s, .max_time = 60s};
+constexpr Ejection kGrowing{.failures = 3, .time = 10s, .max_time = 60s};
 
 TEST(EndpointLife, IsNeitherCheckedNorEjectedNorLeavingAtFirst) {
   const EndpointLife life;
@@ -54,20 +54,20 @@ TEST(EndpointLife, EjectionsGrowUpToTheLongestAndEndByThemselves) {
   EndpointLife life;
   iouring::TimePoint now = kStart;
   for (const auto time : {10s, 20s, 30s, 40s, 50s, 60s, 60s}) {
-    life.eject(kRule, now, 0);
+    life.eject(kGrowing, now, 0);
     EXPECT_TRUE(life.ejected(now + time - 1ns)) << time.count();
     EXPECT_FALSE(life.ejected(now + time)) << time.count();
     now += time;
   }
   EXPECT_EQ(life.ejections(), 7U);
   now += 11min;
-  life.eject(kRule, now, 0);
+  life.eject(kGrowing, now, 0);
   EXPECT_FALSE(life.ejected(now + 10s)) << "the first again after a long good time";
 }
 
 TEST(EndpointLife, AnEjectionIsLongerByChanceByATenth) {
   EndpointLife life;
-  life.eject(kRule, kStart, 1);
+  life.eject(kGrowing, kStart, 1);
   EXPECT_TRUE(life.ejected(kStart + 11s - 1ns));
   EXPECT_FALSE(life.ejected(kStart + 11s));
 }
@@ -76,7 +76,7 @@ TEST(EndpointLife, AnEjectionForgetsWhatLedToIt) {
   EndpointLife life;
   life.count_failure();
   life.count_reset(true, 1);
-  life.eject(kRule, kStart, 0);
+  life.eject(kGrowing, kStart, 0);
   EXPECT_EQ(life.count_failure(), 1U);
   EXPECT_EQ(life.count_reset(true, 1), 1U);
 }
@@ -91,7 +91,7 @@ TEST(EndpointLife, GrowsFromWhereItBegan) {
   life.set_checked(Checked::kDown, kStart + 1min);
   life.set_checked(Checked::kUp, kStart + 2min);
   EXPECT_DOUBLE_EQ(life.ramp(10s, kStart + 2min + 5s), 0.5) << "it came back";
-  life.eject(kRule, kStart + 3min, 0);
+  life.eject(kGrowing, kStart + 3min, 0);
   EXPECT_DOUBLE_EQ(life.ramp(10s, kStart + 3min + 10s + 5s), 0.5) << "from the ejection's end";
 }
 

@@ -123,10 +123,10 @@ TEST(EndpointSet, KnowsAnAddressByItsFailuresWhateverItsRouteLabelsAndGeneration
   EXPECT_EQ(second->find("t")->endpoints[0]->health, first->find("s")->endpoints[1]->health);
 }
 
-constexpr iouring::TimePoint kNow{std::chrono::hours(1)};
+constexpr iouring::TimePoint kBuiltAt{std::chrono::hours(1)};
 
 EndpointSet::Pointer built(const std::string& text, const EndpointSet::Pointer& previous,
-                           iouring::TimePoint now = kNow) {
+                           iouring::TimePoint now = kBuiltAt) {
   return EndpointSet::build(parsed(text), {}, previous.get(), now);
 }
 
@@ -155,13 +155,13 @@ TEST(EndpointSet, WhatIsGoneIsKnownWhileItHasConnectionsAndForAWhile) {
   ASSERT_EQ(set->gone().size(), 1U);
   EXPECT_EQ(set->gone()[0].route, "r");
   EXPECT_EQ(set->gone()[0].endpoint->target, "10.0.0.1:1");
-  EXPECT_EQ(life.leaving_since(), kNow);
-  set = built("[]", set, kNow + std::chrono::hours(2));
+  EXPECT_EQ(life.leaving_since(), kBuiltAt);
+  set = built("[]", set, kBuiltAt + std::chrono::hours(2));
   EXPECT_EQ(set->gone().size(), 2U) << "the route may go as well";
   life.leave();
-  set = built("[]", set, kNow + std::chrono::hours(2) + std::chrono::minutes(5));
+  set = built("[]", set, kBuiltAt + std::chrono::hours(2) + std::chrono::minutes(5));
   EXPECT_EQ(set->gone().size(), 1U);
-  set = built("[]", set, kNow + std::chrono::hours(3));
+  set = built("[]", set, kBuiltAt + std::chrono::hours(3));
   EXPECT_TRUE(set->gone().empty());
 }
 
@@ -170,7 +170,7 @@ TEST(EndpointSet, ADrainingEndpointLeavesAndMayStayAfterAll) {
   const auto second = built(
       R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r", "state": "draining"}}])", first);
   const EndpointLife& life = *second->find("r")->endpoints[0]->life;
-  EXPECT_EQ(life.leaving_since(), kNow);
+  EXPECT_EQ(life.leaving_since(), kBuiltAt);
   const auto third = built(kOne, second);
   EXPECT_EQ(life.leaving_since(), iouring::TimePoint::max());
   EXPECT_TRUE(third->gone().empty());
