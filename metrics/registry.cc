@@ -17,6 +17,20 @@ double seconds(std::chrono::sys_time<Duration> time) {
 // A counter must be seen at its last value, and a rate over it be right for a while.
 constexpr std::chrono::hours kGoneSeriesStay{1};
 
+// What an address of the name had that is not given any more.
+void keep_lost(std::uint64_t& lost, std::uint64_t before, std::uint64_t now) {
+  if (now < before) lost += before - now;
+}
+
+// Counters of a name never go back, as they would where one of its addresses leaves.
+void keep_lost(BackendFacts& lost, const BackendFacts& before, const BackendFacts& now) {
+  keep_lost(lost.connect_failures, before.connect_failures, now.connect_failures);
+  keep_lost(lost.ejections, before.ejections, now.ejections);
+  lost.checks.resize(std::max(lost.checks.size(), before.checks.size()));
+  for (std::size_t i = 0; i < before.checks.size(); ++i)
+    keep_lost(lost.checks[i], before.checks[i], i < now.checks.size() ? now.checks[i] : 0);
+}
+
 // Another address of the same name.
 void add(BackendFacts& sum, const BackendFacts& each) {
   if (each.up) sum.up = sum.up.value_or(false) || *each.up;
@@ -59,6 +73,11 @@ void Registry::set_backends(const std::vector<BackendFacts>& backends, SteadyTim
   for (const BackendFacts& each : backends) add(fresh[{each.route, each.backend}].facts, each);
   const std::lock_guard lock(mutex_);
   for (auto& [names, backend] : backends_) {
+    if (const auto given = fresh.find(names); given != fresh.end()) {
+      given->second.lost = std::move(backend.lost);
+      keep_lost(given->second.lost, backend.facts, given->second.facts);
+      continue;
+    }
     if (!backend.gone) backend.gone = now;
     if (now - *backend.gone < kGoneSeriesStay) fresh.try_emplace(names, backend);
   }
@@ -181,7 +200,9 @@ std::string Registry::scrape() const {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [names, backend] : backends_) {
-      add_series(text, names.first, names.second, backend.facts, !backend.gone, words_);
+      BackendFacts facts = backend.facts;
+      add(facts, backend.lost);
+      add_series(text, names.first, names.second, facts, !backend.gone, words_);
     }
     for (const CertificateExpiry& each : certificates_) {
       text.add(MetricId::kCertificateExpiry, {each.role, each.name}, seconds(each.not_after));

@@ -136,6 +136,7 @@ class Registry {
 
   struct Backend {
     BackendFacts facts;                   // but for the names
+    BackendFacts lost = {};               // counters only, of addresses that are gone
     std::optional<SteadyTime> gone = {};  // since then
   };
 

@@ -114,6 +114,7 @@ class RouteBalance {
   Balance method_ = Balance::kRoundRobin;
   std::uint32_t most_per_endpoint_ = 0;  // of the last pick
   iouring::TimePoint time_;              // of the last pick
+  iouring::TimePoint grown_at_;          // when growing_ was
   iouring::TimePoint looked_at_;         // when passed_over_ was
   std::uint64_t now_ = 0;                // virtual time of the last pick
   std::uint64_t next_pick_ = kFirstPick;
@@ -181,7 +182,8 @@ RouteBalance::Slot* RouteBalance::choose(const PickRules& rules, const Tried& tr
       if (Slot* const slot = trial()) return slot;
     }
   }
-  if (find_growing_ || !growing_.empty()) grow(rules.slow_start);
+  if (find_growing_ || (!growing_.empty() && time_ - grown_at_ >= kLookEvery))
+    grow(rules.slow_start);
   Slot* const slot = method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
   return slot ? slot : best_passed_over(rules, tried);
 }
@@ -242,6 +244,7 @@ RouteBalance::Slot* RouteBalance::best_passed_over(const PickRules& rules, const
 
 // Those that start slowly have a little more of their weight.
 void RouteBalance::grow(std::chrono::milliseconds slow_start) {
+  grown_at_ = time_;
   if (std::exchange(find_growing_, false)) {
     growing_.clear();
     if (slow_start.count() == 0) return;

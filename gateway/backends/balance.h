@@ -82,8 +82,8 @@ struct PickRules {
 /// (AddressHealth). What is good again begins with a part of its weight where the route starts
 /// slowly. A connection that goes on from a failed endpoint takes no one's turn.
 ///
-/// A pick costs O(log endpoints), beside a look at those that are not good, at most every 10 ms
-/// where they are many. The seed is that of all random draws, so that shards differ.
+/// A pick costs O(log endpoints), and every 10 ms a look at those that are not good or start
+/// slowly; O(endpoints) where none is good.
 class Balancer {
  public:
   explicit Balancer(std::uint64_t seed);

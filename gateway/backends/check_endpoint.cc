@@ -41,8 +41,9 @@ bool is_silence(int error) {
 
 CheckOutcome failed(std::string_view doing, iouring::Errno error) {
   CheckOutcome outcome = failure(std::string(doing) + ": " + error.name());
-  outcome.heard = !is_silence(error.value);
-  if (is_our_own(error.value) || error.value == ECANCELED) outcome.result = CheckResult::kUnknown;
+  const bool local = is_local(error.value) || error.value == ECANCELED;
+  outcome.heard = !local && !is_silence(error.value);
+  if (local) outcome.result = CheckResult::kUnknown;
   return outcome;
 }
 

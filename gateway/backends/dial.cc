@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 // one is tried beside it.
 constexpr milliseconds kAttemptDelay{250};
 constexpr std::size_t kAtATime = 2;
+// More endpoints than these are not tried for one connection: where so many fail, all do.
+constexpr std::size_t kMostTried = 16;
 
 iouring::Task<iouring::Result<>> sleep(iouring::Ring& ring, milliseconds duration) {
   iouring::Result<> slept = co_await iouring::sleep_for(ring, duration);
@@ -64,7 +66,7 @@ class Race {
   iouring::Task<void> connect(Attempt& attempt);
   iouring::Task<void> try_others_beside(Attempt& attempt);
   std::optional<Pick> pick();
-  bool others_left() { return balancer_.usable(route_.name) > tried_.size(); }
+  bool others_left() { return tried_.size() < std::min(balancer_.usable(route_.name), kMostTried); }
   bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
   [[nodiscard]] iouring::Result<> open(const iouring::Result<iouring::Socket>& socket) const;
   void won(Attempt& attempt, iouring::Socket socket);
@@ -90,7 +92,7 @@ iouring::Task<void> Race::run() {
 }
 
 std::optional<Pick> Race::pick() {
-  if (winner_ || scope_.cancelled()) return std::nullopt;
+  if (winner_ || scope_.cancelled() || tried_.size() >= kMostTried) return std::nullopt;
   auto picked = balancer_.pick(route_.name, PickRules(route_), tried_, ring_.now());
   if (!picked) return std::nullopt;
   tried_.push_back(picked->endpoint->id);
@@ -173,6 +175,7 @@ void Race::failed(const Attempt& attempt, int error) {
     scope_.cancel();
     return;
   }
+  if (is_local(error)) return;
   any_silent_ = any_silent_ || error == ETIMEDOUT;
   endpoint.health->failed(ring_.now(), error);
   endpoint.life->count_connect_failure();

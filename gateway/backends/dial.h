@@ -43,10 +43,10 @@ using Opening = std::function<iouring::Result<>(const iouring::Socket& backend)>
 /// Connects to an endpoint of `route` within `timeout` (0 = no limit). If it refuses, the next one
 /// is tried at once; if it is silent for 250 ms (less of a short timeout), the next one is tried
 /// beside it, and the first to answer is taken (the idea of RFC 8305). No more than two are tried
-/// at a time: the oldest gives way to a third. What failed, and what was silent for that long, is
-/// remembered in AddressHealth and EndpointLife.
-/// `ring`, `balancer` and `route` outlive the task. Without an `opening` nothing is sent; with one
-/// it is called for each endpoint that is about to be taken.
+/// at a time, and sixteen in all: the oldest gives way to a third. What failed, and what was silent
+/// for that long, is remembered in AddressHealth and EndpointLife. `ring`, `balancer` and `route`
+/// outlive the task. Without an `opening` nothing is sent; with one it is called for each endpoint
+/// that is about to be taken.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route,
                                                        std::chrono::milliseconds timeout,

@@ -34,15 +34,16 @@ Checked EndpointLife::shown(const HealthCheck& rule, TimePoint now) const noexce
   return nanoseconds(now) - at <= told_within.count() ? checked() : Checked::kUnknown;
 }
 
-void EndpointLife::count_check(CheckResult result, TimePoint now) noexcept {
+void EndpointLife::count_check(CheckResult result, bool tells, TimePoint now) noexcept {
   checks_[static_cast<std::size_t>(result)].fetch_add(1, std::memory_order_relaxed);
-  if (result != CheckResult::kUnknown)
-    checked_at_.store(nanoseconds(now), std::memory_order_relaxed);
+  if (tells) checked_at_.store(nanoseconds(now), std::memory_order_relaxed);
 }
 
 void EndpointLife::set_checked(Checked checked, TimePoint now) noexcept {
-  const Checked before = checked_.exchange(checked, std::memory_order_relaxed);
-  if (before == Checked::kDown && checked == Checked::kUp) begin(now);
+  // Before what shards act on.
+  if (checked == Checked::kDown) down_since_.store(nanoseconds(now), std::memory_order_relaxed);
+  if (checked == Checked::kUp && this->checked() == Checked::kDown) begin(now);
+  checked_.store(checked, std::memory_order_release);
 }
 
 // Two identities are kept; a third that is neither is the one that counts, and from then on each.

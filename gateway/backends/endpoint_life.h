@@ -38,16 +38,22 @@ class EndpointLife {
   // ---- checks: written by the checker alone
 
   [[nodiscard]] Checked checked() const noexcept {
-    return checked_.load(std::memory_order_relaxed);
+    return checked_.load(std::memory_order_acquire);
   }
   /// What is to be shown: unknown, too, where the checks by `rule` have told nothing for some
   /// intervals. What they told last still counts for traffic.
   [[nodiscard]] Checked shown(const HealthCheck& rule, TimePoint now) const noexcept;
-  void count_check(CheckResult result, TimePoint now) noexcept;
+  /// `tells`: something of the endpoint, and not only of the network.
+  void count_check(CheckResult result, bool tells, TimePoint now) noexcept;
   [[nodiscard]] std::uint64_t checks(CheckResult result) const noexcept {
     return checks_[static_cast<std::size_t>(result)].load(std::memory_order_relaxed);
   }
   void set_checked(Checked checked, TimePoint now) noexcept;
+  /// Whether it is down by its checks, and was not yet at `time`.
+  [[nodiscard]] bool went_down_after(TimePoint time) const noexcept {
+    return checked() == Checked::kDown &&
+           nanoseconds(time) < down_since_.load(std::memory_order_relaxed);
+  }
 
   // ---- ejection: by failures of connections, see eject_if_due()
 
@@ -105,7 +111,7 @@ class EndpointLife {
   void begin(TimePoint now) noexcept { began_.store(nanoseconds(now), std::memory_order_relaxed); }
   /// What part of its weight it has, more than 0 and at most 1.
   [[nodiscard]] double ramp(std::chrono::nanoseconds slow_start, TimePoint now) const noexcept;
-  /// Whether it drains or is gone, and since when; set by the control thread.
+  /// Whether it drains or is gone, and since when: EndpointSet::mark_leaving().
   void set_leaving(bool leaving, TimePoint now) noexcept;
   /// TimePoint::max(): it stays.
   [[nodiscard]] TimePoint leaving_since() const noexcept;
@@ -118,6 +124,7 @@ class EndpointLife {
 
   std::atomic<Checked> checked_{Checked::kUnknown};
   std::atomic<std::int64_t> checked_at_{0};
+  std::atomic<std::int64_t> down_since_{0};
   std::array<std::atomic<std::uint64_t>, kCheckResultWords.size()> checks_{};
   std::atomic<unsigned> failures_in_row_{0};
   std::atomic<unsigned> resets_in_row_{0};

@@ -154,7 +154,6 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
       for (const iouring::SocketAddress& address : addresses) {
         const Known::Place* const before = known_route.find(place_of(target.text, address));
         const auto life = before ? before->endpoint->life : new_life(known_route, now);
-        life->set_leaving(target.labels->state == EndpointState::kDraining, now);
         const bool stays = before && !before->gone;
         if (stays && *before->endpoint->labels == *target.labels) {
           route.endpoints.push_back(before->endpoint);
@@ -184,9 +183,8 @@ void EndpointSet::keep_gone(const EndpointSet& previous, iouring::TimePoint now)
     for (const auto& endpoint : route.endpoints) here.insert(endpoint->life.get());
   std::size_t without_connections = 0;
   const auto keep = [&](const std::string& route, const EndpointPtr& endpoint) {
-    EndpointLife& life = *endpoint->life;
+    const EndpointLife& life = *endpoint->life;
     if (here.contains(&life)) return;
-    life.set_leaving(true, now);
     if (life.connections() == 0) {
       if (now - life.leaving_since() > kGoneRemembered) return;
       if (++without_connections > kMostGone) return;
@@ -197,6 +195,13 @@ void EndpointSet::keep_gone(const EndpointSet& previous, iouring::TimePoint now)
   for (const RouteEndpoints& route : previous.routes())
     for (const auto& endpoint : route.endpoints) keep(route.name, endpoint);
   for (const GoneEndpoint& gone : previous.gone()) keep(gone.route, gone.endpoint);
+}
+
+void EndpointSet::mark_leaving(iouring::TimePoint now) const {
+  for (const RouteEndpoints& route : routes_)
+    for (const auto& endpoint : route.endpoints)
+      endpoint->life->set_leaving(endpoint->state() == EndpointState::kDraining, now);
+  for (const GoneEndpoint& gone : gone_) gone.endpoint->life->set_leaving(true, now);
 }
 
 const RouteEndpoints* EndpointSet::find(std::string_view route) const {

@@ -122,6 +122,9 @@ class EndpointSet {
   static Pointer build(const Discovery& discovery, const Resolutions& resolutions,
                        const EndpointSet* previous, iouring::TimePoint now = {});
 
+  /// It is in force: what drains or is gone leaves from now on, what came back does not.
+  void mark_leaving(iouring::TimePoint now) const;
+
   EndpointSet(const EndpointSet&) = delete;
   EndpointSet& operator=(const EndpointSet&) = delete;
 

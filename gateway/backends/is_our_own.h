@@ -9,4 +9,10 @@ namespace sallyport::gateway {
   return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
+/// Besides those: no local port is left for this one address. It is not to blame, and others may do
+/// better.
+[[nodiscard]] constexpr bool is_local(int error) {
+  return is_our_own(error) || error == EADDRNOTAVAIL;
+}
+
 }  // namespace sallyport::gateway

@@ -1,15 +1,30 @@
 #include "gateway/connection/backend_fault.h"
 
+#include <chrono>
 #include <functional>
 #include <string>
 
 namespace sallyport::gateway {
 
-void count_backend_reset(const LiveConnection& connection) {
+namespace {
+
+// Later a reset may be a backend's answer to silence.
+constexpr std::chrono::seconds kSoon{5};
+
+// Nor does an address cause anything that a PROXY header would tell.
+bool client_did_nothing(const LiveConnection& connection, bool client_ended) {
+  return connection.received_bytes() == 0 && !client_ended && !connection.route().proxy &&
+         connection.age() < kSoon;
+}
+
+}  // namespace
+
+void count_backend_reset(const LiveConnection& connection, bool client_ended) {
   if (connection.sent_bytes() > 0) return;
   const Endpoint& endpoint = *connection.backend();
   const auto identity = std::hash<std::string>()(connection.peer().identity.display());
-  const unsigned resets = endpoint.life->count_reset(connection.received_bytes() == 0, identity);
+  const unsigned resets =
+      endpoint.life->count_reset(client_did_nothing(connection, client_ended), identity);
   ShardState& shard = connection.shard();
   shard.balancer.eject_if_due(connection.route(), endpoint, resets, shard.ring.now());
 }

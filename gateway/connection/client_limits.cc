@@ -1,10 +1,13 @@
 #include "gateway/connection/client_limits.h"
 
-#include <functional>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <span>
 #include <string>
-#include <string_view>
 
 #include "gateway/connection/client.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -14,12 +17,18 @@ RefusalPtr reached(LiveConnection& connection, metrics::Limit limit) {
   return refusal(CloseReason::kLimitReached, std::string(to_string(limit)) + " reached");
 }
 
-// Clients without a usable name share one.
+// Clients without a usable name share one. Whoever can choose his name cannot choose one that
+// shares another's.
 std::uint64_t key_of(const LiveConnection& connection) {
-  const std::hash<std::string_view> hash;
-  const std::uint64_t route = hash(connection.route().name);
-  const std::string identity = connection.peer().identity.display();
-  return hash(identity) ^ (route * 0x9e3779b97f4a7c15);
+  const std::string text = connection.route().name + '\0' + connection.peer().identity.display();
+  const ktls::Sha256 digest = ktls::sha256(std::as_bytes(std::span(text)));
+  std::uint64_t key = 0;
+  std::memcpy(&key, digest.data(), sizeof key);
+  return key;
+}
+
+bool has_address(const LiveConnection& connection) {
+  return connection.client().expand().family() != AF_UNSPEC;
 }
 
 }  // namespace
@@ -28,8 +37,8 @@ RefusalPtr limit_connections_of_address(Client& client) {
   LiveConnection& connection = client.connection;
   ShardState& shard = connection.shard();
   const std::uint32_t most = shard.client_limits.per_address().connections;
+  if (most == 0 || !has_address(connection)) return nullptr;
   const std::uint64_t network = connection.client().network();
-  if (most == 0 || network == 0) return nullptr;
   client.place_of_address = shard.client_limits.addresses().enter(network, most, shard.ring.now());
   if (client.place_of_address) return nullptr;
   return reached(connection, metrics::Limit::kConnectionsPerAddress);
@@ -39,8 +48,8 @@ RefusalPtr limit_handshakes_of_address(Client& client) {
   LiveConnection& connection = client.connection;
   ShardState& shard = connection.shard();
   const std::uint32_t rate = shard.client_limits.per_address().handshakes;
+  if (rate == 0 || !has_address(connection)) return nullptr;
   const std::uint64_t network = connection.client().network();
-  if (rate == 0 || network == 0) return nullptr;
   if (shard.client_limits.addresses().take(network, rate, shard.ring.now())) return nullptr;
   return reached(connection, metrics::Limit::kHandshakesPerAddress);
 }

@@ -59,6 +59,7 @@ class LiveConnection : public iouring::ListNode {
     if (kept_ == kNotKept) return std::nullopt;
     return static_cast<LiveCause>(kept_);
   }
+  [[nodiscard]] iouring::TimePoint accepted_at() const noexcept { return accepted_at_; }
   /// Since it was accepted.
   [[nodiscard]] std::chrono::milliseconds age() const noexcept;
   /// From 0 to 1, the same at each call, by chance from one connection to the next.

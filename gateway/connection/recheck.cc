@@ -82,8 +82,10 @@ PendingEnd in_window(const ShardState& shard, LiveCause cause, const EndWindow& 
 
 // Behind the route's time for it, like the ends that a change causes.
 PendingEnd end_of_removal(const LiveConnection& connection) {
-  const iouring::TimePoint over = connection.backend()->life->leaving_since() +
-                                  connection.route().endpoint_rules.removal_timeout;
+  iouring::TimePoint since = connection.backend()->life->leaving_since();
+  if (since == iouring::TimePoint::max())
+    since = connection.shard().ring.now();  // it was taken back
+  const iouring::TimePoint over = since + connection.route().endpoint_rules.removal_timeout;
   const EndWindow window =
       window_of_change(connection.shard().ends.end_spread, connection.chance());
   return {.cause = LiveCause::kEndpointRemoved,
@@ -171,7 +173,7 @@ LiveCauses causes_of_endpoint(const LiveConnection& connection) {
   const EndpointLife& life = *connection.backend()->life;
   const EndpointRules& rules = connection.route().endpoint_rules;
   causes.set(static_cast<std::size_t>(LiveCause::kBackendDown),
-             rules.end_when_down && life.checked() == Checked::kDown);
+             rules.end_when_down && life.went_down_after(connection.accepted_at()));
   causes.set(
       static_cast<std::size_t>(LiveCause::kEndpointRemoved),
       rules.removal_timeout.count() > 0 && life.leaving_since() != iouring::TimePoint::max());
@@ -315,6 +317,10 @@ void watch_expiry(const LiveConnection& connection) {
   ShardState& shard = connection.shard();
   look_again_at(shard, keeps_expired(shard) ? WallTime(connection.peer().not_after)
                                             : shard.now() + expiry_window(connection).asks_in);
+}
+
+void look_at_endpoint(LiveConnection& connection) {
+  if (causes_of_endpoint(connection).any()) judge_again(connection);
 }
 
 void judge_all(ShardState& shard) noexcept {

@@ -17,6 +17,10 @@ namespace sallyport::gateway {
 /// each change before, is up to recheck_live().
 void watch_expiry(const LiveConnection& connection);
 
+/// The connection has a backend now, which may have gone down, or begun to leave, while it was
+/// dialled.
+void look_at_endpoint(LiveConnection& connection);
+
 /// Another generation is in force, of credentials or policy: every connection is judged again. One
 /// that is let in afterwards is judged by that generation.
 void judge_all(ShardState& shard) noexcept;

@@ -21,6 +21,7 @@ struct BackendLeft {
 struct RelayEnd {
   CloseReason reason = CloseReason::kInternalError;
   std::optional<BackendLeft> lingers = {};  ///< the backend is owed linger_for_backend()
+  bool client_ended = false;                ///< by close_notify
 };
 
 /// Relays between client and backend: two directions, one chunk under way in each, so that back

@@ -97,7 +97,7 @@ void end_with_alert(LiveConnection& connection, CloseReason reason) {
     co_await within_lingering_time(state.connection.shard(), find_quiet(state));
   }
   co_await leave(state, reason);
-  co_return RelayEnd{.reason = reason};
+  co_return RelayEnd{.reason = reason, .lingers = {}, .client_ended = state.client_ended};
 }
 
 }  // namespace sallyport::gateway

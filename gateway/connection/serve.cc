@@ -49,7 +49,7 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
     end = co_await relay(client, **backend);
   }
   connection.set_reason(end.reason);
-  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection);
+  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection, end.client_ended);
   if (!end.lingers) co_return;
   client.records.reset();
   co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);
@@ -104,7 +104,10 @@ namespace {
   if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client);
-  if (backend) co_await move_to_table(*client.records, **backend);
+  if (backend) {
+    look_at_endpoint(client.connection);
+    co_await move_to_table(*client.records, **backend);
+  }
   co_return backend;
 }
 

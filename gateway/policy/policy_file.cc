@@ -136,6 +136,8 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
                                        : read_key(route, inner, place);
     if (!read) return std::unexpected(std::move(read.error()));
   }
+  if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
+    return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
   route.files = place_of(std::move(files));
   if (route.allow.empty() && !route.allow_any_verified) {
     return refuse(member.line, key, "needs \"allow\" or \"allow-any-verified\": true");

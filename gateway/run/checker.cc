@@ -243,7 +243,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
     if (std::exchange(network_silent_, false)) log_info("checks are answered again");
   }
   EndpointLife& life = *checked.endpoint->life;
-  life.count_check(outcome.result, now);
+  const bool tells = outcome.result != CheckResult::kUnknown && !checked.history.withheld();
+  life.count_check(outcome.result, tells, now);
   if (checked.history.withheld()) note_silence(checked);
   if (after == before) return;
   life.set_checked(after, now);

@@ -11,6 +11,7 @@ std::expected<void, std::string> Publisher::publish() {
   const std::shared_ptr<const Snapshot> next = next_snapshot();
   const auto contexts = contexts_.renew(next->all_credentials());
   if (!contexts) return std::unexpected(contexts.error());
+  next->endpoints->mark_leaving(std::chrono::steady_clock::now());
   if (const auto before = snapshot()) retire(*before, *next);
   set_snapshot(next);
   set_snapshot_metrics(registry_, *next);

@@ -13,7 +13,7 @@ void add_checks(metrics::BackendFacts& facts, const Endpoint& endpoint, const Ro
                 iouring::TimePoint now) {
   if (route == nullptr || !route->endpoint_rules.health) return;
   const Checked checked = endpoint.life->shown(*route->endpoint_rules.health, now);
-  if (checked != Checked::kUnknown) facts.healthy = checked == Checked::kUp;
+  if (facts.up && checked != Checked::kUnknown) facts.healthy = checked == Checked::kUp;
   for (const CheckResult result :
        {CheckResult::kSuccess, CheckResult::kFailure, CheckResult::kUnknown})
     facts.checks.push_back(endpoint.life->checks(result));
@@ -42,9 +42,10 @@ std::vector<metrics::BackendFacts> backends_of(const Snapshot& snapshot, iouring
       backends.push_back({.route = route.name, .backend = target, .up = false, .healthy = {}});
     }
   }
+  // Also those without connections: another address of the name may stay, and its counts add up.
   for (const GoneEndpoint& gone : snapshot.endpoints->gone()) {
-    if (gone.endpoint->life->connections() > 0)
-      backends.push_back(facts_of(gone.route, *gone.endpoint));
+    metrics::BackendFacts& facts = backends.emplace_back(facts_of(gone.route, *gone.endpoint));
+    add_checks(facts, *gone.endpoint, snapshot.policy->find(gone.route), now);
   }
   return backends;
 }

@@ -195,6 +195,41 @@ TEST_F(EndpointLifeScenario, ResetsThatOneClientCausesEjectNothing) {
   EXPECT_EQ(gateway->metrics().sum("backend_ejections_total", {}), 0);
 }
 
+// It ends at once, and the backend answers the end with a reset: nothing is wrong with that one.
+TEST_F(EndpointLifeScenario, ResetsBehindTheEndOfAClientEjectNothing) {
+  Backend one(reset_behind_a_byte);
+  Backend other(reset_behind_a_byte);
+  discover({one.address(), other.address()});
+  start_with(R"("ejection": {"failures": 1})");
+  for (int i = 0; i < 8; ++i) {
+    TlsClient leaving = connect();
+    leaving.close_notify();
+    leaving.receive_all();
+  }
+  gateway->wait_logs(8);
+  EXPECT_EQ(gateway->metrics().sum("backend_ejections_total", {}), 0);
+}
+
+// All are used where none is healthy: who was let in then is not ended for it.
+TEST_F(EndpointLifeScenario, WhoIsLetInWhileAllAreDownStays) {
+  std::atomic<int> status = 500;
+  Backend checked(status_of(status));
+  Backend backend(echo());
+  discover({backend.address()});
+  start_with(R"("end-when-down": true, "health": {"type": "http", "interval": "100ms", "rise": 1,
+                "fall": 1, "port": )" +
+             checked.port() + "}");
+  gateway->wait_err({"endpoint is down", backend.address()});
+  TlsClient open = connect();
+  EXPECT_TRUE(open.echo("a"));
+  const double judged = gateway->metrics().sum("live_rechecks_total", {});
+  write_policy(R"("end-when-down": true, "slow-start": "1s", "health": {"type": "http",
+                  "interval": "100ms", "rise": 1, "fall": 1, "port": )" +
+               checked.port() + "}");
+  gateway->wait_metric("live_rechecks_total", {}, judged + 1);
+  EXPECT_TRUE(open.echo("b"));
+}
+
 TEST_F(EndpointLifeScenario, AFlappingOneBesideTwoGoodOnesCostsNobodyAnything) {
   auto flapping = std::make_unique<Backend>(echo());
   const std::string address = flapping->address();

@@ -237,6 +237,28 @@ TEST(Registry, ReplacesTheBackendsThatItHad) {
   EXPECT_FALSE(parse(registry.scrape()).series.contains(failures));
 }
 
+TEST(Registry, CountersOfABackendDoNotGoBackWhenAnAddressLeaves) {
+  Registry registry(kWordsOfRegistry, build());
+  const auto address = [](std::uint64_t failures) {
+    return BackendFacts{.route = "orders",
+                        .backend = "name:80",
+                        .up = true,
+                        .connect_failures = failures,
+                        .ejections = failures / 2};
+  };
+  const auto shown = [&](const std::string& metric) {
+    return parse(registry.scrape())
+        .series.at("sallyport_" + metric + "{route=\"orders\",backend=\"name:80\"}");
+  };
+  registry.set_backends({address(4), address(6)}, {});
+  EXPECT_EQ(shown("backend_connect_failures_total"), 10);
+  registry.set_backends({address(6)}, {});
+  EXPECT_EQ(shown("backend_connect_failures_total"), 10);
+  EXPECT_EQ(shown("backend_ejections_total"), 5);
+  registry.set_backends({address(7), address(0)}, {});
+  EXPECT_EQ(shown("backend_connect_failures_total"), 11);
+}
+
 TEST(Registry, AddsUpTheAddressesOfABackend) {
   Registry registry(kWordsOfRegistry, build());
   registry.set_backends(

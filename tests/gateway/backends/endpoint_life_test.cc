@@ -95,6 +95,17 @@ TEST(EndpointLife, GrowsFromWhereItBegan) {
   EXPECT_DOUBLE_EQ(life.ramp(10s, kStart + 3min + 10s + 5s), 0.5) << "from the ejection's end";
 }
 
+TEST(EndpointLife, KnowsWhatBeganBeforeItWentDown) {
+  EndpointLife life;
+  life.set_checked(Checked::kUp, kStart);
+  EXPECT_FALSE(life.went_down_after(kStart));
+  life.set_checked(Checked::kDown, kStart + 5s);
+  EXPECT_TRUE(life.went_down_after(kStart + 4s));
+  EXPECT_FALSE(life.went_down_after(kStart + 5s)) << "it was let in although";
+  life.set_checked(Checked::kUp, kStart + 6s);
+  EXPECT_FALSE(life.went_down_after(kStart));
+}
+
 TEST(EndpointLife, KnowsSinceWhenItLeaves) {
   EndpointLife life;
   life.set_leaving(true, kStart);
@@ -107,14 +118,14 @@ TEST(EndpointLife, KnowsSinceWhenItLeaves) {
 TEST(EndpointLife, ShowsUnknownWhereTheCheckerStandsStill) {
   EndpointLife life;
   const HealthCheck rule{.interval = 5s, .timeout = 1s};
-  life.count_check(CheckResult::kSuccess, kStart);
+  life.count_check(CheckResult::kSuccess, true, kStart);
   life.set_checked(Checked::kUp, kStart);
   EXPECT_EQ(life.shown(rule, kStart + 18s), Checked::kUp);
   EXPECT_EQ(life.shown(rule, kStart + 19s), Checked::kUnknown);
   EXPECT_EQ(life.checked(), Checked::kUp) << "what counts for traffic";
-  life.count_check(CheckResult::kUnknown, kStart + 19s);
+  life.count_check(CheckResult::kUnknown, false, kStart + 19s);
   EXPECT_EQ(life.shown(rule, kStart + 19s), Checked::kUnknown) << "told nothing of it";
-  life.count_check(CheckResult::kFailure, kStart + 20s);
+  life.count_check(CheckResult::kFailure, true, kStart + 20s);
   EXPECT_EQ(life.shown(rule, kStart + 20s), Checked::kUp);
   EXPECT_EQ(life.checks(CheckResult::kSuccess), 1U);
   EXPECT_EQ(life.checks(CheckResult::kFailure), 1U);

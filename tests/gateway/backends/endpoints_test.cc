@@ -127,7 +127,9 @@ constexpr iouring::TimePoint kBuiltAt{std::chrono::hours(1)};
 
 EndpointSet::Pointer built(const std::string& text, const EndpointSet::Pointer& previous,
                            iouring::TimePoint now = kBuiltAt) {
-  return EndpointSet::build(parsed(text), {}, previous.get(), now);
+  auto set = EndpointSet::build(parsed(text), {}, previous.get(), now);
+  set->mark_leaving(now);
+  return set;
 }
 
 constexpr char kOne[] = R"([{"targets": ["10.0.0.1:1"], "labels": {"route": "r"}}])";

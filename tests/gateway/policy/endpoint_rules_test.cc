@@ -143,5 +143,26 @@ INSTANTIATE_TEST_SUITE_P(
               "slow-start: 'soon' is not a duration such as 500ms, 10s, 5m, 1h or 0"},
         Wrong{R"("removal-timeout": -1)", "removal-timeout: must be a string, not a number"}));
 
+TEST(EndpointRules, EndNothingWithoutChecks) {
+  EXPECT_EQ(error(R"("end-when-down": true)"),
+            "p.json:1: routes.r: \"end-when-down\" needs \"health\"");
+  EXPECT_EQ(error(R"("end-when-down": false)"), "no error");
+  EXPECT_EQ(error(R"("ejection": {"failures": 1, "time": "1s", "max-time": "0"})"),
+            "p.json:2: routes.r.ejection.max-time: must be longer than 0");
+  EXPECT_EQ(error(R"("health": {"type": "http", "path": ""})"),
+            "p.json:2: routes.r.health.path: must not be empty");
+  EXPECT_EQ(error(R"("health": {"type": "http", "status": ""})"),
+            "p.json:2: routes.r.health.status: must not be empty");
+  EXPECT_EQ(
+      error(R"("health": {"type": "send-expect", "expect": ")" + std::string(4097, 'x') + "\"}"),
+      "p.json:2: routes.r.health.expect: is longer than 4096 bytes");
+  EXPECT_EQ(error(R"("health": {"type": "http", "status": "99"})"),
+            "p.json:2: routes.r.health.status: must be a status or a range such as \"200-399\"");
+  EXPECT_EQ(error(R"("health": {"type": "http", "status": "200-600"})"),
+            "p.json:2: routes.r.health.status: must be a status or a range such as \"200-399\"");
+  EXPECT_EQ(error(R"("health": {"type": "tcp", "port": "80"})"),
+            "p.json:2: routes.r.health.port: must be a port, 1 to 65535");
+}
+
 }  // namespace
 }  // namespace sallyport::gateway
