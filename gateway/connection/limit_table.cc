@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <random>
+
+#include "gateway/connection/random_word.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -25,11 +26,6 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 
 std::int64_t nanoseconds(LimitTable::Time time) {
   return std::chrono::nanoseconds(time.time_since_epoch()).count();
-}
-
-std::uint64_t random_word() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
 }
 
 }  // namespace

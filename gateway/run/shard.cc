@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <cstring>
 #include <future>
-#include <random>
 #include <utility>
 
 #include "gateway/backends/tcp_options.h"
 #include "gateway/connection/backend_linger.h"
+#include "gateway/connection/random_word.h"
 #include "gateway/connection/recheck.h"
 #include "gateway/connection/rounds.h"
 #include "gateway/observe/log.h"
@@ -20,11 +20,6 @@
 
 namespace sallyport::gateway {
 namespace {
-
-std::uint64_t random_seed() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
 
 constexpr std::chrono::milliseconds kLastQuiet{2'000};
 // For describing connections or peers, 2 to 5 us each, while the others of the shard wait.
@@ -71,7 +66,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
                  .small = *small_, .whole = *whole_, .blocks = blocks_, .contexts = contexts_},
              options_.timeouts, options_.ends, options_.records, options_.handshakes,
              options_.limit, options_.client_limits, options_.metrics, options_.connection_log,
-             random_seed()),
+             random_word()),
       connections_(*ring_),
       chores_(*ring_) {
   state_.accept_proxy = options_.accept_proxy;
