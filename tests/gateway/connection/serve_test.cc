@@ -76,6 +76,10 @@ TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
     TlsClient resumed = connect({.session = full.session()});
     EXPECT_TRUE(resumed.session());
     const std::array relayed{accept_backend(), accept_backend()};
+    // Its reset would find the records' start otherwise.
+    for (const test::Fd& backend : relayed) EXPECT_EQ(::send(backend.get(), "x", 1, 0), 1);
+    EXPECT_EQ(full.receive(1), "x");
+    EXPECT_EQ(resumed.receive(1), "x");
     resumed.reset();
     full.reset();
     connect({.sni = "empty.test"}).receive_all();
