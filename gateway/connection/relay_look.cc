@@ -40,17 +40,18 @@ iouring::Task<void> look_at_peers(RelayState& state) {
 
 }  // namespace
 
-void look_at(LiveConnection& connection) {
+bool look_at(LiveConnection& connection) {
   RelayState* const state = connection.relay();
-  if (state == nullptr) return;
+  if (state == nullptr) return false;
   if (state->timers.lifetime_is_ending()) end_when_quiet(connection, CloseReason::kLifetime);
   if (state->beside && state->beside->size() == 0) state->beside.reset();
   const unsigned heard = connection.take_heard();
   const unsigned both = bit(metrics::Leg::kClient) | bit(metrics::Leg::kBackend);
   if (heard != 0) state->looks = true;
   if (heard == both) state->client_owed = state->backend_owed = false;
-  if (!state->looks || heard == both) return;
+  if (!state->looks || heard == both) return false;
   state->run_beside(look_at_peers(*state));
+  return true;
 }
 
 }  // namespace sallyport::gateway

@@ -14,16 +14,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Well below a millisecond of looking, then the other work of the shard has its turn.
-constexpr std::size_t kAtOnce = 200;
-constexpr milliseconds kStep{10};
+// Of those that were looked at the kernel is asked about a few: below 100 µs together, then the
+// other work of the shard has its turn.
+constexpr std::size_t kLookedAtAtOnce = 200;
+constexpr std::size_t kAskedAboutAtOnce = 8;
+constexpr milliseconds kStep{1};
 
 // False behind the last, or if its scope was cancelled.
 iouring::Task<bool> look_at_some(ShardState& shard, LiveWalk& walk) {
-  for (std::size_t i = 0; i < kAtOnce; ++i) {
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < kLookedAtAtOnce && asked < kAskedAboutAtOnce; ++i) {
     LiveConnection* const connection = walk.next();
     if (connection == nullptr) co_return false;
-    look_at(*connection);
+    if (look_at(*connection)) ++asked;
   }
   iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kStep);
   co_return slept.has_value();
@@ -37,7 +40,8 @@ iouring::Task<void> make_round(ShardState& shard) {
 
 // One walk, over `time`. False if its scope was cancelled.
 iouring::Task<bool> ask_to_end(ShardState& shard, milliseconds time) {
-  const std::size_t all = shard.live_count;
+  const std::size_t all = std::max<std::size_t>(shard.live_count, 1);
+  const milliseconds step = std::max<milliseconds>(kStep, time / all);
   const auto begun = shard.ring.now();
   LiveWalk walk(shard);
   std::size_t asked = 0;
@@ -50,7 +54,7 @@ iouring::Task<bool> ask_to_end(ShardState& shard, milliseconds time) {
       if (connection == nullptr) co_return true;
       end_when_quiet(*connection, CloseReason::kDrain);
     }
-    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kStep);
+    iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, step);
     if (!slept) co_return false;
   }
 }
