@@ -49,6 +49,7 @@ struct CheckedEndpoint {
   bool end_when_down = false;
   bool proxy_header = false;  // the endpoint expects one
   CheckHistory history;
+  bool counted_up = false;                // among those of its route
   iouring::CancelScope* scope = nullptr;  // of its task
 };
 using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
@@ -76,6 +77,15 @@ iouring::Task<void> stay_until_cancelled(iouring::Ring& ring) {
     iouring::Result<> slept = co_await iouring::sleep_for(ring, std::chrono::hours(1));
     if (!slept) co_return;
   }
+}
+
+bool is_up(const CheckedEndpoint& checked) {
+  return checked.history.state() == Checked::kUp && checked.endpoint->takes_new_connections();
+}
+
+// Endpoints that are not yet checked wait as soon as another of their route is up.
+void tell(RouteLife& route, std::size_t up) {
+  route.any_up.store(up > 0, std::memory_order_relaxed);
 }
 
 iouring::Task<void> wait_for_checks(iouring::TaskGroup& tasks) {
@@ -106,7 +116,8 @@ class Checker::Thread {
   static void log_change(const CheckedEndpoint& checked, Checked before,
                          const CheckOutcome& outcome);
   void note_silence(const CheckedEndpoint& checked);
-  void tell_routes() const;
+  void count_all_up();
+  void count_up(CheckedEndpoint& checked);
   iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
 
   // Members of the thread, but for the inbox's post().
@@ -115,8 +126,9 @@ class Checker::Thread {
   std::unique_ptr<iouring::Inbox> inbox_;
   std::optional<iouring::TaskGroup> tasks_;
   std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
-  iouring::TimePoint heard_at_{};  // from anybody, over the network
-  bool network_silent_ = false;    // as logged
+  std::unordered_map<RouteLife*, std::size_t> up_;  // of the endpoints that are checked
+  iouring::TimePoint heard_at_{};                   // from anybody, over the network
+  bool network_silent_ = false;                     // as logged
   std::mt19937_64 random_{std::random_device()()};
   std::thread thread_;
 };
@@ -177,7 +189,7 @@ void Checker::Thread::update(const Snapshot& snapshot) {
         part_of(std::min(spread, checked->rule.interval), place_of(*checked));
     checked->scope = &tasks_->spawn(check_now_and_then(checked, first));
   }
-  tell_routes();
+  count_all_up();
 }
 
 // What is checked by the same rule goes on; by another, a new task does, and knows what was known.
@@ -207,15 +219,22 @@ void Checker::Thread::forget(const CheckedEndpoint& checked) {
   checked.endpoint->route_life->any_up.store(false, std::memory_order_relaxed);
 }
 
-// Those that are not yet checked wait as soon as another of their route is up.
-void Checker::Thread::tell_routes() const {
-  std::unordered_map<RouteLife*, bool> up;
+void Checker::Thread::count_all_up() {
+  up_.clear();
   for (const auto& [life, checked] : checked_) {
-    bool& any = up[checked->endpoint->route_life.get()];
-    any = any ||
-          (checked->history.state() == Checked::kUp && checked->endpoint->takes_new_connections());
+    checked->counted_up = is_up(*checked);
+    up_[checked->endpoint->route_life.get()] += checked->counted_up ? 1 : 0;
   }
-  for (const auto& [route, any] : up) route->any_up.store(any, std::memory_order_relaxed);
+  for (const auto& [route, up] : up_) tell(*route, up);
+}
+
+void Checker::Thread::count_up(CheckedEndpoint& checked) {
+  const bool up = is_up(checked);
+  if (std::exchange(checked.counted_up, up) == up) return;
+  RouteLife* const route = checked.endpoint->route_life.get();
+  std::size_t& of_route = up_[route];
+  of_route = up ? of_route + 1 : of_route - 1;
+  tell(*route, of_route);
 }
 
 iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, milliseconds first) {
@@ -248,7 +267,7 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   if (checked.history.withheld()) note_silence(checked);
   if (after == before) return;
   life.set_checked(after, now);
-  tell_routes();
+  count_up(checked);
   log_change(checked, before, outcome);
   if (after == Checked::kDown && checked.end_when_down) on_down_();
 }
