@@ -61,7 +61,7 @@ void Handshake::wait() {
               connection.shard().ring.now());
 }
 
-void Handshake::work(HandshakeSlots::Slot its_slot) {
+void Handshake::work(FairSlots::Slot its_slot) {
   slot = std::move(its_slot);
   set_working();
 }

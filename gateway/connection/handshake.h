@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake_memory.h"
-#include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/refusal.h"
 #include "gateway/connection/shard_state.h"
 #include "gateway/policy/policy.h"
@@ -36,7 +36,7 @@ struct Handshake final : HandshakeMemory::Holder {
   /// memory changes.
   void wait();
   /// There is work from now on, under `its_slot`; memory is no longer counted.
-  void work(HandshakeSlots::Slot its_slot);
+  void work(FairSlots::Slot its_slot);
   /// OpenSSL's part was freed, or there is none: gives back the slot, and counts nothing any more.
   void end();
 
@@ -47,7 +47,7 @@ struct Handshake final : HandshakeMemory::Holder {
   std::vector<std::byte> unread;               ///< came with the PROXY header, behind it
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
-  HandshakeSlots::Slot slot;
+  FairSlots::Slot slot;
   // In force when OpenSSL got the ClientHello; used in all phases.
   Policy::Pointer policy;
   TlsContexts contexts;

@@ -101,7 +101,7 @@ iouring::Task<RefusalPtr> run_hello(Client& client) {
   if (refused) co_return refused;
   ShardState& shard = client.connection.shard();
   const bool waits = shard.handshake_slots.full();
-  iouring::Result<HandshakeSlots::Slot> slot =
+  iouring::Result<FairSlots::Slot> slot =
       co_await shard.handshake_slots.enter(client.connection.client().network());
   if (!slot) co_return refusal(CloseReason::kShed, "waited too long for its turn");
   client.handshake->work(*std::move(slot));

@@ -13,8 +13,8 @@
 #include "gateway/backends/balance.h"
 #include "gateway/connection/connection_facts.h"
 #include "gateway/connection/connection_limit.h"
+#include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake_memory.h"
-#include "gateway/connection/handshake_slots.h"
 #include "gateway/connection/local_hosts.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/peer_table.h"
@@ -125,7 +125,7 @@ struct ShardState {
   metrics::ShardMetrics& metrics;
   ConnectionLog& connection_log;
   Balancer balancer;
-  HandshakeSlots handshake_slots;
+  FairSlots handshake_slots;
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   LocalHosts local_hosts;

@@ -20,6 +20,7 @@
 #include "gateway/backends/check_endpoint.h"
 #include "gateway/backends/check_history.h"
 #include "gateway/backends/proxy_header.h"
+#include "gateway/connection/fair_slots.h"
 #include "gateway/observe/log.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
@@ -96,7 +97,7 @@ iouring::Task<void> wait_for_checks(iouring::TaskGroup& tasks) {
 
 class Checker::Thread {
  public:
-  static std::unique_ptr<Thread> start(const std::function<void()>& on_down);
+  static std::unique_ptr<Thread> start(unsigned most, const std::function<void()>& on_down);
   ~Thread();
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
@@ -119,11 +120,13 @@ class Checker::Thread {
   void count_all_up();
   void count_up(CheckedEndpoint& checked);
   iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
+  iouring::Task<CheckOutcome> check(const CheckedEndpoint& checked);
 
   // Members of the thread, but for the inbox's post().
   const std::function<void()>& on_down_;
   std::unique_ptr<iouring::Ring> ring_;
   std::unique_ptr<iouring::Inbox> inbox_;
+  std::optional<FairSlots> slots_;
   std::optional<iouring::TaskGroup> tasks_;
   std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
   std::unordered_map<RouteLife*, std::size_t> up_;  // of the endpoints that are checked
@@ -133,7 +136,8 @@ class Checker::Thread {
   std::thread thread_;
 };
 
-std::unique_ptr<Checker::Thread> Checker::Thread::start(const std::function<void()>& on_down) {
+std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
+                                                        const std::function<void()>& on_down) {
   std::unique_ptr<Thread> thread(new Thread(on_down));
   auto ring = iouring::Ring::create({.entries = 256, .completion_entries = 4096});
   if (!ring) {
@@ -147,6 +151,7 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(const std::function<void
     return nullptr;
   }
   thread->inbox_ = *std::move(inbox);
+  thread->slots_.emplace(*thread->ring_, most);
   thread->tasks_.emplace(*thread->ring_);
   const iouring::SignalsMasked masked;  // signals belong to the control thread
   thread->thread_ = std::thread([&self = *thread] { self.run(); });
@@ -241,15 +246,23 @@ iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, mill
   iouring::CancelScope* const scope = co_await iouring::current_scope();
   iouring::Result<> slept = co_await iouring::sleep_for(*ring_, first);
   while (slept) {
-    const std::shared_ptr<const Endpoint> endpoint = checked->endpoint;
-    const std::span<const std::byte> opening(kLocalHeader);
-    const CheckOutcome outcome = co_await check_endpoint(
-        *ring_, checked->rule, *endpoint, checked->proxy_header ? opening : opening.first(0));
+    const CheckOutcome outcome = co_await check(*checked);
     if (scope->cancelled()) co_return;
     note(*checked, outcome);
     std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
     slept = co_await iouring::sleep_for(*ring_, part_of(checked->rule.interval, jitter(random_)));
   }
+}
+
+// When a slot is free; nothing is known of one whose scope is cancelled before.
+iouring::Task<CheckOutcome> Checker::Thread::check(const CheckedEndpoint& checked) {
+  const auto route = reinterpret_cast<std::uintptr_t>(checked.endpoint->route_life.get());
+  const iouring::Result<FairSlots::Slot> slot = co_await slots_->enter(route);
+  if (!slot) co_return CheckOutcome{};
+  const std::shared_ptr<const Endpoint> endpoint = checked.endpoint;
+  const std::span<const std::byte> opening(kLocalHeader);
+  co_return co_await check_endpoint(*ring_, checked.rule, *endpoint,
+                                    checked.proxy_header ? opening : opening.first(0));
 }
 
 void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {
@@ -293,13 +306,14 @@ void Checker::Thread::log_change(const CheckedEndpoint& checked, Checked before,
   }
 }
 
-Checker::Checker(std::function<void()> on_down) : on_down_(std::move(on_down)) {}
+Checker::Checker(unsigned most, std::function<void()> on_down)
+    : most_(most), on_down_(std::move(on_down)) {}
 
 Checker::~Checker() = default;
 
 void Checker::serve(const std::shared_ptr<const Snapshot>& snapshot) {
   if (!thread_ && !any_checked(*snapshot)) return;
-  if (!thread_) thread_ = Thread::start(on_down_);
+  if (!thread_) thread_ = Thread::start(most_, on_down_);
   if (thread_) thread_->serve(snapshot);
 }
 

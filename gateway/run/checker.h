@@ -13,9 +13,10 @@ namespace sallyport::gateway {
 /// their next pick; changes are logged.
 class Checker {
  public:
-  /// `on_down` is called on the checker's thread when an endpoint has gone down whose route ends
-  /// connections then. Starts nothing yet.
-  explicit Checker(std::function<void()> on_down);
+  /// No more than `most` checks, one or more, are under way at once: what is due then waits, by
+  /// turns of the routes. `on_down` is called on the checker's thread when an endpoint has gone
+  /// down whose route ends connections then. Starts nothing yet.
+  Checker(unsigned most, std::function<void()> on_down);
   /// Ends the checks and waits for the thread.
   ~Checker();
   Checker(const Checker&) = delete;
@@ -29,6 +30,7 @@ class Checker {
  private:
   class Thread;
 
+  unsigned most_;
   std::function<void()> on_down_;
   std::unique_ptr<Thread> thread_;
 };

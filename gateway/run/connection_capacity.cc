@@ -7,6 +7,11 @@ namespace {
 
 // Descriptors that are not connections: ring, files, admin, logs.
 constexpr std::uint64_t kOtherDescriptors = 128;
+// One in sixteen, within these, may belong to a check: enough for 5,000 silent endpoints, by
+// default.
+constexpr std::uint64_t kPartForChecks = 16;
+constexpr std::uint64_t kFewestChecks = 1;
+constexpr std::uint64_t kMostChecks = 1024;
 // The kernel's limit (IORING_MAX_FIXED_FILES) is higher; a slot costs it 8 bytes.
 constexpr std::uint64_t kLargestTable = 1 << 18;
 
@@ -16,12 +21,15 @@ constexpr std::uint64_t kLargestTable = 1 << 18;
 // back from there, two ordinary descriptors.
 ConnectionCapacity connection_capacity(std::uint64_t descriptors, unsigned shards,
                                        bool can_install) {
+  const std::uint64_t checks = std::clamp(descriptors / kPartForChecks, kFewestChecks, kMostChecks);
+  ConnectionCapacity capacity{.connections = 1, .checks = static_cast<unsigned>(checks)};
   if (can_install) {
-    const std::uint64_t table = std::min(descriptors, kLargestTable);
-    return {.registered_descriptors = table, .connections = shards * table / 2};
+    capacity.registered_descriptors = std::min(descriptors, kLargestTable);
+    capacity.connections = shards * capacity.registered_descriptors / 2;
+  } else if (descriptors > kOtherDescriptors + checks + 2) {
+    capacity.connections = (descriptors - kOtherDescriptors - checks) / 2;
   }
-  if (descriptors <= kOtherDescriptors) return {.registered_descriptors = 0, .connections = 1};
-  return {.registered_descriptors = 0, .connections = (descriptors - kOtherDescriptors) / 2};
+  return capacity;
 }
 
 }  // namespace sallyport::gateway

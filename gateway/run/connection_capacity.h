@@ -4,10 +4,11 @@
 
 namespace sallyport::gateway {
 
-/// How many connections the descriptors of the process carry.
+/// What the descriptors of the process carry.
 struct ConnectionCapacity {
   std::uint64_t registered_descriptors = 0;  ///< slots of each shard's table; 0: no table is used
   std::uint64_t connections = 0;             ///< of all shards together
+  unsigned checks = 0;                       ///< of endpoints, under way at once
 };
 
 /// `descriptors` is the limit of the process (RLIMIT_NOFILE). `can_install` says whether the kernel

@@ -175,7 +175,7 @@ void Gateway::resolve_host_names() {
 }
 
 bool Gateway::start_shards() {
-  checker_ = std::make_unique<Checker>([this] { shards_->judge_all(); });
+  checker_ = std::make_unique<Checker>(shards_->carried_checks(), [this] { shards_->judge_all(); });
   publisher_.emplace(options_, config_, *resolver_, *shards_, *checker_, *registry_);
   files_.emplace(*loop_->ring, *loop_->watch);
   if (state_) {

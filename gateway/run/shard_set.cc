@@ -60,6 +60,7 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
                       {"registered_descriptors", capacity.registered_descriptors}});
 
   std::unique_ptr<ShardSet> shards(new ShardSet(std::move(options), max_connections));
+  shards->carried_checks_ = capacity.checks;
   if (!shards->create_shards(count, cpus, capacity.registered_descriptors)) return nullptr;
   if (!shards->bind_listeners()) return nullptr;
   return shards;

@@ -40,6 +40,8 @@ class ShardSet {
   ShardSet& operator=(const ShardSet&) = delete;
 
   [[nodiscard]] std::size_t size() const { return shards_.size(); }
+  /// Checks of endpoints that may be under way at once beside the connections.
+  [[nodiscard]] unsigned carried_checks() const { return carried_checks_; }
 
   /// New connections use `snapshot` and the contexts of their shard (one for each shard, in order)
   /// from now on. Without contexts the shards keep theirs. The first call starts the shards.
@@ -82,6 +84,7 @@ class ShardSet {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index
   std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen
+  unsigned carried_checks_ = 0;
   bool started_ = false;
   std::atomic<bool> listening_ = false;
 };

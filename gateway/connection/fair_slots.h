@@ -1,5 +1,5 @@
-// At most so many handshakes with work at a time on one shard. New ones wait by turns of the
-// networks that they come from, and in order of arrival within each.
+// At most so many of something under way at a time on one thread. New ones wait by turns of the
+// groups that they belong to, and in order of arrival within each.
 #pragma once
 
 #include <coroutine>
@@ -16,15 +16,16 @@
 
 namespace sallyport::gateway {
 
-/// --max-handshakes. A client of a network with few waiters is not kept waiting by those of a
-/// network with many. Belongs to one shard; outlives every Slot and every enter().
-class HandshakeSlots {
+/// One of a group with few waiters is not kept waiting by those of a group with many: handshakes of
+/// clients by their networks, checks of endpoints by their routes. Belongs to one thread; outlives
+/// every Slot and every enter().
+class FairSlots {
  public:
-  HandshakeSlots(iouring::Ring& ring, unsigned most) noexcept : ring_(&ring), most_(most) {}
-  HandshakeSlots(const HandshakeSlots&) = delete;
-  HandshakeSlots& operator=(const HandshakeSlots&) = delete;
+  FairSlots(iouring::Ring& ring, unsigned most) noexcept : ring_(&ring), most_(most) {}
+  FairSlots(const FairSlots&) = delete;
+  FairSlots& operator=(const FairSlots&) = delete;
 
-  /// One handshake's place, given back by the destructor.
+  /// A place, given back by the destructor.
   class Slot {
    public:
     Slot() noexcept = default;
@@ -38,18 +39,17 @@ class HandshakeSlots {
     }
 
    private:
-    friend class HandshakeSlots;
-    explicit Slot(HandshakeSlots& slots) noexcept : slots_(&slots) {}
-    HandshakeSlots* slots_ = nullptr;
+    friend class FairSlots;
+    explicit Slot(FairSlots& slots) noexcept : slots_(&slots) {}
+    FairSlots* slots_ = nullptr;
   };
 
-  /// `iouring::Result<Slot> slot = co_await slots.enter(network);`: waits for a free place;
-  /// ECANCELED when the scope of the caller was cancelled first. `network` is the client's
-  /// PeerAddress::network().
+  /// `iouring::Result<Slot> slot = co_await slots.enter(group);`: waits for a free place; ECANCELED
+  /// when the scope of the caller was cancelled first.
   class Enter;
-  [[nodiscard]] Enter enter(std::uint64_t network) noexcept;
+  [[nodiscard]] Enter enter(std::uint64_t group) noexcept;
 
-  /// A slot at once, above the limit if need be: for a handshake that was begun, so that those that
+  /// A slot at once, above the limit if need be: for what was begun already, so that those that
   /// wait for a slot do not delay it.
   [[nodiscard]] Slot enter_now() noexcept {
     ++in_use_;
@@ -65,9 +65,9 @@ class HandshakeSlots {
     explicit Place(Enter& owner) noexcept : enter(&owner) {}
     Enter* enter;
   };
-  struct Network : iouring::ListNode {
-    explicit Network(std::uint64_t its_address) noexcept : address(its_address) {}
-    std::uint64_t address;
+  struct Group : iouring::ListNode {
+    explicit Group(std::uint64_t its_key) noexcept : key(its_key) {}
+    std::uint64_t key;
     iouring::List<Place> waiting;  // never empty
   };
   void add(Enter& enter);
@@ -77,14 +77,13 @@ class HandshakeSlots {
   iouring::Ring* ring_;
   std::size_t most_;
   std::size_t in_use_ = 0;
-  std::unordered_map<std::uint64_t, Network> networks_;
-  iouring::List<Network> turns_;  // all networks, the one whose turn it is first
+  std::unordered_map<std::uint64_t, Group> groups_;
+  iouring::List<Group> turns_;  // all groups, the one whose turn it is first
 };
 
-class [[nodiscard]] HandshakeSlots::Enter final : private iouring::Waiter {
+class [[nodiscard]] FairSlots::Enter final : private iouring::Waiter {
  public:
-  Enter(HandshakeSlots& slots, std::uint64_t address) noexcept
-      : slots_(&slots), address_(address) {}
+  Enter(FairSlots& slots, std::uint64_t key) noexcept : slots_(&slots), key_(key) {}
 
   bool await_ready() noexcept {
     if (slots_->full()) return false;
@@ -99,21 +98,21 @@ class [[nodiscard]] HandshakeSlots::Enter final : private iouring::Waiter {
   iouring::Result<Slot> await_resume() noexcept;
 
  private:
-  friend class HandshakeSlots;
+  friend class FairSlots;
   bool wait(std::coroutine_handle<> awaiting, iouring::CancelScope* scope);
   void on_cancel() noexcept override;
   void on_ready() noexcept override { awaiting_.resume(); }
 
-  HandshakeSlots* slots_;
-  std::uint64_t address_;
-  Network* network_ = nullptr;  // while it waits
+  FairSlots* slots_;
+  std::uint64_t key_;
+  Group* group_ = nullptr;  // while it waits
   Place place_{*this};
   std::coroutine_handle<> awaiting_;
   bool entered_ = false;
 };
 
-inline HandshakeSlots::Enter HandshakeSlots::enter(std::uint64_t network) noexcept {
-  return {*this, network};
+inline FairSlots::Enter FairSlots::enter(std::uint64_t group) noexcept {
+  return {*this, group};
 }
 
 }  // namespace sallyport::gateway
