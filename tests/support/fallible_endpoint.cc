@@ -153,6 +153,8 @@ void FallibleEndpoint::break_down() {
     case Fault::kRefuses:
     case Fault::kSocketMissing:
       return stop_listening();
+    case Fault::kDies:
+      return backends_.clear();
     case Fault::kSocketStale: {
       stop_listening();
       const Fd stale = listen_on(address_, -1);
@@ -185,6 +187,7 @@ void FallibleEndpoint::mend() {
   silent_.reset();
   switch (given_.fault) {
     case Fault::kRefuses:
+    case Fault::kDies:
     case Fault::kSocketMissing:
     case Fault::kSocketStale:
     case Fault::kQueueFull:

@@ -17,6 +17,7 @@ Backend::Serve named_echo(char name);
 enum class Fault {
   // A connect finds it out.
   kRefuses,          ///< nobody listens
+  kDies,             ///< nobody listens, and its connections end
   kSwallows,         ///< SYNs are dropped
   kUnreachable,      ///< no route there: needs a NetworkNamespace
   kQueueFull,        ///< nobody accepts, and the accept queue is full
@@ -56,7 +57,7 @@ class FallibleEndpoint {
 
   /// As a discovery file names it.
   const std::string& address() const { return address_; }
-  /// What is connected goes on. No-op where it is broken already.
+  /// What is connected goes on, but for kDies. No-op where it is broken already.
   void break_down();
   void mend();
   bool broken() const { return broken_; }
