@@ -62,8 +62,10 @@ bool cancelled(const ktls::RecordError& error) {
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
         // It takes no more, but may have sent a reason: the other direction receives that, and the
-        // end.
+        // end. EPIPE is behind a FIN. Any other error was the socket's, which this send has taken
+        // from it: what is received then ends as if a FIN had come.
         state.backend_send_failed = true;
+        state.backend_broken = sent.error().failure != RecordFailure::kPipe;
         if (state.backend_ended && !state.client_left) state.stop(CloseReason::kBackendClosed);
         state.timers.half_closed();
         co_return false;
@@ -141,9 +143,13 @@ bool cancelled(const ktls::RecordError& error) {
       co_return false;
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
-      state.backend_ended = true;
+      state.backend_ended = !state.backend_broken;
       state.timers.half_closed();
       if (state.client_left) co_return false;
+      if (state.backend_broken) {
+        state.stop(CloseReason::kBackendReset);
+        co_return false;
+      }
       ktls::RecordLayer::SendResult sent = co_await state.client.send_close();
       if (!sent && !cancelled(sent.error())) {
         // A client that has ended and taken every byte need not wait for our close_notify.

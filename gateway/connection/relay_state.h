@@ -94,6 +94,7 @@ struct RelayState {
   bool backend_ended : 1 = false;        ///< FIN received
   bool backend_answered : 1 = false;     ///< since the last byte that it was sent
   bool backend_send_failed : 1 = false;  ///< sending to it failed
+  bool backend_broken : 1 = false;       ///< since it reset, or vanished: it gives no clean end
   bool looks_for_quiet : 1 = false;      ///< a task beside the pumps does
   bool quiet : 1 = false;                ///< and this is the moment
   bool looks : 1 = false;                ///< rounds look at it: something may be unacknowledged

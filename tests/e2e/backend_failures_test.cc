@@ -120,6 +120,20 @@ TEST_F(BackendFailure, AResetMidStreamIsNeverACleanEnd) {
   EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
 }
 
+// What a client sends at once often finds the reset first, and takes it from the socket: the other
+// direction then saw an end of file, which the client got as a clean end.
+TEST_F(BackendFailure, AResetThatASendFindsIsNoCleanEnd) {
+  Backend backend(reset_after(0));
+  start_for(backend);
+  for (int i = 0; i < 30; ++i) {
+    TlsClient tls = connect();
+    tls.send("at once");
+    EXPECT_EQ(tls.receive_all(), "");
+    EXPECT_EQ(tls.end(), TlsEnd::kReset) << to_string(tls.end());
+    EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
+  }
+}
+
 // What the backend said before its reset is delivered, to a client that is slow as well.
 TEST_F(BackendFailure, AResetDoesNotOvertakeWhatCameBefore) {
   const std::string data = pseudo_random(700'000, 22);

@@ -2,6 +2,7 @@
 // a volume that is not mounted yet, or its generator left half of it. Without --state-dir that ends
 // the start; with it, what was in force last serves clients, and everybody who asks is told so.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -143,7 +144,8 @@ TEST_F(DiscoveryState, CheckJudgesTheFileAndNotTheState) {
 }
 
 // Where root may mount, the directory is a file system of one page, which is full; else no file may
-// grow. Neither is a fault of the gateway: it is said once, counted, and tried again.
+// grow. Neither is a fault of the gateway: it is said once, counted, and tried again until there is
+// room.
 TEST_F(DiscoveryState, OnAFullDiskIsNoFault) {
   const bool mounts = run({"unshare", "-m", "mount", "-t", "tmpfs", "none", state}).status == 0;
   const std::string fill =
@@ -151,7 +153,7 @@ TEST_F(DiscoveryState, OnAFullDiskIsNoFault) {
       "head -c 4096 /dev/zero >\"$0/fill\" && exec \"$@\"";
   const std::vector<std::string> full =
       mounts ? std::vector<std::string>{"unshare", "-m", "sh", "-c", fill, state}
-             : std::vector<std::string>{"sh", "-c", "ulimit -f 0 && exec \"$@\"", "sh"};
+             : std::vector<std::string>{"sh", "-c", "ulimit -S -f 0 && exec \"$@\"", "sh"};
   discover({first.address()});
   std::vector<std::string> argv = full;
   argv.push_back(sallyport_program());
@@ -164,6 +166,18 @@ TEST_F(DiscoveryState, OnAFullDiskIsNoFault) {
   wait_until("updates are followed", [&] { return reached() == "second "; });
   EXPECT_EQ(gateway->metrics().sum("state_writes_total", {{"result", "success"}}), 0);
   EXPECT_TRUE(gateway->ready());
+
+  const pid_t pid = gateway->process().pid();
+  if (mounts) {
+    ASSERT_TRUE(fs::remove("/proc/" + std::to_string(pid) + "/root" + state + "/fill"));
+  } else {
+    rlimit size{};
+    ASSERT_EQ(::prlimit(pid, RLIMIT_FSIZE, nullptr, &size), 0);
+    size.rlim_cur = size.rlim_max;
+    ASSERT_EQ(::prlimit(pid, RLIMIT_FSIZE, &size, nullptr), 0);
+  }
+  gateway->wait_err({"state kept again"});
+  EXPECT_EQ(reached(), "second ");
 }
 
 TEST_F(DiscoveryState, PageTellsWhatIsInForceOfEachRoute) {

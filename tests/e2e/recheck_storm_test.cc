@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <functional>
 #include <iterator>
 #include <random>
@@ -13,17 +12,14 @@
 #include <vector>
 
 #include "tests/e2e/scenario.h"
+#include "tests/support/storm_length.h"
 
 namespace sallyport::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-// SALLYPORT_STORM_SECONDS: for how long, where someone has the time.
-std::chrono::seconds length_of_storm() {
-  const char* const seconds = std::getenv("SALLYPORT_STORM_SECONDS");
-  return std::chrono::seconds(seconds == nullptr ? 3 : std::atoi(seconds));
-}
+const std::chrono::seconds kLengthOfStorm = storm_length(3s);
 
 constexpr const char* kShop = R"("orders": {"sni": ["orders.example.org"], "allow": ["%"]})";
 constexpr const char* kBank = R"("billing": {"sni": ["billing.example.org"], "allow": ["%"]})";
@@ -261,7 +257,7 @@ class EachStorm : public RecheckStorm,
 
 TEST_P(EachStorm, LeavesEverythingCounted) {
   start_storm(GetParam());
-  rage([] { std::this_thread::sleep_for(length_of_storm()); });
+  rage([] { std::this_thread::sleep_for(kLengthOfStorm); });
   ASSERT_TRUE(gateway->process().running()) << gateway->process().err();
   EXPECT_GT(made, 0);
   wait_until("every connection has ended",
@@ -274,7 +270,7 @@ TEST_P(EachStorm, LeavesEverythingCounted) {
 TEST_P(EachStorm, EndsWithTheGateway) {
   start_storm(GetParam());
   rage([this] {
-    std::this_thread::sleep_for(length_of_storm() / 2);
+    std::this_thread::sleep_for(kLengthOfStorm / 2);
     ending = true;
     gateway->signal(SIGTERM);
     EXPECT_TRUE(eventually([this] { return !gateway->process().running(); })) << "it drains";

@@ -1,6 +1,7 @@
 #include "tests/support/backend.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -40,19 +41,41 @@ struct Backend::State {
       pollfd wanted[2] = {{listener.get(), POLLIN, 0}, {stop.get(), POLLIN, 0}};
       ::poll(wanted, 2, -1);
       if (wanted[1].revents != 0) return;
-      const int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd < 0) continue;
-      ++accepted;
-      ++open;
-      const std::scoped_lock lock(mutex);
-      connections.remove_if([](Connection& each) {
-        if (each.finished) each.thread.join();
-        return each.finished;
-      });
-      Connection& connection = connections.emplace_back();
-      connection.socket = Fd(fd);
-      connection.thread = std::thread([this, &connection] { run(connection); });
+      accept_one();
     }
+  }
+
+  // False: none waits.
+  bool accept_one() {
+    const int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0) return false;
+    ++accepted;
+    ++open;
+    const std::scoped_lock lock(mutex);
+    connections.remove_if([](Connection& each) {
+      if (each.finished) each.thread.join();
+      return each.finished;
+    });
+    Connection& connection = connections.emplace_back();
+    connection.socket = Fd(fd);
+    connection.thread = std::thread([this, &connection] { run(connection); });
+    return true;
+  }
+
+  void stop_accepting() {
+    if (!acceptor.joinable()) return;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(stop.get(), &one, sizeof one);
+    acceptor.join();
+  }
+
+  // By a filter that no packet to the listener passes. Those it accepts later would inherit it.
+  void swallow(bool swallows) const {
+    sock_filter drop{BPF_RET | BPF_K, 0, 0, 0};
+    const sock_fprog program{1, &drop};
+    const int option = swallows ? SO_ATTACH_FILTER : SO_DETACH_FILTER;
+    if (::setsockopt(listener.get(), SOL_SOCKET, option, &program, sizeof program) != 0)
+      throw TestFailure("a listener takes no filter");
   }
 
   void run(Connection& connection) {
@@ -79,9 +102,7 @@ Backend::Backend(Serve serve, const std::string& address) : state_(std::make_sha
 }
 
 Backend::~Backend() {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(state_->stop.get(), &one, sizeof one);
-  state_->acceptor.join();
+  state_->stop_accepting();
   {
     const std::scoped_lock lock(state_->mutex);
     for (State::Connection& each : state_->connections) {
@@ -96,6 +117,18 @@ int Backend::accepted() const {
 }
 int Backend::open() const {
   return state_->open;
+}
+
+// No SYN comes in behind the last accept: the close would reset its connection.
+void Backend::stop_listening() {
+  state_->stop_accepting();
+  if (Address::parse(address_).family() != AF_UNIX) state_->swallow(true);
+  while (state_->accept_one()) continue;
+  state_->listener.close();
+}
+
+void Backend::swallow(bool swallows) {
+  state_->swallow(swallows);
 }
 
 namespace {
@@ -254,17 +287,20 @@ std::string sha256_hex(std::string_view data) {
   return hex;
 }
 
-SilentAddress::SilentAddress() : listener_(listen_on("127.0.0.1:0", 0)) {
+SilentAddress::SilentAddress(const std::string& address) : listener_(listen_on(address, 0)) {
   const Address to = local_address(listener_);
-  // The queue takes one more than the backlog; what follows gets no answer to its SYN.
+  // The queue takes one more than the backlog. What follows gets no answer to its SYN; a unix
+  // socket says so at once.
+  bool full = false;
   for (int i = 0; i < 3; ++i) {
-    Fd filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    [[maybe_unused]] const int in_progress = ::connect(filler.get(), to.get(), to.size);
+    Fd filler(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    full = ::connect(filler.get(), to.get(), to.size) != 0 && errno == EAGAIN;
     fillers_.push_back(std::move(filler));
   }
   // Only a full queue is silent: at least one filler must still be waiting.
   pollfd last{fillers_.back().get(), POLLOUT, 0};
-  if (::poll(&last, 1, 0) != 0) throw TestFailure("SilentAddress answers");
+  if (to.family() != AF_UNIX) full = ::poll(&last, 1, 0) == 0;
+  if (!full) throw TestFailure("SilentAddress answers");
 }
 
 }  // namespace sallyport::test

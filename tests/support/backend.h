@@ -30,6 +30,11 @@ class Backend {
   int accepted() const;
   int open() const;
 
+  /// Refuses from now on. What was connected before is served on, nothing is reset.
+  void stop_listening();
+  /// From now on SYNs get no answer, as behind a firewall that drops them; or they do again.
+  void swallow(bool swallows);
+
  private:
   struct State;
   std::string address_;
@@ -87,10 +92,11 @@ class RefusingAddress {
   Fd socket_;
 };
 
-/// An address whose connects are never answered: a listener whose accept queue is full.
+/// An address, TCP or unix, whose connects are never answered: a listener whose accept queue is
+/// full.
 class SilentAddress {
  public:
-  SilentAddress();
+  explicit SilentAddress(const std::string& address = "127.0.0.1:0");
   std::string address() const { return local_address(listener_).to_string(); }
 
  private:

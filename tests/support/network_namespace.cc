@@ -10,7 +10,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <sstream>
+#include <vector>
 
+#include "tests/support/process.h"
 #include "tests/support/wait.h"
 
 namespace sallyport::test {
@@ -59,6 +62,14 @@ void NetworkNamespace::set(std::string_view setting, std::string_view value) {
   const Fd out(::openat(open_proc().get(), file.c_str(), O_WRONLY | O_CLOEXEC));
   if (::write(out.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
     throw TestFailure(file + " takes no " + std::string(value) + ": " + std::strerror(errno));
+}
+
+void NetworkNamespace::ip(const std::string& command) {
+  std::vector<std::string> argv{"ip"};
+  std::istringstream words(command);
+  for (std::string word; words >> word;) argv.push_back(word);
+  const Finished finished = run(argv);
+  if (finished.status != 0) throw TestFailure("ip " + command + ": " + finished.err);
 }
 
 }  // namespace sallyport::test

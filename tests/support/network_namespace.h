@@ -25,6 +25,9 @@ class NetworkNamespace {
   /// Writes a setting, "ipv4.tcp_migrate_req". Throws TestFailure where the kernel refuses it.
   static void set(std::string_view setting, std::string_view value);
 
+  /// Runs ip(8) there, as `"addr add 10.77.0.1/32 dev lo"`. Throws TestFailure with what it said.
+  static void ip(const std::string& command);
+
  private:
   Fd before_;
   std::string missing_;

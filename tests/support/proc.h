@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -30,6 +31,24 @@ inline long proc_number(const std::string& file, const std::string& word) {
   long value = 0;
   in >> value;
   return value;
+}
+/// How long the threads of a process whose names begin so were ready to run and did not, and what
+/// the hypervisor took from the machine; ms. 0 where the kernel does not tell.
+inline long starved_ms(const std::string& pid, const std::string& threads) {
+  long total_ms = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+    std::string name;
+    std::ifstream(task.path() / "comm") >> name;
+    long ran_ns = 0;
+    long waited_ns = 0;
+    if (!name.starts_with(threads)) continue;
+    std::ifstream(task.path() / "schedstat") >> ran_ns >> waited_ns;
+    total_ms += waited_ns / 1'000'000;
+  }
+  std::ifstream all("/proc/stat");
+  std::string value;  // of "cpu user nice system idle iowait irq softirq steal", in ticks of 10 ms
+  for (int i = 0; i < 9; ++i) all >> value;
+  return total_ms + std::atol(value.c_str()) * 10;
 }
 /// TCP sockets in use in this network namespace.
 inline long tcp_sockets() {

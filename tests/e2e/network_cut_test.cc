@@ -1,0 +1,88 @@
+// The gateway's network is cut while no traffic would tell: its backends are as well as before, so
+// checks mark none of them down, say that they know nothing, and go on once the network is back.
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/fault_scenario.h"
+#include "tests/support/fallible_endpoint.h"
+#include "tests/support/network_namespace.h"
+
+namespace sallyport::test {
+namespace {
+
+struct Cut {
+  const char* name;
+  std::vector<const char*> cut, mend;  // commands of ip(8)
+};
+
+void PrintTo(const Cut& cut, std::ostream* out) {
+  *out << cut.name;
+}
+
+// What is sent to an address that the loopback has a route to, and not itself, comes to nothing.
+const Cut kCuts[] = {
+    {"Silence",
+     {"addr del 10.77.1.1/32 dev lo", "addr del 10.77.1.2/32 dev lo"},
+     {"addr add 10.77.1.1/32 dev lo", "addr add 10.77.1.2/32 dev lo"}},
+    {"NoRoute",
+     {"route del 10.77.1.0/24 dev lo", "addr del 10.77.1.1/32 dev lo",
+      "addr del 10.77.1.2/32 dev lo"},
+     {"addr add 10.77.1.1/32 dev lo", "addr add 10.77.1.2/32 dev lo",
+      "route add 10.77.1.0/24 dev lo"}},
+    {"LinkDown", {"link set lo down"}, {"link set lo up"}},
+};
+
+class NetworkCut : public FaultScenario, public ::testing::WithParamInterface<Cut> {
+ protected:
+  int told(const std::string& message) const {
+    int count = 0;
+    for (const LogLine& line : gateway->operational_log())
+      count += line.contains("message") && line.at("message") == message ? 1 : 0;
+    return count;
+  }
+};
+
+TEST_P(NetworkCut, MarksNothingDown) {
+  const NetworkNamespace net;
+  if (!net.missing().empty()) GTEST_SKIP() << net.missing();
+  for (const char* command : {"addr add 10.77.1.1/32 dev lo", "addr add 10.77.1.2/32 dev lo",
+                              "route add 10.77.1.0/24 dev lo"})
+    NetworkNamespace::ip(command);
+  Backend one(named_echo('1'), "10.77.1.1:0");
+  Backend other(named_echo('2'), "10.77.1.2:0");
+  discover({one.address(), other.address()});
+  start_routes({{"orders", R"("end-when-down": true, "health": {"type": "send-expect",
+                              "send": "PING", "expect": "PING", "interval": "100ms",
+                              "timeout": "1s", "rise": 1, "fall": 2})"}},
+               {"--admin", "unix:" + (dir / "admin.sock").string()});
+  const auto healthy = [this] { return of("backend_healthy", "orders"); };
+  wait_until("both are up", [&] { return healthy() == 2; });
+  TlsClient quiet = connect();
+  ASSERT_EQ(quiet.exchange("x", 2).size(), 2U) << "behind the backend's name";
+
+  for (const char* command : GetParam().cut) NetworkNamespace::ip(command);
+  gateway->wait_err({"no check is answered over the network: endpoints keep their state"});
+  wait_until("nothing is known of either",
+             [&] { return !gateway->metrics().has("backend_healthy", {{"route", "orders"}}); });
+  EXPECT_NE(gateway->get("/routes").body.find(R"("health": "unknown")"), std::string::npos);
+  EXPECT_EQ(of("backend_up", "orders"), 2) << "they keep their state";
+
+  for (const char* command : GetParam().mend) NetworkNamespace::ip(command);
+  gateway->wait_err({"checks are answered again"});
+  wait_until("both are known to be up", [&] { return healthy() == 2; });
+  EXPECT_EQ(told("endpoint is down"), 0);
+  EXPECT_EQ(told("no check is answered over the network: endpoints keep their state"), 1);
+  EXPECT_TRUE(quiet.echo("it has felt nothing"));
+  quiet.close_notify();
+  quiet.receive_all();
+  const Visit after = visit(gateway->address(), to("orders"), canary_payload());
+  EXPECT_TRUE(after.whole) << after.trouble;
+  finish();  // in the namespace
+}
+
+INSTANTIATE_TEST_SUITE_P(By, NetworkCut, ::testing::ValuesIn(kCuts),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace sallyport::test
