@@ -1,24 +1,27 @@
 #include "gateway/run/server_contexts.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace sallyport::gateway {
 namespace {
 
-std::string listener_set(std::span<const ListenAddress> listen) {
-  std::set<std::string> texts;
-  for (const ListenAddress& each : listen) texts.insert(each.text);
+// Not their addresses: those differ from machine to machine, where the service is the same.
+std::string set_of_ports(std::span<const ListenAddress> listen) {
+  std::set<std::uint16_t> ports;
+  for (const ListenAddress& each : listen) ports.insert(each.address.port());
   std::string joined;
-  for (const std::string& text : texts) joined += text + "\n";
+  for (const std::uint16_t port : ports) joined += std::to_string(port) + "\n";
   return joined;
 }
 
 }  // namespace
 
 ServerContexts::ServerContexts(std::span<const ListenAddress> listen, std::size_t shards)
-    : listeners_(listener_set(listen)), shards_(shards) {}
+    : listeners_(set_of_ports(listen)), shards_(shards) {}
 
 std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
     const std::vector<Snapshot::CredentialsPointer>& credentials) {

@@ -19,8 +19,8 @@ namespace sallyport::gateway {
 /// shard loses the chains that it has seen. Control thread only.
 class ServerContexts {
  public:
-  /// The set of `listen` addresses is part of what tickets are bound to, whatever its order:
-  /// gateways with the same listeners take each other's tickets.
+  /// The set of ports of `listen` is part of what tickets are bound to, whatever its order:
+  /// gateways of one fleet, each on an address of its own, take each other's tickets.
   ServerContexts(std::span<const ListenAddress> listen, std::size_t shards);
 
   /// Those of each shard, one for each of `credentials` (Snapshot::all_credentials()); none if the

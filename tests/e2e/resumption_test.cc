@@ -201,11 +201,21 @@ TEST_F(SharedTicketSecret, ResumesAfterARestart) {
   EXPECT_TRUE(resumes(session));
 }
 
-TEST_F(SharedTicketSecret, DoesNotResumeOnAnotherSetOfListeners) {
+// Gateways of a fleet: the same port, each on the address of its machine.
+TEST_F(SharedTicketSecret, ResumesOnAnotherAddressOfTheSamePort) {
   start(shared({}));
   const auto session = earn();
   finish();
   start(shared({"--listen", "127.0.0.2:0"}));
+  EXPECT_TRUE(resumes(session));
+}
+
+TEST_F(SharedTicketSecret, DoesNotResumeOnAnotherSetOfPorts) {
+  start(shared({}));
+  const auto session = earn();
+  const std::string other_port = gateway->address();
+  finish();
+  start(shared({"--listen", "127.0.0.1:0", "--listen", other_port}));
   EXPECT_FALSE(resumes(session));
 }
 

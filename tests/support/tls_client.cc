@@ -106,7 +106,7 @@ struct TlsClient::State {
       SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(wire.data()),
                           static_cast<unsigned>(wire.size()));
     }
-    if (options.session) must(SSL_set_session(ssl, options.session.get()));
+    if (options.session) offer(options.session.get());
     in = BIO_new(BIO_s_mem());
     out = BIO_new(BIO_s_mem());
     BIO_set_mem_eof_return(in, -1);
@@ -120,6 +120,13 @@ struct TlsClient::State {
   }
   void set(const std::string& value, int (*setter)(SSL*, const char*)) const {
     if (!value.empty()) must(setter(ssl, value.c_str()));
+  }
+  // A copy: OpenSSL marks a session of TLS 1.3 as used once it was resumed, and offers it to nobody
+  // again, as a client need not do.
+  void offer(SSL_SESSION* session) const {
+    const std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)> copy(SSL_SESSION_dup(session),
+                                                                         SSL_SESSION_free);
+    must(SSL_set_session(ssl, copy.get()));
   }
 
   void use_certificate(const TestCertificate& certificate) const {

@@ -26,7 +26,7 @@ struct ClientOptions {
   int min_version = 0;  ///< e.g. TLS1_2_VERSION; 0: TLS 1.3
   int max_version = 0;
   std::uint64_t ssl_options = 0;              ///< SSL_OP_...
-  std::shared_ptr<SSL_SESSION> session = {};  ///< to resume
+  std::shared_ptr<SSL_SESSION> session = {};  ///< to resume, as often as it is given
   std::string source = {};                    ///< local address, `127.0.0.9:0`
   /// The socket's buffers, so that back-pressure is felt early; 0: the kernel's default.
   int socket_buffer = 0;
