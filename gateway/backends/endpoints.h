@@ -15,7 +15,7 @@
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/endpoint_life.h"
 #include "gateway/backends/ipv6_reach.h"
-#include "gateway/backends/resolver.h"
+#include "gateway/backends/name_table.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
