@@ -152,8 +152,10 @@ iouring::Result<> Race::open(const iouring::Result<iouring::Socket>& socket) con
 }
 
 void Race::won(Attempt& attempt, iouring::Socket socket) {
-  attempt.pick.endpoint->health->succeeded();
-  attempt.pick.endpoint->life->connected();
+  const Endpoint& endpoint = *attempt.pick.endpoint;
+  endpoint.health->succeeded();
+  if (endpoint.ipv6) endpoint.ipv6->succeeded(ring_.now());
+  endpoint.life->connected();
   winner_.emplace(Dialed{std::move(socket), std::move(attempt.pick.endpoint),
                          std::move(attempt.pick.in_use), failure_.attempts});
   scope_.cancel();
@@ -175,6 +177,7 @@ void Race::failed(const Attempt& attempt, int error) {
     scope_.cancel();
     return;
   }
+  if (endpoint.ipv6) endpoint.ipv6->failed(ring_.now(), error);
   if (is_local(error)) return;
   any_silent_ = any_silent_ || error == ETIMEDOUT;
   endpoint.health->failed(ring_.now(), error);

@@ -121,6 +121,7 @@ Standing Endpoint::standing(iouring::TimePoint now) const {
   if (life->ejected(now)) return Standing::kEjected;
   if (checked == Checked::kUnknown && route_life->any_up.load(std::memory_order_relaxed))
     return Standing::kUnchecked;
+  if (ipv6 && ipv6->avoided(now)) return Standing::kUnreached;
   return health->failing() ? Standing::kFailing : Standing::kGood;
 }
 
@@ -140,6 +141,7 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
                                         const EndpointSet* previous, iouring::TimePoint now) {
   std::shared_ptr<EndpointSet> set(new EndpointSet);
   set->next_id_ = previous ? previous->next_id_ : 1;
+  set->ipv6_ = previous ? previous->ipv6_ : std::make_shared<Ipv6Reach>();
   set->routes_.reserve(discovery.routes.size());
   Known known(previous);
   for (const DiscoveredRoute& discovered : discovery.routes) {
@@ -162,7 +164,7 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
         const std::uint64_t id = stays ? before->endpoint->id : set->next_id_++;
         route.endpoints.push_back(std::make_shared<const Endpoint>(
             Endpoint{id, address, target.text, target.labels, known.health(address), life,
-                     known_route.life}));
+                     known_route.life, Ipv6Reach::concerns(address) ? set->ipv6_ : nullptr}));
       }
     }
     std::ranges::sort(route.endpoints, {}, [](const auto& endpoint) { return endpoint->id; });

@@ -14,7 +14,8 @@
 #include "gateway/backends/address_health.h"
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/endpoint_life.h"
-#include "gateway/backends/resolver.h"
+#include "gateway/backends/ipv6_reach.h"
+#include "gateway/backends/name_table.h"
 #include "iouring/address.h"
 
 namespace sallyport::gateway {
@@ -59,6 +60,7 @@ class RoutePlace {
 enum class Standing : std::uint8_t {
   kGood,
   kFailing,    ///< connects to its address fail: for want of a good one
+  kUnreached,  ///< its address is IPv6, and there is no route to any
   kUnchecked,  ///< others are known to be up
   kEjected,
   kDown,  ///< by its checks
@@ -77,6 +79,7 @@ struct Endpoint {
   std::shared_ptr<AddressHealth> health;  ///< of the address, in whatever route
   std::shared_ptr<EndpointLife> life;     ///< in this route
   std::shared_ptr<RouteLife> route_life;
+  std::shared_ptr<Ipv6Reach> ipv6 = nullptr;  ///< null: not one that this concerns
 
   std::uint32_t weight() const { return labels->weight; }
   EndpointState state() const { return labels->state; }
@@ -137,6 +140,7 @@ class EndpointSet {
   EndpointSet() = default;
   void keep_gone(const EndpointSet& previous, iouring::TimePoint now);
 
+  std::shared_ptr<Ipv6Reach> ipv6_;  // of all generations
   std::vector<RouteEndpoints> routes_;
   std::vector<GoneEndpoint> gone_;
   std::unordered_map<std::string_view, std::size_t> by_name_;

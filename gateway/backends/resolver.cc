@@ -1,208 +1,296 @@
 #include "gateway/backends/resolver.h"
 
-#include <netdb.h>
+#include <ifaddrs.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "iouring/file_descriptor.h"
+#include "iouring/invariant.h"
 #include "iouring/signals_masked.h"
 
 namespace sallyport::gateway {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Addresses = std::expected<std::vector<iouring::SocketAddress>, std::string>;
+using Line = NameTable::Line;
+using std::chrono::milliseconds;
 
-Addresses look_up(const std::string& host) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;  // no IPv6 addresses on a host that has only IPv4
-  addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  if (error != 0) return std::unexpected(gai_strerror(error));
-  std::vector<iouring::SocketAddress> addresses;
-  for (const addrinfo* info = found; info; info = info->ai_next) {
-    addresses.emplace_back(info->ai_addr, info->ai_addrlen);
+// Names that are looked up at a time: two queries each, and dnsmasq(8) has room for 150.
+constexpr std::size_t kAtATime = 64;
+// How many of these may be names that failed before: each may take its servers' whole patience.
+constexpr std::size_t kRetriesAtATime = 32;
+constexpr std::chrono::hours kForever{1};
+
+// What tells that a file has changed.
+struct FileState {
+  dev_t device = 0;
+  ino_t inode = 0;
+  off_t size = 0;
+  std::int64_t modified_s = 0;
+  std::int64_t modified_ns = 0;
+
+  // All zero where there is none.
+  static FileState of(const std::string& path) {
+    struct stat found{};
+    if (::stat(path.c_str(), &found) != 0) return {};
+    return {found.st_dev, found.st_ino, found.st_size, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
   }
-  freeaddrinfo(found);
-  return addresses;
-}
+  bool operator==(const FileState&) const = default;
+};
 
-// Name servers rotate their answers: in a fixed order a rotation is no change.
-void sort_unique(std::vector<iouring::SocketAddress>& addresses) {
-  std::ranges::sort(addresses, {}, &iouring::SocketAddress::to_string);
-  const auto repeated = std::ranges::unique(addresses);
-  addresses.erase(repeated.begin(), repeated.end());
+// Both where the interfaces have addresses of both, or of neither, or cannot be asked.
+int family_of_host() {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return AF_UNSPEC;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owned(list, &::freeifaddrs);
+  bool ipv4 = false;
+  bool ipv6 = false;
+  for (const ifaddrs* each = list; each; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr) continue;
+    const int family = each->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const auto size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    if (iouring::SocketAddress(each->ifa_addr, size).is_loopback()) continue;
+    (family == AF_INET ? ipv4 : ipv6) = true;
+  }
+  if (ipv4 == ipv6) return AF_UNSPEC;
+  return ipv4 ? AF_INET : AF_INET6;
 }
 
 }  // namespace
 
-// Shared with the threads, so that one that is stuck in a lookup may outlive the Resolver.
-struct Resolver::State {
-  struct Name {
-    Clock::time_point due;
-    bool looked_up = false;
-  };
-  struct Worker {
-    std::thread thread;
-    bool in_lookup = false;
-  };
+class Resolver::Thread {
+ public:
+  Thread(Options options, std::function<void()> on_change, iouring::FileDescriptor wake);
+  ~Thread();
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
 
-  State(Options given, std::function<void()> callback)
-      : options(std::move(given)), on_change(std::move(callback)) {
-    if (!options.lookup) options.lookup = look_up;
-  }
+  void watch(const std::set<std::string>& names);
+  std::shared_ptr<const Resolutions> current();
+  bool wait_for_first(milliseconds timeout);
 
-  void work(Worker& self);
-  void look_up_next(std::unique_lock<std::mutex>& lock, Worker& self);
-  void store(const std::string& host, Addresses result);
-  void announce(std::unique_lock<std::mutex>& lock);
-  bool may_announce() const { return dirty && Clock::now() >= last_announced + options.batch; }
-  bool all_looked_up() const {
-    return std::ranges::all_of(names, [](const auto& name) { return name.second.looked_up; });
-  }
+ private:
+  // The resolver's thread.
+  void run(const std::stop_token& stop);
+  void look_around();
+  void open_channel();
+  void begin_lookups();
+  std::string take_due();
+  bool room_for(Line line) const;
+  void store(std::vector<DnsChannel::Finished> finished);
+  void announce();
+  void wait();
+  Clock::time_point next_turn();
+  void wake() const;
 
-  mutable std::mutex mutex;
-  std::condition_variable work_to_do;
-  mutable std::condition_variable first_done;
-  Options options;
-  std::function<void()> on_change;
-  std::map<std::string, Name> names;
-  std::set<std::pair<Clock::time_point, std::string>> queue;  // names not being looked up
-  Resolutions latest;
-  std::shared_ptr<const Resolutions> published;  // copy of latest; null: to be made when asked for
-  bool dirty = false;                            // latest changed since the last announcement
-  Clock::time_point last_announced{};
-  bool stop = false;
-  std::vector<std::unique_ptr<Worker>> workers;
+  const Options options_;
+  const std::function<void()> on_change_;
+  const iouring::FileDescriptor wake_;  // eventfd(2)
+
+  std::mutex mutex_;
+  std::condition_variable stored_;
+  NameTable names_;  // under the mutex
+
+  // Of the resolver's thread alone.
+  std::expected<DnsChannel, std::string> channel_ = std::unexpected(std::string());
+  FileState resolv_conf_;
+  int family_ = AF_UNSPEC;
+  Clock::time_point looked_at_ = Clock::time_point::min();
+  Clock::time_point announced_at_ = Clock::time_point::min();
+  std::jthread thread_;  // last: it ends before what it uses
 };
 
-void Resolver::State::work(Worker& self) {
-  std::unique_lock lock(mutex);
-  while (!stop) {
-    if (may_announce()) {
-      announce(lock);
-    } else if (!queue.empty() && queue.begin()->first <= Clock::now()) {
-      look_up_next(lock, self);
-    } else if (queue.empty() && !dirty) {
-      work_to_do.wait(lock);
+Resolver::Thread::Thread(Options options, std::function<void()> on_change,
+                         iouring::FileDescriptor wake)
+    : options_(std::move(options)),
+      on_change_(std::move(on_change)),
+      wake_(std::move(wake)),
+      names_(options_.times, std::random_device()()) {
+  const iouring::SignalsMasked masked;  // signals belong to the control thread
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+Resolver::Thread::~Thread() {
+  thread_.request_stop();
+  wake();
+}
+
+void Resolver::Thread::run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    look_around();
+    begin_lookups();
+    announce();
+    wait();
+  }
+}
+
+// A new resolv.conf is for all: what waits for the old servers is asked of the new ones.
+void Resolver::Thread::look_around() {
+  const auto now = Clock::now();
+  if (now < looked_at_ + options_.look_every) return;
+  looked_at_ = now;
+  family_ = options_.family ? *options_.family : family_of_host();
+  const FileState found = FileState::of(options_.dns.resolv_conf);
+  if (channel_ && found == resolv_conf_) return;
+  resolv_conf_ = found;
+  open_channel();
+  const std::lock_guard lock(mutex_);
+  names_.retry_now(now);
+}
+
+void Resolver::Thread::open_channel() {
+  auto opened = DnsChannel::open(options_.dns);
+  if (channel_) {
+    const std::lock_guard lock(mutex_);
+    for (const std::string& host : channel_->under_way()) names_.put_back(host, Clock::now());
+  }
+  channel_ = std::move(opened);
+}
+
+// At most so many in a turn: those that /etc/hosts has end at once.
+void Resolver::Thread::begin_lookups() {
+  std::vector<DnsChannel::Finished> failed;
+  for (std::size_t i = 0; i < kAtATime; ++i) {
+    std::string host = take_due();
+    if (host.empty()) break;
+    if (channel_) {
+      channel_->begin(host, family_);
     } else {
-      auto next = dirty ? last_announced + options.batch : queue.begin()->first;
-      if (!queue.empty()) next = std::min(next, queue.begin()->first);
-      work_to_do.wait_until(lock, next);
+      failed.emplace_back(std::move(host), std::unexpected(channel_.error()));
     }
   }
+  store(channel_ ? channel_->take_finished() : std::move(failed));
 }
 
-void Resolver::State::look_up_next(std::unique_lock<std::mutex>& lock, Worker& self) {
-  const std::string host = queue.begin()->second;
-  queue.erase(queue.begin());
-  self.in_lookup = true;
-  lock.unlock();
-  Addresses result = options.lookup(host);  // options do not change
-  if (result) sort_unique(*result);
-  lock.lock();
-  self.in_lookup = false;
-  if (stop) return;
-  store(host, std::move(result));
-}
-
-void Resolver::State::store(const std::string& host, Addresses result) {
-  const auto name = names.find(host);
-  if (name == names.end()) return;  // no longer watched
-  queue.erase({name->second.due, host});
-  name->second.due = Clock::now() + options.interval;
-  name->second.looked_up = true;
-  queue.emplace(name->second.due, host);
-
-  const auto [entry, fresh] = latest.try_emplace(host);
-  Resolution& resolution = entry->second;
-  std::string error;
-  if (!result) {
-    error = std::move(result.error());
-  } else if (result->empty()) {
-    error = "no addresses";
+std::string Resolver::Thread::take_due() {
+  const std::lock_guard lock(mutex_);
+  for (const Line line : {Line::kDue, Line::kRetry}) {
+    if (!room_for(line)) continue;
+    if (std::string host = names_.take(line, Clock::now()); !host.empty()) return host;
   }
-  const bool moved = error.empty() && *result != resolution.addresses;
-  if (fresh || moved || error != resolution.error) {
-    dirty = true;
-    published.reset();
-  }
-  if (moved) resolution.addresses = std::move(*result);
-  resolution.error = std::move(error);
-  if (all_looked_up()) first_done.notify_all();
+  return {};
 }
 
-void Resolver::State::announce(std::unique_lock<std::mutex>& lock) {
-  dirty = false;
-  last_announced = Clock::now();
-  if (!on_change) return;
-  lock.unlock();
-  on_change();
-  lock.lock();
+bool Resolver::Thread::room_for(Line line) const {
+  if (!channel_ || channel_->count_under_way() < kRetriesAtATime) return true;
+  if (channel_->count_under_way() >= kAtATime) return false;
+  const auto fails = [this](const std::string& host) { return names_.failing(host); };
+  return line == Line::kDue ||
+         std::ranges::count_if(channel_->under_way(), fails) < std::ptrdiff_t{kRetriesAtATime};
 }
 
-Resolver::Resolver(Options options, std::function<void()> on_change)
-    : state_(std::make_shared<State>(std::move(options), std::move(on_change))) {}
+void Resolver::Thread::store(std::vector<DnsChannel::Finished> finished) {
+  if (finished.empty()) return;
+  const std::lock_guard lock(mutex_);
+  for (DnsChannel::Finished& each : finished)
+    names_.store(each.host, std::move(each.outcome), Clock::now());
+  if (names_.all_looked_up()) stored_.notify_all();
+}
 
-Resolver::~Resolver() {
-  std::vector<bool> stuck;
+void Resolver::Thread::announce() {
+  const auto now = Clock::now();
   {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-    state_->work_to_do.notify_all();
-    for (const auto& worker : state_->workers) stuck.push_back(worker->in_lookup);
+    const std::lock_guard lock(mutex_);
+    if (!names_.changed() || now < announced_at_ + options_.batch) return;
+    names_.take_change();
   }
-  // Workers stay in the state, which a stuck thread keeps alive.
-  for (std::size_t i = 0; i < state_->workers.size(); ++i) {
-    std::thread& thread = state_->workers[i]->thread;
-    if (stuck[i]) {
-      thread.detach();
-    } else {
-      thread.join();
-    }
-  }
+  announced_at_ = now;
+  if (on_change_) on_change_();
 }
+
+void Resolver::Thread::wait() {
+  const auto until = std::chrono::ceil<milliseconds>(next_turn() - Clock::now());
+  auto most = std::clamp<milliseconds>(until, milliseconds(0), kForever);
+  std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}};
+  if (channel_) {
+    channel_->add_sockets(polled);
+    most = channel_->timeout(most);
+  }
+  const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(most.count()));
+  iouring::invariant(ready >= 0 || errno == EINTR || errno == ENOMEM, "poll(2) of open sockets",
+                     errno);
+  if (ready < 0) return;
+  std::uint64_t wakes = 0;
+  if (polled[0].revents != 0)
+    iouring::invariant(::read(wake_.get(), &wakes, sizeof wakes) == sizeof wakes,
+                       "an eventfd(2) that is readable can be read", errno);
+  if (!channel_) return;
+  channel_->process(std::span(polled).subspan(1));
+  store(channel_->take_finished());
+}
+
+Clock::time_point Resolver::Thread::next_turn() {
+  const std::lock_guard lock(mutex_);
+  auto next = NameTable::TimePoint::max();
+  for (const Line line : {Line::kDue, Line::kRetry})
+    if (room_for(line)) next = std::min(next, names_.next(line));
+  if (names_.changed()) next = std::min(next, announced_at_ + options_.batch);
+  const bool doubtful = names_.next(Line::kRetry) != NameTable::TimePoint::max() ||
+                        (channel_ && channel_->count_under_way() > 0);
+  if (doubtful) next = std::min(next, looked_at_ + options_.look_every);
+  return next;
+}
+
+void Resolver::Thread::wake() const {
+  const std::uint64_t one = 1;
+  iouring::invariant(::write(wake_.get(), &one, sizeof one) == sizeof one,
+                     "an eventfd(2) can be written to", errno);
+}
+
+void Resolver::Thread::watch(const std::set<std::string>& names) {
+  {
+    const std::lock_guard lock(mutex_);
+    names_.watch(names);
+  }
+  wake();
+}
+
+std::shared_ptr<const Resolutions> Resolver::Thread::current() {
+  const std::lock_guard lock(mutex_);
+  return names_.current();
+}
+
+bool Resolver::Thread::wait_for_first(milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  return stored_.wait_for(lock, timeout, [this] { return names_.all_looked_up(); });
+}
+
+iouring::Result<std::unique_ptr<Resolver>> Resolver::start(Options options,
+                                                           std::function<void()> on_change) {
+  iouring::FileDescriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return iouring::failure(errno);
+  return std::unique_ptr<Resolver>(new Resolver(
+      std::make_unique<Thread>(std::move(options), std::move(on_change), std::move(wake))));
+}
+
+Resolver::Resolver(std::unique_ptr<Thread> thread) : thread_(std::move(thread)) {}
+Resolver::~Resolver() = default;
 
 void Resolver::watch(const std::set<std::string>& names) {
-  const std::lock_guard lock(state_->mutex);
-  State& state = *state_;
-  for (auto name = state.names.begin(); name != state.names.end();) {
-    if (names.contains(name->first)) {
-      ++name;
-      continue;
-    }
-    state.queue.erase({name->second.due, name->first});
-    if (state.latest.erase(name->first) > 0) state.published.reset();
-    name = state.names.erase(name);
-  }
-  for (const std::string& host : names) {
-    const auto [name, fresh] = state.names.try_emplace(host);
-    // The clock's origin: before all that were looked up already.
-    if (fresh) state.queue.emplace(name->second.due, host);
-  }
-  const iouring::SignalsMasked masked;  // signals belong to the control thread
-  while (state.workers.size() < std::min<std::size_t>(state.options.threads, state.names.size())) {
-    State::Worker& worker = *state.workers.emplace_back(std::make_unique<State::Worker>());
-    worker.thread = std::thread([shared = state_, &worker] { shared->work(worker); });
-  }
-  state.work_to_do.notify_all();
+  thread_->watch(names);
 }
 
 std::shared_ptr<const Resolutions> Resolver::current() const {
-  const std::lock_guard lock(state_->mutex);
-  if (!state_->published) state_->published = std::make_shared<const Resolutions>(state_->latest);
-  return state_->published;
+  return thread_->current();
 }
 
-bool Resolver::wait_for_first(std::chrono::milliseconds timeout) const {
-  std::unique_lock lock(state_->mutex);
-  return state_->first_done.wait_for(lock, timeout, [this] { return state_->all_looked_up(); });
+bool Resolver::wait_for_first(milliseconds timeout) const {
+  return thread_->wait_for_first(timeout);
 }
 
 }  // namespace sallyport::gateway

@@ -1,50 +1,47 @@
 #pragma once
 
 #include <chrono>
-#include <cstddef>
-#include <expected>
 #include <functional>
-#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
-#include "iouring/address.h"
+#include "gateway/backends/dns_channel.h"
+#include "gateway/backends/lookup_times.h"
+#include "gateway/backends/name_table.h"
+#include "iouring/result.h"
 
 namespace sallyport::gateway {
 
-/// The addresses of one host name.
-struct Resolution {
-  std::vector<iouring::SocketAddress> addresses;  ///< port 0; sorted, each once; the last good ones
-  std::string error;  ///< why the latest attempt failed; empty if it did not
-};
-using Resolutions = std::map<std::string, Resolution, std::less<>>;
-
-/// Resolves host names on threads of its own, since getaddrinfo(3) blocks, and again every
-/// interval. A failure keeps the last good addresses. All members are for one control thread;
-/// `on_change` is called on a resolver thread and should only wake the control thread, which then
-/// asks current(). A new name is looked up before old ones are looked up again.
+/// Resolves host names on a thread of its own, and again when the TTL of an answer ends
+/// (LookupTimes); what comes of that is in NameTable. A resolv.conf(5) that has changed is read
+/// again, and what failed is looked up at once.
+///
+/// All members are for one control thread; `on_change` is called on the resolver's and should only
+/// wake the control thread, which then asks current().
 class Resolver {
  public:
-  using Lookup = std::function<std::expected<std::vector<iouring::SocketAddress>, std::string>(
-      const std::string& host)>;
-
   struct Options {
-    std::chrono::milliseconds interval{10'000};  ///< from the end of one lookup to the next
-    std::chrono::milliseconds batch{200};        ///< changes are announced at most this often
-    unsigned threads = 4;  ///< so that a name whose server is silent holds up few others
-    Lookup lookup;         ///< empty = getaddrinfo(3), TCP, families that this host has
+    DnsChannel::Options dns;
+    LookupTimes times;
+    std::chrono::milliseconds batch{200};  ///< changes are announced at most this often
+    /// That resolv.conf and the interfaces are looked at, where there is reason to.
+    std::chrono::milliseconds look_every{1'000};
+    /// AF_INET, AF_INET6, or AF_UNSPEC for both; none: of those that this host has an address of
+    /// beside the loopback's (AI_ADDRCONFIG of getaddrinfo(3)).
+    std::optional<int> family;
   };
 
-  Resolver(Options options, std::function<void()> on_change);
-  /// Waits for no lookup: a thread inside getaddrinfo(3) is left to end by itself. on_change is not
-  /// called any more once the destructor has returned.
+  /// The error: this process has no descriptor left.
+  [[nodiscard]] static iouring::Result<std::unique_ptr<Resolver>> start(
+      Options options, std::function<void()> on_change);
+  /// Gives up what is under way. on_change is not called any more once it has returned.
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  /// From now on these names and no others.
+  /// From now on these names and no others. New ones come before those that are due again.
   void watch(const std::set<std::string>& names);
 
   /// Never null. Names that were not yet looked up are absent.
@@ -54,8 +51,10 @@ class Resolver {
   bool wait_for_first(std::chrono::milliseconds timeout) const;
 
  private:
-  struct State;
-  std::shared_ptr<State> state_;
+  class Thread;
+  explicit Resolver(std::unique_ptr<Thread> thread);
+
+  std::unique_ptr<Thread> thread_;
 };
 
 }  // namespace sallyport::gateway

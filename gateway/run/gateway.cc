@@ -47,7 +47,7 @@ int Gateway::run() {
   if (!bind_listeners()) return kExitFailed;
   if (!drop_privileges()) return kExitFailed;
   if (!open_state() || !load_configuration()) return kExitConfiguration;
-  resolve_host_names();
+  if (!resolve_host_names()) return kExitFailed;
   if (!start_shards()) return kExitConfiguration;
   if (!start_admin() || !listen()) {
     stop_shards();
@@ -164,14 +164,20 @@ bool Gateway::load_configuration() {
   return true;
 }
 
-void Gateway::resolve_host_names() {
-  resolver_ = std::make_unique<Resolver>(Resolver::Options{}, [this] {
+bool Gateway::resolve_host_names() {
+  auto resolver = Resolver::start({}, [this] {
     loop_->inbox->post([this] { reloader_->publish(); });  // runs after start_shards()
   });
+  if (!resolver) {
+    log_error("cannot start the resolver", {{"error", resolver.error().name()}});
+    return false;
+  }
+  resolver_ = *std::move(resolver);
   resolver_->watch(config_.discovery().host_names());
   if (!resolver_->wait_for_first(kFirstResolution)) {
     log_warning("some names are not resolved yet");
   }
+  return true;
 }
 
 bool Gateway::start_shards() {

@@ -47,7 +47,7 @@ class Gateway {
   bool drop_privileges();
   bool open_state();
   bool load_configuration();
-  void resolve_host_names();
+  bool resolve_host_names();
   bool start_shards();
   bool start_admin();
   bool listen();
