@@ -126,7 +126,7 @@ TEST_F(MixedFaults, LeaveEverythingCountedAndNothingGrown) {
   discover_any(random);
   std::vector<std::pair<std::string, std::string>> routes;
   for (const StormyRoute& each : stormy) routes.emplace_back(each.name, each.keys);
-  start_routes(routes, {"--connect-timeout", "60s", "--idle-timeout", "3s"});
+  start_routes(routes, {"--connect-timeout", "60s", "--idle-timeout", "10s"});
 
   const std::chrono::milliseconds length = storm_length(45s);
   rage(length / 3, random);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
 #include <list>
 #include <mutex>
 #include <random>
@@ -45,10 +46,9 @@ struct Backend::State {
     }
   }
 
-  // False: none waits.
-  bool accept_one() {
+  void accept_one() {
     const int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd < 0) return false;
+    if (fd < 0) return;
     ++accepted;
     ++open;
     const std::scoped_lock lock(mutex);
@@ -59,7 +59,6 @@ struct Backend::State {
     Connection& connection = connections.emplace_back();
     connection.socket = Fd(fd);
     connection.thread = std::thread([this, &connection] { run(connection); });
-    return true;
   }
 
   void stop_accepting() {
@@ -69,10 +68,13 @@ struct Backend::State {
     acceptor.join();
   }
 
-  // By a filter that no packet to the listener passes. Those it accepts later would inherit it.
+  // By a filter that no SYN passes: it sees a packet from its TCP header on.
   void swallow(bool swallows) const {
-    sock_filter drop{BPF_RET | BPF_K, 0, 0, 0};
-    const sock_fprog program{1, &drop};
+    constexpr std::uint32_t kFlags = 13, kSyn = 2, kWhole = 0xffffffff;
+    sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+                          BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+                          BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, kWhole)};
+    const sock_fprog program{std::size(code), code};
     const int option = swallows ? SO_ATTACH_FILTER : SO_DETACH_FILTER;
     if (::setsockopt(listener.get(), SOL_SOCKET, option, &program, sizeof program) != 0)
       throw TestFailure("a listener takes no filter");
@@ -119,11 +121,14 @@ int Backend::open() const {
   return state_->open;
 }
 
-// No SYN comes in behind the last accept: the close would reset its connection.
+// The close would reset what nobody has accepted. So no SYN comes in any more, and handshakes that
+// have begun have a moment to end.
 void Backend::stop_listening() {
+  constexpr int kMomentMs = 20;
   state_->stop_accepting();
   if (Address::parse(address_).family() != AF_UNIX) state_->swallow(true);
-  while (state_->accept_one()) continue;
+  pollfd waiting{state_->listener.get(), POLLIN, 0};
+  while (::poll(&waiting, 1, kMomentMs) > 0) state_->accept_one();
   state_->listener.close();
 }
 
