@@ -11,6 +11,11 @@
 namespace sallyport::test {
 namespace {
 
+// Of HAProxy's `show stat`.
+constexpr std::size_t kServer = 1;
+constexpr std::size_t kStatus = 17;
+constexpr std::size_t kCheckStatus = 36;
+
 std::string read_file(const std::string& path) {
   std::ifstream in(path);
   if (!in) throw TestFailure("no " + path);
@@ -84,20 +89,22 @@ std::string Balancer::ask(const std::string& command) const {
   return answer;
 }
 
-std::string Balancer::state(const std::string& server) const {
+std::string Balancer::field(const std::string& server, std::size_t index) const {
   const std::string table = ask("show stat");
-  constexpr std::size_t kServer = 1;
-  constexpr std::size_t kStatus = 17;
   for (const std::string& line : words_of(table, '\n')) {
     const std::vector<std::string> fields = words_of(line, ',');
-    if (fields.size() > kStatus && fields[kServer] == server) return fields[kStatus];
+    if (fields.size() > index && fields[kServer] == server) return fields[index];
   }
   throw TestFailure("HAProxy knows no " + server + ":\n" + table);
 }
 
 void Balancer::wait_state(const std::string& server, const std::string& wanted) const {
   // "UP 1/3" once a check has failed.
-  wait_until(server + " is " + wanted, [&] { return state(server).starts_with(wanted); });
+  wait_until(server + " is " + wanted, [&] { return field(server, kStatus).starts_with(wanted); });
+}
+
+void Balancer::wait_checked(const std::string& server) const {
+  wait_until(server + " is checked", [&] { return field(server, kCheckStatus) == "L7OK"; });
 }
 
 std::map<std::string, Balancer::Line> Balancer::lines(std::size_t count) const {
@@ -160,6 +167,7 @@ void Fleet::start_fleet(const std::vector<std::string>& flags) {
   flags_ = flags;
   for (Member& each : members) start_member(each);
   balancer = std::make_unique<Balancer>(dir);
+  for (const Member& each : members) balancer->wait_checked(each.name);
 }
 
 void Fleet::start_member(Member& member) {

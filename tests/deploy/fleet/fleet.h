@@ -22,9 +22,10 @@ class Balancer {
  public:
   explicit Balancer(const TempDir& dir);
 
-  /// What it knows of a gateway: "UP", "NOLB" (none of the new connections), "DOWN", ...
-  std::string state(const std::string& server) const;
+  /// What it holds a gateway for: "UP", "NOLB" (no new connections), "DOWN".
   void wait_state(const std::string& server, const std::string& wanted) const;
+  /// Its first check has passed. Until then one that fails is enough for "DOWN".
+  void wait_checked(const std::string& server) const;
 
   /// A connection, as its log has it once it has ended.
   struct Line {
@@ -37,6 +38,7 @@ class Balancer {
  private:
   /// A command of its runtime API, and the answer.
   std::string ask(const std::string& command) const;
+  std::string field(const std::string& server, std::size_t index) const;
 
   std::string socket_;
   std::unique_ptr<Process> process_;
