@@ -40,11 +40,28 @@ Fd open_proc() {
   return Fd(::open("/proc", O_PATH | O_CLOEXEC));
 }
 
+void write_once(const char* file, const std::string& text) {
+  const Fd out(::open(file, O_WRONLY | O_CLOEXEC));
+  if (::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    throw TestFailure(std::string(file) + ": " + std::strerror(errno));
+}
+
+// As root of a user namespace, so that the programs that are started there keep its rights.
+bool unshare_as_its_root() {
+  const std::string user = std::to_string(::geteuid());
+  const std::string group = std::to_string(::getegid());
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return false;
+  write_once("/proc/self/setgroups", "deny");
+  write_once("/proc/self/uid_map", "0 " + user + " 1");
+  write_once("/proc/self/gid_map", "0 " + group + " 1");
+  return true;
+}
+
 }  // namespace
 
 NetworkNamespace::NetworkNamespace()
     : before_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
-  if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+  if (::unshare(CLONE_NEWNET) != 0 && !unshare_as_its_root()) {
     missing_ = std::string("a network namespace of its own: ") + std::strerror(errno);
     return;
   }
