@@ -19,7 +19,7 @@
 namespace sallyport::gateway {
 
 class Balancer;
-class RouteBalance;  // balance.cc
+class RouteBalance;  // route_balance.h
 
 /// One connection counted at its endpoint, for as long as this lives. Move-only; must not outlive
 /// its Balancer; same thread.

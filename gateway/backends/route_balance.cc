@@ -1,0 +1,243 @@
+#include "gateway/backends/route_balance.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "iouring/invariant.h"
+
+namespace sallyport::gateway {
+namespace {
+
+// The number of the first pick. Endpoints that were never picked have a random number below it.
+constexpr std::uint64_t kFirstPick = std::uint64_t{1} << 32;
+constexpr int kDraws = 16;
+// Weights are counted in parts, so that one that starts slowly can have a part of the smallest.
+constexpr std::uint32_t kPartsOfWeight = 16;
+// More endpoints than these that are not good are looked at now and then, not at each pick.
+constexpr std::size_t kFew = 16;
+constexpr std::chrono::milliseconds kLookEvery{10};
+
+bool contains(const Tried& tried, std::uint64_t id) {
+  return std::ranges::find(tried, id) != tried.end();
+}
+
+}  // namespace
+
+RouteBalance::RouteBalance(std::mt19937_64& random) : random_(random), next_pick_(kFirstPick) {}
+
+void RouteBalance::update(const RouteEndpoints* endpoints) {
+  endpoints_ = endpoints;
+  std::vector<PickSlot> before_update = std::exchange(slots_, {});
+  if (endpoints) slots_.reserve(endpoints->weights.size());
+  auto old = before_update.begin();
+  for (std::size_t i = 0; endpoints && i < endpoints->weights.size(); ++i) {
+    const RouteEndpoints::EndpointWeight& each = endpoints->weights[i];
+    while (old != before_update.end() && old->id < each.id) ++old;
+    const bool known = old != before_update.end() && old->id == each.id;
+    PickSlot slot = known ? *old : PickSlot{.id = each.id, .last_pick = draw(kFirstPick)};
+    slot.weight = each.weight * kPartsOfWeight;
+    if (each.weight > 0 && slot.full_weight != each.weight) order_.start_afresh(slot);
+    slot.full_weight = each.weight;
+    slot.place = PickSlot::kNowhere;
+    slots_.push_back(slot);
+  }
+  build_order();
+}
+
+void RouteBalance::build_order() {
+  order_.restart(method_);
+  passed_over_.clear();  // those that still are not good are found again
+  growing_.clear();
+  find_growing_ = true;
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].weight > 0) order_.append(i);
+  }
+  order_.heapify();
+}
+
+std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& tried,
+                                       iouring::TimePoint now) {
+  time_ = now;
+  if (rules.method != method_) {
+    method_ = rules.method;
+    build_order();
+  }
+  most_per_endpoint_ = rules.most_per_endpoint;
+  PickSlot* slot = choose_with_room(rules, tried);
+  if (!slot) return std::nullopt;
+  if (tried.empty()) {
+    order_.take_turn(*slot);
+    slot->last_pick = next_pick_++;
+  }
+  slot->in_use += 1;
+  outstanding_ += 1;
+  order_.restore(*slot);
+  const std::shared_ptr<const Endpoint>& picked = endpoints_->endpoints[index(*slot)];
+  return Pick{picked, InUse(this, picked)};
+}
+
+// Other shards fill an endpoint, too: one that is full by the time it is entered is not taken.
+PickSlot* RouteBalance::choose_with_room(const PickRules& rules, const Tried& tried) {
+  PickSlot* slot = choose(rules, tried);
+  if (!slot || endpoint(*slot).life->enter(most_per_endpoint_)) return slot;
+  Tried passed_by = tried;
+  do {
+    passed_by.push_back(slot->id);
+    slot = choose(rules, passed_by);
+  } while (slot && !endpoint(*slot).life->enter(most_per_endpoint_));
+  return slot;
+}
+
+PickSlot* RouteBalance::choose(const PickRules& rules, const Tried& tried) {
+  if (!passed_over_.empty() && (passed_over_.size() <= kFew || time_ - looked_at_ >= kLookEvery)) {
+    looked_at_ = time_;
+    take_back_good();
+    // A connection that goes on from a failed endpoint has waited enough: it makes no trial.
+    if (tried.empty()) {
+      if (PickSlot* const slot = trial()) return slot;
+    }
+  }
+  if (find_growing_ || (!growing_.empty() && time_ - grown_at_ >= kLookEvery))
+    grow(rules.slow_start);
+  PickSlot* const slot = method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+  return slot ? slot : best_passed_over(rules, tried);
+}
+
+// One whose address failed and that this connection is to try again; null: none.
+PickSlot* RouteBalance::trial() {
+  for (const std::uint32_t index : passed_over_) {
+    PickSlot& slot = slots_[index];
+    const Endpoint& its = endpoint(slot);
+    const bool fails = its.standing(time_) == Standing::kFailing;
+    if (fails && !full(slot) && its.health->claim_trial(time_)) return &slot;
+  }
+  return nullptr;
+}
+
+// What is good again goes on like a new endpoint, without a backlog of picks.
+void RouteBalance::take_back_good() {
+  std::erase_if(passed_over_, [this](std::uint32_t index) {
+    PickSlot& slot = slots_[index];
+    if (!good(slot)) return false;
+    order_.catch_up(slot);
+    order_.insert(index);
+    find_growing_ = true;
+    return true;
+  });
+}
+
+void RouteBalance::set_aside(PickSlot& slot) {
+  passed_over_.push_back(index(slot));
+  order_.remove(slot);
+}
+
+// Of the best standing there is, the one that was not picked for longest.
+PickSlot* RouteBalance::best_passed_over(const PickRules& rules, const Tried& tried) {
+  const Standing worst =
+      rules.when_none_healthy == WhenNoneHealthy::kRefuse ? Standing::kUnchecked : Standing::kDown;
+  PickSlot* found = nullptr;
+  Standing its = worst;
+  for (const std::uint32_t index : passed_over_) {
+    PickSlot& slot = slots_[index];
+    const Standing standing = endpoint(slot).standing(time_);
+    if (standing > its || full(slot) || contains(tried, slot.id)) continue;
+    if (found && standing == its && slot.last_pick > found->last_pick) continue;
+    found = &slot;
+    its = standing;
+  }
+  return found;
+}
+
+// Those that start slowly have a little more of their weight.
+void RouteBalance::grow(std::chrono::milliseconds slow_start) {
+  grown_at_ = time_;
+  if (std::exchange(find_growing_, false)) {
+    growing_.clear();
+    if (slow_start.count() == 0) return;
+    for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].full_weight > 0 && endpoint(slots_[i]).life->ramp(slow_start, time_) < 1)
+        growing_.push_back(i);
+    }
+  }
+  std::erase_if(growing_, [&](std::uint32_t index) {
+    PickSlot& slot = slots_[index];
+    const double part = endpoint(slot).life->ramp(slow_start, time_);
+    const auto whole = static_cast<double>(slot.full_weight * kPartsOfWeight);
+    slot.weight = std::max(1U, static_cast<std::uint32_t>(whole * part));
+    order_.restore(slot);
+    return part >= 1;
+  });
+}
+
+void RouteBalance::release(std::uint64_t id) noexcept {
+  iouring::invariant(outstanding_ > 0, "every connection in use was counted");
+  outstanding_ -= 1;
+  PickSlot* slot = find(id);
+  if (!slot) return;  // its endpoint is gone
+  iouring::invariant(slot->in_use > 0, "every connection of an endpoint was counted");
+  slot->in_use -= 1;
+  order_.restore(*slot);
+}
+
+const PickSlot* RouteBalance::find(std::uint64_t id) const {
+  const auto found = std::ranges::lower_bound(slots_, id, {}, &PickSlot::id);
+  return found == slots_.end() || found->id != id ? nullptr : &*found;
+}
+
+// A number drawn evenly from [0, count), the same with every standard library.
+std::uint32_t RouteBalance::draw(std::size_t count) {
+  const auto wide = static_cast<unsigned __int128>(random_()) * count;
+  return static_cast<std::uint32_t>(wide >> 64);
+}
+
+PickSlot* RouteBalance::first(const Tried& tried) {
+  std::vector<std::uint32_t> aside;
+  while (!order_.empty()) {
+    PickSlot& slot = order_.top();
+    if (!good(slot)) {
+      set_aside(slot);
+    } else if (contains(tried, slot.id)) {
+      aside.push_back(index(slot));
+      order_.remove(slot);
+    } else {
+      break;
+    }
+  }
+  PickSlot* const found = order_.empty() ? nullptr : &order_.top();
+  for (const std::uint32_t index : aside) order_.insert(index);
+  return found;
+}
+
+PickSlot* RouteBalance::better_of_two(const Tried& tried) {
+  while (true) {
+    const auto [one, other] = draw_two(tried);
+    bool all_good = true;
+    for (PickSlot* slot : {one, other}) {
+      if (!slot || good(*slot)) continue;
+      set_aside(*slot);
+      all_good = false;
+    }
+    if (!all_good) continue;
+    return other && compare_load(*other, *one) < 0 ? other : one;
+  }
+}
+
+// Null: there are no two.
+std::array<PickSlot*, 2> RouteBalance::draw_two(const Tried& tried) {
+  const std::span<const std::uint32_t> all = order_.indexes();
+  std::array<PickSlot*, 2> drawn{};
+  std::size_t count = 0;
+  const auto take = [&](std::uint32_t index) {
+    PickSlot* slot = &slots_[index];
+    if (slot != drawn[0] && !contains(tried, slot->id)) drawn[count++] = slot;
+  };
+  for (int i = 0; i < kDraws && count < 2 && !all.empty(); ++i) take(all[draw(all.size())]);
+  // The draws found no two: there may be none, or all but a few were tried.
+  if (count < 2 && !all.empty()) {
+    const std::size_t start = draw(all.size());
+    for (std::size_t i = 0; i < all.size() && count < 2; ++i) take(all[(start + i) % all.size()]);
+  }
+  return drawn;
+}
+
+}  // namespace sallyport::gateway
