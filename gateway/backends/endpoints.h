@@ -80,6 +80,9 @@ struct Endpoint {
   std::shared_ptr<EndpointLife> life;     ///< in this route
   std::shared_ptr<RouteLife> route_life;
   std::shared_ptr<Ipv6Reach> ipv6 = nullptr;  ///< null: not one that this concerns
+  bool one_of_several = false;                ///< addresses of its target
+  /// rendezvous_hash() of the target; of one address of several, of "TARGET ADDRESS".
+  std::uint64_t hash = 0;
 
   std::uint32_t weight() const { return labels->weight; }
   EndpointState state() const { return labels->state; }
@@ -96,6 +99,7 @@ struct RouteEndpoints {
   /// What balancing needs of an endpoint, side by side for a quick pass over all of them.
   struct EndpointWeight {
     std::uint64_t id;
+    std::uint64_t hash;
     std::uint32_t weight;  ///< 0 = takes no new connections, for whatever reason
   };
 

@@ -56,13 +56,13 @@ struct EndpointRules {
   std::optional<Ejection> ejection = Ejection{};  ///< none: `false`
   WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
   bool end_when_down = false;                    ///< connections to one that is down end
+  bool prefer_zone = false;                      ///< endpoints of our zone go before others
   std::chrono::milliseconds slow_start{0};       ///< until one that came back has its whole weight
   std::chrono::milliseconds removal_timeout{0};  ///< of connections to one that leaves; 0 = never
 };
 
-/// Reads `member` of a route into `rules`; false: it is no key of these. `key` names its place.
-std::expected<bool, ConfigError> read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
-                                                    const JsonMember& member,
-                                                    const std::string& key);
+/// Reads `member` of a route into `rules`, if it is a key of these. `key` names its place.
+JsonReader::Known read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
+                                     const JsonMember& member, const std::string& key);
 
 }  // namespace sallyport::gateway

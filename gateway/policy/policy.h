@@ -22,7 +22,7 @@
 
 namespace sallyport::gateway {
 
-enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo };
+enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo, kHashIdentity };
 /// What the other side gets when a TLS peer ends without close_notify: a reset, or a clean end.
 enum class Truncation { kReset, kClose };
 
@@ -48,6 +48,11 @@ struct Route {
   LimitRules limits;
   std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
 };
+
+/// Whether its backends get the client's certificate.
+inline bool passes_certificate(const Route& route) {
+  return route.proxy && route.proxy->has(ProxyTlv::kClientCert);
+}
 
 /// The trust domains whose SPIFFE IDs may pass; null: any.
 inline const std::vector<std::string>* allowed_domains(const Route& route) {
