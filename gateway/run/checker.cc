@@ -49,6 +49,7 @@ struct CheckedEndpoint {
   bool end_when_down = false;
   bool proxy_header = false;  // the endpoint expects one
   CheckHistory history;
+  iouring::TimePoint heard_before{};      // Thread::heard_at_ when its check began
   iouring::CancelScope* scope = nullptr;  // of its task
 };
 using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
@@ -222,6 +223,7 @@ iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, mill
   iouring::CancelScope* const scope = co_await iouring::current_scope();
   iouring::Result<> slept = co_await iouring::sleep_for(*ring_, first);
   while (slept) {
+    checked->heard_before = heard_at_;
     const std::shared_ptr<const Endpoint> endpoint = checked->endpoint;
     const std::span<const std::byte> opening(kLocalHeader);
     const CheckOutcome outcome = co_await check_endpoint(
@@ -237,7 +239,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   const auto now = ring_->now();
   const bool in_network = !checked.endpoint->address.is_loopback();
   const Checked before = checked.history.state();
-  const Checked after = checked.history.note(checked.rule, outcome, now, in_network, heard_at_);
+  const Checked after =
+      checked.history.note(checked.rule, outcome, now, in_network, checked.heard_before);
   if (outcome.heard && in_network) {
     heard_at_ = now;
     if (std::exchange(network_silent_, false)) log_info("checks are answered again");
@@ -245,7 +248,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   EndpointLife& life = *checked.endpoint->life;
   const bool tells = outcome.result != CheckResult::kUnknown && !checked.history.withheld();
   life.count_check(outcome.result, tells, now);
-  if (checked.history.withheld()) note_silence(checked);
+  const bool nobody_meanwhile = heard_at_ == checked.heard_before;
+  if (checked.history.withheld() && nobody_meanwhile) note_silence(checked);
   if (after == before) return;
   life.set_checked(after, now);
   tell_routes();
