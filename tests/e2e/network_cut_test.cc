@@ -59,8 +59,9 @@ TEST_P(NetworkCut, MarksNothingDown) {
                               "send": "PING", "expect": "PING", "interval": "100ms",
                               "timeout": "900ms", "rise": 1, "fall": 3})"}},
                {"--admin", "unix:" + (dir / "admin.sock").string()});
+  const auto all = static_cast<double>(targets.size());
   const auto healthy = [this] { return of("backend_healthy", "orders"); };
-  wait_until("all are up", [&] { return healthy() == targets.size(); });
+  wait_until("all are up", [&] { return healthy() == all; });
   TlsClient quiet = connect();
   ASSERT_EQ(quiet.exchange("x", 2).size(), 2U) << "behind the backend's name";
 
@@ -69,11 +70,11 @@ TEST_P(NetworkCut, MarksNothingDown) {
   wait_until("nothing is known of any",
              [&] { return !gateway->metrics().has("backend_healthy", {{"route", "orders"}}); });
   EXPECT_NE(gateway->get("/routes").body.find(R"("health": "unknown")"), std::string::npos);
-  EXPECT_EQ(of("backend_up", "orders"), targets.size()) << "they keep their state";
+  EXPECT_EQ(of("backend_up", "orders"), all) << "they keep their state";
 
   NetworkNamespace::ip(GetParam().mend);
   gateway->wait_err({"checks are answered again"});
-  wait_until("all are known to be up", [&] { return healthy() == targets.size(); });
+  wait_until("all are known to be up", [&] { return healthy() == all; });
   EXPECT_EQ(told("endpoint is down"), 0);
   EXPECT_EQ(told("no check is answered over the network: endpoints keep their state"), 1);
   EXPECT_TRUE(quiet.echo("it has felt nothing"));
