@@ -3,7 +3,7 @@
 namespace sallyport::gateway {
 
 Checked CheckHistory::note(const HealthCheck& rule, const CheckOutcome& outcome, TimePoint now,
-                           bool in_network, TimePoint heard_at) {
+                           bool in_network, TimePoint heard_before) {
   if (outcome.result == CheckResult::kUnknown) return state_;
   const bool fails = outcome.result == CheckResult::kFailure;
   if (fails != failing_ || in_row_ == 0) {
@@ -20,7 +20,7 @@ Checked CheckHistory::note(const HealthCheck& rule, const CheckOutcome& outcome,
   }
   only_silent_ = only_silent_ && outcome.silent();
   if (in_row_ < rule.fall || state_ == Checked::kDown) return state_;
-  withheld_ = in_network && only_silent_ && heard_at < failing_since_;
+  withheld_ = in_network && only_silent_ && heard_before < failing_since_;
   if (!withheld_) state_ = Checked::kDown;
   return state_;
 }

@@ -13,11 +13,12 @@ class CheckHistory {
  public:
   using TimePoint = iouring::TimePoint;
 
-  /// `heard_at`: when a check of another endpoint was last answered over the network. Where all
-  /// that an endpoint in the network did was to be silent, and nobody was heard meanwhile, the
-  /// network here is as likely cut: it does not go down. `in_network`: not on this host.
+  /// `heard_before`: when, before this check began, another endpoint last answered one over the
+  /// network. Where all that an endpoint in the network did was to be silent, and nobody was heard
+  /// from its first failure to the begin of this check, the network here is as likely cut, or was
+  /// until a moment ago: it does not go down. `in_network`: not on this host.
   Checked note(const HealthCheck& rule, const CheckOutcome& outcome, TimePoint now, bool in_network,
-               TimePoint heard_at);
+               TimePoint heard_before);
   [[nodiscard]] Checked state() const { return state_; }
   /// It would be down, but for silence all around.
   [[nodiscard]] bool withheld() const { return withheld_; }

@@ -51,6 +51,7 @@ struct CheckedEndpoint {
   bool proxy_header = false;  // the endpoint expects one
   CheckHistory history;
   bool counted_up = false;                // among those of its route
+  iouring::TimePoint heard_before{};      // Thread::heard_at_ when its check began
   iouring::CancelScope* scope = nullptr;  // of its task
 };
 using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
@@ -120,7 +121,7 @@ class Checker::Thread {
   void count_all_up();
   void count_up(CheckedEndpoint& checked);
   iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
-  iouring::Task<CheckOutcome> check(const CheckedEndpoint& checked);
+  iouring::Task<CheckOutcome> check(CheckedEndpoint& checked);
 
   // Members of the thread, but for the inbox's post().
   const std::function<void()>& on_down_;
@@ -255,10 +256,11 @@ iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, mill
 }
 
 // When a slot is free; nothing is known of one whose scope is cancelled before.
-iouring::Task<CheckOutcome> Checker::Thread::check(const CheckedEndpoint& checked) {
+iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
   const auto route = reinterpret_cast<std::uintptr_t>(checked.endpoint->route_life.get());
   const iouring::Result<FairSlots::Slot> slot = co_await slots_->enter(route);
   if (!slot) co_return CheckOutcome{};
+  checked.heard_before = heard_at_;
   const std::shared_ptr<const Endpoint> endpoint = checked.endpoint;
   const std::span<const std::byte> opening(kLocalHeader);
   co_return co_await check_endpoint(*ring_, checked.rule, *endpoint,
@@ -269,7 +271,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   const auto now = ring_->now();
   const bool in_network = !checked.endpoint->address.is_loopback();
   const Checked before = checked.history.state();
-  const Checked after = checked.history.note(checked.rule, outcome, now, in_network, heard_at_);
+  const Checked after =
+      checked.history.note(checked.rule, outcome, now, in_network, checked.heard_before);
   if (outcome.heard && in_network) {
     heard_at_ = now;
     if (std::exchange(network_silent_, false)) log_info("checks are answered again");
@@ -277,7 +280,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   EndpointLife& life = *checked.endpoint->life;
   const bool tells = outcome.result != CheckResult::kUnknown && !checked.history.withheld();
   life.count_check(outcome.result, tells, now);
-  if (checked.history.withheld()) note_silence(checked);
+  const bool nobody_meanwhile = heard_at_ == checked.heard_before;
+  if (checked.history.withheld() && nobody_meanwhile) note_silence(checked);
   if (after == before) return;
   life.set_checked(after, now);
   count_up(checked);

@@ -1,7 +1,9 @@
 // The gateway's network is cut while no traffic would tell: its backends are as well as before, so
 // checks mark none of them down, say that they know nothing, and go on once the network is back.
+#include <deque>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "tests/e2e/fault_scenario.h"
 #include "tests/support/fallible_endpoint.h"
@@ -29,6 +31,10 @@ constexpr Cut kCuts[] = {
     {"LinkDown", nullptr, "link set lo down", "link set lo up"},
 };
 
+// Enough for one to be heard again while the check of another is still on its way from before. In
+// 900 ms no SYN is repeated.
+constexpr char kBackends = '6';
+
 class NetworkCut : public FaultScenario, public ::testing::WithParamInterface<Cut> {
  protected:
   int told(const std::string& message) const {
@@ -44,28 +50,31 @@ TEST_P(NetworkCut, MarksNothingDown) {
   if (!net.missing().empty()) GTEST_SKIP() << net.missing();
   NetworkNamespace::ip("addr add 10.77.1.1/32 dev lo");
   if (GetParam().before != nullptr) NetworkNamespace::ip(GetParam().before);
-  Backend one(named_echo('1'), "10.77.1.1:0");
-  Backend other(named_echo('2'), "10.77.1.1:0");
-  discover({one.address(), other.address()});
+  std::deque<Backend> backends;
+  std::vector<std::string> targets;
+  for (char name = '1'; name <= kBackends; ++name)
+    targets.push_back(backends.emplace_back(named_echo(name), "10.77.1.1:0").address());
+  discover(targets);
   start_routes({{"orders", R"("end-when-down": true, "health": {"type": "send-expect",
                               "send": "PING", "expect": "PING", "interval": "100ms",
-                              "timeout": "1s", "rise": 1, "fall": 2})"}},
+                              "timeout": "900ms", "rise": 1, "fall": 3})"}},
                {"--admin", "unix:" + (dir / "admin.sock").string()});
+  const auto all = static_cast<double>(targets.size());
   const auto healthy = [this] { return of("backend_healthy", "orders"); };
-  wait_until("both are up", [&] { return healthy() == 2; });
+  wait_until("all are up", [&] { return healthy() == all; });
   TlsClient quiet = connect();
   ASSERT_EQ(quiet.exchange("x", 2).size(), 2U) << "behind the backend's name";
 
   NetworkNamespace::ip(GetParam().cut);
   gateway->wait_err({"no check is answered over the network: endpoints keep their state"});
-  wait_until("nothing is known of either",
+  wait_until("nothing is known of any",
              [&] { return !gateway->metrics().has("backend_healthy", {{"route", "orders"}}); });
   EXPECT_NE(gateway->get("/routes").body.find(R"("health": "unknown")"), std::string::npos);
-  EXPECT_EQ(of("backend_up", "orders"), 2) << "they keep their state";
+  EXPECT_EQ(of("backend_up", "orders"), all) << "they keep their state";
 
   NetworkNamespace::ip(GetParam().mend);
   gateway->wait_err({"checks are answered again"});
-  wait_until("both are known to be up", [&] { return healthy() == 2; });
+  wait_until("all are known to be up", [&] { return healthy() == all; });
   EXPECT_EQ(told("endpoint is down"), 0);
   EXPECT_EQ(told("no check is answered over the network: endpoints keep their state"), 1);
   EXPECT_TRUE(quiet.echo("it has felt nothing"));
