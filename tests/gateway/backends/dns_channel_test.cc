@@ -242,7 +242,8 @@ TEST_F(DnsChannelTest, BrokenAnswersBreakNothing) {
       if (at < wire.size()) wire[at] = static_cast<char>(0xc0 + at);
       return std::vector{wire};
     });
-    look_up("a.test", AF_INET);
+    const auto outcome = look_up("a.test", AF_INET);
+    EXPECT_TRUE(!outcome || !outcome->addresses.empty()) << at;
   }
   server_.answer_by(nullptr);
   open();
