@@ -17,6 +17,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Queries that leave by one port: few, since who forges an answer has to guess it; but not one,
+// since each port is a descriptor.
+[[maybe_unused]] constexpr int kMostByPort = 16;
+
 // c-ares counts who has initialised it.
 class AresLibrary {
  public:
@@ -96,8 +100,8 @@ int DnsChannel::Channel::open(const Options& options) {
   settings.sock_state_cb_data = this;
   int given = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_UDP_PORT |
               ARES_OPT_TCP_PORT | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_SOCK_STATE_CB;
-#ifdef ARES_OPT_UDP_MAX_QUERIES  // c-ares 1.20: each query has a socket, and a port, of its own
-  settings.udp_max_queries = 1;
+#ifdef ARES_OPT_UDP_MAX_QUERIES  // c-ares 1.20; before, a port is kept while any query waits
+  settings.udp_max_queries = kMostByPort;
   given |= ARES_OPT_UDP_MAX_QUERIES;
 #endif
 #ifdef ARES_OPT_QUERY_CACHE  // c-ares 1.31 would answer by itself until the TTL ends

@@ -30,7 +30,7 @@ using Line = NameTable::Line;
 using std::chrono::milliseconds;
 
 // Names that are looked up at a time: two queries each, and dnsmasq(8) has room for 150.
-constexpr std::size_t kLookupsAtATime = 64;
+constexpr std::size_t kNamesAtATime = 64;
 // How many of these may be names that failed before: each may take its servers' whole patience.
 constexpr std::size_t kRetriesAtATime = 32;
 constexpr std::chrono::hours kForever{1};
@@ -165,7 +165,7 @@ void Resolver::Thread::open_channel() {
 // At most so many in a turn: those that /etc/hosts has end at once.
 void Resolver::Thread::begin_lookups() {
   std::vector<DnsChannel::Finished> failed;
-  for (std::size_t i = 0; i < kLookupsAtATime; ++i) {
+  for (std::size_t i = 0; i < kNamesAtATime; ++i) {
     std::string host = take_due();
     if (host.empty()) break;
     if (channel_) {
@@ -188,7 +188,7 @@ std::string Resolver::Thread::take_due() {
 
 bool Resolver::Thread::room_for(Line line) const {
   if (!channel_ || channel_->count_under_way() < kRetriesAtATime) return true;
-  if (channel_->count_under_way() >= kLookupsAtATime) return false;
+  if (channel_->count_under_way() >= kNamesAtATime) return false;
   const auto fails = [this](const std::string& host) { return names_.failing(host); };
   return line == Line::kDue ||
          std::ranges::count_if(channel_->under_way(), fails) < std::ptrdiff_t{kRetriesAtATime};

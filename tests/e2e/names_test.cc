@@ -17,14 +17,11 @@ constexpr const char* kResolvConf = "/etc/resolv.conf";
 // A resolv.conf of the test's own, seen by what its thread starts.
 class OwnResolvConf {
  public:
-  explicit OwnResolvConf(const std::string& file) {
-    mounted_ = ::unshare(CLONE_NEWNS) == 0 &&
-               ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-               ::mount(file.c_str(), kResolvConf, nullptr, MS_BIND, nullptr) == 0;
-    if (!mounted_) missing_ = std::string("a resolv.conf of its own: ") + std::strerror(errno);
-  }
+  explicit OwnResolvConf(const std::string& file)
+      : missing_(mount(file) ? ""
+                             : std::string("a resolv.conf of its own: ") + std::strerror(errno)) {}
   ~OwnResolvConf() {
-    if (mounted_) ::umount2(kResolvConf, MNT_DETACH);
+    if (missing_.empty()) ::umount2(kResolvConf, MNT_DETACH);
   }
   OwnResolvConf(const OwnResolvConf&) = delete;
   OwnResolvConf& operator=(const OwnResolvConf&) = delete;
@@ -32,7 +29,12 @@ class OwnResolvConf {
   const std::string& missing() const { return missing_; }
 
  private:
-  bool mounted_ = false;
+  static bool mount(const std::string& file) {
+    return ::unshare(CLONE_NEWNS) == 0 &&
+           ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           ::mount(file.c_str(), kResolvConf, nullptr, MS_BIND, nullptr) == 0;
+  }
+
   std::string missing_;
 };
 
