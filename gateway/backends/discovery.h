@@ -28,6 +28,9 @@ struct GroupLabels {
   EndpointState state = EndpointState::kReady;
   std::string zone = {};      ///< empty = none
   std::string tls_name = {};  ///< empty = none
+  /// Whom it must prove to be: an IdentityPattern without wildcard, in its canonical text. Empty =
+  /// none.
+  std::string tls_id = {};
 
   bool operator==(const GroupLabels&) const = default;
 };

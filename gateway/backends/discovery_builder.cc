@@ -51,10 +51,12 @@ void DiscoveryBuilder::merge(std::size_t route, std::size_t index, const GroupLa
   DiscoveredTarget& target = discovered.targets[index];
   const std::string what =
       "'" + printable(target.text) + "' is in route '" + printable(discovered.name) + "' already";
-  if (target.labels->tls_name != labels.tls_name) {
+  const bool same_name = target.labels->tls_name == labels.tls_name;
+  if (!same_name || target.labels->tls_id != labels.tls_id) {
+    const std::string other = same_name ? "tls_id" : "tls_name";
     building_[route].contradictory.insert(index);
     building_[route].left_out.add(
-        error(line, std::move(key), what + ", with another tls_name: it is left out"));
+        error(line, std::move(key), what + ", with another " + other + ": it is left out"));
     return;
   }
   building_[route].repeated.add(error(line, std::move(key), what + ": it is one endpoint"));

@@ -25,6 +25,7 @@ Json labels_json(const std::string& route, const GroupLabels& labels) {
             {"state", to_string(labels.state)}};
   if (!labels.zone.empty()) json["zone"] = labels.zone;
   if (!labels.tls_name.empty()) json["tls_name"] = labels.tls_name;
+  if (!labels.tls_id.empty()) json["tls_id"] = labels.tls_id;
   return json;
 }
 

@@ -11,6 +11,7 @@
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_reader.h"
 #include "gateway/policy/number.h"
+#include "gateway/policy/pattern.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -163,6 +164,14 @@ Outcome FileSdReader::read_label(GroupLabels& labels, const JsonMember& label,
       return builder_.refuse(label.value.line, key, "must be a host name or an IP address");
     }
     labels.tls_name = value;
+    return {};
+  }
+  if (label.key == "tls_id") {
+    const auto id = IdentityPattern::parse(value);
+    if (!id) return builder_.refuse(label.value.line, key, id.error());
+    if (id->has_wildcard())
+      return builder_.refuse(label.value.line, key, "must be one identity, without a wildcard");
+    labels.tls_id = id->text();
   }
   return {};
 }

@@ -268,8 +268,7 @@ Outcome LoadAssignmentReader::read_endpoint(std::size_t route, const ProtoValue&
   if (!state) return std::unexpected(state.error());
   const auto target = target_of(route, at, *fields);
   if (!target) return std::unexpected(target.error());
-  const auto labels =
-      shared({.weight = *weight, .state = *state, .zone = zone, .tls_name = std::string()});
+  const auto labels = shared({.weight = *weight, .state = *state, .zone = zone});
   return builder_.add(route, *target, labels, at.value->line, list.key, index);
 }
 

@@ -39,6 +39,7 @@ Json endpoint_json(const Endpoint& endpoint, const EndpointRules& rules) {
   if (life.ejected(now)) json["ejected"] = true;
   if (!endpoint.labels->zone.empty()) json["zone"] = endpoint.labels->zone;
   if (!endpoint.labels->tls_name.empty()) json["tls_name"] = endpoint.labels->tls_name;
+  if (!endpoint.labels->tls_id.empty()) json["tls_id"] = endpoint.labels->tls_id;
   return json;
 }
 

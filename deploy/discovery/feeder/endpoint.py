@@ -12,6 +12,8 @@ RESERVED = ("route", "weight", "state", "zone", "tls_name", "tls_id")
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)  # Prometheus takes no other
+_SPIFFE_ID = re.compile(r"spiffe://[A-Za-z0-9._-]{1,255}(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+",
+                        re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_VALUE_BYTES = 2048
 MAX_UNIX_PATH_BYTES = 107
@@ -100,6 +102,8 @@ def check_label(name, value):
         raise Invalid(f"label {name} has more than {MAX_VALUE_BYTES} bytes")
     if name == "tls_name" and value:
         _tls_name(value)
+    if name == "tls_id" and value:
+        _tls_id(value)
 
 
 def _tls_name(value):
@@ -109,6 +113,16 @@ def _tls_name(value):
         _ipv6(value[1:-1] if value.startswith("[") and value.endswith("]") else value)
     except Invalid:
         raise Invalid("tls_name must be a host name or an IP address") from None
+
+
+def _tls_id(value):
+    if value.startswith("dns:"):
+        name = value.removeprefix("dns:")
+        good = len(name) <= 253 and _HOST.fullmatch(name) and "_" not in name
+    else:
+        good = _SPIFFE_ID.fullmatch(value)
+    if not good:
+        raise Invalid("tls_id must be one identity: a SPIFFE ID, or dns: and a DNS name")
 
 
 @dataclasses.dataclass(frozen=True, order=True)

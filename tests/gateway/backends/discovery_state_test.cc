@@ -32,7 +32,8 @@ TEST(DiscoveryState, GivesBackEveryTargetAndLabelInOrder) {
   const Discovery discovery = parsed(R"([
       {"targets": ["b:1", "10.0.0.7:8080", "unix:/run/x.sock"], "labels": {"route": "r"}},
       {"targets": ["[::1]:9000"], "labels": {"route": "s", "weight": "0", "state": "draining",
-                                             "zone": "z", "tls_name": "a.b", "team": "x"}},
+                                             "zone": "z", "tls_name": "a.b",
+                                             "tls_id": "spiffe://d/a", "team": "x"}},
       {"targets": ["a:1"], "labels": {"route": "r", "state": "down", "weight": "7"}},
       {"targets": ["c:1"], "labels": {"route": "r"}}])");
   const auto kept = read_back(discovery_state(discovery, "d.json", kThen));

@@ -47,12 +47,29 @@ TEST(Discovery, ReadsTheExampleOfTheManual) {
 TEST(Discovery, ReadsReservedLabelsAndIgnoresOthers) {
   const Discovery discovery = parsed(R"([{"targets": ["a:1"], "labels": {
       "route": "r", "weight": "0", "state": "draining", "zone": "z1", "tls_name": "a.b",
+      "tls_id": "spiffe://Example.org/ns/a",
       "team": "x", "__meta_pod": "p"}}])");
   const GroupLabels& labels = *discovery.routes[0].targets[0].labels;
   EXPECT_EQ(labels.weight, 0u);
   EXPECT_EQ(labels.state, EndpointState::kDraining);
   EXPECT_EQ(labels.zone, "z1");
   EXPECT_EQ(labels.tls_name, "a.b");
+  EXPECT_EQ(labels.tls_id, "spiffe://example.org/ns/a") << "in the form of identities";
+}
+
+TEST(Discovery, ReadsReservedLabelsOfYaml) {
+  const auto discovery = parse_discovery(
+      "- targets: [a:1]\n"
+      "  labels: {route: r, weight: 7, state: down, zone: eu-1, tls_name: a.b, tls_id: "
+      "'dns:a.b'}\n",
+      "d.yml");
+  ASSERT_TRUE(discovery) << discovery.error().to_string();
+  EXPECT_EQ(*discovery->routes.at(0).targets.at(0).labels,
+            (GroupLabels{.weight = 7,
+                         .state = EndpointState::kDown,
+                         .zone = "eu-1",
+                         .tls_name = "a.b",
+                         .tls_id = "dns:a.b"}));
 }
 
 TEST(Discovery, JoinsGroupsOfOneRoute) {
@@ -156,6 +173,18 @@ TEST(Discovery, ABadReservedLabelRefusesTheRoute) {
             "d.json:2: [0].labels.tls_name: must be a host name or an IP address");
 }
 
+TEST(Discovery, ATlsIdIsOneIdentity) {
+  EXPECT_EQ(label_error(R"("tls_id": "spiffe://example.org/orders")"), "no error");
+  EXPECT_EQ(label_error(R"("tls_id": "dns:orders.example.org")"), "no error");
+  for (const char* wide :
+       {"spiffe://example.org/*", "spiffe://example.org/a/**", "dns:*.example.org"}) {
+    EXPECT_EQ(label_error(R"("tls_id": ")" + std::string(wide) + "\""),
+              "d.json:2: [0].labels.tls_id: must be one identity, without a wildcard");
+  }
+  for (const char* wrong : {"", "orders.example.org", "spiffe://example.org", "dns:", "dns:a b"})
+    EXPECT_NE(label_error(R"("tls_id": ")" + std::string(wrong) + "\""), "no error") << wrong;
+}
+
 TEST(Discovery, RefusesBadTargetsWithTheirPlace) {
   EXPECT_EQ(route_error("[{\"targets\": [\"a:1\",\n\"b\"], \"labels\": {\"route\": \"r\"}}]"),
             "d.json:2: [0].targets[1]: 'b': the port is missing");
@@ -197,6 +226,18 @@ TEST(Discovery, ATargetWithTwoTlsNamesIsLeftOut) {
   ASSERT_EQ(discovery.routes[0].targets.size(), 1u);
   EXPECT_EQ(discovery.routes[0].targets[0].text, "b:1");
   ASSERT_EQ(discovery.warnings.size(), 1u);
+}
+
+TEST(Discovery, ATargetWithTwoTlsIdsIsLeftOut) {
+  const Discovery discovery = parsed(R"([
+      {"targets": ["a:1", "b:1"], "labels": {"route": "r", "tls_id": "dns:a.test"}},
+      {"targets": ["b:1"], "labels": {"route": "r", "tls_id": "dns:A.test"}},
+      {"targets": ["a:1"], "labels": {"route": "r", "tls_id": "dns:b.test"}}])");
+  ASSERT_EQ(discovery.routes[0].targets.size(), 1u);
+  EXPECT_EQ(discovery.routes[0].targets[0].text, "b:1");
+  ASSERT_EQ(discovery.warnings.size(), 2u);
+  EXPECT_EQ(discovery.warnings[1].what,
+            "'a:1' is in route 'r' already, with another tls_id: it is left out");
 }
 
 TEST(Discovery, RefusesEveryTruncationAndBytesThatAreNotUtf8) {
