@@ -23,6 +23,7 @@ enum Type : std::uint8_t {
   kTypeSslVersion = 0x21,
   kTypeSslCn = 0x22,
   kTypeSslCipher = 0x23,
+  kTypeSslClientCert = 0x28,
 };
 
 // Bits of the client's byte in the TLV ssl.
@@ -45,24 +46,20 @@ void add_tlv(ktls::WireWriter& out, std::uint8_t type, std::string_view value) {
   out.text(value);
 }
 
-void add_ssl(ktls::WireWriter& out, const ProxiedClient& client) {
+void add_ssl(ktls::WireWriter& out, const ProxiedClient& client, bool with_certificate) {
   ktls::WireWriter value;
   value.u8(kClientSsl | kClientCertSess | (client.resumed ? 0 : kClientCertConn));
   value.u32(0);  // verified
   add_tlv(value, kTypeSslVersion, client.tls_version);
   add_tlv(value, kTypeSslCn, client.common_name);
   add_tlv(value, kTypeSslCipher, client.cipher);
+  if (with_certificate) add_tlv(value, kTypeSslClientCert, ktls::as_text(client.certificate));
   out.u8(kTypeSsl);
   out.text(ktls::as_text(value.bytes()));
 }
 
-bool is_too_long(std::string_view text) {
-  return text.size() > kMaxSentProxyHeader;
-}
-
-std::unexpected<std::string> too_long() {
-  return std::unexpected("a PROXY header of more than " + std::to_string(kMaxSentProxyHeader) +
-                         " bytes");
+std::unexpected<std::string> longer_than(std::size_t most) {
+  return std::unexpected("a PROXY header of more than " + std::to_string(most) + " bytes");
 }
 
 // Family and protocol, then the addresses. False: of two families, or of none that has ports.
@@ -103,12 +100,17 @@ std::expected<std::vector<std::byte>, std::string> encode_proxy_header(
   if (!add_addresses(rest, family, client))
     return std::unexpected("no PROXY header from " + client.source.to_string() + " to " +
                            client.destination.to_string());
-  // A length of two bytes could not say it.
-  if (std::ranges::any_of(
-          std::array{client.unique_id, client.authority, client.alpn, client.tls_version,
-                     client.cipher, client.common_name, client.identity},
-          is_too_long))
-    return too_long();
+  const bool with_certificate = rule.has(ProxyTlv::kClientCert);
+  if (with_certificate && client.certificate.empty())
+    return std::unexpected("no PROXY header without the client's certificate");
+  const std::size_t most =
+      with_certificate ? kMaxSentProxyHeaderWithCertificate : kMaxSentProxyHeader;
+  // A length of two bytes could not say it, alone or inside of the TLV ssl.
+  if (std::ranges::any_of(std::array{client.unique_id, client.authority, client.alpn,
+                                     client.tls_version, client.cipher, client.common_name,
+                                     client.identity, ktls::as_text(client.certificate)},
+                          [most](std::string_view text) { return text.size() > most; }))
+    return longer_than(most);
   std::optional<std::size_t> checksum_at;
   for (const ProxyTlv tlv : rule.tlvs) {
     switch (tlv) {
@@ -122,11 +124,13 @@ std::expected<std::vector<std::byte>, std::string> encode_proxy_header(
         add_tlv(rest, kTypeUniqueId, client.unique_id);
         break;
       case ProxyTlv::kSsl:
-        add_ssl(rest, client);
+        add_ssl(rest, client, with_certificate);
         break;
       case ProxyTlv::kIdentity:
         add_tlv(rest, rule.identity_type, client.identity);
         break;
+      case ProxyTlv::kClientCert:
+        break;  // inside of ssl
       case ProxyTlv::kCrc32c:
         checksum_at = kProxyFixedSize + rest.bytes().size() + kProxyTlvHead;
         rest.u8(kProxyCrc32cType);
@@ -135,7 +139,7 @@ std::expected<std::vector<std::byte>, std::string> encode_proxy_header(
         break;
     }
   }
-  if (rest.bytes().size() > kMaxSentProxyHeader - kProxyFixedSize) return too_long();
+  if (rest.bytes().size() > most - kProxyFixedSize) return longer_than(most);
 
   ktls::WireWriter header;
   header.raw(kProxySignature);

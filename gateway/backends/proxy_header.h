@@ -31,6 +31,8 @@ inline constexpr std::uint8_t kProxyCrc32cType = 0x03;
 
 /// The longest header that is sent: nginx takes no longer one (NGX_PROXY_PROTOCOL_MAX_HEADER).
 inline constexpr std::size_t kMaxSentProxyHeader = 4096;
+/// The longest one with a certificate: HAProxy takes what its buffer holds (tune.bufsize).
+inline constexpr std::size_t kMaxSentProxyHeaderWithCertificate = 16384;
 
 /// What a header can say of a client that was let in. An empty text is not known: its TLV is left
 /// out.
@@ -44,11 +46,12 @@ struct ProxiedClient {
   std::string_view cipher{};
   std::string_view common_name{};  ///< of its certificate
   std::string_view identity{};
+  std::span<const std::byte> certificate{};  ///< its own, in DER
   bool resumed = false;  ///< it gave its certificate in an earlier connection of the session
 };
 
-/// The header, at most kMaxSentProxyHeader bytes. The error says why there is none: a backend must
-/// not take the connection for another one.
+/// The header, of no more bytes than these. The error says why there is none: a backend must not
+/// take the connection for another one, nor miss a certificate that it counts on.
 [[nodiscard]] std::expected<std::vector<std::byte>, std::string> encode_proxy_header(
     const ProxyRule& rule, const ProxiedClient& client);
 

@@ -150,12 +150,12 @@ RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure)
 }  // namespace
 
 [[gnu::noinline]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
-connect_backend(Client& client) {
+connect_backend(Client& client, std::vector<std::byte> certificate) {
   LiveConnection& connection = client.connection;
   const auto started = Clock::now();
   Dialling dialling(client);
   if (connection.route().proxy) {
-    auto header = make_proxy_header(client);
+    auto header = make_proxy_header(client, std::exchange(certificate, {}));
     if (!header) co_return std::unexpected(refusal(CloseReason::kInternalError, header.error()));
     dialling.header = *std::move(header);
   }

@@ -10,7 +10,8 @@
 
 namespace sallyport::gateway {
 
-std::expected<std::vector<std::byte>, std::string> make_proxy_header(Client& client) {
+std::expected<std::vector<std::byte>, std::string> make_proxy_header(
+    Client& client, std::span<const std::byte> certificate) {
   const LiveConnection& connection = client.connection;
   const ConnectionFacts facts = connection.facts();
   const std::string common_name = ktls::common_name(connection.grant().peer->leaf.subject);
@@ -27,6 +28,7 @@ std::expected<std::vector<std::byte>, std::string> make_proxy_header(Client& cli
                                                       .cipher = facts.cipher,
                                                       .common_name = common_name,
                                                       .identity = facts.identity,
+                                                      .certificate = certificate,
                                                       .resumed = facts.resumed.value_or(false)});
   if (!header) connection.shard().metrics.proxy_header(ProxyHeaderCount::kNotMade);
   return header;

@@ -1,6 +1,7 @@
 #include "gateway/connection/serve.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <expected>
 #include <memory>
 #include <string>
@@ -100,10 +101,11 @@ namespace {
 }
 
 [[gnu::noinline]] iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client) {
+  std::vector<std::byte> certificate = client.handshake->tls->take_certificate();
   RefusalPtr refused = co_await start_records(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
-  auto backend = co_await connect_backend(client);
+  auto backend = co_await connect_backend(client, std::move(certificate));
   if (backend) {
     look_at_endpoint(client.connection);
     co_await move_to_table(*client.records, **backend);
@@ -133,7 +135,8 @@ void accept_route(Client& client, const Choice& choice) {
   handshake.tls->accept({.alpn = choice.alpn,
                          .clients = allowed_domains(*choice.route),
                          .context = (*handshake.contexts)[choice.route->files],
-                         .ticket_binding = &choice.route->name_hash});
+                         .ticket_binding = &choice.route->name_hash,
+                         .certificate = passes_certificate(*choice.route)});
 }
 
 // Both ends leave the process's descriptor budget. Where there is no room in the ring's table, or

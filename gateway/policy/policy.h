@@ -49,6 +49,11 @@ struct Route {
   std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
 };
 
+/// Whether its backends get the client's certificate.
+inline bool passes_certificate(const Route& route) {
+  return route.proxy && route.proxy->has(ProxyTlv::kClientCert);
+}
+
 /// The trust domains whose SPIFFE IDs may pass; null: any.
 inline const std::vector<std::string>* allowed_domains(const Route& route) {
   return route.allow_any_verified ? nullptr : &route.trust_domains;

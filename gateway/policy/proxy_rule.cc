@@ -13,14 +13,14 @@ namespace {
 using Outcome = JsonReader::Outcome;
 
 constexpr ProxyTlv kAllTlvs[] = {ProxyTlv::kAuthority, ProxyTlv::kAlpn, ProxyTlv::kUniqueId,
-                                 ProxyTlv::kCrc32c,    ProxyTlv::kSsl,  ProxyTlv::kIdentity};
+                                 ProxyTlv::kCrc32c,    ProxyTlv::kSsl,  ProxyTlv::kIdentity,
+                                 ProxyTlv::kClientCert};
 
-// The certificate is gone once it is verified, and a resumed session never had it: a backend that
-// counts on it would be told less, by chance.
-constexpr std::string_view kPlannedTlv = "client_cert";
-
-ProxyRule everything() {
-  return {.tlvs = {std::begin(kAllTlvs), std::end(kAllTlvs)}};
+// The certificate has its price, full handshakes: only who names it pays.
+ProxyRule everything_cheap() {
+  ProxyRule rule{.tlvs = {std::begin(kAllTlvs), std::end(kAllTlvs)}};
+  std::erase(rule.tlvs, ProxyTlv::kClientCert);
+  return rule;
 }
 
 std::string all_words() {
@@ -39,14 +39,11 @@ Outcome read_tlvs(const JsonReader& reader, ProxyRule& rule, const JsonValue& va
   for (const JsonValue& item : *value.array()) {
     const std::string place = item_key(key, rule.tlvs.size());
     const std::string& word = *item.string();
-    if (word == kPlannedTlv)
-      return reader.refuse(item.line, place, "'client_cert' is not supported by this version");
     const auto* const tlv =
         std::ranges::find(kAllTlvs, word, [](ProxyTlv each) { return to_string(each); });
     if (tlv == std::end(kAllTlvs))
       return reader.refuse(item.line, place, "must be one of " + all_words());
-    if (std::ranges::find(rule.tlvs, *tlv) != rule.tlvs.end())
-      return reader.refuse(item.line, place, "is listed twice");
+    if (rule.has(*tlv)) return reader.refuse(item.line, place, "is listed twice");
     rule.tlvs.push_back(*tlv);
   }
   return {};
@@ -85,13 +82,15 @@ std::string_view to_string(ProxyTlv tlv) {
       return "ssl";
     case ProxyTlv::kIdentity:
       return "identity";
+    case ProxyTlv::kClientCert:
+      return "client_cert";
   }
   std::abort();
 }
 
 JsonReader::Outcome read_proxy_rule(const JsonReader& reader, std::optional<ProxyRule>& target,
                                     const JsonValue& value, const std::string& key) {
-  ProxyRule rule = everything();
+  ProxyRule rule = everything_cheap();
   if (value.string() != nullptr && *value.string() == "v2") {
     target = std::move(rule);
     return {};
@@ -112,8 +111,10 @@ JsonReader::Outcome read_proxy_rule(const JsonReader& reader, std::optional<Prox
     }
     if (!read) return read;
   }
-  const bool has_identity = std::ranges::find(rule.tlvs, ProxyTlv::kIdentity) != rule.tlvs.end();
-  if (type != nullptr && !has_identity)
+  if (rule.has(ProxyTlv::kClientCert) && !rule.has(ProxyTlv::kSsl))
+    return reader.refuse(value.find("tlvs")->line, key + ".tlvs",
+                         "\"client_cert\" is a part of \"ssl\", which is not among them");
+  if (type != nullptr && !rule.has(ProxyTlv::kIdentity))
     return reader.refuse(type->line, key + ".identity-type",
                          "is for \"identity\", which is not among the tlvs");
   target = std::move(rule);

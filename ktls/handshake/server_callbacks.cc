@@ -134,7 +134,8 @@ bool ServerHandshake::take_terms() {
   }
   if (terms.ticket_binding != nullptr) context_->bind_sessions(ssl(), *terms.ticket_binding);
   ca_names_memory_ = context_->set_ca_names(ssl(), terms.clients);
-  return true;
+  wants_certificate_ = terms.certificate;
+  return !wants_certificate_ || SSL_set_num_tickets(ssl(), 0) == 1;
 }
 
 bool ServerHandshake::choose_curve() {

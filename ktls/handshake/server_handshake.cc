@@ -9,6 +9,7 @@
 
 #include "ktls/records/record.h"
 #include "ktls/records/record_protection.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
 namespace {
@@ -92,6 +93,7 @@ ServerHandshake::Step ServerHandshake::complete() {
       return broken("handshake finished without a verified certificate");
     outcome_.trust = trust_;
     outcome_.authenticated_at = context_->now();
+    if (wants_certificate_) certificate_ = to_der(SSL_get0_peer_certificate(ssl()));
   }
 
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl());

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
@@ -51,6 +52,9 @@ struct RouteTerms {
   /// What tickets are bound to, beside trust and listeners: a hash of its name, say, so that a
   /// ticket opens no other route. Null: nothing.
   const Sha256* ticket_binding = nullptr;
+  /// The client's certificate is wanted, take_certificate(), which a resumed session does not have:
+  /// tickets are neither taken, a full handshake is made instead, nor issued.
+  bool certificate = false;
 };
 
 /// The server's side of one mutual TLS handshake: 1.3, or 1.2 where the settings allow it, which
@@ -110,9 +114,15 @@ class ServerHandshake {
   /// shard share.
   void intern_trust();
 
+  /// After kDone, once: the client's own certificate in DER, if the terms asked for it; else
+  /// nothing.
+  [[nodiscard]] std::vector<std::byte> take_certificate() noexcept {
+    return std::exchange(certificate_, {});
+  }
+
   /// After kDone and authorisation, once: puts the configured number of tickets (one, if resumed)
-  /// into output(). None if tickets are off, the trust is about to run out, or this is TLS 1.2,
-  /// whose tickets would go out before authorisation.
+  /// into output(). None if tickets are off, the trust is about to run out, the client's
+  /// certificate is wanted, or this is TLS 1.2, whose tickets would go out before authorisation.
   void issue_tickets();
 
   /// After kDone: frees OpenSSL's part, some 10 µs, and returns the bytes of output(), which is
@@ -187,6 +197,8 @@ class ServerHandshake {
   std::size_t ca_names_memory_ = 0;  ///< of names for this handshake alone
   RouteTerms terms_;                 ///< from accept() on until OpenSSL has them
   std::string confirmed_alpn_;       ///< to be confirmed; empty: none
+  bool wants_certificate_ = false;
+  std::vector<std::byte> certificate_;  ///< once complete, if it is wanted
   struct TicketPsk {
     SecretBytes<kMaxHashSize> psk;
     std::array<std::byte, 4> age_add{};

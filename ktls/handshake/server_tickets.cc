@@ -64,7 +64,7 @@ std::optional<std::chrono::seconds> ServerHandshake::ticket_lifetime() const {
 
 void ServerHandshake::issue_tickets() {
   if (!complete_) std::abort();
-  if (outcome_.state.version != RecordVersion::kTls13) return;
+  if (outcome_.state.version != RecordVersion::kTls13 || wants_certificate_) return;
   const auto lifetime = ticket_lifetime();
   if (context_->ticket_keys_.empty() || !lifetime) return;
   ticket_content_ = TicketContent{*outcome_.trust, outcome_.authenticated_at}.serialise();
@@ -204,6 +204,7 @@ SSL_TICKET_RETURN ServerHandshake::on_open_ticket(SSL* ssl, SSL_SESSION* session
 }
 
 bool ServerHandshake::accepts_ticket(SSL_SESSION* session) const {
+  if (wants_certificate_) return false;
   // Of another hash than the suite that was chosen: OpenSSL would give no new tickets for it.
   if (SSL_CIPHER_get_handshake_digest(SSL_SESSION_get0_cipher(session)) !=
       SSL_CIPHER_get_handshake_digest(SSL_get_pending_cipher(ssl())))

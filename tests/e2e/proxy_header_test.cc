@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::string_view kHeaderSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 constexpr int kAlpn = 0x01, kAuthority = 0x02, kCrc32c = 0x03, kUniqueId = 0x05, kSsl = 0x20,
-              kVersion = 0x21, kCommonName = 0x22, kCipher = 0x23, kIdentity = 0xE0;
+              kVersion = 0x21, kCommonName = 0x22, kCipher = 0x23, kClientCert = 0x28,
+              kIdentity = 0xE0;
 
 std::size_t number(std::string_view bytes) {
   std::size_t value = 0;
@@ -227,6 +228,58 @@ TEST_F(ProxyHeaders, SayThatAResumedSessionGaveItsCertificateBefore) {
   EXPECT_EQ(header.tlvs.at(kSsl).substr(0, 5), std::string("\x05\0\0\0\0", 5));
   EXPECT_EQ(tlvs_of(std::string_view(header.tlvs.at(kSsl)).substr(5)).at(kCommonName), "web");
   EXPECT_EQ(header.tlvs.at(kIdentity), kWeb);
+}
+
+// A resumed session has no certificate to send.
+TEST_F(ProxyHeaders, HoldTheClientsCertificateWhereEveryHandshakeIsAFullOne) {
+  const std::string with_certificate = R"({"tlvs": ["crc32c", "ssl", "client_cert"]})";
+  const auto certificate_in = [](const Header& header) {
+    return tlvs_of(std::string_view(header.tlvs.at(kSsl)).substr(5)).at(kClientCert);
+  };
+  const std::vector<unsigned char> der = to_der(client.x509.get());
+  HeaderBackend backend;
+  start_with(backend);
+  std::shared_ptr<SSL_SESSION> session;
+  {
+    TlsClient tls = connect_h2();
+    EXPECT_TRUE(tls.echo("ping"));
+    session = tls.session();
+    tls.close_notify();
+    tls.receive_all();
+  }
+  ASSERT_TRUE(session);
+  const double reloaded = reloads("success", "policy");
+  with_policy(with_certificate);
+  wait_reload("success", reloaded, "policy");
+
+  ClientOptions again = as(client);
+  again.session = session;
+  TlsClient tls = connect_h2(again);
+  EXPECT_TRUE(tls.echo("ping"));
+  EXPECT_FALSE(tls.resumed()) << "a ticket of before the change";
+  EXPECT_EQ(certificate_in(backend.wait(1)), std::string(der.begin(), der.end()));
+  tls.close_notify();
+  tls.receive_all();
+  EXPECT_FALSE(tls.session()) << "no ticket";
+  EXPECT_EQ(
+      gateway->metrics().sum("tls_handshakes_total", {{"result", "success"}, {"resumed", "true"}}),
+      0);
+}
+
+// Longer than nginx takes, and than the first window of a connection.
+TEST_F(ProxyHeaders, HoldALargeCertificate) {
+  HeaderBackend backend;
+  start_with(backend, R"({"tlvs": ["ssl", "client_cert"]})");
+  LeafSpec spec{.cn = "many names", .dns = {}, .spiffe = {kWeb}};
+  for (int i = 0; i < 250; ++i)
+    spec.dns.push_back("name-" + std::to_string(i) + ".a-domain-of-some-length.example.org");
+  const TestCertificate large = root.issue(spec);
+  const std::vector<unsigned char> der = to_der(large.x509.get());
+  ASSERT_GT(der.size(), 10'000U);
+  TlsClient tls = connect_h2(as(large));
+  EXPECT_TRUE(tls.echo("ping"));
+  EXPECT_EQ(tlvs_of(std::string_view(backend.wait().tlvs.at(kSsl)).substr(5)).at(kClientCert),
+            std::string(der.begin(), der.end()));
 }
 
 TEST_F(ProxyHeaders, HoldWhatTheRouteListsInItsOrder) {

@@ -124,11 +124,13 @@ std::string body_of(const std::string& answer) {
 
 class ProxyReceivers : public PeerScenario {
  protected:
-  void start_with_header(const std::string& target, const std::vector<std::string>& given = {}) {
+  void start_with_header(const std::string& target, const std::vector<std::string>& given = {},
+                         const std::string& rule = "\"v2\"") {
     discover({target});
     std::vector<std::string> all{"--policy",
                                  dir.write("policy.json", R"({"routes": {"orders": {"alpn": ["h2"],
-                        "allow": ["spiffe://example.org/**"], "proxy-protocol": "v2"}}})")};
+                        "allow": ["spiffe://example.org/**"], "proxy-protocol": )" +
+                                                              rule + "}}}")};
     all.insert(all.end(), given.begin(), given.end());
     start(all);
   }
@@ -187,6 +189,40 @@ TEST_F(ProxyReceivers, NginxKnowsEachClient) {
                 line.at("cipher") + " web 0 " + kWeb;
   }
   EXPECT_EQ(body, expected);
+}
+
+// A type that they do not know inside of one that they do, and a sum over all of it.
+constexpr char kWithCertificate[] = R"({"tlvs": ["ssl", "client_cert", "authority", "crc32c"]})";
+
+TEST_F(ProxyReceivers, HaproxyPassesOverTheClientsCertificate) {
+  const RedisServer redis(dir);
+  Haproxy haproxy(dir, R"(
+  mode tcp
+  log-format "%ci:%cp %[fc_pp_authority]"
+  default_backend redis
+backend redis
+  mode tcp
+  server redis )" + redis.tcp());
+  start_with_header(haproxy.address(), {}, kWithCertificate);
+  TlsClient tls = connect(with_h2());
+  ASSERT_TRUE(tls.send("SET k v\r\n"));
+  EXPECT_EQ(tls.receive(5), "+OK\r\n");
+  const std::string told = tls.local_address() + " orders.example.org";
+  tls.close_notify();
+  tls.receive_all();
+  haproxy.process().wait_out(told, [&](std::string_view out) { return out.contains(told); });
+}
+
+TEST_F(ProxyReceivers, NginxPassesOverTheClientsCertificate) {
+  const bool any_tlv = Nginx::version() >= Nginx::kAnyTlv;
+  const Nginx nginx(dir, kNginxEnds + (any_tlv ? " $proxy_protocol_tlv_authority"s : ""s));
+  start_with_header(nginx.address(), {}, kWithCertificate);
+  TlsClient tls = connect(with_h2());
+  ASSERT_TRUE(tls.send(kRequest));
+  const std::string body = body_of(tls.receive_all());
+  tls.close_notify();
+  EXPECT_EQ(body, tls.local_address() + ">" + gateway->address() +
+                      (any_tlv ? " orders.example.org" : ""));
 }
 
 // ---- the same of every header

@@ -132,6 +132,44 @@ TEST(ProxyHeader, IsNoLongerThanReceiversTake) {
   EXPECT_EQ(encoded({.tlvs = {kIdentity}}, client), "a PROXY header of more than 4096 bytes");
 }
 
+TEST(ProxyHeader, HasTheCertificateInsideOfSslWhereItIsListed) {
+  ProxiedClient client = client_between("0.0.0.1:0", "0.0.0.2:0");
+  const std::string_view der = "\x30\x01x";
+  client.certificate = std::as_bytes(std::span(der));
+  const std::string addresses = "000000010000000200000000";
+  const std::string ssl =
+      "20000b"
+      "07"
+      "00000000"
+      "280003" +
+      hex(der);
+  EXPECT_EQ(encoded({.tlvs = {kSsl, kClientCert}}, client), "2111001a" + addresses + ssl);
+  EXPECT_EQ(encoded({.tlvs = {kClientCert, kSsl}}, client), "2111001a" + addresses + ssl);
+  EXPECT_FALSE(encoded({.tlvs = {kSsl}}, client).contains(hex(der)));
+}
+
+TEST(ProxyHeader, IsNotMadeWithoutTheCertificateThatItIsToHave) {
+  EXPECT_EQ(encoded({.tlvs = {kSsl, kClientCert}}, client_between("0.0.0.1:0", "0.0.0.2:0")),
+            "no PROXY header without the client's certificate");
+}
+
+TEST(ProxyHeader, WithACertificateIsLongerAndNoLongerThanReceiversTake) {
+  ProxiedClient client = client_between("192.0.2.1:1", "192.0.2.2:2");
+  constexpr std::size_t kSslHead = kProxyTlvHead + 5 + kProxyTlvHead;
+  std::vector<std::byte> certificate(kMaxSentProxyHeaderWithCertificate - kProxyFixedSize -
+                                     kProxyIpv4Size - kSslHead);
+  client.certificate = certificate;
+  const ProxyRule rule{.tlvs = {kSsl, kClientCert}};
+  const auto longest = encode_proxy_header(rule, client);
+  ASSERT_TRUE(longest) << longest.error();
+  EXPECT_EQ(longest->size(), kMaxSentProxyHeaderWithCertificate);
+  for (const std::size_t size : {certificate.size() + 1, std::size_t{70'000}}) {
+    certificate.resize(size);
+    client.certificate = certificate;
+    EXPECT_EQ(encoded(rule, client), "a PROXY header of more than 16384 bytes");
+  }
+}
+
 TEST(ProxyHeader, OfTheGatewayItselfIsLocal) {
   EXPECT_EQ(ktls::encode_hex(std::span<const std::byte>(local_proxy_header())),
             "0d0a0d0a000d0a515549540a20000000");

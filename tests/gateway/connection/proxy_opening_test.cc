@@ -52,7 +52,7 @@ TEST_F(ProxyOpening, TellsTheEndsThatAProxySaid) {
   connection_->set_proxied(said);
   EXPECT_EQ(connection_->facts().client, "192.0.2.1:258");
   EXPECT_EQ(connection_->facts().proxy, "-") << "the fixture's client has no address";
-  const auto header = make_proxy_header(*client_);
+  const auto header = make_proxy_header(*client_, {});
   ASSERT_TRUE(header) << header.error();
   ProxyHeaderReader reader;
   std::span<const std::byte> bytes(*header);

@@ -40,6 +40,7 @@ TEST(ProxyRule, KeepsTheOrderOfItsList) {
   EXPECT_EQ(rule(R"({"tlvs": ["identity", "crc32c", "ssl"], "identity-type": "0xEa"})"),
             (ProxyRule{.tlvs = {kIdentity, kCrc32c, kSsl}, .identity_type = 0xEA}));
   EXPECT_EQ(rule(R"({"identity-type": "0xEF"})")->identity_type, 0xEF);
+  EXPECT_EQ(rule(R"({"tlvs": ["client_cert", "ssl"]})"), (ProxyRule{.tlvs = {kClientCert, kSsl}}));
   EXPECT_EQ(rule(R"({"tlvs": []})"), ProxyRule{}) << "the addresses alone";
 }
 
@@ -51,9 +52,11 @@ TEST(ProxyRule, IsRefusedWithItsPlace) {
       {R"({"tlvs": "ssl"})", ".tlvs: must be an array of strings, not a string"},
       {R"({"tlvs": ["ssl", 1]})", ".tlvs[1]: must be a string, not a number"},
       {R"({"tlvs": ["ssl", "SSL"]})",
-       ".tlvs[1]: must be one of authority, alpn, unique_id, crc32c, ssl, identity"},
+       ".tlvs[1]: must be one of authority, alpn, unique_id, crc32c, ssl, identity, "
+       "client_cert"},
       {R"({"tlvs": ["ssl", "alpn", "ssl"]})", ".tlvs[2]: is listed twice"},
-      {R"({"tlvs": ["client_cert"]})", ".tlvs[0]: 'client_cert' is not supported by this version"},
+      {R"({"tlvs": ["client_cert", "alpn"]})",
+       ".tlvs: \"client_cert\" is a part of \"ssl\", which is not among them"},
       {R"({"tlvs": ["ssl"], "identity-type": "0xE1"})",
        ".identity-type: is for \"identity\", which is not among the tlvs"},
       {R"({"identity-type": 224})", ".identity-type: must be a string, not a number"},

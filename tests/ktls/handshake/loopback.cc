@@ -209,8 +209,11 @@ RoutedHandshake::Step RoutedHandshake::advance() {
   if (step != Step::kHello) return step;
   const auto alpn = route_(hello());
   if (alpn) {
-    accept(
-        {.alpn = *alpn, .clients = clients, .context = context, .ticket_binding = ticket_binding});
+    accept({.alpn = *alpn,
+            .clients = clients,
+            .context = context,
+            .ticket_binding = ticket_binding,
+            .certificate = certificate});
   } else {
     reject({.result = alpn.error(), .detail = "by the test"});
   }

@@ -108,6 +108,7 @@ class RoutedHandshake : public ServerHandshake {
   CaNames::Clients clients = nullptr;
   std::shared_ptr<ServerContext> context;
   const Sha256* ticket_binding = nullptr;
+  bool certificate = false;
 
  private:
   RouteByHello route_;

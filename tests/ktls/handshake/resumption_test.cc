@@ -12,6 +12,7 @@
 #include "ktls/handshake/server_handshake.h"
 #include "ktls/handshake/session_ticket.h"
 #include "ktls/records/record_protection.h"
+#include "ktls/trust/x509_facts.h"
 #include "tests/ktls/handshake/loopback.h"
 
 namespace sallyport::ktls::testing {
@@ -76,6 +77,7 @@ class Resumption : public ::testing::Test {
     std::string sni{};
     Outcome outcome{};
     std::vector<SslSessionPtr> sessions{};
+    std::vector<std::byte> certificate{};
   };
 
   // One connection to `context`: handshake, tickets, end.
@@ -84,6 +86,7 @@ class Resumption : public ::testing::Test {
     RoutedHandshake server(context, any_route());
     server.context = changes_to;
     server.ticket_binding = binding;
+    server.certificate = wants_certificate;
     MemoryClient client({.certificate = &certificate, .sni = sni, .session = session});
     Visit result;
     result.done = shuttle(server, client) == Step::kDone;
@@ -92,6 +95,7 @@ class Resumption : public ::testing::Test {
       return result;
     }
     server.intern_trust();
+    result.certificate = server.take_certificate();
     server.issue_tickets();
     deliver(server, client);
     (void)client.read();
@@ -114,6 +118,7 @@ class Resumption : public ::testing::Test {
   // What the route asks for.
   std::shared_ptr<ServerContext> changes_to;
   const Sha256* binding = nullptr;
+  bool wants_certificate = false;
 
   TestServer pki;
   test::TestCertificate certificate;
@@ -128,6 +133,19 @@ TEST_F(Resumption, TakesATicketUnderItsBindingOnly) {
     binding = at;
     EXPECT_EQ(resumes(context, earned), at == &one);
   }
+}
+
+TEST_F(Resumption, IsAFullHandshakeWithoutTicketsWhereTheCertificateIsWanted) {
+  const auto context = pki.context();
+  const Visit before = visit(context);
+  EXPECT_TRUE(before.certificate.empty()) << "nobody asked for it";
+  wants_certificate = true;
+  const Visit wanted = visit(context, before.sessions.at(0).get());
+  EXPECT_FALSE(wanted.outcome.resumed);
+  EXPECT_EQ(wanted.certificate, to_der(certificate.x509.get()));
+  EXPECT_TRUE(wanted.sessions.empty());
+  wants_certificate = false;
+  EXPECT_TRUE(resumes(context, visit(context))) << "other routes do not pay for it";
 }
 
 // As the routes of a policy do: each handshake begins under the same.
