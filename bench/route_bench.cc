@@ -14,6 +14,7 @@
 #include "gateway/backends/balance.h"
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/endpoints.h"
+#include "gateway/backends/rendezvous.h"
 #include "gateway/policy/authorize.h"
 #include "gateway/policy/policy.h"
 #include "gateway/policy/route.h"
@@ -86,11 +87,14 @@ std::string discovery_text(std::int64_t endpoints) {
   return text + "]";
 }
 
-void pick_endpoint(benchmark::State& state, Balance method) {
+void pick_endpoint(benchmark::State& state, PickRules rules) {
   const Discovery discovery = value_of(parse_discovery(discovery_text(state.range(0)), "bench"));
   Balancer balancer(1);
   balancer.update(EndpointSet::build(discovery, {}, nullptr));
-  for (auto _ : state) benchmark::DoNotOptimize(balancer.pick("r", method));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(balancer.pick("r", rules));
+    if (rules.identity) *rules.identity += 1;  // another client
+  }
 }
 void round_robin(benchmark::State& state) {
   pick_endpoint(state, Balance::kRoundRobin);
@@ -101,6 +105,17 @@ void least_connections(benchmark::State& state) {
 void power_of_two(benchmark::State& state) {
   pick_endpoint(state, Balance::kPowerOfTwo);
 }
+void hash_identity(benchmark::State& state) {
+  PickRules rules(Balance::kHashIdentity);
+  rules.identity = rendezvous_hash("spiffe://example.org/ns/shop/sa/web");
+  pick_endpoint(state, rules);
+}
+void hash_an_identity(benchmark::State& state) {
+  const std::string identity = "spiffe://example.org/ns/shop/sa/web";
+  for (auto _ : state) benchmark::DoNotOptimize(rendezvous_hash(identity));
+}
+BENCHMARK(hash_identity)->Arg(10)->Arg(1'000)->Arg(100'000);
+BENCHMARK(hash_an_identity);
 BENCHMARK(round_robin)->Arg(10)->Arg(100'000);
 BENCHMARK(least_connections)->Arg(10)->Arg(100'000);
 BENCHMARK(power_of_two)->Arg(10)->Arg(100'000);

@@ -55,13 +55,16 @@ using Tried = std::vector<std::uint64_t>;
 /// What a route says of the choice among its endpoints.
 struct PickRules {
   PickRules(Balance its_method) : method(its_method) {}  // NOLINT(google-explicit-constructor)
-  explicit PickRules(const Route& route)
+  explicit PickRules(const Route& route, std::optional<std::uint64_t> its_identity = std::nullopt)
       : method(route.balance),
+        identity(its_identity),
         when_none_healthy(route.endpoint_rules.when_none_healthy),
         slow_start(route.endpoint_rules.slow_start),
         most_per_endpoint(route.limits.max_connections_per_endpoint) {}
 
   Balance method;
+  /// For hash-identity: rendezvous_hash() of the client's identity; none: it has none.
+  std::optional<std::uint64_t> identity;
   WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
   std::chrono::milliseconds slow_start{0};
   std::uint32_t most_per_endpoint = 0;  ///< of all shards; 0: no limit
@@ -74,16 +77,18 @@ struct PickRules {
 ///   round-robin        by weight, smooth: over (sum of weights) picks each gets exactly its weight
 ///   least-connections  smallest (in use + 1) / weight, the longest unpicked among equals
 ///   power-of-two       the better, in that sense, of two different ones drawn evenly
+///   hash-identity      the highest rendezvous_score() for the identity; round-robin without one
 ///
 /// Endpoints that are not good (Standing) are passed over, and have no turns to catch up with
 /// later; where none that is left is good, one of the best standing is taken, that which was not
-/// picked for longest. Those that are ejected or down are none where the route refuses then
-/// (when-none-healthy). One whose address failed gets a single connection now and then, for a trial
-/// (AddressHealth). What is good again begins with a part of its weight where the route starts
-/// slowly. A connection that goes on from a failed endpoint takes no one's turn.
+/// picked for longest, or which the identity has. Those that are ejected or down are none where the
+/// route refuses then (when-none-healthy). One whose address failed gets a single connection now
+/// and then, for a trial (AddressHealth), of an identity that has it. What is good again begins
+/// with a part of its weight where the route starts slowly. A connection that goes on from a failed
+/// endpoint takes no one's turn, nor does one with an identity.
 ///
-/// A pick costs O(log endpoints), and every 10 ms a look at those that are not good or start
-/// slowly; O(endpoints) where none is good.
+/// A pick costs O(log endpoints), by an identity O(endpoints), and every 10 ms a look at those that
+/// are not good or start slowly; O(endpoints) where none is good.
 class Balancer {
  public:
   explicit Balancer(std::uint64_t seed);

@@ -45,11 +45,12 @@ struct Attempt {
 // The attempts of one connection, at most two at a time; the first that connects wins.
 class Race {
  public:
-  Race(iouring::Ring& ring, Balancer& balancer, const Route& route, milliseconds timeout,
-       const Opening& opening, iouring::CancelScope* caller)
+  Race(iouring::Ring& ring, Balancer& balancer, const Route& route, const PickRules& rules,
+       milliseconds timeout, const Opening& opening, iouring::CancelScope* caller)
       : ring_(ring),
         balancer_(balancer),
         route_(route),
+        rules_(rules),
         opening_(opening),
         caller_(caller),
         attempt_delay_(timeout.count() > 0 ? std::min(kAttemptDelay, timeout / 2) : kAttemptDelay),
@@ -75,6 +76,7 @@ class Race {
   iouring::Ring& ring_;
   Balancer& balancer_;
   const Route& route_;
+  const PickRules rules_;
   const Opening& opening_;
   iouring::CancelScope* caller_;
   milliseconds attempt_delay_;
@@ -93,7 +95,7 @@ iouring::Task<void> Race::run() {
 
 std::optional<Pick> Race::pick() {
   if (winner_ || scope_.cancelled() || tried_.size() >= kMostTried) return std::nullopt;
-  auto picked = balancer_.pick(route_.name, PickRules(route_), tried_, ring_.now());
+  auto picked = balancer_.pick(route_.name, rules_, tried_, ring_.now());
   if (!picked) return std::nullopt;
   tried_.push_back(picked->endpoint->id);
   failure_.attempts += 1;
@@ -186,7 +188,7 @@ std::expected<Dialed, DialFailure> Race::verdict() {
   if (winner_) return *std::move(winner_);
   if (cancelled_by_caller()) {
     failure_.error = DialError::kCancelled;
-  } else if (failure_.attempts == 0 && balancer_.any_full(route_.name, PickRules(route_))) {
+  } else if (failure_.attempts == 0 && balancer_.any_full(route_.name, rules_)) {
     failure_.error = DialError::kFull;
   } else if (failure_.attempts > 0 && failure_.error != DialError::kInternal) {
     failure_.error = any_silent_ ? DialError::kBackendTimeout : DialError::kBackendRefused;
@@ -198,9 +200,10 @@ std::expected<Dialed, DialFailure> Race::verdict() {
 
 iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
                                                        const Route& route, milliseconds timeout,
-                                                       Opening opening) {
+                                                       Opening opening,
+                                                       std::optional<std::uint64_t> identity) {
   iouring::CancelScope* scope = co_await iouring::current_scope();
-  Race race(ring, balancer, route, timeout, opening, scope);
+  Race race(ring, balancer, route, PickRules(route, identity), timeout, opening, scope);
   co_await race.run();
   co_return race.verdict();
 }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "gateway/backends/balance.h"
 #include "iouring/result.h"
@@ -46,10 +48,9 @@ using Opening = std::function<iouring::Result<>(const iouring::Socket& backend)>
 /// at a time, and sixteen in all: the oldest gives way to a third. What failed, and what was silent
 /// for that long, is remembered in AddressHealth and EndpointLife. `ring`, `balancer` and `route`
 /// outlive the task. Without an `opening` nothing is sent; with one it is called for each endpoint
-/// that is about to be taken.
-iouring::Task<std::expected<Dialed, DialFailure>> dial(iouring::Ring& ring, Balancer& balancer,
-                                                       const Route& route,
-                                                       std::chrono::milliseconds timeout,
-                                                       Opening opening = nullptr);
+/// that is about to be taken. `identity` is PickRules::identity.
+iouring::Task<std::expected<Dialed, DialFailure>> dial(
+    iouring::Ring& ring, Balancer& balancer, const Route& route, std::chrono::milliseconds timeout,
+    Opening opening = nullptr, std::optional<std::uint64_t> identity = std::nullopt);
 
 }  // namespace sallyport::gateway

@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "gateway/backends/rendezvous.h"
 #include "iouring/invariant.h"
 
 namespace sallyport::gateway {
@@ -23,6 +24,12 @@ std::string key_of(const iouring::SocketAddress& address) {
 // Where an endpoint is, within a route.
 std::string place_of(const std::string& target, const iouring::SocketAddress& address) {
   return key_of(address) + target;
+}
+
+// Of a name with several addresses each has a part; one alone keeps it whatever address it has.
+std::uint64_t hash_of(const std::string& target, const iouring::SocketAddress& address,
+                      bool one_of_several) {
+  return rendezvous_hash(one_of_several ? target + " " + address.to_string() : target);
 }
 
 using EndpointPtr = std::shared_ptr<const Endpoint>;
@@ -151,25 +158,27 @@ EndpointSet::Pointer EndpointSet::build(const Discovery& discovery, const Resolu
     for (const DiscoveredTarget& target : discovered.targets) {
       const auto addresses = addresses_of(target.target, resolutions);
       if (addresses.empty()) route.unresolved.push_back(target.text);
+      const bool several = addresses.size() > 1;
       for (const iouring::SocketAddress& address : addresses) {
         const Known::Place* const before = known_route.find(place_of(target.text, address));
         const auto life = before ? before->endpoint->life : new_life(known_route, now);
         const bool stays = before && !before->gone;
-        if (stays && *before->endpoint->labels == *target.labels) {
+        if (stays && *before->endpoint->labels == *target.labels &&
+            before->endpoint->one_of_several == several) {
           route.endpoints.push_back(before->endpoint);
           continue;
         }
         const std::uint64_t id = stays ? before->endpoint->id : set->next_id_++;
         route.endpoints.push_back(std::make_shared<const Endpoint>(
             Endpoint{id, address, target.text, target.labels, known.health(address), life,
-                     known_route.life}));
+                     known_route.life, several, hash_of(target.text, address, several)}));
       }
     }
     std::ranges::sort(route.endpoints, {}, [](const auto& endpoint) { return endpoint->id; });
     route.weights.reserve(route.endpoints.size());
     for (const auto& endpoint : route.endpoints) {
-      route.weights.push_back(
-          {endpoint->id, endpoint->takes_new_connections() ? endpoint->weight() : 0});
+      route.weights.push_back({endpoint->id, endpoint->hash,
+                               endpoint->takes_new_connections() ? endpoint->weight() : 0});
     }
   }
   for (std::size_t i = 0; i < set->routes_.size(); ++i) set->by_name_[set->routes_[i].name] = i;

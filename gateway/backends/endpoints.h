@@ -77,6 +77,9 @@ struct Endpoint {
   std::shared_ptr<AddressHealth> health;  ///< of the address, in whatever route
   std::shared_ptr<EndpointLife> life;     ///< in this route
   std::shared_ptr<RouteLife> route_life;
+  bool one_of_several = false;  ///< addresses of its target
+  /// rendezvous_hash() of the target; of one address of several, of "TARGET ADDRESS".
+  std::uint64_t hash = 0;
 
   std::uint32_t weight() const { return labels->weight; }
   EndpointState state() const { return labels->state; }
@@ -93,6 +96,7 @@ struct RouteEndpoints {
   /// What balancing needs of an endpoint, side by side for a quick pass over all of them.
   struct EndpointWeight {
     std::uint64_t id;
+    std::uint64_t hash;
     std::uint32_t weight;  ///< 0 = takes no new connections, for whatever reason
   };
 

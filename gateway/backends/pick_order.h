@@ -16,6 +16,7 @@ struct PickSlot {
   static constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
 
   std::uint64_t id = 0;
+  std::uint64_t hash = 0;       ///< for rendezvous_draw()
   std::uint64_t pass = 0;       ///< round-robin: virtual time of its next pick
   std::uint64_t last_pick = 0;  ///< its number; the lower one goes first among equals
   std::uint32_t full_weight = 0;
@@ -28,7 +29,7 @@ struct PickSlot {
 [[nodiscard]] int compare_load(const PickSlot& a, const PickSlot& b);
 
 /// Some of a route's slots: a heap with the next one to pick on top. Power-of-two needs no order,
-/// and the slots stand in any.
+/// and the slots stand in any; hash-identity has that of round-robin, for what has no identity.
 class PickOrder {
  public:
   /// `slots` outlives it; it names them by their indexes there.

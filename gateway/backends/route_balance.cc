@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/backends/rendezvous.h"
 #include "iouring/invariant.h"
 
 namespace sallyport::gateway {
@@ -35,6 +36,7 @@ void RouteBalance::update(const RouteEndpoints* endpoints) {
     while (old != before_update.end() && old->id < each.id) ++old;
     const bool known = old != before_update.end() && old->id == each.id;
     PickSlot slot = known ? *old : PickSlot{.id = each.id, .last_pick = draw(kFirstPick)};
+    slot.hash = each.hash;
     slot.weight = each.weight * kPartsOfWeight;
     if (each.weight > 0 && slot.full_weight != each.weight) order_.start_afresh(slot);
     slot.full_weight = each.weight;
@@ -62,10 +64,11 @@ std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& trie
     method_ = rules.method;
     build_order();
   }
+  identity_ = method_ == Balance::kHashIdentity ? rules.identity : std::nullopt;
   most_per_endpoint_ = rules.most_per_endpoint;
   PickSlot* slot = choose_with_room(rules, tried);
   if (!slot) return std::nullopt;
-  if (tried.empty()) {
+  if (tried.empty() && !identity_) {
     order_.take_turn(*slot);
     slot->last_pick = next_pick_++;
   }
@@ -99,17 +102,24 @@ PickSlot* RouteBalance::choose(const PickRules& rules, const Tried& tried) {
   }
   if (find_growing_ || (!growing_.empty() && time_ - grown_at_ >= kLookEvery))
     grow(rules.slow_start);
-  PickSlot* const slot = method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+  PickSlot* const slot = best_good(tried);
   return slot ? slot : best_passed_over(rules, tried);
 }
 
-// One whose address failed and that this connection is to try again; null: none.
+PickSlot* RouteBalance::best_good(const Tried& tried) {
+  if (identity_) return best_by_identity(tried);
+  return method_ == Balance::kPowerOfTwo ? better_of_two(tried) : first(tried);
+}
+
+// One whose address failed and that this connection is to try again; null: none. What an identity
+// chooses is tried by one that would have it, or others would get where they do not belong.
 PickSlot* RouteBalance::trial() {
   for (const std::uint32_t index : passed_over_) {
     PickSlot& slot = slots_[index];
     const Endpoint& its = endpoint(slot);
-    const bool fails = its.standing(time_) == Standing::kFailing;
-    if (fails && !full(slot) && its.health->claim_trial(time_)) return &slot;
+    const bool due = its.standing(time_) == Standing::kFailing && !its.health->avoided(time_);
+    if (!due || full(slot) || (identity_ && outscored(slot))) continue;
+    if (its.health->claim_trial(time_)) return &slot;
   }
   return nullptr;
 }
@@ -131,7 +141,7 @@ void RouteBalance::set_aside(PickSlot& slot) {
   order_.remove(slot);
 }
 
-// Of the best standing there is, the one that was not picked for longest.
+// Of the best standing there is, the one that the identity has, or that was not picked for longest.
 PickSlot* RouteBalance::best_passed_over(const PickRules& rules, const Tried& tried) {
   const Standing worst =
       rules.when_none_healthy == WhenNoneHealthy::kRefuse ? Standing::kUnchecked : Standing::kDown;
@@ -141,7 +151,7 @@ PickSlot* RouteBalance::best_passed_over(const PickRules& rules, const Tried& tr
     PickSlot& slot = slots_[index];
     const Standing standing = endpoint(slot).standing(time_);
     if (standing > its || full(slot) || contains(tried, slot.id)) continue;
-    if (found && standing == its && slot.last_pick > found->last_pick) continue;
+    if (found && standing == its && !goes_before(slot, *found)) continue;
     found = &slot;
     its = standing;
   }
@@ -206,6 +216,39 @@ PickSlot* RouteBalance::first(const Tried& tried) {
   PickSlot* const found = order_.empty() ? nullptr : &order_.top();
   for (const std::uint32_t index : aside) order_.insert(index);
   return found;
+}
+
+PickSlot* RouteBalance::best_by_identity(const Tried& tried) {
+  while (true) {
+    PickSlot* found = nullptr;
+    double best = 0;
+    for (const std::uint32_t index : order_.indexes()) {
+      PickSlot& slot = slots_[index];
+      const double drawn = rendezvous_draw(slot.hash, *identity_);
+      if (cannot_beat(drawn, slot.weight, best)) continue;
+      const double score = rendezvous_score(drawn, slot.weight);
+      if (score <= best || contains(tried, slot.id)) continue;
+      found = &slot;
+      best = score;
+    }
+    if (!found || good(*found)) return found;
+    set_aside(*found);
+  }
+}
+
+double RouteBalance::score(const PickSlot& slot) const {
+  return rendezvous_score(rendezvous_draw(slot.hash, *identity_), slot.weight);
+}
+
+// Whether the identity has another one among those that are taken for good.
+bool RouteBalance::outscored(const PickSlot& slot) const {
+  const double its = score(slot);
+  return std::ranges::any_of(order_.indexes(),
+                             [&](std::uint32_t index) { return score(slots_[index]) > its; });
+}
+
+bool RouteBalance::goes_before(const PickSlot& a, const PickSlot& b) const {
+  return identity_ ? score(a) > score(b) : a.last_pick < b.last_pick;
 }
 
 PickSlot* RouteBalance::better_of_two(const Tried& tried) {

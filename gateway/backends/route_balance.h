@@ -58,12 +58,17 @@ class RouteBalance {
   void build_order();
   PickSlot* choose_with_room(const PickRules& rules, const Tried& tried);
   PickSlot* choose(const PickRules& rules, const Tried& tried);
+  PickSlot* best_good(const Tried& tried);
   PickSlot* trial();
   void take_back_good();
   void set_aside(PickSlot& slot);
   void grow(std::chrono::milliseconds slow_start);
 
   PickSlot* first(const Tried& tried);
+  PickSlot* best_by_identity(const Tried& tried);
+  double score(const PickSlot& slot) const;  // for identity_
+  bool outscored(const PickSlot& slot) const;
+  bool goes_before(const PickSlot& a, const PickSlot& b) const;
   std::array<PickSlot*, 2> draw_two(const Tried& tried);
   PickSlot* better_of_two(const Tried& tried);
   PickSlot* best_passed_over(const PickRules& rules, const Tried& tried);
@@ -77,10 +82,11 @@ class RouteBalance {
   std::vector<std::uint32_t> growing_;  // whose weight is not the whole
   bool find_growing_ = false;           // some may have to be added
   Balance method_ = Balance::kRoundRobin;
-  std::uint32_t most_per_endpoint_ = 0;  // of the last pick
-  iouring::TimePoint time_;              // of the last pick
-  iouring::TimePoint grown_at_;          // when growing_ was
-  iouring::TimePoint looked_at_;         // when passed_over_ was
+  std::optional<std::uint64_t> identity_;  // of the last pick, where that chooses
+  std::uint32_t most_per_endpoint_ = 0;    // likewise
+  iouring::TimePoint time_;                // of the last pick
+  iouring::TimePoint grown_at_;            // when growing_ was
+  iouring::TimePoint looked_at_;           // when passed_over_ was
   std::uint64_t next_pick_;
   std::size_t outstanding_ = 0;
 };

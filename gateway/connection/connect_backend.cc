@@ -2,12 +2,15 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gateway/backends/dial.h"
+#include "gateway/backends/rendezvous.h"
 #include "gateway/connection/client.h"
 #include "gateway/connection/proxy_opening.h"
 #include "iouring/both.h"
@@ -47,6 +50,14 @@ Opening opening_of(const Dialling& dialling) {
   };
 }
 
+// By which an endpoint is chosen; none: by nothing of the client.
+std::optional<std::uint64_t> identity_for(const Route& route, const LiveConnection& connection) {
+  const ktls::PeerIdentity& identity = connection.peer().identity;
+  const bool named = !identity.spiffe.empty() || !identity.dns.empty();
+  if (route.balance != Balance::kHashIdentity || !named) return std::nullopt;
+  return rendezvous_hash(identity.display());
+}
+
 // Where the route, or each endpoint that it would take, has all the connections it may: kFull.
 iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& dialling,
                                                                  const Route& route) {
@@ -58,8 +69,9 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& diall
     if (endpoints && !place)
       co_return std::unexpected(DialFailure{.error = DialError::kFull, .endpoint = nullptr});
   }
-  std::expected<Dialed, DialFailure> dialed = co_await dial(
-      shard.ring, shard.balancer, route, shard.timeouts.connect, opening_of(dialling));
+  std::expected<Dialed, DialFailure> dialed =
+      co_await dial(shard.ring, shard.balancer, route, shard.timeouts.connect, opening_of(dialling),
+                    identity_for(route, dialling.client.connection));
   co_return dialed;
 }
 

@@ -45,6 +45,8 @@ std::string_view to_string(Balance balance) {
       return "least-connections";
     case Balance::kPowerOfTwo:
       return "power-of-two";
+    case Balance::kHashIdentity:
+      return "hash-identity";
   }
   std::abort();
 }

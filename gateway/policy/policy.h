@@ -22,7 +22,7 @@
 
 namespace sallyport::gateway {
 
-enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo };
+enum class Balance { kRoundRobin, kLeastConnections, kPowerOfTwo, kHashIdentity };
 /// What the other side gets when a TLS peer ends without close_notify: a reset, or a clean end.
 enum class Truncation { kReset, kClose };
 

@@ -19,9 +19,8 @@ namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "prefer-zone", "warm"};
-constexpr std::string_view kPlannedBalance = "hash-identity";
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
-                                 Balance::kPowerOfTwo};
+                                 Balance::kPowerOfTwo, Balance::kHashIdentity};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
 
 using Outcome = JsonReader::Outcome;
@@ -161,9 +160,6 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "sni") return read_sni(route, value, key);
   if (member.key == "alpn") return read_alpn(route, value, key);
   if (member.key == "allow") return read_allow(route, value, key);
-  if (member.key == "balance" && value.string() && *value.string() == kPlannedBalance) {
-    return refuse(value.line, key, "'hash-identity' is not supported by this version");
-  }
   if (member.key == "balance") return read_policy_word(route.balance, kBalances, value, key);
   if (member.key == "truncation")
     return read_policy_word(route.truncation, kTruncations, value, key);

@@ -23,6 +23,14 @@ class Balancing : public Scenario {
                        const std::string& state = "ready") const {
     return {{backend.address()}, {{"route", "orders"}, {"weight", weight}, {"state", state}}};
   }
+  // Which backend each of these clients got, one connection each.
+  std::map<std::string, std::string> places(const std::vector<TestCertificate>& clients) const {
+    std::map<std::string, std::string> places;
+    for (std::size_t i = 0; i < clients.size(); ++i) EXPECT_TRUE(served(as(clients[i])));
+    for (const LogLine& line : gateway->wait_logs(clients.size()))
+      places[line.at("identity")] = line.at("backend");
+    return places;
+  }
   std::vector<TlsClient> hold(int count) const {
     std::vector<TlsClient> held;
     for (int i = 0; i < count; ++i) {
@@ -94,6 +102,27 @@ TEST_F(Balancing, LeastConnectionsEvensOut) {
   wait_until("they are gone", [&] { return gateway->metrics().sum("connections") == 6; });
   const std::vector<TlsClient> again = hold(3);
   EXPECT_EQ(a.accepted(), 6);
+}
+
+// Another gateway, with the endpoints in another order, agrees; without one of them only its own
+// clients go elsewhere.
+TEST_F(Balancing, HashIdentityGivesAClientTheSameBackendEverywhere) {
+  std::vector<TestCertificate> clients;
+  for (int i = 0; i < 12; ++i) {
+    const std::string id = "spiffe://example.org/ns/shop/sa/client-" + std::to_string(i);
+    clients.push_back(root.issue({.cn = "client", .spiffe = {id}}));
+  }
+  start_with("hash-identity", {group(a), group(b), group(c)});
+  const auto first = places(clients);
+  ASSERT_EQ(first.size(), clients.size());
+  finish();
+  start_with("hash-identity", {group(c), group(a), group(b)});
+  EXPECT_EQ(places(clients), first);
+  finish();
+  start_with("hash-identity", {group(c), group(a)});
+  for (const auto& [identity, backend] : places(clients)) {
+    if (first.at(identity) != b.address()) EXPECT_EQ(backend, first.at(identity));
+  }
 }
 
 TEST_F(Balancing, PowerOfTwoReachesAllAndOverloadsNone) {

@@ -45,7 +45,9 @@ std::map<std::string, int> count(Balancer& balancer, Balance method, int picks) 
 }
 
 using Counts = std::map<std::string, int>;
-constexpr Balance kAll[] = {Balance::kRoundRobin, Balance::kLeastConnections, Balance::kPowerOfTwo};
+// hash-identity without an identity.
+constexpr Balance kAll[] = {Balance::kRoundRobin, Balance::kLeastConnections, Balance::kPowerOfTwo,
+                            Balance::kHashIdentity};
 
 TEST(Balancer, HasNothingWithoutEndpoints) {
   Balancer balancer(1);
@@ -286,9 +288,9 @@ TEST(Balancer, ChangesItsMethodUnderWay) {
   Balancer balancer(1);
   balancer.update(set_of({1, 1, 1, 1}));
   std::vector<Pick> held;
-  for (int i = 0; i < 120; ++i) held.push_back(*balancer.pick("r", kAll[i % 3]));
+  for (int i = 0; i < 120; ++i) held.push_back(*balancer.pick("r", kAll[i % 4]));
   for (std::size_t i = 0; i < held.size(); i += 2) held[i].in_use.release();
-  for (int i = 0; i < 60; ++i) held.push_back(*balancer.pick("r", kAll[i % 3]));
+  for (int i = 0; i < 60; ++i) held.push_back(*balancer.pick("r", kAll[i % 4]));
   held.clear();
   for (const auto& [target, picked] : count(balancer, Balance::kLeastConnections, 40)) {
     EXPECT_EQ(picked, 10) << target;

@@ -49,8 +49,8 @@ TEST(PolicyFile, ReadsTheExampleOfTheContract) {
 }
 
 TEST(PolicyFile, ReadsEveryWordOfBalanceAndTruncation) {
-  for (const Balance balance :
-       {Balance::kRoundRobin, Balance::kLeastConnections, Balance::kPowerOfTwo}) {
+  for (const Balance balance : {Balance::kRoundRobin, Balance::kLeastConnections,
+                                Balance::kPowerOfTwo, Balance::kHashIdentity}) {
     const auto policy = parse_policy(
         "{\"routes\": {\"a\": {\"allow-any-verified\": true, "
         "\"balance\": \"" +
@@ -61,7 +61,7 @@ TEST(PolicyFile, ReadsEveryWordOfBalanceAndTruncation) {
   }
   EXPECT_EQ(route_error("\"balance\": \"random\""),
             "p.json:2: routes.orders.balance: must be one of round-robin, least-connections, "
-            "power-of-two");
+            "power-of-two, hash-identity");
   EXPECT_EQ(route_error("\"truncation\": 1"),
             "p.json:2: routes.orders.truncation: must be one of reset, close");
 }
@@ -95,8 +95,6 @@ TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }
-  EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"balance\": \"hash-identity\""),
-            "p.json:3: routes.orders.balance: 'hash-identity' is not supported by this version");
 }
 
 TEST(PolicyFile, NeedsExactlyOneKindOfRule) {
