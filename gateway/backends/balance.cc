@@ -30,6 +30,11 @@ void InUse::release() noexcept {
 
 Balancer::Balancer(std::uint64_t seed) : random_(seed) {}
 
+void Balancer::prefer(std::string zone) {
+  iouring::invariant(routes_.empty(), "no route knows another zone");
+  zone_ = std::move(zone);
+}
+
 Balancer::~Balancer() {
   for (const auto& [name, route] : routes_) {
     iouring::invariant(route->outstanding() == 0, "no connection outlives its balancer",
@@ -51,7 +56,7 @@ RouteBalance* Balancer::current(std::string_view name) {
   if (const auto known = routes_.find(name); known != routes_.end()) return known->second.get();
   const RouteEndpoints* found = endpoints_ ? endpoints_->find(name) : nullptr;
   if (!found) return nullptr;
-  auto route = std::make_unique<RouteBalance>(random_);
+  auto route = std::make_unique<RouteBalance>(random_, zone_);
   route->update(found);
   return routes_.emplace(name, std::move(route)).first->second.get();
 }

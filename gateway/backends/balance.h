@@ -59,6 +59,7 @@ struct PickRules {
       : method(route.balance),
         identity(its_identity),
         when_none_healthy(route.endpoint_rules.when_none_healthy),
+        prefer_zone(route.endpoint_rules.prefer_zone),
         slow_start(route.endpoint_rules.slow_start),
         most_per_endpoint(route.limits.max_connections_per_endpoint) {}
 
@@ -66,6 +67,7 @@ struct PickRules {
   /// For hash-identity: rendezvous_hash() of the client's identity; none: it has none.
   std::optional<std::uint64_t> identity;
   WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
+  bool prefer_zone = false;
   std::chrono::milliseconds slow_start{0};
   std::uint32_t most_per_endpoint = 0;  ///< of all shards; 0: no limit
 };
@@ -87,14 +89,24 @@ struct PickRules {
 /// with a part of its weight where the route starts slowly. A connection that goes on from a failed
 /// endpoint takes no one's turn, nor does one with an identity.
 ///
+/// Where the route prefers our zone, its endpoints are picked as if there were no others, while
+/// those that are good have at least 70 % of the weight of all that the zone has, draining ones and
+/// those that are down included. Below that a connection stays in the zone with the chance of that
+/// part over 70 %, that of an identity always or never; else, and where the zone has no good one,
+/// it gets one of the others. What is not good is no better for being in our zone, but among its
+/// like.
+///
 /// A pick costs O(log endpoints), by an identity O(endpoints), and every 10 ms a look at those that
-/// are not good or start slowly; O(endpoints) where none is good.
+/// are not good or start slowly, at all where a zone is preferred; O(endpoints) where none is good.
 class Balancer {
  public:
   explicit Balancer(std::uint64_t seed);
   ~Balancer();
   Balancer(const Balancer&) = delete;
   Balancer& operator=(const Balancer&) = delete;
+
+  /// Before the first pick: the zone that routes may prefer, ours. Empty: none.
+  void prefer(std::string zone);
 
   /// Takes over a new generation: one pass over the endpoints of the routes in use, and the counts
   /// of those that stay are kept.
@@ -121,6 +133,7 @@ class Balancer {
 
   EndpointSet::Pointer endpoints_;
   std::mt19937_64 random_;
+  std::string zone_;
   std::unordered_map<std::string, std::unique_ptr<RouteBalance>, StringHash, std::equal_to<>>
       routes_;
 };

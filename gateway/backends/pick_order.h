@@ -14,6 +14,7 @@ namespace sallyport::gateway {
 /// What one shard counts of an endpoint of a route.
 struct PickSlot {
   static constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
+  static constexpr std::uint8_t kNoGroup = std::numeric_limits<std::uint8_t>::max();
 
   std::uint64_t id = 0;
   std::uint64_t hash = 0;       ///< for rendezvous_draw()
@@ -22,7 +23,8 @@ struct PickSlot {
   std::uint32_t full_weight = 0;
   std::uint32_t weight = 0;  ///< now, in parts
   std::uint32_t in_use = 0;
-  std::uint32_t place = kNowhere;  ///< in a PickOrder
+  std::uint32_t place = kNowhere;  ///< in its group's PickOrder
+  std::uint8_t group = kNoGroup;   ///< none: it has not been in one with this weight
 };
 
 /// Negative if `a` has fewer connections for its weight than `b`, positive if more.

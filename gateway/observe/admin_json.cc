@@ -80,6 +80,7 @@ Json route_json(const Route& route, const EndpointSet& set) {
   json["balance"] = to_string(route.balance);
   json["truncation"] = to_string(route.truncation);
   const EndpointRules& rules = route.endpoint_rules;
+  json["prefer-zone"] = rules.prefer_zone;
   if (rules.health) json["health"] = health_json(*rules.health);
   json["when-none-healthy"] = to_string(rules.when_none_healthy);
   if (route.proxy) json["proxy-protocol"] = proxy_json(*route.proxy);

@@ -57,11 +57,13 @@ std::string discovery_json(const DiscoveryView& view, std::chrono::system_clock:
   for (const DiscoveryView::Route& route : view.routes) {
     routes.push_back({{"route", route.name},
                       {"targets", route.targets},
+                      {"zones", route.zones},
                       {"since", rfc3339(route.since)},
                       {"from_state", route.from_state},
                       {"refused", text_or_null(route.refused)}});
   }
   const Json json{{"file", view.file},
+                  {"zone", view.zone.empty() ? Json(nullptr) : Json(view.zone)},
                   {"written", written_json(view.written)},
                   {"refused", text_or_null(view.refused)},
                   {"ignored_groups", view.ignored_groups},

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,12 +23,14 @@ struct DiscoveryView {
   struct Route {
     std::string name;
     std::size_t targets = 0;
+    std::map<std::string, std::size_t> zones = {};  ///< of them, by name; "" are those without
     std::chrono::sys_seconds since;
     bool from_state = false;  ///< its targets are those of --state-dir
     std::optional<std::string> refused = std::nullopt;
   };
 
   std::string file;
+  std::string zone = {};               ///< ours; empty: none
   std::optional<Written> written;      ///< the newest content; none: it could not be read
   std::optional<std::string> refused;  ///< why none of that is in force
   std::size_t ignored_groups = 0;

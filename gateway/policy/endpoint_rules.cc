@@ -220,6 +220,7 @@ std::expected<bool, ConfigError> read_endpoint_rule(const JsonReader& reader, En
           [](WhenNoneHealthy choice) { return to_string(choice); }, value, key);
     }
     if (member.key == "end-when-down") return reader.read_bool(rules.end_when_down, value, key);
+    if (member.key == "prefer-zone") return reader.read_bool(rules.prefer_zone, value, key);
     if (member.key == "slow-start") return read_duration(reader, rules.slow_start, value, key);
     if (member.key == "removal-timeout")
       return read_duration(reader, rules.removal_timeout, value, key);

@@ -56,6 +56,7 @@ struct EndpointRules {
   std::optional<Ejection> ejection = Ejection{};  ///< none: `false`
   WhenNoneHealthy when_none_healthy = WhenNoneHealthy::kUseAll;
   bool end_when_down = false;                    ///< connections to one that is down end
+  bool prefer_zone = false;                      ///< endpoints of our zone go before others
   std::chrono::milliseconds slow_start{0};       ///< until one that came back has its whole weight
   std::chrono::milliseconds removal_timeout{0};  ///< of connections to one that leaves; 0 = never
 };

@@ -18,7 +18,7 @@ namespace sallyport::gateway {
 namespace {
 
 // Words of later versions: refused by name, never accepted and ignored.
-constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "prefer-zone", "warm"};
+constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "warm"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo, Balance::kHashIdentity};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};

@@ -511,6 +511,10 @@ std::vector<Finding> Config::find_oddities() const {
     add("route " + route.name + " has no endpoint in the discovery file");
   }
   if (options_.policy.empty()) return found;
+  for (const Route& route : policy_->routes()) {
+    if (!route.endpoint_rules.prefer_zone || !options_.zone.empty()) continue;
+    add("route " + route.name + " has \"prefer-zone\", and without --zone no zone is preferred");
+  }
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) != nullptr) continue;
     add("route " + route.name + " of the discovery file is not in the policy file: unreachable");

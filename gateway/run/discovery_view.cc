@@ -20,6 +20,7 @@ std::optional<DiscoveryView::Written> written(const std::optional<WrittenFile>& 
 DiscoveryView discovery_view(const Config& config, const Options& options) {
   const Discovery& discovery = config.discovery();
   DiscoveryView view{.file = options.discovery,
+                     .zone = options.zone,
                      .written = written(config.trail().file()),
                      .refused = config.latest().of(Source::kDiscovery).error,
                      .ignored_groups = discovery.ignored_groups,
@@ -32,6 +33,7 @@ DiscoveryView discovery_view(const Config& config, const Options& options) {
                                .targets = route.targets.size(),
                                .since = trail.since,
                                .from_state = trail.kept};
+    for (const DiscoveredTarget& target : route.targets) ++shown.zones[target.labels->zone];
     if (route.refused) shown.refused = route.refused->to_string();
     view.routes.push_back(std::move(shown));
   }

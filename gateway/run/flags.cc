@@ -48,6 +48,10 @@ constexpr std::array kTraffic{
          "a file without routes"},
     Flag{"discovery-max-removal", "PERCENT", false,
          "Refuse an update that leaves a route with fewer targets by more than this (default 100)"},
+    Flag{"zone", "NAME", false,
+         "Our zone: routes with \"prefer-zone\" connect to endpoints of this zone while enough of "
+         "them "
+         "are good"},
     Flag{"state-dir", "DIR", false,
          "Keep the last good endpoints there, and use them at a start where the discovery file is "
          "missing or refused. Of this user, mode 0700"},
@@ -183,7 +187,7 @@ constexpr std::array kCommandLineOnly{
     Flag{"help", "", false, "Print this and exit"},
 };
 // Flags of later versions: refused by name, so that none is taken for a typing error.
-constexpr auto kPlannedFlags = std::to_array<std::string_view>({"egress", "egress-expose", "zone"});
+constexpr auto kPlannedFlags = std::to_array<std::string_view>({"egress", "egress-expose"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "gateway/policy/host_name.h"
 #include "gateway/policy/number.h"
 #include "gateway/run/flags.h"
 #include "gateway/run/versions.h"
@@ -220,6 +221,11 @@ void read_discovery(Reader& reader, Options& options) {
   reader.text("discovery", options.discovery);
   reader.on("discovery-allow-empty", options.discovery_allow_empty);
   reader.number("discovery-max-removal", options.discovery_max_removal_percent, 0U, 100U);
+  reader.text("zone", options.zone);
+  if (!options.zone.empty() && !is_route_name(options.zone)) {
+    reader.fail("zone", reader.uses("zone").front(),
+                "is no name: it has 1 to 255 bytes and no control characters");
+  }
   reader.text("state-dir", options.state_dir);
 }
 

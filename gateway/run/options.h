@@ -52,6 +52,7 @@ struct Options {
   std::string discovery;
   bool discovery_allow_empty = false;
   unsigned discovery_max_removal_percent = 100;
+  std::string zone;       ///< ours, for routes that prefer it; empty: none
   std::string state_dir;  ///< path; empty: nothing is kept for a later start
 
   std::vector<AdminAddress> admin;  ///< at least one, no two alike; 127.0.0.1:9464

@@ -70,6 +70,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
       connections_(*ring_),
       chores_(*ring_) {
   state_.accept_proxy = options_.accept_proxy;
+  state_.balancer.prefer(options_.zone);
 }
 
 Shard::~Shard() {

@@ -43,6 +43,7 @@ struct ShardOptions {
   const EndSettings& ends;
   const RecordChoice& records;
   std::span<const iouring::IpNetwork> accept_proxy{};
+  std::string zone;  ///< ours; empty: none
   ConnectionLimit& limit;
   ClientLimits& client_limits;
   metrics::ShardMetrics& metrics;

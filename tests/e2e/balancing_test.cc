@@ -1,5 +1,6 @@
 // New connections go where the policy and the labels send them.
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "tests/e2e/scenario.h"
 
@@ -123,6 +124,36 @@ TEST_F(Balancing, HashIdentityGivesAClientTheSameBackendEverywhere) {
   for (const auto& [identity, backend] : places(clients)) {
     if (first.at(identity) != b.address()) EXPECT_EQ(backend, first.at(identity));
   }
+}
+
+TEST_F(Balancing, PreferZoneStaysInItWhileItCan) {
+  const auto in_zone = [&](const Backend& backend, const char* zone, const char* state) {
+    DiscoveryGroup made = group(backend, "100", state);
+    made.labels.emplace("zone", zone);
+    made.labels.emplace("tls_id", "spiffe://example.org/orders");
+    return made;
+  };
+  discover({in_zone(a, "eu-1", "ready"), in_zone(b, "eu-2", "ready"), group(c)});
+  start({"--zone", "eu-1", "--policy", dir.write("policy.json", R"({"routes": {"orders": {
+             "allow": ["spiffe://example.org/**"], "prefer-zone": true}}})")});
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(a.accepted(), 6);
+  const auto discovery = nlohmann::json::parse(gateway->get("/discovery").body);
+  EXPECT_EQ(discovery["zone"], "eu-1");
+  EXPECT_EQ(discovery["routes"][0]["zones"],
+            nlohmann::json::parse(R"({"": 1, "eu-1": 1, "eu-2": 1})"));
+  const auto routes = nlohmann::json::parse(gateway->get("/routes").body);
+  EXPECT_EQ(routes[0]["prefer-zone"], true);
+  EXPECT_EQ(routes[0]["endpoints"][0]["zone"], "eu-1");
+  EXPECT_EQ(routes[0]["endpoints"][0]["tls_id"], "spiffe://example.org/orders");
+
+  const double before = reloads("success");
+  discover({in_zone(a, "eu-1", "draining"), in_zone(b, "eu-2", "ready"), group(c)});
+  wait_reload("success", before);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(a.accepted(), 6);
+  EXPECT_GT(b.accepted(), 0);
+  EXPECT_GT(c.accepted(), 0);
 }
 
 TEST_F(Balancing, PowerOfTwoReachesAllAndOverloadsNone) {

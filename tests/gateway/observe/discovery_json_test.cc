@@ -13,6 +13,7 @@ constexpr std::chrono::sys_seconds at(int seconds) {
 
 DiscoveryView view() {
   return {.file = "services.json",
+          .zone = "a",
           .written = DiscoveryView::Written{.uid = 7,
                                             .owner = "prometheus",
                                             .modified = at(0),
@@ -23,7 +24,7 @@ DiscoveryView view() {
           .ignored_groups = 3,
           .state_dir = "",
           .state_as_of = std::nullopt,
-          .routes = {{.name = "orders", .targets = 2, .since = at(2)},
+          .routes = {{.name = "orders", .targets = 2, .zones = {{"a", 1}, {"", 1}}, .since = at(2)},
                      {.name = "users",
                       .targets = 1,
                       .since = at(3),
@@ -35,15 +36,16 @@ TEST(DiscoveryJson, TellsOfFileAndRoutes) {
   const auto json = nlohmann::json::parse(discovery_json(view(), at(100)));
   EXPECT_EQ(json, nlohmann::json::parse(R"({
       "file": "services.json",
+      "zone": "a",
       "written": {"uid": 7, "owner": "prometheus", "modified": "1970-01-01T00:00:00.000Z",
                   "bytes": 9, "sha256": "ab", "read": "1970-01-01T00:00:01.000Z"},
       "refused": null,
       "ignored_groups": 3,
       "state": null,
       "routes": [
-        {"route": "orders", "targets": 2, "since": "1970-01-01T00:00:02.000Z",
+        {"route": "orders", "targets": 2, "zones": {"a": 1, "": 1}, "since": "1970-01-01T00:00:02.000Z",
          "from_state": false, "refused": null},
-        {"route": "users", "targets": 1, "since": "1970-01-01T00:00:03.000Z",
+        {"route": "users", "targets": 1, "zones": {}, "since": "1970-01-01T00:00:03.000Z",
          "from_state": true, "refused": "services.json:9: why"}]})"));
   EXPECT_EQ(state_in_use(view(), at(100)), "");
 }

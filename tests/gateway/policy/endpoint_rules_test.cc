@@ -37,6 +37,7 @@ TEST(EndpointRules, HaveTheirDefaults) {
   EXPECT_EQ(none.ejection->time, 10s);
   EXPECT_EQ(none.ejection->max_time, 5min);
   EXPECT_EQ(none.when_none_healthy, WhenNoneHealthy::kUseAll);
+  EXPECT_FALSE(none.prefer_zone);
   EXPECT_FALSE(none.end_when_down);
   EXPECT_EQ(none.slow_start, 0s);
   EXPECT_EQ(none.removal_timeout, 0s);
@@ -57,8 +58,10 @@ TEST(EndpointRules, AreReadAsTheyAreWritten) {
           "port": 8081, "path": "/live?x", "host": "a.example", "status": "204"},
          "ejection": {"failures": 7, "time": "1s", "max-time": "1m"},
          "when-none-healthy": "refuse", "end-when-down": true, "slow-start": "30s",
+         "prefer-zone": true,
          "removal-timeout": "5m")");
   ASSERT_TRUE(all.health);
+  EXPECT_TRUE(all.prefer_zone);
   EXPECT_EQ(all.health->type, HealthCheck::Type::kHttp);
   EXPECT_EQ(all.health->interval, 2s);
   EXPECT_EQ(all.health->timeout, 500ms);

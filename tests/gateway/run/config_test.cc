@@ -268,6 +268,19 @@ TEST_F(ConfigTest, DoesNotWarnOfARouteThatMayBeEmpty) {
 }
 
 // The file that a forgotten label makes was called good, and every client was refused.
+TEST_F(ConfigTest, WarnsOfARouteThatPrefersAZoneWhereThereIsNone) {
+  use_policy(R"({"routes": {"orders": {"allow-any-verified": true, "prefer-zone": true}}})");
+  Config config(options_);
+  config.reload(false);
+  EXPECT_THAT(
+      findings(config),
+      Contains("route orders has \"prefer-zone\", and without --zone no zone is preferred"));
+  options_.zone = "a";
+  Config with_zone(options_);
+  with_zone.reload(false);
+  EXPECT_THAT(findings(with_zone), Not(Contains(HasSubstr("zone"))));
+}
+
 TEST_F(ConfigTest, RefusesAFileWithoutRoutesWhereTheLabelsAreTheRoutes) {
   for (const char* text : {"[]", R"([{"targets": ["127.0.0.1:80"], "labels": {"job": "x"}}])"}) {
     files_.write("targets.json", text);

@@ -278,13 +278,20 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 
 // Planned, so no typing error.
 TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag : {"--egress", "--egress-expose", "--zone"}) {
+  for (const char* flag : {"--egress", "--egress-expose"}) {
     EXPECT_THAT(error_of(with({flag, "x"})),
                 HasSubstr(std::string(flag) + " is not supported by this version"));
   }
   EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
               HasSubstr("starttls, which is not supported by this version"));
   EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
+TEST(Options, TakeTheNameOfOurZone) {
+  EXPECT_EQ(options_of(with({})).zone, "");
+  EXPECT_EQ(options_of(with({"--zone", "eu-1 a"})).zone, "eu-1 a");
+  EXPECT_THAT(error_of(with({"--zone", ""})), HasSubstr("--zone is empty"));
+  EXPECT_THAT(error_of(with({"--zone", "a\tb"})), HasSubstr("has 1 to 255 bytes"));
 }
 
 TEST(Options, TakeNetworksOfProxies) {
