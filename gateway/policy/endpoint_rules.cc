@@ -113,8 +113,8 @@ struct KeysOf {
   const JsonMember* text = nullptr;  // the first that only "send-expect" has
 };
 
-Outcome read_health_key(const JsonReader& reader, HealthCheck& check, KeysOf& keys,
-                        const JsonMember& member, const std::string& key) {
+JsonReader::Known read_health_key(const JsonReader& reader, HealthCheck& check, KeysOf& keys,
+                                  const JsonMember& member, const std::string& key) {
   const JsonValue& value = member.value;
   if (member.key == "type")
     return reader.read_word(
@@ -133,18 +133,18 @@ Outcome read_health_key(const JsonReader& reader, HealthCheck& check, KeysOf& ke
   if (member.key == "status") return read_status(reader, check, value, key);
   if (member.key == "send") return read_bytes(reader, check.send, value, key);
   if (member.key == "expect") return read_bytes(reader, check.expect, value, key);
-  return reader.refuse(member.line, key, "unknown key");
+  return std::nullopt;
 }
 
 Outcome read_health(const JsonReader& reader, EndpointRules& rules, const JsonValue& value,
                     const std::string& key) {
-  if (auto checked = reader.check_object(value, key); !checked) return checked;
   HealthCheck check;
   KeysOf keys;
-  for (const JsonMember& member : *value.object()) {
-    auto read = read_health_key(reader, check, keys, member, key + "." + printable(member.key));
-    if (!read) return read;
-  }
+  const Outcome read =
+      reader.read_object(value, key, [&](const JsonMember& member, const std::string& place) {
+        return read_health_key(reader, check, keys, member, place);
+      });
+  if (!read) return read;
   if (value.find("type") == nullptr) return reader.refuse(value.line, key, "\"type\" is missing");
   const auto no_use = [&](const JsonMember& member) {
     return reader.refuse(member.line, key + "." + member.key,
@@ -173,15 +173,16 @@ Outcome read_ejection(const JsonReader& reader, EndpointRules& rules, const Json
                          "must be false or an object, not " + std::string(value.kind()));
   }
   Ejection ejection;
-  for (const JsonMember& member : *value.object()) {
-    const std::string place = key + "." + printable(member.key);
-    auto read =
-        member.key == "failures"   ? read_count(reader, ejection.failures, member.value, place)
-        : member.key == "time"     ? read_time(reader, ejection.time, member.value, place)
-        : member.key == "max-time" ? read_time(reader, ejection.max_time, member.value, place)
-                                   : Outcome(reader.refuse(member.line, place, "unknown key"));
-    if (!read) return read;
-  }
+  const Outcome read = reader.read_object(
+      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.key == "failures")
+          return read_count(reader, ejection.failures, member.value, place);
+        if (member.key == "time") return read_time(reader, ejection.time, member.value, place);
+        if (member.key == "max-time")
+          return read_time(reader, ejection.max_time, member.value, place);
+        return std::nullopt;
+      });
+  if (!read) return read;
   if (ejection.max_time < ejection.time) {
     return reader.refuse(value.line, key, "\"max-time\" is shorter than \"time\"");
   }
@@ -207,28 +208,22 @@ std::string_view to_string(WhenNoneHealthy choice) {
   return choice == WhenNoneHealthy::kUseAll ? "use-all" : "refuse";
 }
 
-std::expected<bool, ConfigError> read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
-                                                    const JsonMember& member,
-                                                    const std::string& key) {
+JsonReader::Known read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
+                                     const JsonMember& member, const std::string& key) {
   const JsonValue& value = member.value;
-  const auto read = [&]() -> std::optional<Outcome> {
-    if (member.key == "health") return read_health(reader, rules, value, key);
-    if (member.key == "ejection") return read_ejection(reader, rules, value, key);
-    if (member.key == "when-none-healthy") {
-      return reader.read_word(
-          rules.when_none_healthy, kChoices,
-          [](WhenNoneHealthy choice) { return to_string(choice); }, value, key);
-    }
-    if (member.key == "end-when-down") return reader.read_bool(rules.end_when_down, value, key);
-    if (member.key == "prefer-zone") return reader.read_bool(rules.prefer_zone, value, key);
-    if (member.key == "slow-start") return read_duration(reader, rules.slow_start, value, key);
-    if (member.key == "removal-timeout")
-      return read_duration(reader, rules.removal_timeout, value, key);
-    return std::nullopt;
-  }();
-  if (!read) return false;
-  if (!*read) return std::unexpected(read->error());
-  return true;
+  if (member.key == "health") return read_health(reader, rules, value, key);
+  if (member.key == "ejection") return read_ejection(reader, rules, value, key);
+  if (member.key == "when-none-healthy") {
+    return reader.read_word(
+        rules.when_none_healthy, kChoices, [](WhenNoneHealthy choice) { return to_string(choice); },
+        value, key);
+  }
+  if (member.key == "end-when-down") return reader.read_bool(rules.end_when_down, value, key);
+  if (member.key == "prefer-zone") return reader.read_bool(rules.prefer_zone, value, key);
+  if (member.key == "slow-start") return read_duration(reader, rules.slow_start, value, key);
+  if (member.key == "removal-timeout")
+    return read_duration(reader, rules.removal_timeout, value, key);
+  return std::nullopt;
 }
 
 }  // namespace sallyport::gateway

@@ -61,9 +61,8 @@ struct EndpointRules {
   std::chrono::milliseconds removal_timeout{0};  ///< of connections to one that leaves; 0 = never
 };
 
-/// Reads `member` of a route into `rules`; false: it is no key of these. `key` names its place.
-std::expected<bool, ConfigError> read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
-                                                    const JsonMember& member,
-                                                    const std::string& key);
+/// Reads `member` of a route into `rules`, if it is a key of these. `key` names its place.
+JsonReader::Known read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
+                                     const JsonMember& member, const std::string& key);
 
 }  // namespace sallyport::gateway

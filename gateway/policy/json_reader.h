@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,8 @@ namespace sallyport::gateway {
 class JsonReader {
  public:
   using Outcome = std::expected<void, ConfigError>;
+  /// Of a member of an object; none: its key is unknown.
+  using Known = std::optional<Outcome>;
 
   explicit JsonReader(std::string_view file) : file_(file) {}
 
@@ -29,6 +32,11 @@ class JsonReader {
   /// `value` is a non-empty string.
   [[nodiscard]] Outcome check_text(const JsonValue& value, const std::string& key) const;
   [[nodiscard]] Outcome check_object(const JsonValue& value, const std::string& key) const;
+  /// `value` is an object: `read` gets each member in turn, and the key that names its place, and
+  /// returns Known. The first error ends it; an unknown key is one.
+  template <class Read>
+  [[nodiscard]] Outcome read_object(const JsonValue& value, const std::string& key,
+                                    Read read) const;
   [[nodiscard]] Outcome read_bool(bool& target, const JsonValue& value,
                                   const std::string& key) const;
   /// `value` is the word that `word_of` gives for one of `all`.
@@ -39,6 +47,19 @@ class JsonReader {
  private:
   std::string file_;
 };
+
+template <class Read>
+JsonReader::Outcome JsonReader::read_object(const JsonValue& value, const std::string& key,
+                                            Read read) const {
+  if (auto checked = check_object(value, key); !checked) return checked;
+  for (const JsonMember& member : *value.object()) {
+    const std::string place = key + "." + printable(member.key);
+    const Known known = read(member, place);
+    if (!known) return refuse(member.line, place, "unknown key");
+    if (!*known) return *known;
+  }
+  return {};
+}
 
 template <class Enumerator, std::size_t N, class WordOf>
 JsonReader::Outcome JsonReader::read_word(Enumerator& target, const Enumerator (&all)[N],

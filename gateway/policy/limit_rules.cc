@@ -46,38 +46,27 @@ Outcome read_rate(const JsonReader& reader, std::uint32_t& target, const JsonVal
 
 Outcome read_limits(const JsonReader& reader, LimitRules& rules, const JsonValue& value,
                     const std::string& key) {
-  if (auto checked = reader.check_object(value, key); !checked) return checked;
-  for (const JsonMember& member : *value.object()) {
-    const std::string place = key + "." + printable(member.key);
-    Outcome read;
-    if (member.key == "connections-per-identity") {
-      read = read_connections(reader, rules.connections_per_identity, member.value, place);
-    } else if (member.key == "handshakes-per-identity") {
-      read = read_rate(reader, rules.handshakes_per_identity, member.value, place);
-    } else {
-      read = reader.refuse(member.line, place, "unknown key");
-    }
-    if (!read) return read;
-  }
-  return {};
+  return reader.read_object(
+      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.key == "connections-per-identity")
+          return read_connections(reader, rules.connections_per_identity, member.value, place);
+        if (member.key == "handshakes-per-identity")
+          return read_rate(reader, rules.handshakes_per_identity, member.value, place);
+        return std::nullopt;
+      });
 }
 
 }  // namespace
 
-std::expected<bool, ConfigError> read_limit_rule(const JsonReader& reader, LimitRules& rules,
-                                                 const JsonMember& member, const std::string& key) {
+JsonReader::Known read_limit_rule(const JsonReader& reader, LimitRules& rules,
+                                  const JsonMember& member, const std::string& key) {
   const JsonValue& value = member.value;
-  std::optional<Outcome> read;
-  if (member.key == "limits") {
-    read = read_limits(reader, rules, value, key);
-  } else if (member.key == "max-connections") {
-    read = read_connections(reader, rules.max_connections, value, key);
-  } else if (member.key == "max-connections-per-endpoint") {
-    read = read_connections(reader, rules.max_connections_per_endpoint, value, key);
-  }
-  if (!read) return false;
-  if (!*read) return std::unexpected(read->error());
-  return true;
+  if (member.key == "limits") return read_limits(reader, rules, value, key);
+  if (member.key == "max-connections")
+    return read_connections(reader, rules.max_connections, value, key);
+  if (member.key == "max-connections-per-endpoint")
+    return read_connections(reader, rules.max_connections_per_endpoint, value, key);
+  return std::nullopt;
 }
 
 }  // namespace sallyport::gateway

@@ -19,8 +19,8 @@ struct LimitRules {
   std::uint32_t max_connections_per_endpoint = 0;
 };
 
-/// Reads `member` of a route into `rules`; false: it is no key of these. `key` names its place.
-std::expected<bool, ConfigError> read_limit_rule(const JsonReader& reader, LimitRules& rules,
-                                                 const JsonMember& member, const std::string& key);
+/// Reads `member` of a route into `rules`, if it is a key of these. `key` names its place.
+JsonReader::Known read_limit_rule(const JsonReader& reader, LimitRules& rules,
+                                  const JsonMember& member, const std::string& key);
 
 }  // namespace sallyport::gateway

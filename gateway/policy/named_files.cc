@@ -42,18 +42,16 @@ std::expected<NamedCredentials, ConfigError> read_credentials(const JsonReader& 
                                                               const JsonMember& member,
                                                               const std::string& key) {
   NamedCredentials made{.name = member.key, .cert = {}, .key = {}};
-  bool bundle = false;
-  for (const JsonMember& inner : *member.value.object()) {
-    const std::string place = key + "." + printable(inner.key);
-    std::string* const target = inner.key == "key"                             ? &made.key
-                                : inner.key == "cert" || inner.key == "bundle" ? &made.cert
-                                                                               : nullptr;
-    if (target == nullptr) return reader.refuse(inner.line, place, "unknown key");
-    if (auto read = read_file(reader, *target, inner.value, place); !read)
-      return std::unexpected(std::move(read.error()));
-    bundle = bundle || inner.key == "bundle";
-  }
   const JsonValue& value = member.value;
+  auto read = reader.read_object(
+      value, key, [&](const JsonMember& inner, const std::string& place) -> JsonReader::Known {
+        if (inner.key == "key") return read_file(reader, made.key, inner.value, place);
+        if (inner.key == "cert" || inner.key == "bundle")
+          return read_file(reader, made.cert, inner.value, place);
+        return std::nullopt;
+      });
+  if (!read) return std::unexpected(std::move(read.error()));
+  const bool bundle = value.find("bundle") != nullptr;
   const bool pair = value.find("cert") != nullptr && value.find("key") != nullptr;
   const bool any_of_pair = value.find("cert") != nullptr || value.find("key") != nullptr;
   if (bundle == pair || bundle == any_of_pair)
@@ -66,21 +64,17 @@ std::expected<NamedTrust, ConfigError> read_trust(const JsonReader& reader,
                                                   const JsonMember& member,
                                                   const std::string& key) {
   NamedTrust made{.name = member.key, .ca = {}, .crls = {}, .trust_domain = {}};
-  for (const JsonMember& inner : *member.value.object()) {
-    const std::string place = key + "." + printable(inner.key);
-    Outcome read;
-    if (inner.key == "ca") {
-      read = read_files(reader, made.ca, inner.value, place);
-    } else if (inner.key == "crl") {
-      read = read_files(reader, made.crls, inner.value, place);
-    } else if (inner.key == "trust-domain") {
-      read = reader.check_text(inner.value, place);
-      if (read) made.trust_domain = *inner.value.string();
-    } else {
-      read = reader.refuse(inner.line, place, "unknown key");
-    }
-    if (!read) return std::unexpected(std::move(read.error()));
-  }
+  auto read = reader.read_object(
+      member.value, key,
+      [&](const JsonMember& inner, const std::string& place) -> JsonReader::Known {
+        if (inner.key == "ca") return read_files(reader, made.ca, inner.value, place);
+        if (inner.key == "crl") return read_files(reader, made.crls, inner.value, place);
+        if (inner.key != "trust-domain") return std::nullopt;
+        auto checked = reader.check_text(inner.value, place);
+        if (checked) made.trust_domain = *inner.value.string();
+        return checked;
+      });
+  if (!read) return std::unexpected(std::move(read.error()));
   if (made.ca.empty()) return reader.refuse(member.line, key, "\"ca\" is missing");
   return made;
 }
@@ -91,17 +85,16 @@ Outcome read_all(const JsonReader& reader, const JsonValue& root, const std::str
                  Definitions& definitions, Read read) {
   const JsonValue* const all = root.find(word);
   if (all == nullptr) return {};
-  if (auto checked = reader.check_object(*all, word); !checked) return checked;
-  for (const JsonMember& member : *all->object()) {
-    const std::string key = word + "." + printable(member.key);
-    if (!is_route_name(member.key))
-      return reader.refuse(member.line, key, "a name has 1 to 255 bytes and no control characters");
-    if (auto checked = reader.check_object(member.value, key); !checked) return checked;
-    auto files = read(reader, member, key);
-    if (!files) return std::unexpected(std::move(files.error()));
-    definitions.push_back({.files = *std::move(files), .line = member.line});
-  }
-  return {};
+  return reader.read_object(
+      *all, word, [&](const JsonMember& member, const std::string& key) -> Outcome {
+        if (!is_route_name(member.key))
+          return reader.refuse(member.line, key,
+                               "a name has 1 to 255 bytes and no control characters");
+        auto files = read(reader, member, key);
+        if (!files) return std::unexpected(std::move(files.error()));
+        definitions.push_back({.files = *std::move(files), .line = member.line});
+        return {};
+      });
 }
 
 template <class Definitions>

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <set>
-#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -17,18 +17,12 @@
 namespace sallyport::gateway {
 namespace {
 
-// Words of later versions: refused by name, never accepted and ignored.
 constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "warm"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo, Balance::kHashIdentity};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
 
 using Outcome = JsonReader::Outcome;
-
-std::string why_unknown(std::string_view key, std::span<const std::string_view> planned) {
-  return std::ranges::find(planned, key) != planned.end() ? "not supported by this version"
-                                                          : "unknown key";
-}
 
 // "a.b", "*.b": lower case, without the trailing dot, as choose() will see the client's.
 std::expected<std::string, std::string> parse_sni(std::string_view text) {
@@ -56,7 +50,7 @@ class PolicyReader : JsonReader {
 
  private:
   std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
-  Outcome read_key(Route& route, const JsonMember& member, const std::string& key);
+  Known read_key(Route& route, const JsonMember& member, const std::string& key);
   Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_allow(Route& route, const JsonValue& value, const std::string& key);
@@ -119,22 +113,18 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   if (!is_route_name(member.key)) {
     return refuse(member.line, key, "a route's name has 1 to 255 bytes and no control characters");
   }
-  const JsonValue::Object* keys = member.value.object();
-  if (!keys) {
-    return refuse(member.value.line, key,
-                  "must be an object, not " + std::string(member.value.kind()));
-  }
   Route route;
   route.name = member.key;
   RouteFiles files;
-  for (const JsonMember& inner : *keys) {
-    const std::string place = key + "." + printable(inner.key);
-    auto read = inner.key == "credentials"
-                    ? named_.choose_credentials(*this, files, inner.value, place)
-                : inner.key == "trust" ? named_.choose_trust(*this, files, inner.value, place)
-                                       : read_key(route, inner, place);
-    if (!read) return std::unexpected(std::move(read.error()));
-  }
+  auto read = read_object(member.value, key,
+                          [&](const JsonMember& inner, const std::string& place) -> Known {
+                            if (inner.key == "credentials")
+                              return named_.choose_credentials(*this, files, inner.value, place);
+                            if (inner.key == "trust")
+                              return named_.choose_trust(*this, files, inner.value, place);
+                            return read_key(route, inner, place);
+                          });
+  if (!read) return std::unexpected(std::move(read.error()));
   if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
     return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
   route.files = place_of(std::move(files));
@@ -155,7 +145,8 @@ std::size_t PolicyReader::place_of(RouteFiles files) {
   return place;
 }
 
-Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std::string& key) {
+JsonReader::Known PolicyReader::read_key(Route& route, const JsonMember& member,
+                                         const std::string& key) {
   const JsonValue& value = member.value;
   if (member.key == "sni") return read_sni(route, value, key);
   if (member.key == "alpn") return read_alpn(route, value, key);
@@ -166,13 +157,11 @@ Outcome PolicyReader::read_key(Route& route, const JsonMember& member, const std
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
-  const auto endpoint_rule = read_endpoint_rule(*this, route.endpoint_rules, member, key);
-  if (!endpoint_rule) return std::unexpected(endpoint_rule.error());
-  if (*endpoint_rule) return {};
-  const auto limit_rule = read_limit_rule(*this, route.limits, member, key);
-  if (!limit_rule) return std::unexpected(limit_rule.error());
-  if (*limit_rule) return {};
-  return refuse(member.line, key, why_unknown(member.key, kPlannedKeys));
+  // Words of later versions: refused by name, never accepted and ignored.
+  if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys))
+    return refuse(member.line, key, "not supported by this version");
+  Known known = read_endpoint_rule(*this, route.endpoint_rules, member, key);
+  return known ? known : read_limit_rule(*this, route.limits, member, key);
 }
 
 Outcome PolicyReader::read_sni(Route& route, const JsonValue& value, const std::string& key) {

@@ -98,19 +98,14 @@ JsonReader::Outcome read_proxy_rule(const JsonReader& reader, std::optional<Prox
   if (value.object() == nullptr)
     return reader.refuse(value.line, key, "must be \"v2\" or an object with \"tlvs\"");
   const JsonValue* type = nullptr;
-  for (const JsonMember& member : *value.object()) {
-    const std::string place = key + "." + printable(member.key);
-    Outcome read;
-    if (member.key == "tlvs") {
-      read = read_tlvs(reader, rule, member.value, place);
-    } else if (member.key == "identity-type") {
-      type = &member.value;
-      read = read_identity_type(reader, rule, member.value, place);
-    } else {
-      read = reader.refuse(member.line, place, "unknown key");
-    }
-    if (!read) return read;
-  }
+  Outcome read = reader.read_object(
+      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.key == "tlvs") return read_tlvs(reader, rule, member.value, place);
+        if (member.key != "identity-type") return std::nullopt;
+        type = &member.value;
+        return read_identity_type(reader, rule, member.value, place);
+      });
+  if (!read) return read;
   if (rule.has(ProxyTlv::kClientCert) && !rule.has(ProxyTlv::kSsl))
     return reader.refuse(value.find("tlvs")->line, key + ".tlvs",
                          "\"client_cert\" is a part of \"ssl\", which is not among them");
