@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "gateway/backends/discovery_update.h"
-#include "gateway/observe/timestamp.h"
 #include "gateway/policy/pattern.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/crl_rollback.h"
@@ -30,23 +29,11 @@ constexpr std::chrono::hours kTicketSecretAge{24};
 
 constexpr std::size_t kLargestFileMib = 256;
 
-// Endpoints of --state-dir are warned of from then on.
-constexpr std::chrono::hours kOldState{24};
-
 std::expected<std::string, std::string> read_text(const std::string& file,
                                                   struct stat* status = nullptr) {
   const auto text = ktls::read_file(file, ktls::FileRules::kPublic, kLargestFileMib, status);
   if (!text) return std::unexpected(text.error().message());
   return std::string((*text)->view());
-}
-
-void add_new(std::vector<Finding>& all, std::vector<Finding> more) {
-  for (Finding& each : more)
-    if (std::ranges::find(all, each) == all.end()) all.push_back(std::move(each));
-}
-
-std::chrono::sys_seconds now() {
-  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
 bool same_names(const Policy& one, const Policy& other) {
@@ -61,23 +48,6 @@ std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
 }
 
 }  // namespace
-
-std::vector<Finding> Config::review(const CredentialsTable& credentials,
-                                    const Policy& policy) const {
-  std::vector<Finding> findings;
-  for (std::size_t i = 0; i < policy.files().size(); ++i) {
-    const CredentialsTable::Entry* const entry = credentials.find(policy.files()[i]);
-    if (entry == nullptr) {
-      findings.push_back({Finding::Effect::kRefusesAll, "credentials of routes are missing"});
-      continue;
-    }
-    add_new(findings, review_trust(*entry->credentials, policy, i));
-    if (options_.policy.empty()) continue;  // names are then labels of the discovery file
-    if (options_.explain) continue;         // without certificates of our own
-    add_new(findings, review_names(*entry->credentials, policy, i));
-  }
-  return findings;
-}
 
 std::string_view to_string(Source source) {
   constexpr std::array<std::string_view, kSources> kWords{"credentials", "policy", "discovery"};
@@ -110,7 +80,7 @@ void Config::renew_ticket_secret(std::chrono::steady_clock::time_point now) {
 }
 
 void Config::begin_with(KeptDiscovery kept) {
-  trail_.begin_with(kept.discovery, now());
+  trail_.begin_with(kept.discovery, ktls::wall_clock_now());
   kept_ = std::move(kept);
 }
 
@@ -325,7 +295,7 @@ void Config::take(Attempt attempt) {
   if (attempt.looked_at_discovery) trail_.read(std::move(attempt.discovery_file));
   // Of --state-dir as a whole if the file was refused.
   if (result.discovery_changed && !result.of(Source::kDiscovery).error)
-    trail_.took(last_good_discovery(), *next.discovery, now());
+    trail_.took(last_good_discovery(), *next.discovery, ktls::wall_clock_now());
   discovery_ = std::move(next.discovery);
   if (!result.of(Source::kDiscovery).error && trail_.kept_routes() == 0) kept_.reset();
   // A file of which a route is refused is not in force as it is.
@@ -414,7 +384,8 @@ std::expected<CredentialsTable::Pointer, std::string> Config::load_credentials(
 
   auto loaded = ktls::load_usable_credentials(files, std::move(settings), of_same_trust);
   if (!loaded) return std::unexpected(loaded.error().message());
-  std::string why = join(review_credentials(**loaded, now()), Finding::Effect::kRefusesAll);
+  std::string why =
+      join(review_credentials(**loaded, ktls::wall_clock_now()), Finding::Effect::kRefusesAll);
   if (!why.empty()) return std::unexpected(std::move(why));
   return *std::move(loaded);
 }
@@ -449,7 +420,7 @@ std::expected<Discovery, std::string> Config::load_discovery(Attempt& attempt,
   struct stat status{};
   auto text = read_text(options_.discovery, &status);
   if (!text) return std::unexpected(std::move(text.error()));
-  attempt.discovery_file.emplace(status, *text, now());
+  attempt.discovery_file.emplace(status, *text, ktls::wall_clock_now());
   auto read = parse_discovery(*text, options_.discovery);
   if (!read) return std::unexpected(read.error().to_string());
   const std::size_t named = read->routes.size();
@@ -471,75 +442,6 @@ std::expected<Discovery, std::string> Config::load_discovery(Attempt& attempt,
   const bool none_good = before == nullptr && refused.size() == routes_of(next, policy);
   if (renamed || none_good) return std::unexpected(refused.front()->refused->to_string());
   return next;
-}
-
-std::vector<Finding> Config::find_oddities() const {
-  std::vector<Finding> found;
-  const auto add = [&found](std::string text, std::string place = {}) {
-    found.push_back({Finding::Effect::kNoneYet, std::move(text), std::move(place)});
-  };
-  for (const LiveCause cause :
-       {LiveCause::kRevoked, LiveCause::kUntrusted, LiveCause::kNotAuthorized}) {
-    if (!contains(options_.keep_live, cause)) continue;
-    add("--keep-live " + std::string(to_string(cause)) +
-        ": live connections with this cause are kept");
-  }
-  for (const iouring::IpNetwork& network : options_.accept_proxy) {
-    if (!network.is_everything()) continue;
-    add("--accept-proxy " + network.to_string() + ": whoever can connect can claim any address");
-  }
-  for (const std::string& file : secret_files()) {
-    if (auto readers = ktls::key_file_readers(file)) add(*std::move(readers));
-  }
-  if (!complete()) return found;
-  for (const CredentialsTable::Entry& entry : credentials_.entries()) {
-    std::vector<Finding> warnings;
-    for (const std::string& warning : entry.credentials->warnings())
-      warnings.push_back({Finding::Effect::kNoneYet, warning});
-    add_new(found, std::move(warnings));
-  }
-  add_new(found, review(credentials_, *policy_));
-  for (const ConfigError& warning : discovery_->warnings) add(warning.what, warning.place());
-  if (policy_->routes().empty()) {
-    add("no group of the discovery file has a route label: every client is refused");
-  }
-  for (const Route& route : policy_->routes()) {
-    const DiscoveredRoute* discovered = discovery_->find(route.name);
-    const bool has_endpoints = discovered && !discovered->targets.empty();
-    const bool told = discovered && discovered->refused;
-    if (has_endpoints || told || route.allow_empty || options_.discovery_allow_empty) continue;
-    add("route " + route.name + " has no endpoint in the discovery file");
-  }
-  if (options_.policy.empty()) return found;
-  for (const Route& route : policy_->routes()) {
-    if (!route.endpoint_rules.prefer_zone || !options_.zone.empty()) continue;
-    add("route " + route.name + " has \"prefer-zone\", and without --zone no zone is preferred");
-  }
-  for (const DiscoveredRoute& route : discovery_->routes) {
-    if (policy_->find(route.name) != nullptr) continue;
-    add("route " + route.name + " of the discovery file is not in the policy file: unreachable");
-  }
-  return found;
-}
-
-std::vector<Finding> Config::findings() const {
-  std::vector<Finding> all = oddities_;
-  if (!complete()) return all;
-  if (const auto as_of = kept_as_of(); as_of && now() - *as_of > kOldState) {
-    all.push_back({Finding::Effect::kNoneYet,
-                   "endpoints of --state-dir are used, which are older than 24 hours: of " +
-                       rfc3339(*as_of)});
-  }
-  for (const CredentialsTable::Entry& entry : credentials_.entries()) {
-    std::vector<Finding> found = review_credentials(*entry.credentials, now());
-    for (Finding& each : found) {
-      // Of some routes, and others have their own.
-      if (entry.named != RouteFiles{} && each.effect == Finding::Effect::kRefusesAll)
-        each.effect = Finding::Effect::kRefusesSome;
-    }
-    add_new(all, std::move(found));
-  }
-  return all;
 }
 
 }  // namespace sallyport::gateway

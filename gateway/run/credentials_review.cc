@@ -412,6 +412,11 @@ std::string Finding::to_string() const {
   return place.empty() ? text : place + ": " + text;
 }
 
+void add_new(std::vector<Finding>& all, std::vector<Finding> more) {
+  for (Finding& each : more)
+    if (std::ranges::find(all, each) == all.end()) all.push_back(std::move(each));
+}
+
 std::string join(const std::vector<Finding>& findings, Finding::Effect effect) {
   std::string joined;
   for (const Finding& each : findings) {

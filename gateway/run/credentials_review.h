@@ -26,6 +26,9 @@ struct Finding {
   bool operator==(const Finding&) const = default;
 };
 
+/// Adds those of `more` that are not in `all` yet.
+void add_new(std::vector<Finding>& all, std::vector<Finding> more);
+
 /// What is wrong with the certificates and CRLs by themselves at `now`: dates, the purpose of our
 /// own certificate and the intermediates behind it, issuers without a CRL.
 [[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
