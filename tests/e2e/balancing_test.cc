@@ -130,6 +130,7 @@ TEST_F(Balancing, PreferZoneStaysInItWhileItCan) {
   const auto in_zone = [&](const Backend& backend, const char* zone, const char* state) {
     DiscoveryGroup made = group(backend, "100", state);
     made.labels.emplace("zone", zone);
+    made.labels.emplace("tls_id", "spiffe://example.org/orders");
     return made;
   };
   discover({in_zone(a, "eu-1", "ready"), in_zone(b, "eu-2", "ready"), group(c)});
@@ -144,6 +145,7 @@ TEST_F(Balancing, PreferZoneStaysInItWhileItCan) {
   const auto routes = nlohmann::json::parse(gateway->get("/routes").body);
   EXPECT_EQ(routes[0]["prefer-zone"], true);
   EXPECT_EQ(routes[0]["endpoints"][0]["zone"], "eu-1");
+  EXPECT_EQ(routes[0]["endpoints"][0]["tls_id"], "spiffe://example.org/orders");
 
   const double before = reloads("success");
   discover({in_zone(a, "eu-1", "draining"), in_zone(b, "eu-2", "ready"), group(c)});

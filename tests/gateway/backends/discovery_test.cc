@@ -57,6 +57,21 @@ TEST(Discovery, ReadsReservedLabelsAndIgnoresOthers) {
   EXPECT_EQ(labels.tls_id, "spiffe://example.org/ns/a") << "in the form of identities";
 }
 
+TEST(Discovery, ReadsReservedLabelsOfYaml) {
+  const auto discovery = parse_discovery(
+      "- targets: [a:1]\n"
+      "  labels: {route: r, weight: 7, state: down, zone: eu-1, tls_name: a.b, tls_id: "
+      "'dns:a.b'}\n",
+      "d.yml");
+  ASSERT_TRUE(discovery) << discovery.error().to_string();
+  EXPECT_EQ(*discovery->routes.at(0).targets.at(0).labels,
+            (GroupLabels{.weight = 7,
+                         .state = EndpointState::kDown,
+                         .zone = "eu-1",
+                         .tls_name = "a.b",
+                         .tls_id = "dns:a.b"}));
+}
+
 TEST(Discovery, JoinsGroupsOfOneRoute) {
   const Discovery discovery = parsed(R"([
       {"targets": ["a:1"], "labels": {"route": "r", "state": "down"}},

@@ -151,9 +151,9 @@ TEST(HashIdentity, OneThatGoesOrComesMovesItsOwnIdentitiesAlone) {
     if (all[i] != gone) ASSERT_EQ(without[i], all[i]);
     moved += all[i] == gone ? 1 : 0;
   }
-  EXPECT_NEAR(moved, kHashed / 10, kHashed / 100);
+  EXPECT_NEAR(moved, kHashed / 10.0, kHashed / 100.0);
   for (const auto& [target, count] : counts_of(without))
-    EXPECT_NEAR(count, kHashed / 9, kHashed / 100) << "those that moved went to all";
+    EXPECT_NEAR(count, kHashed / 9.0, kHashed / 100.0) << "those that moved went to all";
 }
 
 TEST(HashIdentity, AnotherWeightMovesToOrFromThatEndpointAlone) {
@@ -323,7 +323,7 @@ TEST(HashIdentity, OfANameEachAddressHasAPartAndOneAloneHasItAll) {
   EXPECT_EQ(part_of_name(one)["10.0.0.9:80"], part_of_name(moved)["10.0.0.9:80"]);
   EXPECT_EQ(part_of_name(one), part_of_name(again));
   for (const auto& [address, count] : part_of_name(two))
-    EXPECT_NEAR(count, kHashed / 3, kHashed / 100) << address;
+    EXPECT_NEAR(count, kHashed / 3.0, kHashed / 100.0) << address;
 }
 
 }  // namespace

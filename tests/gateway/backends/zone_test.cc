@@ -97,7 +97,7 @@ TEST_P(PreferredZone, GivesTheOthersWhatItCannotCarry) {
   use(zones_of(10, 10));
   set_down(5);
   const Counts seen = counts();
-  EXPECT_NEAR(ours(seen), kZonePicks * 5 / 7, kZonePicks / 50);
+  EXPECT_NEAR(ours(seen), kZonePicks * 5 / 7.0, kZonePicks / 50.0);
   EXPECT_EQ(seen.size(), 15U) << "all of the others take part";
   for (const auto& [target, count] : seen) {
     const double share = target.starts_with("10.0.") ? kZonePicks / 7.0 : kZonePicks * 2 / 7.0 / 10;
@@ -130,7 +130,7 @@ TEST_P(PreferredZone, OfWhichDrainingOnesCarryNothing) {
   use(before);
   EXPECT_EQ(ours(counts()), kZonePicks);
   use(zones_of(2, 2, before.get(), R"(, "state": "draining")"));
-  EXPECT_NEAR(ours(counts()), kZonePicks * 5 / 7, kZonePicks / 50) << "half of it over 70 %";
+  EXPECT_NEAR(ours(counts()), kZonePicks * 5 / 7.0, kZonePicks / 50.0) << "half of it over 70 %";
 }
 
 TEST_P(PreferredZone, IsMeasuredByWeight) {
@@ -260,8 +260,8 @@ TEST(ZoneAndSlowStart, CountsThePartThatAnEndpointHas) {
       count += balancer.pick("r", rules, {}, at)->endpoint->labels->zone == "a" ? 1 : 0;
     return count;
   };
-  EXPECT_NEAR(ours(now), kZonePicks / 7, kZonePicks / 50) << "a tenth of it over 70 %";
-  EXPECT_NEAR(ours(now + 5s), kZonePicks * 5 / 7, kZonePicks / 50);
+  EXPECT_NEAR(ours(now), kZonePicks / 7.0, kZonePicks / 50.0) << "a tenth of it over 70 %";
+  EXPECT_NEAR(ours(now + 5s), kZonePicks * 5 / 7.0, kZonePicks / 50.0);
   EXPECT_EQ(ours(now + 7s), kZonePicks);
 }
 
