@@ -309,6 +309,16 @@ bool HandshakeEngine::derive_tls12_secrets(CipherSuite suite) {
   return true;
 }
 
+// In TLS 1.2 keys change at ChangeCipherSpec, in both directions, and Finished is the first record
+// under them (RFC 5246 6.1). In TLS 1.3 they change behind Finished.
+std::uint64_t HandshakeEngine::next_tx_record(RecordVersion version) const noexcept {
+  return sent_records_ + (version == RecordVersion::kTls12 ? 1 : 0);
+}
+
+std::uint64_t HandshakeEngine::next_rx_record(RecordVersion version) const noexcept {
+  return version == RecordVersion::kTls12 ? received_records_ : 0;
+}
+
 void HandshakeEngine::install(SSL_CTX* context, bool log_keys) {
   SSL_CTX_set_msg_callback(context, on_message);
   if (log_keys) SSL_CTX_set_keylog_callback(context, on_keylog);

@@ -73,10 +73,10 @@ class HandshakeEngine {
   /// The application traffic secrets of both sides, without sequence numbers.
   [[nodiscard]] ApplicationSecrets& secrets() noexcept { return secrets_; }
 
-  /// Records sent under our application keys, so the next one's sequence number in TLS 1.3.
-  [[nodiscard]] std::uint64_t sent_records() const noexcept { return sent_records_; }
-  /// Records received after the peer's last ChangeCipherSpec: in TLS 1.2 under its record keys.
-  [[nodiscard]] std::uint64_t received_records() const noexcept { return received_records_; }
+  /// After kDone: the sequence numbers of the next record under the application keys, ours and the
+  /// peer's.
+  [[nodiscard]] std::uint64_t next_tx_record(RecordVersion version) const noexcept;
+  [[nodiscard]] std::uint64_t next_rx_record(RecordVersion version) const noexcept;
 
   /// After kDone: whether the record with the peer's Finished holds more. OpenSSL refuses that by
   /// itself in TLS 1.3 only.
