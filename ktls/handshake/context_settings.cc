@@ -24,8 +24,10 @@ namespace {
 using Done = std::expected<void, CredentialsError>;
 
 /// In the order of preference, each where OpenSSL has it: X25519MLKEM768 since 3.5; X25519 not from
-/// a FIPS provider.
-constexpr const char* kGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
+/// a FIPS provider. A client offers P-384 for the sake of certificates: in TLS 1.2 a server shows
+/// only those on curves that were offered (RFC 8422 5.1).
+constexpr const char* kServerGroups[] = {"X25519MLKEM768", "X25519", "P-256"};
+constexpr const char* kClientGroups[] = {"X25519MLKEM768", "X25519", "P-256", "P-384"};
 
 /// The suites of TLS 1.2 that protect records as `suites`, TLS 1.3 names with colons between, in
 /// their order. What is not ours is left out.
@@ -42,10 +44,10 @@ std::string tls12_cipher_list(std::string_view suites) {
   return list;
 }
 
-/// Those of kGroups that `ctx` has, with colons between. Changes the groups of `ctx`.
-std::string known_groups(SSL_CTX* ctx) {
+/// Those of `groups` that `ctx` has, with colons between. Changes the groups of `ctx`.
+std::string known_groups(SSL_CTX* ctx, std::span<const char* const> groups) {
   std::string list;
-  for (const char* group : kGroups) {
+  for (const char* group : groups) {
     if (SSL_CTX_set1_groups_list(ctx, group) != 1) continue;
     if (!list.empty()) list += ':';
     list += group;
@@ -105,14 +107,17 @@ Done set_suites(SSL_CTX* ctx, const HandshakeSettings& settings, RecordVersion m
   return {};
 }
 
-Done set_groups(SSL_CTX* ctx, const std::string& groups) {
+Done set_groups(SSL_CTX* ctx, Role role, const std::string& groups) {
   if (!groups.empty()) {
     if (SSL_CTX_set1_groups_list(ctx, groups.c_str()) == 1) return {};
     (void)OpensslError::drain();
     return credentials_error(
         {}, "--groups: \"" + groups + "\" holds a group that this OpenSSL does not know");
   }
-  if (SSL_CTX_set1_groups_list(ctx, known_groups(ctx).c_str()) != 1)
+  const std::string known =
+      known_groups(ctx, role == Role::kServer ? std::span<const char* const>(kServerGroups)
+                                              : std::span<const char* const>(kClientGroups));
+  if (SSL_CTX_set1_groups_list(ctx, known.c_str()) != 1)
     return credentials_error({},
                              "OpenSSL has neither X25519 nor P-256: " + OpensslError::drain().text);
   return {};
@@ -176,7 +181,7 @@ std::expected<SslCtxPtr, CredentialsError> make_context(OSSL_LIB_CTX* library, R
   give_way();
   Done done = set_versions(ctx.get(), min_version);
   if (done) done = set_suites(ctx.get(), settings, min_version);
-  if (done) done = set_groups(ctx.get(), settings.groups);
+  if (done) done = set_groups(ctx.get(), role, settings.groups);
   if (!done) return std::unexpected(std::move(done.error()));
   set_limits(ctx.get());
   return ctx;

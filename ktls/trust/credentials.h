@@ -121,7 +121,7 @@ struct Expiry {
 
 /// A generation of certificates, keys, trust, CRLs and TLS settings: checked as a whole, shared by
 /// all shards and threads, and immutable but for the signers that its CrlSet learns, under a lock.
-/// Each shard makes a ServerContext of its own from it.
+/// Each shard makes contexts of its own from it.
 class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
