@@ -200,10 +200,11 @@ int ClientHandshake::on_certificate_request(SSL* ssl, void*) {
   try {
     if (handshake.choose_curve()) return 1;
     (void)OpensslError::drain();
+    handshake.engine_.refuse(
+        {.result = HandshakeResult::kUnknownFailure, .detail = "no memory for our certificate"});
   } catch (const std::exception& exception) {
+    handshake.engine_.refuse({.result = HandshakeResult::kUnknownFailure});
   }
-  handshake.engine_.refuse(
-      {.result = HandshakeResult::kUnknownFailure, .detail = "no memory for our certificate"});
   return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,7 +14,9 @@
 #include <vector>
 
 #include "ktls/handshake/client_handshake.h"
+#include "ktls/keys/key_block.h"
 #include "ktls/records/record.h"
+#include "ktls/records/record_protection.h"
 #include "tests/ktls/handshake/loopback.h"
 
 namespace sallyport::ktls::testing {
@@ -203,6 +207,60 @@ TEST_F(Answered, ByTwoHelloRetryRequestsItRefuses) {
   EXPECT_EQ(answer(retry), Step::kFailed);
   EXPECT_EQ(to_string(failure().result), "unexpected_message") << failure().detail;
   EXPECT_FALSE(client->output().empty());
+}
+
+// What `server`, which is done in TLS 1.2, seals its records under.
+TrafficSecret record_secret(SSL* server, CipherSuite suite) {
+  std::array<unsigned char, SSL3_MASTER_SECRET_SIZE> master{};
+  std::array<unsigned char, SSL3_RANDOM_SIZE> of_client{}, of_server{};
+  EXPECT_EQ(SSL_SESSION_get_master_key(SSL_get_session(server), master.data(), master.size()),
+            master.size());
+  EXPECT_EQ(SSL_get_client_random(server, of_client.data(), of_client.size()), of_client.size());
+  EXPECT_EQ(SSL_get_server_random(server, of_server.data(), of_server.size()), of_server.size());
+  return key_block(suite, std::as_bytes(std::span(master)), std::as_bytes(std::span(of_client)),
+                   std::as_bytes(std::span(of_server)))
+      .value()
+      .server;
+}
+
+// RFC 5246 7.4.9: application data is the next. OpenSSL's client by itself is done there.
+TEST_F(Answered, ByMoreInTheRecordOfFinishedItRefuses) {
+  constexpr auto kAead = CipherSuite::kAes128GcmSha256;
+  begin();
+  ASSERT_EQ(answer(flight_of({.certificate = &certificate,
+                              .cipher_list = "ECDHE-ECDSA-AES128-GCM-SHA256",
+                              .max_version = TLS1_2_VERSION})),
+            Step::kWantRead);
+  server->give(client->output());
+  client->output_sent();
+  ASSERT_TRUE(server->handshake());
+  const std::string last = server->take();
+  constexpr std::size_t kChangeCipherSpec = kRecordHeaderSize + 1;
+  std::vector<std::byte> finished;
+  std::ranges::copy(bytes_of(last).subspan(kChangeCipherSpec), std::back_inserter(finished));
+
+  CipherContexts contexts;
+  const DirectionState keys(record_secret(server->ssl(), kAead), 0);
+  RecordOpener opener(contexts, kAead, keys, RecordVersion::kTls12);
+  const auto opened = opener.open(finished);
+  ASSERT_TRUE(opened);
+  std::vector<std::byte> content(opened->content.begin(), opened->content.end());
+  content.resize(content.size() + kHandshakeHeaderSize);  // a HelloRequest
+  const iovec span{content.data(), content.size()};
+  PlaintextCursor cursor({&span, 1});
+  std::vector<std::byte> longer(
+      sealed_size(content.size(), record_overhead(RecordVersion::kTls12, kAead)));
+  RecordSealer sealer(contexts, kAead, keys, RecordVersion::kTls12);
+  ASSERT_TRUE(sealer.seal(ContentType::kHandshake, cursor, longer));
+
+  client->feed(bytes_of(last).first(kChangeCipherSpec));
+  client->feed(longer);
+  EXPECT_EQ(client->advance(), Step::kFailed);
+  EXPECT_EQ(to_string(failure().result), "unexpected_message");
+  EXPECT_EQ(failure().detail, "bytes behind Finished in its record");
+  server->give(client->output());
+  EXPECT_EQ(server->read(), "");
+  EXPECT_EQ(server->alert(), SSL_AD_UNEXPECTED_MESSAGE) << "sealed behind our Finished";
 }
 
 }  // namespace

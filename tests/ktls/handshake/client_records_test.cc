@@ -73,7 +73,6 @@ TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
                          .max_version = version(),
                          .tickets = 2});
     ClientHandshake client(context, terms());
-    std::string behind;
     auto step = client.advance();
     bool server_done = false;
     while (!server_done) {
