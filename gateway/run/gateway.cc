@@ -55,6 +55,9 @@ int Gateway::run() {
   }
   reloader_->log_findings(true);
   notify_ready();
+  // A reload on a shard's CPU takes milliseconds. A shard that is busy for half of its time has had
+  // its share, and would wait for the end of it.
+  give_way_to_earlier_threads();
   serve_until_drained();
   log_info("drained");
   return drain_->failed() ? kExitFailed : kExitDrained;

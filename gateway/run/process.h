@@ -21,6 +21,10 @@ std::uint64_t raise_descriptor_limit();
 /// CPUs of the affinity mask that the process was started with, in order.
 std::vector<int> usable_cpus();
 
+/// From now on the calling thread has a third of the weight, for the scheduler, of threads that
+/// were started before (nice, by 5). Those that it starts inherit that.
+void give_way_to_earlier_threads();
+
 /// Keys must not reach a core file, nor a tracer of the same user.
 void forbid_core_dumps();
 

@@ -1,13 +1,16 @@
 // The process among others: its signals, its standard descriptors, the readers of its logs.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <system_error>
 
 #include "tests/e2e/scenario.h"
+#include "tests/support/proc.h"
 
 namespace sallyport::test {
 namespace {
@@ -28,6 +31,16 @@ TEST_F(TheProcess, IgnoresTheSignalsOfOtherDaemons) {
   start_for(backend_);
   for (const int signal : {SIGUSR1, SIGUSR2, SIGPIPE}) gateway->signal(signal);
   EXPECT_TRUE(served());
+}
+
+// Else a shard on the CPU that a reload takes waits for the end of it.
+TEST_F(TheProcess, ReloadsWithLessWeightThanShardsHave) {
+  start_for(backend_);
+  const std::string pid = std::to_string(gateway->process().pid());
+  const int shards = nice_of_thread(pid, "shard-");
+  EXPECT_TRUE(eventually(
+      [&] { return ::getpriority(PRIO_PROCESS, std::stoul(pid)) == std::min(shards + 5, 19); }));
+  EXPECT_EQ(nice_of_thread(pid, "shard-"), shards);
 }
 
 TEST_F(TheProcess, TakesASecondSignalWithinASecondForTheFirst) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/resource.h>
+
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -49,6 +51,16 @@ inline long starved_ms(const std::string& pid, const std::string& threads) {
   std::string value;  // of "cpu user nice system idle iowait irq softirq steal", in ticks of 10 ms
   for (int i = 0; i < 9; ++i) all >> value;
   return total_ms + std::atol(value.c_str()) * 10;
+}
+/// The nice value of the thread of a process whose name begins so; 99: there is none.
+inline int nice_of_thread(const std::string& pid, const std::string& name) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + pid + "/task")) {
+    std::string found;
+    std::ifstream(task.path() / "comm") >> found;
+    if (found.starts_with(name))
+      return ::getpriority(PRIO_PROCESS, static_cast<id_t>(std::stoul(task.path().filename())));
+  }
+  return 99;
 }
 /// TCP sockets in use in this network namespace.
 inline long tcp_sockets() {
