@@ -75,11 +75,16 @@ iouring::SocketAddress address_of(const HealthCheck& rule, const Endpoint& endpo
 
 iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
                                 const Endpoint& endpoint, std::span<const std::byte> opening) {
+  const std::string question = question_of(rule, endpoint);
+  const bool waits = rule.type == HealthCheck::Type::kSendExpect && question.empty();
+  // What follows the connect at once is here the reset, too: the peer's kernel, which has no
+  // acknowledgement yet, then wakes no application for a check by tcp.
+  const auto first =
+      waits && opening.empty() ? iouring::FirstBytes::kLater : iouring::FirstBytes::kAtOnce;
   iouring::Result<iouring::Socket> socket =
-      co_await iouring::connect(ring, address_of(rule, endpoint));
+      co_await iouring::connect(ring, address_of(rule, endpoint), first);
   if (!socket) co_return failed("connect", socket.error());
   CheckOutcome outcome = success();
-  const std::string question = question_of(rule, endpoint);
   for (const std::span<const std::byte> bytes : {opening, bytes_of(question)}) {
     if (bytes.empty()) continue;
     iouring::Result<> sent = co_await socket->send_all(bytes);

@@ -40,6 +40,8 @@ constexpr milliseconds kFirstChecks{200};
 constexpr std::chrono::microseconds kBetweenFirstChecks{500};
 // What an interval is lengthened or shortened by, by chance.
 constexpr double kJitter = 0.1;
+// Those that are due within so long are checked together: thousands wake the thread less often.
+constexpr milliseconds kTogether{10};
 constexpr std::array kLocalHeader = local_proxy_header();
 
 /// One endpoint that is checked: shared by the table and its task.
@@ -122,6 +124,7 @@ class Checker::Thread {
   void count_up(CheckedEndpoint& checked);
   iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
   iouring::Task<CheckOutcome> check(CheckedEndpoint& checked);
+  milliseconds until_next(const HealthCheck& rule);
 
   // Members of the thread, but for the inbox's post().
   const std::function<void()>& on_down_;
@@ -250,8 +253,7 @@ iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, mill
     const CheckOutcome outcome = co_await check(*checked);
     if (scope->cancelled()) co_return;
     note(*checked, outcome);
-    std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
-    slept = co_await iouring::sleep_for(*ring_, part_of(checked->rule.interval, jitter(random_)));
+    slept = co_await iouring::sleep_for(*ring_, until_next(checked->rule));
   }
 }
 
@@ -265,6 +267,14 @@ iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
   const std::span<const std::byte> opening(kLocalHeader);
   co_return co_await check_endpoint(*ring_, checked.rule, *endpoint,
                                     checked.proxy_header ? opening : opening.first(0));
+}
+
+milliseconds Checker::Thread::until_next(const HealthCheck& rule) {
+  std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
+  const auto now = ring_->now();
+  const auto due = (now + part_of(rule.interval, jitter(random_))).time_since_epoch();
+  const auto together = (due + kTogether - std::chrono::nanoseconds(1)) / kTogether * kTogether;
+  return std::chrono::ceil<milliseconds>(together - now.time_since_epoch());
 }
 
 void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {
