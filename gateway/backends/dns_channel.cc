@@ -1,10 +1,12 @@
 #include "gateway/backends/dns_channel.h"
 
 #include <ares.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <list>
 #include <map>
@@ -44,13 +46,25 @@ struct DestroyAres {
 };
 using AresChannel = std::unique_ptr<std::remove_pointer_t<ares_channel>, DestroyAres>;
 
+// Whether a connect could reach a host of this address, and none that was not meant: 0.0.0.0 and
+// ::, with which a filter answers that a name is blocked, would reach this machine.
+bool is_somebodys(const sockaddr* address) {
+  if (address->sa_family == AF_INET) {
+    const std::uint32_t found =
+        ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr);
+    return found != INADDR_ANY && found != INADDR_BROADCAST && !IN_MULTICAST(found);
+  }
+  const in6_addr& found = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+  return !IN6_IS_ADDR_UNSPECIFIED(&found) && !IN6_IS_ADDR_MULTICAST(&found);
+}
+
 FoundHost found_host(const ares_addrinfo& info) {
   FoundHost found{.addresses = {}, .ttl = seconds::max()};
   // A TTL with its highest bit set is 0 (RFC 2181 8).
   const auto count = [&](int ttl) { found.ttl = std::min(found.ttl, seconds(std::max(ttl, 0))); };
   for (const ares_addrinfo_node* node = info.nodes; node; node = node->ai_next) {
-    found.addresses.emplace_back(node->ai_addr, node->ai_addrlen);
     count(node->ai_ttl);
+    if (is_somebodys(node->ai_addr)) found.addresses.emplace_back(node->ai_addr, node->ai_addrlen);
   }
   for (const ares_addrinfo_cname* alias = info.cnames; alias; alias = alias->next)
     count(alias->ttl);
@@ -133,10 +147,10 @@ void DnsChannel::Channel::on_finished(void* lookup, int status, int /*timeouts*/
   Finished& finished = channel.finished.emplace_back(std::move(ended.host), FoundHost());
   if (status != ARES_SUCCESS) {
     finished.outcome = std::unexpected(ares_strerror(status));
-  } else if (info->nodes == nullptr) {
+  } else if (FoundHost found = found_host(*info); found.addresses.empty()) {
     finished.outcome = std::unexpected(ares_strerror(ARES_ENODATA));
   } else {
-    finished.outcome = found_host(*info);
+    finished.outcome = std::move(found);
   }
   channel.lookups.erase(ended.self);
 }

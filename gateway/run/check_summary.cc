@@ -124,6 +124,7 @@ std::string flags(const Options& options) {
   add("discovery-allow-empty", on(options.discovery_allow_empty));
   add("discovery-max-removal", std::to_string(options.discovery_max_removal_percent));
   add("state-dir", text(options.state_dir, "none"));
+  add("zone", text(options.zone, "none"));
   add("client-eku", options.client_eku == ktls::ClientEku::kRequire  ? "require"
                     : options.client_eku == ktls::ClientEku::kIgnore ? "ignore"
                                                                      : "if-present");

@@ -120,6 +120,15 @@ TEST_F(DnsChannelTest, ThatThereIsNoAddressIsAnError) {
   }
 }
 
+// A filter's answer for a blocked name would reach this machine.
+TEST_F(DnsChannelTest, AddressesThatAreNobodysArePassedOver) {
+  server_.set("some.test",
+              {"0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.1", "::", "ff02::1"});
+  server_.set("blocked.test", {"0.0.0.0", "::"});
+  EXPECT_THAT(addresses("some.test"), ElementsAre("10.0.0.1:0"));
+  EXPECT_FALSE(look_up("blocked.test"));
+}
+
 TEST_F(DnsChannelTest, SearchesTheDomainsOfResolvConf) {
   open(test::kPatience, "nameserver 127.0.0.1\nsearch one.test two.test\noptions ndots:2\n");
   server_.set("db.two.test", {"10.0.0.1"});
