@@ -21,8 +21,9 @@ using std::chrono::milliseconds;
 constexpr std::chrono::microseconds kTurn{40};
 constexpr unsigned kTurnsInARow = 4;
 // What an end needs (an alert, what is cancelled and closed, the line for the log) is done behind
-// the turn that begins it, and takes longer.
-constexpr unsigned kEndsInATurn = 4;
+// the turn that begins it, and takes longer: one a turn, unless ends are late.
+constexpr unsigned kLateEndsInATurn = 4;
+constexpr milliseconds kLate{100};
 constexpr milliseconds kPause{1};
 constexpr milliseconds kClockTick{1'000};
 constexpr std::chrono::seconds kJudgeAllEvery{60};
@@ -270,7 +271,9 @@ void carry_out(LiveConnection& connection) {
 
 // For one turn. False when none is due any more.
 bool carry_out_some(ShardState& shard) {
-  for (unsigned i = 0; i < kEndsInATurn; ++i) {
+  const auto next = shard.recheck.ends.next();
+  const bool late = next && shard.ring.now() - *next > kLate;
+  for (unsigned i = 0; i < (late ? kLateEndsInATurn : 1); ++i) {
     LiveConnection* const connection = shard.recheck.ends.due(shard.ring.now());
     if (connection == nullptr) return false;
     carry_out(*connection);
