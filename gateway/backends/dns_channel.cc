@@ -46,9 +46,9 @@ struct DestroyAres {
 };
 using AresChannel = std::unique_ptr<std::remove_pointer_t<ares_channel>, DestroyAres>;
 
-// Whether a connect could reach a host of this address, and none that was not meant: 0.0.0.0 and
-// ::, with which a filter answers that a name is blocked, would reach this machine.
-bool is_somebodys(const sockaddr* address) {
+// Not so broadcast and multicast, nor 0.0.0.0 and ::, with which a filter answers that a name is
+// blocked: a connect to these would reach this machine.
+bool names_one_host(const sockaddr* address) {
   if (address->sa_family == AF_INET) {
     const std::uint32_t found =
         ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr);
@@ -64,7 +64,8 @@ FoundHost found_host(const ares_addrinfo& info) {
   const auto count = [&](int ttl) { found.ttl = std::min(found.ttl, seconds(std::max(ttl, 0))); };
   for (const ares_addrinfo_node* node = info.nodes; node; node = node->ai_next) {
     count(node->ai_ttl);
-    if (is_somebodys(node->ai_addr)) found.addresses.emplace_back(node->ai_addr, node->ai_addrlen);
+    if (names_one_host(node->ai_addr))
+      found.addresses.emplace_back(node->ai_addr, node->ai_addrlen);
   }
   for (const ares_addrinfo_cname* alias = info.cnames; alias; alias = alias->next)
     count(alias->ttl);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <ratio>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,7 +42,7 @@ constexpr std::chrono::microseconds kBetweenFirstChecks{500};
 // What an interval is lengthened or shortened by, by chance.
 constexpr double kJitter = 0.1;
 // Those that are due within so long are checked together: thousands wake the thread less often.
-constexpr milliseconds kTogether{10};
+using Together = std::chrono::duration<std::int64_t, std::ratio<1, 100>>;
 constexpr std::array kLocalHeader = local_proxy_header();
 
 /// One endpoint that is checked: shared by the table and its task.
@@ -134,7 +135,7 @@ class Checker::Thread {
   std::optional<iouring::TaskGroup> tasks_;
   std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
   std::unordered_map<RouteLife*, std::size_t> up_;  // of the endpoints that are checked
-  iouring::TimePoint heard_at_{};                   // from anybody, over the network
+  iouring::TimePoint heard_at_{};                   // the last answer over the network
   bool network_silent_ = false;                     // as logged
   std::mt19937_64 random_{std::random_device()()};
   std::thread thread_;
@@ -225,7 +226,7 @@ void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpo
 void Checker::Thread::forget(const CheckedEndpoint& checked) {
   checked.scope->cancel();
   checked.endpoint->life->set_checked(Checked::kUnknown, {});
-  checked.endpoint->route_life->any_up.store(false, std::memory_order_relaxed);
+  tell(*checked.endpoint->route_life, 0);
 }
 
 void Checker::Thread::count_all_up() {
@@ -272,9 +273,8 @@ iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
 milliseconds Checker::Thread::until_next(const HealthCheck& rule) {
   std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
   const auto now = ring_->now();
-  const auto due = (now + part_of(rule.interval, jitter(random_))).time_since_epoch();
-  const auto together = (due + kTogether - std::chrono::nanoseconds(1)) / kTogether * kTogether;
-  return std::chrono::ceil<milliseconds>(together - now.time_since_epoch());
+  const auto due = std::chrono::ceil<Together>(now + part_of(rule.interval, jitter(random_)));
+  return std::chrono::ceil<milliseconds>(due - now);
 }
 
 void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {
@@ -290,8 +290,8 @@ void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome
   EndpointLife& life = *checked.endpoint->life;
   const bool tells = outcome.result != CheckResult::kUnknown && !checked.history.withheld();
   life.count_check(outcome.result, tells, now);
-  const bool nobody_meanwhile = heard_at_ == checked.heard_before;
-  if (checked.history.withheld() && nobody_meanwhile) note_silence(checked);
+  const bool no_answer_meanwhile = heard_at_ == checked.heard_before;
+  if (checked.history.withheld() && no_answer_meanwhile) note_silence(checked);
   if (after == before) return;
   life.set_checked(after, now);
   count_up(checked);

@@ -167,6 +167,15 @@ class ProxyHeaders : public Scenario {
     return connect(std::move(options));
   }
   TlsClient connect_h2() const { return connect_h2(as(client)); }
+  // Of a connection that has ended.
+  std::shared_ptr<SSL_SESSION> earn_session() const {
+    TlsClient tls = connect_h2();
+    EXPECT_TRUE(tls.echo("ping"));
+    std::shared_ptr<SSL_SESSION> session = tls.session();
+    tls.close_notify();
+    tls.receive_all();
+    return session;
+  }
 
   double headers(const char* direction, const char* result) const {
     return gateway->metrics().sum("proxy_headers_total",
@@ -211,14 +220,7 @@ TEST_F(ProxyHeaders, TellTheBackendWhatTheLogSays) {
 TEST_F(ProxyHeaders, SayThatAResumedSessionGaveItsCertificateBefore) {
   HeaderBackend backend;
   start_with(backend);
-  std::shared_ptr<SSL_SESSION> session;
-  {
-    TlsClient tls = connect_h2();
-    EXPECT_TRUE(tls.echo("ping"));
-    session = tls.session();
-    tls.close_notify();
-    tls.receive_all();
-  }
+  const std::shared_ptr<SSL_SESSION> session = earn_session();
   ClientOptions again = as(client);
   again.session = session;
   TlsClient tls = connect_h2(again);
@@ -239,14 +241,7 @@ TEST_F(ProxyHeaders, HoldTheClientsCertificateWhereEveryHandshakeIsAFullOne) {
   const std::vector<unsigned char> der = to_der(client.x509.get());
   HeaderBackend backend;
   start_with(backend);
-  std::shared_ptr<SSL_SESSION> session;
-  {
-    TlsClient tls = connect_h2();
-    EXPECT_TRUE(tls.echo("ping"));
-    session = tls.session();
-    tls.close_notify();
-    tls.receive_all();
-  }
+  const std::shared_ptr<SSL_SESSION> session = earn_session();
   ASSERT_TRUE(session);
   const double reloaded = reloads("success", "policy");
   with_policy(with_certificate);

@@ -121,7 +121,7 @@ TEST_F(DnsChannelTest, ThatThereIsNoAddressIsAnError) {
 }
 
 // A filter's answer for a blocked name would reach this machine.
-TEST_F(DnsChannelTest, AddressesThatAreNobodysArePassedOver) {
+TEST_F(DnsChannelTest, AddressesThatNameNoHostArePassedOver) {
   server_.set("some.test",
               {"0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.1", "::", "ff02::1"});
   server_.set("blocked.test", {"0.0.0.0", "::"});
