@@ -24,7 +24,7 @@ bool kernel_knows_slices() {
 }
 
 TEST(ShortSlice, IsWhatTheThreadThenHas) {
-  if (!kernel_knows_slices()) GTEST_SKIP() << "since Linux 6.12";
+  if (!kernel_knows_slices()) GTEST_SKIP() << "this kernel gives no slices (since Linux 6.12)";
   std::thread([] {
     EXPECT_TRUE(ask_for_slice(microseconds(300)));
     EXPECT_EQ(slice_asked_for(), microseconds(300));
