@@ -27,7 +27,7 @@ std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
     const std::vector<Snapshot::CredentialsPointer>& credentials) {
   if (credentials == latest_) return {};
   // A handshake changes between contexts of one library only.
-  OSSL_LIB_CTX* const library = ktls::ServerContext::library_for(credentials);
+  OSSL_LIB_CTX* const library = ktls::library_for(credentials);
   std::map<Snapshot::CredentialsPointer, Contexts> made;
   for (const auto& each : credentials) {
     const auto known = made_.find(each);

@@ -48,7 +48,7 @@ enum class HandshakeResult : std::uint8_t {
   kKeyExchangeFailure,
   kUnexpectedMessage,
   kHandshakeTimeout,
-  kPeerConnectionClosed,  ///< also: the client ended the handshake with an alert of its own
+  kPeerConnectionClosed,  ///< also: the peer ended the handshake with an alert of its own
   kUnknownFailure,
 };
 
@@ -129,7 +129,7 @@ inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResul
   return words;
 }();
 
-/// The alert that the client gets for this refusal (docs/operate.md); nothing where it gets none.
+/// The alert that a client gets for this refusal (docs/operate.md); nothing where it gets none.
 /// In TLS 1.2, which has no certificate_required, OpenSSL sends handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 
