@@ -132,6 +132,7 @@ void Shard::thread_main() {
   idle_worker_->stop();
   // Released here, so that no other thread drops what only this one may touch.
   state_.tls.reset();
+  state_.backend_tls.reset();
   state_.snapshot.reset();
   ended_ = true;
   if (options_.on_ended) options_.on_ended();
