@@ -26,12 +26,14 @@ struct ConnectionFacts {
   std::string sni;
   std::string alpn;
   std::string route;
-  std::string backend;          ///< the target, as the discovery file writes it
-  std::string backend_address;  ///< address and port, where the target may be a name
-  std::string local_address;    ///< of the gateway, towards the backend; empty for a unix socket
-  std::string tls;              ///< "TLSv1.3"
-  std::string cipher;           ///< "TLS_AES_128_GCM_SHA256"
-  std::string group;            ///< "X25519"
+  std::string backend;                  ///< the target, as the discovery file writes it
+  std::string backend_address;          ///< address and port, where the target may be a name
+  std::string backend_identity;         ///< that it has proven; empty: in plaintext
+  std::optional<bool> backend_resumed;  ///< likewise
+  std::string local_address;  ///< of the gateway, towards the backend; empty for a unix socket
+  std::string tls;            ///< "TLSv1.3"
+  std::string cipher;         ///< "TLS_AES_128_GCM_SHA256"
+  std::string group;          ///< "X25519"
   std::optional<bool> resumed;
   std::string records;               ///< "kernel" or "userspace"
   std::uint64_t received_bytes = 0;  ///< application bytes from the client

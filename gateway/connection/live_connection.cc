@@ -155,6 +155,10 @@ void LiveConnection::set_backend(InUse in_use, RoutePlace of_route, std::chrono:
   open_.route().backend_connected(took);
 }
 
+void LiveConnection::set_backend_peer(const ktls::Outcome& outcome) {
+  backend_peer_ = std::make_unique<const BackendPeer>(outcome.trust, outcome.resumed);
+}
+
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
   if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
   open_.route().received(leg, bytes);
@@ -206,6 +210,10 @@ ConnectionFacts LiveConnection::facts() const {
     facts.backend = backend()->target;
     facts.backend_address = backend()->address.to_string();
     facts.connect = connect_took_;
+  }
+  if (backend_peer_) {
+    facts.backend_identity = backend_peer_->trust->identity.display();
+    facts.backend_resumed = backend_peer_->resumed;
   }
   if (local_host_ != LocalHosts::kNone) {
     facts.local_address = shard_.local_hosts.address(local_host_, local_port_).to_string();

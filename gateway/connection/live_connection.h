@@ -91,6 +91,8 @@ class LiveConnection : public iouring::ListNode {
   /// gateway's address towards it.
   void set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
                    const iouring::SocketAddress& local);
+  /// It has proven its identity, too.
+  void set_backend_peer(const ktls::Outcome& outcome);
 
   /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept {
@@ -126,6 +128,12 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_backend(); null before.
   [[nodiscard]] const Endpoint* backend() const noexcept { return in_use_.endpoint().get(); }
+  /// Who it is; null: it has not proven that, since its route speaks plaintext with it.
+  [[nodiscard]] const ktls::PeerTrust* backend_peer() const noexcept {
+    return backend_peer_ ? backend_peer_->trust.get() : nullptr;
+  }
+  /// After set_route(): the protocol that was confirmed to the client; empty: none.
+  [[nodiscard]] std::string_view alpn() const noexcept { return negotiated()->alpn; }
   /// After set_peer().
   [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
   /// Complete after mark_established().
@@ -150,6 +158,11 @@ class LiveConnection : public iouring::ListNode {
     Negotiated negotiated;
   };
 
+  struct BackendPeer {
+    std::shared_ptr<const ktls::PeerTrust> trust;  // never null; shared by equal ones of the shard
+    bool resumed;
+  };
+
   using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
 
   void decide(ktls::HandshakeResult result);
@@ -170,6 +183,7 @@ class LiveConnection : public iouring::ListNode {
   Grant grant_;
   std::shared_ptr<const Negotiated> negotiated_;  // after the verdict
   InUse in_use_;
+  std::unique_ptr<const BackendPeer> backend_peer_;  // most routes have none
   std::uint64_t received_bytes_ = 0;
   std::uint64_t sent_bytes_ = 0;
   RefusalPtr refusal_;

@@ -6,6 +6,7 @@
 #include "gateway/connection/peer_state.h"
 #include "gateway/connection/quiet_moment.h"
 #include "gateway/connection/relay_state.h"
+#include "iouring/both.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -35,6 +36,12 @@ bool lingers(const RelayState& state, CloseReason reason) {
 [[gnu::noinline]] iouring::Task<void> leave(RelayState& state, CloseReason reason) {
   LiveConnection& connection = state.connection;
   ktls::RecordLayer& client = state.client;
+  if (is_offence_of_backend(reason)) {
+    // The alert follows what it was sent, and a reset would overtake it.
+    co_await iouring::both(close_with_fin(connection.shard(), client),
+                           linger(connection.shard(), state.backend.socket()));
+    co_return;
+  }
   // No clean end for a backend whose client gave none.
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     state.backend.socket().reset();

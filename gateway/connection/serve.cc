@@ -46,14 +46,15 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
 
   RelayEnd end;
   {
-    const CountedRecords counted(client);
+    const CountedRecords counted(client, **backend);
     end = co_await relay(client, **backend);
   }
   connection.set_reason(end.reason);
-  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection, end.client_ended);
+  if (end.reason == CloseReason::kBackendReset || end.reason == CloseReason::kBackendAlert)
+    count_backend_reset(connection, end.client_ended);
   if (!end.lingers) co_return;
   client.records.reset();
-  co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);
+  co_await linger_for_backend(connection, **backend, *end.lingers);
 }
 
 namespace {

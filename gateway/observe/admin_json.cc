@@ -142,6 +142,7 @@ ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
 
 void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
+  const auto& resumed = connection.backend_resumed;
   const Json json{{"id", connection.id},
                   {"client", connection.client},
                   {"proxy", connection.proxy},
@@ -150,6 +151,8 @@ void ConnectionList::add(const ConnectionFacts& connection) {
                   {"route", connection.route},
                   {"backend", connection.backend},
                   {"backend_address", connection.backend_address},
+                  {"backend_identity", connection.backend_identity},
+                  {"backend_resumed", resumed ? Json(*resumed) : Json(nullptr)},
                   {"local_address", connection.local_address},
                   {"records", connection.records},
                   {"kept", connection.kept.empty() ? Json(nullptr) : Json(connection.kept)},

@@ -36,6 +36,12 @@ enum class HandshakeResult : std::uint8_t {
   kNoEndpoint,
   kBackendRefused,
   kBackendTimeout,
+  kBackendTlsFailed,
+  // Of the backend's certificate.
+  kBackendExpired,
+  kBackendRevoked,
+  kBackendUntrusted,
+  kBackendNotVerified,
   kShed,
   kLimitReached,
   kDrain,
@@ -91,6 +97,16 @@ constexpr std::string_view to_string(HandshakeResult result) noexcept {
       return "backend_refused";
     case kBackendTimeout:
       return "backend_timeout";
+    case kBackendTlsFailed:
+      return "backend_tls_failed";
+    case kBackendExpired:
+      return "backend_expired";
+    case kBackendRevoked:
+      return "backend_revoked";
+    case kBackendUntrusted:
+      return "backend_untrusted";
+    case kBackendNotVerified:
+      return "backend_not_verified";
     case kShed:
       return "shed";
     case kLimitReached:

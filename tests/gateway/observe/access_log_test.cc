@@ -84,12 +84,13 @@ TEST(Rfc3339, IsUtcWithMilliseconds) {
 
 TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
   const auto line = ordered_json::parse(format_line(served(), LogFormat::kJson));
-  EXPECT_THAT(keys(line),
-              ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn", "route",
-                          "backend", "backend_address", "local_address", "tls", "cipher", "group",
-                          "resumed", "records", "received_bytes", "sent_bytes", "handshake_ms",
-                          "connect_ms", "duration_ms", "reason"));
+  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn",
+                                      "route", "backend", "backend_address", "local_address",
+                                      "backend_identity", "backend_resumed", "tls", "cipher",
+                                      "group", "resumed", "records", "received_bytes", "sent_bytes",
+                                      "handshake_ms", "connect_ms", "duration_ms", "reason"));
   EXPECT_EQ(line["time"], "2023-11-14T22:13:20.123Z");
+  EXPECT_TRUE(line["backend_resumed"].is_null()) << "in plaintext";
   EXPECT_EQ(line["resumed"], false);
   EXPECT_EQ(line["received_bytes"], 12);
   EXPECT_EQ(line["handshake_ms"], 1.235);
@@ -105,6 +106,15 @@ TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
   const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
   EXPECT_EQ(line.at("sni"), "");
   EXPECT_TRUE(line.at("connect_ms").is_null());
+}
+
+TEST(AccessLogLine, ShowsWhomABackendHasProvenToBe) {
+  ConnectionFacts record = served();
+  record.backend_identity = "spiffe://example.org/orders";
+  record.backend_resumed = true;
+  const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
+  EXPECT_EQ(line.at("backend_identity"), record.backend_identity);
+  EXPECT_EQ(line.at("backend_resumed"), true);
 }
 
 TEST(AccessLogLine, ShowsTheProxyThatAClientCameBy) {
