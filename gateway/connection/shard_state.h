@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "gateway/backends/balance.h"
 #include "gateway/connection/connection_facts.h"
@@ -28,6 +29,7 @@
 #include "iouring/ip_network.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
+#include "ktls/handshake/client_context.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/records/record_layer.h"
 #include "metrics/cells.h"
@@ -103,6 +105,10 @@ struct ServedListener {
 /// begin with the first.
 using TlsContexts = std::shared_ptr<const std::vector<std::shared_ptr<ktls::ServerContext>>>;
 
+/// Its contexts towards backends, one for each of Policy::routes() of its snapshot; null: a route
+/// without `backend-tls`.
+using BackendContexts = std::shared_ptr<const std::vector<std::shared_ptr<ktls::ClientContext>>>;
+
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
   ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_worker,
@@ -137,6 +143,7 @@ struct ShardState {
   /// Replaced as one when the control thread sends new ones; never null while serving.
   std::shared_ptr<const Snapshot> snapshot;
   TlsContexts tls;
+  BackendContexts backend_tls;
 
   /// --accept-proxy: what connects from there begins with a PROXY header. Outlives the shard.
   std::span<const iouring::IpNetwork> accept_proxy{};

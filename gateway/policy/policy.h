@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gateway/policy/backend_tls.h"
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/limit_rules.h"
@@ -46,7 +47,8 @@ struct Route {
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
   EndpointRules endpoint_rules;
   LimitRules limits;
-  std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
+  std::optional<ProxyRule> proxy = {};         ///< its backends get a PROXY header of this kind
+  std::optional<BackendTls> backend_tls = {};  ///< TLS to its backends; none: plaintext
 };
 
 /// Whether its backends get the client's certificate.
