@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gateway/run/check_summary.h"
+#include "gateway/run/client_contexts.h"
 #include "gateway/run/config.h"
 #include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
@@ -34,8 +35,12 @@ void check_files(const Options& options, Config& config, Errors& errors) {
     for (const auto& each : outcome.refused_routes) add(errors, each.error.to_string());
   }
   if (!config.complete()) return;
-  const auto contexts = ServerContexts(options.listen, 1).renew(config.all_credentials());
+  const Policy& policy = *config.policy();
+  const auto credentials = config.all_credentials();
+  const auto contexts = ServerContexts(options.listen, 1).renew(for_clients(policy, credentials));
   if (!contexts) add(errors, contexts.error());
+  const auto of_backends = ClientContexts(1).renew(policy, credentials);
+  if (!of_backends) add(errors, of_backends.error());
 }
 
 void check_state(const Options& options, Errors& errors) {

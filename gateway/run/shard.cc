@@ -95,10 +95,12 @@ iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
   return got;
 }
 
-void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
+void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                  BackendContexts backend_tls) {
   state_.balancer.update(snapshot->endpoints);
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
+  state_.backend_tls = std::move(backend_tls);
   thread_ = std::thread([this] { thread_main(); });
 }
 
@@ -202,8 +204,10 @@ void Shard::end_all() {
   state_.live.splice_back(ended);
 }
 
-void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
-  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
+void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                   BackendContexts backend_tls) {
+  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls),
+                backend_tls = std::move(backend_tls)]() mutable {
     const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
                                   snapshot->named != state_.snapshot->named ||
                                   snapshot->policy != state_.snapshot->policy ||
@@ -212,6 +216,7 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
+    state_.backend_tls = std::move(backend_tls);
     if (judges_otherwise) gateway::judge_all(state_);
   });
 }

@@ -68,7 +68,8 @@ class Shard {
                                                              iouring::ListenOptions options);
 
   /// Starts the thread, which accepts once listen() was called.
-  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+             BackendContexts backend_tls);
   void join();
 
   /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
@@ -82,7 +83,8 @@ class Shard {
   // From any thread, after start(). A shard that has ended ignores these.
 
   /// New connections use these from now on; without `tls`, the contexts that are there.
-  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+              BackendContexts backend_tls);
   /// Live connections are judged again: their endpoints may have gone down.
   void judge_all();
   /// Stops accepting without losing a connection; those that live have until the drain timeout.

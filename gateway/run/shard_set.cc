@@ -157,13 +157,14 @@ bool ShardSet::listen() {
 }
 
 void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
-                     const std::vector<TlsContexts>& contexts) {
+                     const std::vector<TlsContexts>& contexts,
+                     const std::vector<BackendContexts>& of_backends) {
   const bool first = !std::exchange(started_, true);
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (first) {
-      shards_[i]->start(snapshot, contexts[i]);
+      shards_[i]->start(snapshot, contexts[i], of_backends[i]);
     } else {
-      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i]);
+      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i], of_backends[i]);
     }
   }
 }

@@ -44,9 +44,11 @@ class ShardSet {
   [[nodiscard]] unsigned carried_checks() const { return carried_checks_; }
 
   /// New connections use `snapshot` and the contexts of their shard (one for each shard, in order)
-  /// from now on. Without contexts the shards keep theirs. The first call starts the shards.
+  /// from now on. Without `contexts` the shards keep theirs for clients. The first call starts the
+  /// shards.
   void serve(const std::shared_ptr<const Snapshot>& snapshot,
-             const std::vector<TlsContexts>& contexts);
+             const std::vector<TlsContexts>& contexts,
+             const std::vector<BackendContexts>& of_backends);
   /// Listens, after the first serve(), as the last step of a start: a start that failed before has
   /// taken no client from a process that it was to stand beside or replace. False, with the reason
   /// logged, where another process took an address meanwhile.

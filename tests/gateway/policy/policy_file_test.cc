@@ -91,7 +91,7 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
 }
 
 TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key : {"backend-tls", "warm", "egress"}) {
+  for (const char* key : {"warm", "egress"}) {
     EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
               "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
   }
