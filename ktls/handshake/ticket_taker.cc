@@ -33,13 +33,18 @@ TicketTaker::TicketTaker(SslPtr ssl, Facts facts, WallClock clock,
 }
 
 bool TicketTaker::take(std::span<const std::byte> body) noexcept {
-  if (body.size() > kMaxBody) return --left_ > 0;
-  try {
-    if (give(body)) return --left_ > 0;
-  } catch (const std::exception& exception) {  // std::bad_alloc: this connection gives no sessions
+  if (left_ == 0) return false;
+  --left_;
+  bool good = true;
+  if (body.size() <= kMaxBody) {
+    try {
+      good = give(body);
+    } catch (const std::exception& exception) {  // std::bad_alloc
+      good = false;
+    }
   }
-  (void)OpensslError::drain();
-  return false;
+  if (!good) (void)OpensslError::drain();
+  return good && left_ > 0;
 }
 
 bool TicketTaker::give(std::span<const std::byte> body) {
