@@ -19,7 +19,6 @@ std::expected<std::shared_ptr<ClientContext>, CredentialsError> ClientContext::c
   context->clock_ = clock;
   context->ctx_ = std::move(*made);
   SSL_CTX* const ctx = context->ctx_.get();
-  SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);  // of TLS 1.2
   SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, nullptr);
   ClientHandshake::install_callbacks(ctx);
   auto done = set_trust(ctx, *context->credentials_);

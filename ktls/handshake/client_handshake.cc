@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -12,6 +13,7 @@
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
+#include "ktls/handshake/ticket_taker.h"
 #include "ktls/trust/presented_certificate.h"
 #include "ktls/trust/verify_chain.h"
 
@@ -21,6 +23,10 @@ namespace {
 constexpr std::size_t kMaxServerName = 255;
 constexpr std::size_t kMaxProtocol = 255;
 constexpr std::size_t kMaxProtocols = 0xffff;
+// A session has the server's certificates, decoded, and takes a multiple of their bytes.
+constexpr std::size_t kMaxKeptCertificates = 8192;
+// How far the clock may have been set back since a session was made.
+constexpr std::chrono::seconds kClockStep{60};
 
 // A colon is in no host name.
 bool is_ip_literal(const std::string& name) {
@@ -64,6 +70,7 @@ HandshakeFailure wrong_identity(const PeerTrust& trust, std::string why,
 ClientHandshake::ClientHandshake(std::shared_ptr<ClientContext> context, ClientTerms terms)
     : context_(std::move(context)),
       refuse_(std::move(terms.refuse)),
+      session_(std::move(terms.session)),
       engine_(context_->ctx_.get(), this) {
   if (!refuse_) std::abort();
   engine_.set_client();
@@ -105,7 +112,21 @@ bool ClientHandshake::offered(std::string_view protocol) const {
   return false;
 }
 
+// A session that cannot be offered leads to a full handshake.
+void ClientHandshake::offer_session(std::shared_ptr<const ClientSession> session) {
+  const auto now = context_->now();
+  if (session->expires_at <= now || session->authenticated_at > now + kClockStep) return;
+  if (!context_->credentials().judge(*session->trust, now).passed()) return;
+  if (refuse_(*session->trust)) return;
+  if (SSL_set_session(ssl(), session->session.get()) == 1) {
+    session_ = std::move(session);
+  } else {
+    (void)OpensslError::drain();
+  }
+}
+
 ClientHandshake::Step ClientHandshake::advance() {
+  if (!std::exchange(begun_, true) && session_) offer_session(std::exchange(session_, nullptr));
   switch (engine_.advance()) {
     case HandshakeEngine::Step::kWantRead:
       return Step::kWantRead;
@@ -119,7 +140,17 @@ ClientHandshake::Step ClientHandshake::advance() {
   std::abort();
 }
 
+// Of a resumed session: the server proved that it has it, and no certificate was sent.
+void ClientHandshake::take_facts() {
+  outcome_.resumed = SSL_session_reused(ssl()) == 1;
+  outcome_.authenticated_at = context_->now();
+  if (!outcome_.resumed) return;
+  trust_ = session_ ? session_->trust : nullptr;
+  if (session_) outcome_.authenticated_at = session_->authenticated_at;
+}
+
 ClientHandshake::Step ClientHandshake::complete() {
+  take_facts();
   if (!trust_ || SSL_get_verify_result(ssl()) != X509_V_OK) {
     engine_.fail({.result = HandshakeResult::kUnknownFailure,
                   .detail = "handshake finished without a verified certificate"},
@@ -127,7 +158,6 @@ ClientHandshake::Step ClientHandshake::complete() {
     return Step::kFailed;
   }
   outcome_.trust = std::move(trust_);
-  outcome_.authenticated_at = context_->now();
   if (!conclude(engine_, Role::kClient, outcome_)) return Step::kFailed;
   // Older releases of OpenSSL do not compare it with the offer.
   if (!outcome_.alpn.empty() && !offered(outcome_.alpn)) {
@@ -144,6 +174,27 @@ ClientHandshake::Step ClientHandshake::complete() {
 void ClientHandshake::intern_trust() {
   if (!complete_) std::abort();
   outcome_.trust = context_->trusts_.intern(std::move(outcome_.trust));
+}
+
+std::unique_ptr<TicketSink> ClientHandshake::collect_sessions(std::shared_ptr<SessionStore> store,
+                                                              const Sha256& scope) {
+  if (!complete_ || ssl() == nullptr) std::abort();
+  if (engine_.certificate_bytes() > kMaxKeptCertificates) return nullptr;
+  if (outcome_.state.version == RecordVersion::kTls12) {
+    // Where the server gave nothing new, the store still has what it got.
+    if (session_ && SSL_get_session(ssl()) == session_->session.get()) return nullptr;
+    if (auto session =
+            latest_session(ssl(), outcome_.trust, outcome_.authenticated_at, context_->now()))
+      store->remember(scope, *std::move(session));
+    return nullptr;
+  }
+  return std::make_unique<TicketTaker>(
+      engine_.release_openssl(),
+      TicketTaker::Facts{.trust = outcome_.trust,
+                         .authenticated_at = outcome_.authenticated_at,
+                         .suite = outcome_.state.suite,
+                         .server_secret = engine_.secrets().server.secret()},
+      context_->clock_, std::move(store), scope);
 }
 
 Outcome ClientHandshake::finish() {

@@ -13,9 +13,12 @@
 #include <vector>
 
 #include "ktls/handshake/client_context.h"
+#include "ktls/handshake/client_session.h"
 #include "ktls/handshake/engine.h"
 #include "ktls/handshake/outcome.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/keys/suite.h"
+#include "ktls/records/ticket_sink.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
 
@@ -34,17 +37,23 @@ struct ClientTerms {
   /// text for the log, printable, says why it is not the one that is wanted. Called during
   /// advance(), on its thread; may throw std::bad_alloc.
   std::function<std::optional<std::string>(const PeerTrust&)> refuse = {};
+  /// To resume, from SessionStore::take() by the scope of these terms; null: none. It is offered
+  /// only if the server that it goes back to passes judgement now as it would in a full handshake:
+  /// `refuse`, anchors, dates and CRLs.
+  std::shared_ptr<const ClientSession> session = {};
 };
 
 /// The client's side of one TLS handshake: 1.3, or 1.2 where the terms allow it, which must then
-/// have the extended master secret. Never resumed; the server's certificate is always verified, as
-/// a client's is (verify_chain()). No IO: ciphertext goes in by feed(), comes out by output().
-/// Neither copies nor moves. One thread at a time; it may be another than the shard's, except for
-/// intern_trust().
+/// have the extended master secret. The server's certificate is verified as a client's is
+/// (verify_chain()), or the facts of an earlier one are judged, where a session of the terms is
+/// resumed; with a Diffie-Hellman exchange always in TLS 1.3, without early data. No IO: ciphertext
+/// goes in by feed(), comes out by output(). Neither copies nor moves. One thread at a time; it may
+/// be another than the shard's, except for intern_trust().
 ///
 ///   advance(), which needs no bytes, and send output(): the ClientHello
 ///   feed() / advance() / send output() ... until kDone or kFailed
-///   kDone:   intern_trust(); look at outcome(); send take_output(); finish()
+///   kDone:   intern_trust(); look at outcome(); collect_sessions(), where sessions are wanted;
+///            send take_output(); finish()
 ///   kFailed: send output() (the alert), look at failure()
 ///
 /// Bytes of the server that came before its ClientHello was sent are the caller's to refuse: no
@@ -90,6 +99,15 @@ class ClientHandshake {
   /// context share.
   void intern_trust();
 
+  /// After kDone and intern_trust(), on the shard's thread, before take_output() and finish(): what
+  /// the server gives for resumption goes into `store` as `scope`. In TLS 1.2 that is at once, and
+  /// null comes back. In TLS 1.3 it comes later, as records: what comes back is for
+  /// RecordLayer::collect_tickets(). It has taken OpenSSL's part with it, 40 to 60 KiB, and its
+  /// caller bounds how long that is kept: most servers send tickets within a round trip. Null too
+  /// where the server's certificates are too large to be kept.
+  [[nodiscard]] std::unique_ptr<TicketSink> collect_sessions(std::shared_ptr<SessionStore> store,
+                                                             const Sha256& scope);
+
   /// After kDone: frees OpenSSL's part, some 10 µs, and returns the bytes of output(), which is
   /// empty from then on.
   [[nodiscard]] std::vector<std::byte> take_output() { return engine_.free_openssl(); }
@@ -114,18 +132,22 @@ class ClientHandshake {
 
   void offer_name(std::string_view server_name);
   void offer_protocols(std::span<const std::string_view> protocols);
+  void offer_session(std::shared_ptr<const ClientSession> session);
   bool judge_server(X509_STORE_CTX* store);
   bool choose_curve() const;
   Step complete();
+  void take_facts();
   bool offered(std::string_view protocol) const;
   SSL* ssl() const noexcept { return engine_.ssl(); }
 
   std::shared_ptr<ClientContext> context_;
   std::function<std::optional<std::string>(const PeerTrust&)> refuse_;
-  std::vector<std::byte> protocols_;  ///< that were offered, each behind its length
+  std::shared_ptr<const ClientSession> session_;  ///< to be offered; from then on: was offered
+  std::vector<std::byte> protocols_;              ///< that were offered, each behind its length
   HandshakeEngine engine_;
+  bool begun_ = false;
   bool complete_ = false;
-  std::shared_ptr<const PeerTrust> trust_;  ///< set by the verify callback
+  std::shared_ptr<const PeerTrust> trust_;  ///< set by the verify callback, or a resumed session's
   Outcome outcome_;
 };
 

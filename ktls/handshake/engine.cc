@@ -116,7 +116,7 @@ void HandshakeEngine::feed(std::span<const std::byte> ciphertext) {
 }
 
 std::size_t HandshakeEngine::memory() const {
-  std::size_t memory = received_.capacity() + alert_.capacity();
+  std::size_t memory = received_.capacity() + unsent_.capacity();
   if (ssl_) memory += kOpensslMemory + capacity(in_) + capacity(out_);
   if (ssl_ && peer_began_) {
     memory += own_ == Role::kServer ? kClientMessageMemory : kServerMessageMemory;
@@ -230,10 +230,10 @@ HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
 HandshakeEngine::Step HandshakeEngine::fail(HandshakeFailure failure,
                                             std::optional<AlertDescription> alert) {
   const std::span<const std::byte> pending = output();
-  alert_.assign(pending.begin(), pending.end());
+  unsent_.assign(pending.begin(), pending.end());
   if (alert && !alerts_by_openssl_) {
     const auto record = plaintext_alert(*alert);
-    alert_.insert(alert_.end(), record.begin(), record.end());
+    unsent_.insert(unsent_.end(), record.begin(), record.end());
   }
   failure_ = std::move(failure);
   state_ = State::kFailed;
@@ -250,14 +250,14 @@ void HandshakeEngine::refuse(HandshakeFailure failure) {
 }
 
 std::span<const std::byte> HandshakeEngine::output() const {
-  if (!ssl_) return alert_;
+  if (!ssl_) return unsent_;
   char* data = nullptr;
   const long size = BIO_get_mem_data(out_, &data);
   return {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(size)};
 }
 
 void HandshakeEngine::output_sent() {
-  alert_.clear();
+  unsent_.clear();
   if (hello_awaited_) alerts_by_openssl_ = false;  // a HelloRetryRequest or a ClientHello
   if (ssl_) (void)BIO_reset(out_);
 }
@@ -280,10 +280,18 @@ void HandshakeEngine::drop_tickets() {
 
 std::vector<std::byte> HandshakeEngine::free_openssl() {
   if (state_ != State::kDone) std::abort();
+  if (ssl_) (void)release_openssl();
+  return std::exchange(unsent_, {});
+}
+
+SslPtr HandshakeEngine::release_openssl() {
+  if (state_ != State::kDone) std::abort();
   const std::span<const std::byte> pending = output();
-  std::vector<std::byte> unsent(pending.begin(), pending.end());
-  ssl_.reset();
-  return unsent;
+  unsent_.assign(pending.begin(), pending.end());
+  (void)BIO_reset(out_);
+  SSL_set_msg_callback(ssl(), nullptr);
+  SSL_set_app_data(ssl(), nullptr);
+  return std::move(ssl_);
 }
 
 std::vector<std::byte> HandshakeEngine::take_leftover() {

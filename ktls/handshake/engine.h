@@ -87,6 +87,8 @@ class HandshakeEngine {
   /// After kDone: puts `count` records that the owner sealed behind output(). False if memory is
   /// short.
   [[nodiscard]] bool append_output(std::span<const std::byte> records, std::uint64_t count);
+  /// Of the Certificate message that the peer sent; 0: it sent none.
+  [[nodiscard]] std::size_t certificate_bytes() const noexcept { return certificate_bytes_; }
   /// After kDone in TLS 1.3: drops the tickets that OpenSSL wrote into output(), which was empty
   /// before them, and does not count their records.
   void drop_tickets();
@@ -94,6 +96,9 @@ class HandshakeEngine {
   /// After kDone: frees OpenSSL's part and returns the bytes of output(), which is empty from then
   /// on.
   [[nodiscard]] std::vector<std::byte> free_openssl();
+  /// After kDone, as free_openssl(): gives OpenSSL's part away, which has no owner() any more and
+  /// calls nobody. output() stays.
+  [[nodiscard]] SslPtr release_openssl();
   /// After kDone, once: ciphertext behind the peer's Finished, from the first byte of a record on.
   [[nodiscard]] std::vector<std::byte> take_leftover();
 
@@ -138,7 +143,7 @@ class HandshakeEngine {
   std::vector<std::byte> hello_start_;  ///< the header of a client's that is awaited
   std::size_t certificate_bytes_ = 0;   ///< of the peer's Certificate message, once it has come
   bool peer_began_ = false;             ///< its flight: a server's, or a client's behind its hello
-  std::vector<std::byte> alert_;
+  std::vector<std::byte> unsent_;       ///< output() where there is no ssl_
   std::uint64_t sent_records_ = 0;      ///< after our Finished
   std::uint64_t received_records_ = 0;  ///< after the peer's last ChangeCipherSpec
   ApplicationSecrets secrets_;

@@ -40,12 +40,8 @@ class ChainCache {
   std::size_t size() const;
 
  private:
-  struct Hash {
-    std::size_t operator()(const ChainName& name) const noexcept;
-  };
-
   mutable std::mutex mutex_;
-  RecentMap<ChainName, std::shared_ptr<const PeerTrust>, Hash> known_;
+  RecentMap<ChainName, std::shared_ptr<const PeerTrust>, Sha256Hash> known_;
 };
 
 }  // namespace sallyport::ktls

@@ -229,7 +229,9 @@ TEST_F(Answered, ByMoreInTheRecordOfFinishedItRefuses) {
   begin();
   ASSERT_EQ(answer(flight_of({.certificate = &certificate,
                               .cipher_list = "ECDHE-ECDSA-AES128-GCM-SHA256",
-                              .max_version = TLS1_2_VERSION})),
+                              // without a ticket in front of ChangeCipherSpec
+                              .max_version = TLS1_2_VERSION,
+                              .options = SSL_OP_NO_TICKET})),
             Step::kWantRead);
   server->give(client->output());
   client->output_sent();

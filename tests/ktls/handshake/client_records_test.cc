@@ -95,6 +95,7 @@ TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
     // In TLS 1.2 the flight begins with ChangeCipherSpec and Finished, in TLS 1.3 with tickets.
     const std::size_t first = finished_is_to_come ? own : 0;
     size = flight.size() - first;
+    if (cut > size) break;  // sizes of tickets differ by the random numbers in them
     client.feed(bytes_of(flight).first(first + cut));
     ASSERT_EQ(client.advance(), ClientHandshake::Step::kDone) << client.failure().detail;
     const Outcome outcome = client.finish();

@@ -167,6 +167,14 @@ MemoryServer::MemoryServer(const ServerSetup& setup)
          "client signatures");
   SSL_CTX_set_options(ctx, setup.options);
   SSL_CTX_set_num_tickets(ctx, setup.tickets);
+  if (setup.ticket_secret != 0) {
+    std::vector<unsigned char> keys(
+        static_cast<std::size_t>(SSL_CTX_get_tlsext_ticket_keys(ctx, nullptr, 0)),
+        setup.ticket_secret);
+    must(SSL_CTX_set_tlsext_ticket_keys(ctx, keys.data(), static_cast<long>(keys.size())) == 1,
+         "ticket keys");
+    must(SSL_CTX_set_session_id_context(ctx, &setup.ticket_secret, 1) == 1, "session id context");
+  }
   if (!alpn_.empty()) SSL_CTX_set_alpn_select_cb(ctx, on_alpn, this);
   start();
   SSL_set_accept_state(ssl());

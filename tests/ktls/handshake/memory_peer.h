@@ -95,6 +95,8 @@ struct ServerSetup {
   int max_version = TLS1_3_VERSION;
   unsigned tickets = 0;
   std::uint64_t options = 0;  ///< SSL_OP_*
+  /// Of a secret for tickets: servers with the same one resume each other's sessions. 0: its own.
+  unsigned char ticket_secret = 0;
 };
 
 class MemoryServer : public MemoryPeer {
