@@ -143,7 +143,9 @@ ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
 void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
   const Json json{{"id", connection.id},
+                  {"direction", connection.egress ? "egress" : "ingress"},
                   {"client", connection.client},
+                  {"local_user", connection.local_user},
                   {"proxy", connection.proxy},
                   {"identity", connection.identity},
                   {"listener", connection.listener},
