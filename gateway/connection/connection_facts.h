@@ -20,9 +20,11 @@ namespace sallyport::gateway {
 struct ConnectionFacts {
   std::string id;
   std::string listener;
-  std::string client;    ///< address and port; the true one, where a proxy in front says it
-  std::string proxy;     ///< address and port of that proxy
-  std::string identity;  ///< "-" for a verified certificate without a usable name
+  bool egress = false;     ///< its client is an application of this machine
+  std::string local_user;  ///< that one, "UID/PID"; empty: not known
+  std::string client;      ///< address and port; the true one, where a proxy in front says it
+  std::string proxy;       ///< address and port of that proxy
+  std::string identity;    ///< "-" for a verified certificate without a usable name
   std::string sni;
   std::string alpn;
   std::string route;

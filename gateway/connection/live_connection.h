@@ -73,6 +73,9 @@ class LiveConnection : public iouring::ListNode {
 
   /// What its socket is connected to is a proxy, which says these addresses: client() from now on.
   void set_proxied(const ProxiedAddresses& addresses);
+  /// Its client is an application of this machine, `user` if that is known: it acts as this gateway
+  /// on `route`, and no handshake is to come.
+  void set_local(std::shared_ptr<const Route> route, std::optional<LocalUser> user);
   /// The first byte has arrived: a handshake has begun, and must get a verdict.
   void start_handshake();
   [[nodiscard]] bool handshake_started() const noexcept { return undecided_ != nullptr; }
@@ -134,8 +137,15 @@ class LiveConnection : public iouring::ListNode {
   }
   /// After set_route(): the protocol that was confirmed to the client; empty: none.
   [[nodiscard]] std::string_view alpn() const noexcept { return negotiated()->alpn; }
-  /// After set_peer().
-  [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
+  /// After set_peer(). Of an application of this machine: nobody's, without an identity and without
+  /// end.
+  [[nodiscard]] const ktls::PeerTrust& peer() const noexcept {
+    return grant_.peer ? *grant_.peer : nobody();
+  }
+  /// Whether its client is an application of this machine.
+  [[nodiscard]] bool is_egress() const noexcept { return !listener_.egress_route.empty(); }
+  /// The listener that it came to.
+  [[nodiscard]] const ServedListener& listener() const noexcept { return listener_; }
   /// Complete after mark_established().
   [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
   [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
@@ -165,6 +175,7 @@ class LiveConnection : public iouring::ListNode {
 
   using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
 
+  static const ktls::PeerTrust& nobody() noexcept;
   void decide(ktls::HandshakeResult result);
   [[nodiscard]] const Negotiated* negotiated() const noexcept;
 

@@ -17,6 +17,7 @@
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/local_hosts.h"
+#include "gateway/connection/local_user.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/peer_table.h"
 #include "gateway/connection/pending_ends.h"
@@ -95,10 +96,11 @@ struct ProxiedEnds {
   iouring::PeerAddress destination;  ///< that the client connected to
 };
 
-/// A --listen, as this shard serves it.
+/// A --listen or an --egress, as this shard serves it.
 struct ServedListener {
   std::string text;  ///< as configured: metric label and log value
   metrics::ListenerCells& cells;
+  std::string egress_route = {};  ///< of an --egress; empty: a --listen
 };
 
 /// A shard's TLS contexts, one for each of Policy::files(): where Route::files says. Handshakes
@@ -135,7 +137,8 @@ struct ShardState {
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   LocalHosts local_hosts;
-  std::unordered_map<std::uint64_t, ProxiedEnds> proxied;  ///< by LiveConnection::number()
+  std::unordered_map<std::uint64_t, ProxiedEnds> proxied;    ///< by LiveConnection::number()
+  std::unordered_map<std::uint64_t, LocalUser> local_users;  ///< likewise
   PeerTable peers;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ

@@ -71,6 +71,11 @@ class Line {
   bool empty_ = true;
 };
 
+// What connects comes to the service, or from one.
+std::string_view direction_of(const ConnectionFacts& record) {
+  return record.egress ? "egress" : "ingress";
+}
+
 }  // namespace
 
 // The keys of docs/operate.md, in its order. A refusal shows what is known; a served connection
@@ -98,7 +103,9 @@ std::string format_line(const ConnectionFacts& record, LogFormat format) {
   line.text("time", rfc3339(record.time));
   text("id", record.id, true);
   text("listener", record.listener, true);
+  line.text("direction", direction_of(record));
   text("client", record.client, true);
+  text("local_user", record.local_user, false);
   text("proxy", record.proxy, false);
   text("identity", record.identity, all);
   text("sni", record.sni, all);

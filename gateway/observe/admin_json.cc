@@ -144,7 +144,9 @@ void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
   const auto& resumed = connection.backend_resumed;
   const Json json{{"id", connection.id},
+                  {"direction", connection.egress ? "egress" : "ingress"},
                   {"client", connection.client},
+                  {"local_user", connection.local_user},
                   {"proxy", connection.proxy},
                   {"identity", connection.identity},
                   {"listener", connection.listener},

@@ -37,7 +37,7 @@ struct Route {
   /// Takes clients that offer no protocol: beside those that share one of `alpn`; with an empty
   /// `alpn` them alone. Off, with an empty `alpn`: the offer is not looked at.
   bool takes_no_offer = false;
-  std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
+  std::vector<IdentityPattern> allow;  ///< empty if allow_any_verified or egress, else not
   bool allow_any_verified = false;
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
@@ -47,7 +47,8 @@ struct Route {
   bool allow_empty = false;  ///< an update of the discovery file may take all its endpoints
   EndpointRules endpoint_rules;
   LimitRules limits;
-  std::optional<ProxyRule> proxy = {};         ///< its backends get a PROXY header of this kind
+  std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
+  bool egress = false;  ///< for local applications: no client of a --listen reaches it
   std::optional<BackendTls> backend_tls = {};  ///< TLS to its backends; none: plaintext
 };
 

@@ -18,7 +18,9 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::string_view kPlannedKeys[] = {"egress", "warm"};
+constexpr std::string_view kPlannedKeys[] = {"warm"};
+constexpr std::string_view kOfClients[] = {"sni",         "alpn", "allow", "allow-any-verified",
+                                           "credentials", "trust"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo, Balance::kHashIdentity};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
@@ -51,6 +53,8 @@ class PolicyReader : JsonReader {
 
  private:
   std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
+  std::expected<Route, ConfigError> check_egress(Route route, const JsonMember& member,
+                                                 const std::string& key) const;
   Known read_key(Route& route, const JsonMember& member, const std::string& key);
   Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
@@ -130,8 +134,13 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   if (!read) return std::unexpected(std::move(read.error()));
   if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
     return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
+  const std::optional<HealthCheck>& health = route.endpoint_rules.health;
+  if (route.backend_tls && health && health->type != HealthCheck::Type::kTcp)
+    return refuse(member.value.find("health")->line, key + ".health",
+                  "beside \"backend-tls\" only the type \"tcp\" is supported by this version");
   route.files = place_of(std::move(files));
   if (route.backend_tls) route.backend_tls->files = place_of(std::move(backend_files));
+  if (route.egress) return check_egress(std::move(route), member, key);
   if (route.allow.empty() && !route.allow_any_verified) {
     return refuse(member.line, key, "needs \"allow\" or \"allow-any-verified\": true");
   }
@@ -139,6 +148,21 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
     return refuse(member.line, key,
                   "has both \"allow\" and \"allow-any-verified\"; they exclude each other");
   }
+  return route;
+}
+
+// There is no client's handshake that they would be about.
+std::expected<Route, ConfigError> PolicyReader::check_egress(Route route, const JsonMember& member,
+                                                             const std::string& key) const {
+  for (const JsonMember& inner : *member.value.object()) {
+    if (std::ranges::find(kOfClients, inner.key) == std::end(kOfClients)) continue;
+    return refuse(inner.line, key + "." + inner.key,
+                  "is for clients of a --listen, and none reaches a route with \"egress\"");
+  }
+  if (!route.backend_tls) return refuse(member.line, key, "\"egress\" needs \"backend-tls\"");
+  if (route.backend_tls->forward_alpn)
+    return refuse(member.line, key + ".backend-tls.alpn",
+                  "no protocol is confirmed to an application that could be forwarded");
   return route;
 }
 
@@ -159,6 +183,7 @@ JsonReader::Known PolicyReader::read_key(Route& route, const JsonMember& member,
   if (member.key == "truncation")
     return read_policy_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
+  if (member.key == "egress") return read_bool(route.egress, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
   // Words of later versions: refused by name, never accepted and ignored.

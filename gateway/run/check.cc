@@ -17,6 +17,7 @@
 #include "gateway/run/process.h"
 #include "gateway/run/rehearsal.h"
 #include "gateway/run/server_contexts.h"
+#include "gateway/run/socket_access.h"
 #include "gateway/run/state_dir.h"
 
 namespace sallyport::gateway {
@@ -60,6 +61,14 @@ void check_addresses(const Options& options, Errors& errors) {
       std::fprintf(stderr,
                    "sallyport: warning: --listen %s: IPv6 is switched off, no client comes there\n",
                    listen.text.c_str());
+    }
+  }
+  for (const EgressAddress& egress : options.egress) {
+    if (egress.address.is_unix()) {  // as below
+      if (const auto access = socket_access(egress); !access)
+        add(errors, "--egress " + egress.text + ": " + access.error());
+    } else if (auto why = unusable_address(egress.address)) {
+      add(errors, "--egress " + egress.text + ": " + *why);
     }
   }
   for (const AdminAddress& admin : options.admin) {

@@ -84,15 +84,31 @@ Shard::~Shard() {
 
 iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
                                                     const iouring::SocketAddress& address,
-                                                    iouring::ListenOptions options) {
+                                                    iouring::ListenOptions options,
+                                                    std::string egress_route) {
   auto listener = iouring::Listener::bind(*ring_, address, options);
   if (!listener) return std::unexpected(listener.error());
   set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
-  listeners_.push_back(std::make_unique<Bound>(
-      Bound{.listener = *std::move(listener),
-            .served = {.text = text, .cells = options_.metrics.listener(text)}}));
+  add(text, *std::move(listener), std::move(egress_route));
   return got;
+}
+
+iouring::Result<> Shard::adopt(const std::string& text, iouring::FileDescriptor bound,
+                               std::string egress_route) {
+  auto listener = iouring::Listener::adopt(*ring_, std::move(bound));
+  if (!listener) return std::unexpected(listener.error());
+  add(text, *std::move(listener), std::move(egress_route));
+  return {};
+}
+
+void Shard::add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
+                std::string egress_route) {
+  listeners_.push_back(
+      std::make_unique<Bound>(Bound{.listener = std::move(listener),
+                                    .served = {.text = text,
+                                               .cells = options_.metrics.listener(text),
+                                               .egress_route = std::move(egress_route)}}));
 }
 
 void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
@@ -114,8 +130,11 @@ std::expected<void, Shard::ListenError> Shard::listen(bool beside_others) {
 std::expected<void, Shard::ListenError> Shard::listen_on_all(bool beside_others) {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     iouring::Listener& listener = *listeners_[i]->listener;
-    iouring::Result<> outcome = beside_others ? listener.share_port() : listener.listen();
-    if (outcome) outcome = beside_others ? listener.listen() : listener.share_port();
+    // All shards have the same unix socket.
+    const bool is_unix = listener.address().is_unix();
+    iouring::Result<> outcome =
+        beside_others && !is_unix ? listener.share_port() : listener.listen();
+    if (outcome && !is_unix) outcome = beside_others ? listener.listen() : listener.share_port();
     if (!outcome) return std::unexpected(ListenError{i, outcome.error()});
   }
   return {};

@@ -62,10 +62,15 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   /// Before start(). Takes an address without listening on it yet. `text` is the label; `address`
-  /// may have port 0. The address that it got, or bind(2)'s error.
+  /// may have port 0. The address that it got, or bind(2)'s error. `egress_route`: what connects is
+  /// an application of this machine, for that route; empty: TLS.
   [[nodiscard]] iouring::Result<iouring::SocketAddress> bind(const std::string& text,
                                                              const iouring::SocketAddress& address,
-                                                             iouring::ListenOptions options);
+                                                             iouring::ListenOptions options,
+                                                             std::string egress_route = {});
+  /// The same for a unix socket that is bound already, a duplicate for each shard.
+  [[nodiscard]] iouring::Result<> adopt(const std::string& text, iouring::FileDescriptor bound,
+                                        std::string egress_route);
 
   /// Starts the thread, which accepts once listen() was called.
   void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
@@ -114,6 +119,8 @@ class Shard {
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
         std::unique_ptr<iouring::IdleWorker> idle_worker,
         std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
+  void add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
+           std::string egress_route);
   void thread_main();
   void pin() const;
   void start_idle_worker() const;

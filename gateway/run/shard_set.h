@@ -11,6 +11,7 @@
 
 #include "gateway/connection/client_limits.h"
 #include "gateway/connection/connection_limit.h"
+#include "gateway/observe/socket_file.h"
 #include "gateway/run/options.h"
 #include "gateway/run/shard.h"
 #include "metrics/registry.h"
@@ -76,7 +77,10 @@ class ShardSet {
   [[nodiscard]] bool create_shards(unsigned count, const std::vector<int>& cpus,
                                    std::uint64_t registered_descriptors);
   [[nodiscard]] bool bind_listeners();
-  [[nodiscard]] bool bind_listener(const ListenAddress& listen);
+  /// `egress_route`: as in Shard::bind().
+  [[nodiscard]] bool bind_listener(const ListenAddress& listen, const std::string& egress_route);
+  [[nodiscard]] bool bind_egress(const EgressAddress& egress);
+  [[nodiscard]] bool bind_unix_egress(const EgressAddress& egress);
 
   ShardSetOptions options_;
   Timeouts timeouts_;
@@ -84,8 +88,9 @@ class ShardSet {
   ConnectionLimit limit_;
   ClientLimits client_limits_;
   std::vector<std::unique_ptr<Shard>> shards_;
-  std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index
-  std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen
+  std::vector<metrics::ShardMetrics*> metrics_;  // of the shard at the same index
+  std::vector<ListenAddress> listeners_;  // in the order of Shard::bind(), with the ports they got
+  std::vector<SocketFile> socket_files_;  // of unix sockets
   unsigned carried_checks_ = 0;
   bool started_ = false;
   std::atomic<bool> listening_ = false;
