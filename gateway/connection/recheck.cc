@@ -16,7 +16,6 @@ namespace sallyport::gateway {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::nanoseconds;
 
 // How long a request may have to wait for a turn. With shorter ones a connection costs more: its
 // data and the code come into the cache anew.
@@ -275,7 +274,7 @@ void carry_out(LiveConnection& connection) {
   connection.end(reason);
 }
 
-nanoseconds pause_behind_an_end(const ShardState& shard) {
+std::chrono::nanoseconds pause_behind_an_end(const ShardState& shard) {
   const auto next = shard.recheck.ends.next();
   const bool late = next && shard.ring.now() - *next > kLate;
   return late ? kBetweenLateEnds : kBetweenEnds;
@@ -286,7 +285,7 @@ iouring::Task<bool> carry_out_due(ShardState& shard) {
   const PendingEnds& ends = shard.recheck.ends;
   while (LiveConnection* const connection = ends.due(shard.ring.now())) {
     carry_out(*connection);
-    const nanoseconds pause = pause_behind_an_end(shard);
+    const std::chrono::nanoseconds pause = pause_behind_an_end(shard);
     if (ends.due(shard.ring.now() + pause) == nullptr) co_return true;
     iouring::Result<> slept = co_await iouring::sleep_precisely(shard.ring, pause);
     if (!slept) co_return false;
@@ -294,18 +293,18 @@ iouring::Task<bool> carry_out_due(ShardState& shard) {
   co_return true;
 }
 
-nanoseconds until_next(const ShardState& shard) {
-  nanoseconds time = kClockTick;
+std::chrono::nanoseconds until_next(const ShardState& shard) {
+  std::chrono::nanoseconds time = kClockTick;
   if (shard.recheck.soonest_expiry != WallTime::max()) {
     const milliseconds left = shard.recheck.soonest_expiry - shard.now();
     time = std::clamp(left, kBetweenLooks, kClockTick);
   }
   if (const auto next = shard.recheck.ends.next()) time = std::min(time, *next - shard.ring.now());
-  return std::max(time, nanoseconds(0));
+  return std::max(time, std::chrono::nanoseconds(0));
 }
 
 // Not until a tick: the ends of a whole tick would be due together.
-iouring::Task<void> sleep(ShardState& shard, nanoseconds time) {
+iouring::Task<void> sleep(ShardState& shard, std::chrono::nanoseconds time) {
   [[maybe_unused]] iouring::Result<> slept = co_await iouring::sleep_precisely(shard.ring, time);
 }
 

@@ -60,7 +60,7 @@ Task<void> sleep_under(CancelScope& scope, Ring& ring, Result<>& slept) {
   co_await in_scope(scope, sleep_an_hour(ring, slept));
 }
 
-Task<void> cancel_a_sleep(Ring& ring, Result<>& slept) {
+Task<void> cancel_a_precise_sleep(Ring& ring, Result<>& slept) {
   CancelScope scope;
   co_await both(sleep_under(scope, ring, slept), cancel_later(ring, scope));
 }
@@ -68,7 +68,7 @@ Task<void> cancel_a_sleep(Ring& ring, Result<>& slept) {
 TEST(PreciseSleep, IsCancelledWithItsScope) {
   auto ring = make_ring();
   Result<> slept;
-  ring->run(cancel_a_sleep(*ring, slept));
+  ring->run(cancel_a_precise_sleep(*ring, slept));
   ASSERT_FALSE(slept);
   EXPECT_EQ(slept.error().value, ECANCELED);
 }
