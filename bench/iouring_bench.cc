@@ -2,6 +2,7 @@
 // Build Release, run alone on a quiet machine, compare within one run only.
 #include <benchmark/benchmark.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -228,6 +229,54 @@ void to_table_and_close(benchmark::State& state) {
   ring->run(table_loop(*ring, state));
 }
 BENCHMARK(to_table_and_close);
+
+sockaddr_in listen_on_loopback(const FileDescriptor& listener) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const plain = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(listener.get(), plain, size) != 0 || ::listen(listener.get(), 16) != 0 ||
+      ::getsockname(listener.get(), plain, &size) != 0)
+    std::abort();
+  return address;
+}
+
+FileDescriptor tcp_socket() {
+  return FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+// What a check by TCP costs at least, both halves of TCP included: the system calls alone.
+void connect_by(const FileDescriptor& socket, const sockaddr_in& address) {
+  constexpr int kOff = 0;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_QUICKACK, &kOff, sizeof kOff);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    std::abort();
+}
+
+void check_by_a_new_socket(benchmark::State& state) {
+  const FileDescriptor listener = tcp_socket();
+  const sockaddr_in address = listen_on_loopback(listener);
+  for (auto _ : state) {
+    const FileDescriptor socket = tcp_socket();
+    connect_by(socket, address);
+    constexpr linger kReset = {.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &kReset, sizeof kReset);
+  }
+}
+BENCHMARK(check_by_a_new_socket);
+
+void check_by_a_kept_socket(benchmark::State& state) {
+  const FileDescriptor listener = tcp_socket();
+  const sockaddr_in address = listen_on_loopback(listener);
+  const FileDescriptor socket = tcp_socket();
+  for (auto _ : state) {
+    connect_by(socket, address);
+    constexpr sockaddr kNone{.sa_family = AF_UNSPEC, .sa_data = {}};
+    if (::connect(socket.get(), &kNone, sizeof kNone) != 0) std::abort();
+  }
+}
+BENCHMARK(check_by_a_kept_socket);
 
 Task<void> scoped_recv(Socket& socket) {
   std::array<std::byte, 1> room{};

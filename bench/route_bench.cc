@@ -4,6 +4,9 @@
 #include <benchmark/benchmark.h>
 
 #include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -14,6 +17,7 @@
 #include "gateway/backends/balance.h"
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/endpoints.h"
+#include "gateway/backends/gone_endpoints.h"
 #include "gateway/backends/rendezvous.h"
 #include "gateway/policy/authorize.h"
 #include "gateway/policy/policy.h"
@@ -126,6 +130,36 @@ void read_discovery(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(read_discovery)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+// One of 200 endpoints is replaced by a new one, after so many others were.
+void replace_endpoint(benchmark::State& state) {
+  Discovery discovery = value_of(parse_discovery(discovery_text(200), "bench"));
+  auto set = EndpointSet::build(discovery, {}, nullptr);
+  GoneEndpoints gone;
+  std::size_t replaced = 0;
+  const auto replace = [&] {
+    std::vector<DiscoveredTarget>& targets = discovery.routes.front().targets;
+    DiscoveredTarget& target = targets[replaced++ % targets.size()];
+    target.text = "11." + std::to_string(replaced >> 16) + "." +
+                  std::to_string(replaced >> 8 & 255) + "." + std::to_string(replaced & 255) +
+                  ":80";
+    target.target = value_of(Target::parse(target.text));
+    const auto now = std::chrono::steady_clock::now();
+    auto next = EndpointSet::build(discovery, {}, set.get(), now);
+    next->mark_leaving(now);
+    benchmark::DoNotOptimize(gone.take_over(set.get(), *next, now));
+    set = std::move(next);
+  };
+  for (std::int64_t i = 0; i < state.range(0); ++i) replace();
+  for (auto _ : state) replace();
+  state.counters["remembered"] = static_cast<double>(gone.list().size());
+}
+BENCHMARK(replace_endpoint)
+    ->Arg(0)
+    ->Arg(3'000)
+    ->Arg(30'000)
+    ->Iterations(500)  // each leaves one more
+    ->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 

@@ -53,26 +53,35 @@ Task<Result<Socket>> connect_unix(Ring& ring, SocketAddress address) {
 
 // The kernel then keeps the acknowledgement that ends the handshake for data to go with, and
 // acknowledges as always from there on (tcp_rcv_synsent_state_process). A failure costs a segment.
-void delay_acknowledgement(const FileDescriptor& descriptor) noexcept {
+void delay_acknowledgement(const Socket& socket) noexcept {
   constexpr int kOff = 0;
-  ::setsockopt(descriptor.get(), IPPROTO_TCP, TCP_QUICKACK, &kOff, sizeof kOff);
+  ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_QUICKACK, &kOff, sizeof kOff);
 }
 
-Task<Result<Socket>> connect_by_ring(Ring& ring, SocketAddress address, FirstBytes first) {
-  FileDescriptor descriptor(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!descriptor) co_return failure(errno);
-  if (first == FirstBytes::kAtOnce) delay_acknowledgement(descriptor);
-  Socket socket(ring, std::move(descriptor));
-  const Result<> connected = co_await Connect(socket, address);
+Task<Result<Socket>> connect_by_ring(Result<Socket> socket, SocketAddress address,
+                                     FirstBytes first) {
+  if (!socket) co_return failure(socket.error().value);
+  if (first == FirstBytes::kAtOnce) delay_acknowledgement(*socket);
+  const Result<> connected = co_await Connect(*socket, address);
   if (!connected) co_return failure(connected.error().value);
-  co_return std::move(socket);
+  co_return *std::move(socket);
+}
+
+Result<Socket> new_socket(Ring& ring, int family) {
+  FileDescriptor descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!descriptor) return failure(errno);
+  return Socket(ring, std::move(descriptor));
 }
 
 }  // namespace
 
 Task<Result<Socket>> connect(Ring& ring, SocketAddress address, FirstBytes first) {
-  return address.family() == AF_UNIX ? connect_unix(ring, address)
-                                     : connect_by_ring(ring, address, first);
+  if (address.family() == AF_UNIX) return connect_unix(ring, address);
+  return connect_by_ring(new_socket(ring, address.family()), address, first);
+}
+
+Task<Result<Socket>> connect(Socket socket, SocketAddress address, FirstBytes first) {
+  return connect_by_ring(std::move(socket), address, first);
 }
 
 }  // namespace sallyport::iouring

@@ -40,6 +40,7 @@ enum class Opcode : std::uint8_t {
   kPollAdd = 6,
   kSendMsg = 9,
   kRecvMsg = 10,
+  kTimeout = 11,
   kAccept = 13,
   kAsyncCancel = 14,
   kConnect = 16,

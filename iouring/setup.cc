@@ -32,6 +32,7 @@ constexpr std::array kNeededOpcodes = {
     NeededOpcode{Opcode::kSendMsg, "sending with control data"},
     NeededOpcode{Opcode::kAsyncCancel, "deadlines"},
     NeededOpcode{Opcode::kPollAdd, "messages between threads"},
+    NeededOpcode{Opcode::kTimeout, "short pauses"},
     NeededOpcode{Opcode::kClose, "closing registered descriptors"},
     NeededOpcode{Opcode::kFilesUpdate, "registered descriptors"},
 };
@@ -58,6 +59,8 @@ const char* opcode_name(Opcode opcode) noexcept {
       return "IORING_OP_RECVMSG";
     case Opcode::kAccept:
       return "IORING_OP_ACCEPT";
+    case Opcode::kTimeout:
+      return "IORING_OP_TIMEOUT";
     case Opcode::kAsyncCancel:
       return "IORING_OP_ASYNC_CANCEL";
     case Opcode::kConnect:

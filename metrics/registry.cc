@@ -17,18 +17,20 @@ double seconds(std::chrono::sys_time<Duration> time) {
 // A counter must be seen at its last value, and a rate over it be right for a while.
 constexpr std::chrono::hours kGoneSeriesStay{1};
 
-// What an address of the name had that is not given any more.
-void keep_lost(std::uint64_t& lost, std::uint64_t before, std::uint64_t now) {
-  if (now < before) lost += before - now;
+// From the sum of a name's addresses to what it has of those that are forgotten. The sum is of the
+// last scrape, in which the address had no more than now.
+void move(std::uint64_t count, std::uint64_t& sum, std::uint64_t& lost) {
+  sum -= std::min(sum, count);
+  lost += count;
 }
 
-// Counters of a name never go back, as they would where one of its addresses leaves.
-void keep_lost(BackendFacts& lost, const BackendFacts& before, const BackendFacts& now) {
-  keep_lost(lost.connect_failures, before.connect_failures, now.connect_failures);
-  keep_lost(lost.ejections, before.ejections, now.ejections);
-  lost.checks.resize(std::max(lost.checks.size(), before.checks.size()));
-  for (std::size_t i = 0; i < before.checks.size(); ++i)
-    keep_lost(lost.checks[i], before.checks[i], i < now.checks.size() ? now.checks[i] : 0);
+void move(const BackendFacts& address, BackendFacts& sum, BackendFacts& lost) {
+  move(address.connect_failures, sum.connect_failures, lost.connect_failures);
+  move(address.ejections, sum.ejections, lost.ejections);
+  sum.checks.resize(std::max(sum.checks.size(), address.checks.size()));
+  lost.checks.resize(std::max(lost.checks.size(), address.checks.size()));
+  for (std::size_t i = 0; i < address.checks.size(); ++i)
+    move(address.checks[i], sum.checks[i], lost.checks[i]);
 }
 
 // Another address of the same name.
@@ -69,19 +71,46 @@ ShardMetrics& Registry::add_shard(unsigned shard) {
 }
 
 void Registry::set_backends(const std::vector<BackendFacts>& backends, SteadyTime now) {
-  std::map<std::pair<std::string, std::string>, Backend> fresh;
+  std::map<Names, Backend> fresh;
   for (const BackendFacts& each : backends) add(fresh[{each.route, each.backend}].facts, each);
   const std::lock_guard lock(mutex_);
   for (auto& [names, backend] : backends_) {
     if (const auto given = fresh.find(names); given != fresh.end()) {
       given->second.lost = std::move(backend.lost);
-      keep_lost(given->second.lost, backend.facts, given->second.facts);
       continue;
     }
-    if (!backend.gone) backend.gone = now;
-    if (now - *backend.gone < kGoneSeriesStay) fresh.try_emplace(names, backend);
+    if (!backend.gone) leave(names, backend, now);
+    fresh.try_emplace(names, std::move(backend));
   }
   backends_.swap(fresh);
+  drop_gone(now);
+}
+
+void Registry::forget_backends(const std::vector<BackendFacts>& addresses, SteadyTime now) {
+  const std::lock_guard lock(mutex_);
+  for (const BackendFacts& each : addresses) {
+    const auto [entry, first_seen] = backends_.try_emplace({each.route, each.backend});
+    Backend& backend = entry->second;
+    if (first_seen) leave(entry->first, backend, now);
+    move(each, backend.facts, backend.lost);
+  }
+  drop_gone(now);
+}
+
+void Registry::leave(const Names& names, Backend& backend, SteadyTime now) {
+  backend.gone = now;
+  gone_.emplace_back(now, names);
+}
+
+void Registry::drop_gone(SteadyTime now) {
+  while (!gone_.empty()) {
+    const auto& [since, names] = gone_.front();
+    if (gone_.size() <= kMostGone && now - since < kGoneSeriesStay) return;
+    const auto found = backends_.find(names);
+    // It may have come back, and left again.
+    if (found != backends_.end() && found->second.gone == since) backends_.erase(found);
+    gone_.pop_front();
+  }
 }
 
 void Registry::set_certificates(std::vector<CertificateExpiry> certificates) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -74,8 +76,12 @@ class Registry {
   using SteadyTime = std::chrono::steady_clock::time_point;
   /// Replaces what is known of backends. One that is given several times (a name with several
   /// addresses) is up, or healthy, if any is, and its counts add up. The counts of one that is not
-  /// given any more are shown for another hour.
+  /// given any more are shown for another hour; of more than kMostGone those that left last.
   void set_backends(const std::vector<BackendFacts>& backends, SteadyTime now);
+  /// Addresses that set_backends() is given no more from now on, and their last counts, which stay
+  /// with the name: its counters do not go back.
+  void forget_backends(const std::vector<BackendFacts>& addresses, SteadyTime now);
+  static constexpr std::size_t kMostGone = 10'000;
   /// Replace all series of the family: what is not given is gone.
   void set_certificates(std::vector<CertificateExpiry> certificates);
   void set_crls(std::vector<CrlNextUpdate> crls);
@@ -134,19 +140,23 @@ class Registry {
     std::uint64_t failures = 0;
   };
 
+  using Names = std::pair<std::string, std::string>;  // of route and target
   struct Backend {
     BackendFacts facts;                   // but for the names
-    BackendFacts lost = {};               // counters only, of addresses that are gone
+    BackendFacts lost = {};               // counters only, of addresses that are forgotten
     std::optional<SteadyTime> gone = {};  // since then
   };
 
   [[nodiscard]] std::vector<ShardSample> sample_shards() const;
+  void leave(const Names& names, Backend& backend, SteadyTime now);
+  void drop_gone(SteadyTime now);
 
   Vocabulary words_;
   BuildInfo build_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<ShardMetrics>> shards_;
-  std::map<std::pair<std::string, std::string>, Backend> backends_;
+  std::map<Names, Backend> backends_;
+  std::deque<std::pair<SteadyTime, Names>> gone_;  // in the order in which they left
   std::vector<CertificateExpiry> certificates_;
   std::vector<CrlNextUpdate> crls_;
   std::map<std::string, bool> discovery_routes_;

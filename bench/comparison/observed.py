@@ -20,6 +20,20 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+def thread(process, name):
+    """The id of the one of this name."""
+    for each in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+        if (each / "comm").read_text().strip() == name:
+            return int(each.name)
+    raise RuntimeError(f"no thread is named {name}")
+
+
+def main_thread_seconds(process):
+    """CPU time, in nanoseconds underneath."""
+    text = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/schedstat").read_text()
+    return int(text.split()[0]) / 1e9
+
+
 def rss_mib(process):
     for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):

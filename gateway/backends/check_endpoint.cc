@@ -9,7 +9,6 @@
 #include "gateway/backends/is_our_own.h"
 #include "gateway/policy/number.h"
 #include "iouring/cancel.h"
-#include "iouring/connect.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -73,7 +72,7 @@ iouring::SocketAddress address_of(const HealthCheck& rule, const Endpoint& endpo
   return endpoint.address.with_port(*rule.port);
 }
 
-iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
+iouring::Task<CheckOutcome> ask(iouring::SpareSockets& sockets, const HealthCheck& rule,
                                 const Endpoint& endpoint, std::span<const std::byte> opening) {
   const std::string question = question_of(rule, endpoint);
   const bool waits = rule.type == HealthCheck::Type::kSendExpect && question.empty();
@@ -81,8 +80,8 @@ iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
   // acknowledgement yet, then wakes no application for a check by tcp.
   const auto first =
       waits && opening.empty() ? iouring::FirstBytes::kLater : iouring::FirstBytes::kAtOnce;
-  iouring::Result<iouring::Socket> socket =
-      co_await iouring::connect(ring, address_of(rule, endpoint), first);
+  const iouring::SocketAddress address = address_of(rule, endpoint);
+  iouring::Result<iouring::Socket> socket = co_await sockets.connect(address, first);
   if (!socket) co_return failed("connect", socket.error());
   CheckOutcome outcome = success();
   for (const std::span<const std::byte> bytes : {opening, bytes_of(question)}) {
@@ -93,7 +92,8 @@ iouring::Task<CheckOutcome> ask(iouring::Ring& ring, const HealthCheck& rule,
   if (rule.type != HealthCheck::Type::kTcp) outcome = co_await receive_answer(*socket, rule);
   // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
   // sent and not answered.
-  if (rule.type != HealthCheck::Type::kTcp || opening.empty()) socket->reset();
+  if (rule.type != HealthCheck::Type::kTcp || opening.empty())
+    sockets.reset(*std::move(socket), address.family());
   co_return outcome;
 }
 
@@ -130,15 +130,16 @@ std::optional<CheckOutcome> judge_answer(const HealthCheck& rule, std::string_vi
   return success();
 }
 
-iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
+iouring::Task<CheckOutcome> check_endpoint(iouring::SpareSockets& sockets, const HealthCheck& rule,
                                            const Endpoint& endpoint,
                                            std::span<const std::byte> opening) {
   iouring::CancelScope* const caller = co_await iouring::current_scope();
   iouring::CancelScope scope(caller);
+  iouring::Ring& ring = sockets.ring();
   iouring::Deadline deadline(ring, scope);
   const auto began = ring.now();
   deadline.arm(rule.timeout);
-  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(ring, rule, endpoint, opening));
+  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(sockets, rule, endpoint, opening));
   const bool cancelled = outcome.result == CheckResult::kUnknown && deadline.expired();
   if (!cancelled || (caller != nullptr && caller->cancelled())) co_return outcome;
   if (ring.now() - began > rule.timeout + kStoodStill) {

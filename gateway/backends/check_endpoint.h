@@ -8,7 +8,7 @@
 
 #include "gateway/backends/endpoints.h"
 #include "gateway/policy/endpoint_rules.h"
-#include "iouring/ring.h"
+#include "iouring/spare_sockets.h"
 #include "iouring/task.h"
 
 namespace sallyport::gateway {
@@ -25,8 +25,9 @@ struct CheckOutcome {
 /// Asks an endpoint once whether it works, within HealthCheck::timeout. kUnknown: this process is
 /// at fault (no descriptor, no memory, a loop that stood still), or the task's scope was cancelled.
 /// `opening` is sent first: a PROXY header, where the endpoint expects one. What is given by
-/// reference outlives the task.
-iouring::Task<CheckOutcome> check_endpoint(iouring::Ring& ring, const HealthCheck& rule,
+/// reference outlives the task. Where nothing may be lost by it the connection ends by a reset, and
+/// its socket goes back to `sockets`.
+iouring::Task<CheckOutcome> check_endpoint(iouring::SpareSockets& sockets, const HealthCheck& rule,
                                            const Endpoint& endpoint,
                                            std::span<const std::byte> opening = {});
 

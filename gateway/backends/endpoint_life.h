@@ -111,10 +111,15 @@ class EndpointLife {
   void begin(TimePoint now) noexcept { began_.store(nanoseconds(now), std::memory_order_relaxed); }
   /// What part of its weight it has, more than 0 and at most 1.
   [[nodiscard]] double ramp(std::chrono::nanoseconds slow_start, TimePoint now) const noexcept;
-  /// Whether it drains or is gone, and since when: EndpointSet::mark_leaving().
+  /// Whether it drains or is gone, and since when: EndpointSet::mark_leaving(), GoneEndpoints.
   void set_leaving(bool leaving, TimePoint now) noexcept;
   /// TimePoint::max(): it stays.
   [[nodiscard]] TimePoint leaving_since() const noexcept;
+  /// Its counts are settled: what comes back to its place has another life, whoever holds this one.
+  void forget() noexcept { forgotten_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool forgotten() const noexcept {
+    return forgotten_.load(std::memory_order_relaxed);
+  }
 
  private:
   static std::int64_t nanoseconds(TimePoint time) noexcept {
@@ -137,6 +142,7 @@ class EndpointLife {
   std::atomic<std::uint64_t> connect_failures_{0};
   std::atomic<std::int64_t> began_{0};          // 0: with the process
   std::atomic<std::int64_t> leaving_since_{0};  // 0: it stays
+  std::atomic<bool> forgotten_{false};
 };
 
 }  // namespace sallyport::gateway

@@ -112,24 +112,19 @@ struct RouteEndpoints {
   std::size_t usable() const;  ///< that take new connections
 };
 
-/// An endpoint that the discovery file, or its name, no longer gives. What is known of it is kept:
-/// it may have connections, or come back.
-struct GoneEndpoint {
-  std::string route;
-  std::shared_ptr<const Endpoint> endpoint;
-};
-
 /// All endpoints of one generation, immutable: built by the control thread, read by every shard.
 class EndpointSet {
  public:
   using Pointer = std::shared_ptr<const EndpointSet>;
 
-  /// `previous` (may be null) gives its ids, and its Endpoint objects where nothing changed. A name
-  /// with several addresses becomes several endpoints with the weight of the target each.
+  /// `previous` (may be null) gives its ids, and its Endpoint objects where nothing changed. What
+  /// is known of an endpoint, an address or a route is known to all generations, for as long as
+  /// anything holds it: GoneEndpoints does for some minutes. A name with several addresses becomes
+  /// several endpoints with the weight of the target each.
   static Pointer build(const Discovery& discovery, const Resolutions& resolutions,
                        const EndpointSet* previous, iouring::TimePoint now = {});
 
-  /// It is in force: what drains or is gone leaves from now on, what came back does not.
+  /// It is in force: what drains leaves from now on, what came back does not.
   void mark_leaving(iouring::TimePoint now) const;
 
   EndpointSet(const EndpointSet&) = delete;
@@ -137,16 +132,15 @@ class EndpointSet {
 
   std::span<const RouteEndpoints> routes() const { return routes_; }
   const RouteEndpoints* find(std::string_view route) const;  ///< nullptr: unknown
-  /// Those with connections, and for some minutes the others.
-  std::span<const GoneEndpoint> gone() const { return gone_; }
 
  private:
-  EndpointSet() = default;
-  void keep_gone(const EndpointSet& previous, iouring::TimePoint now);
+  struct Known;
+  explicit EndpointSet(const EndpointSet* previous);
+  RouteEndpoints endpoints_of(const DiscoveredRoute& discovered, const Resolutions& resolutions,
+                              const RouteEndpoints* before, iouring::TimePoint now);
 
-  std::shared_ptr<Ipv6Reach> ipv6_;  // of all generations
+  std::shared_ptr<Known> known_;  // of all generations; the control thread's
   std::vector<RouteEndpoints> routes_;
-  std::vector<GoneEndpoint> gone_;
   std::unordered_map<std::string_view, std::size_t> by_name_;
   std::uint64_t next_id_ = 1;
 };

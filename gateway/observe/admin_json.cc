@@ -52,9 +52,9 @@ Json proxy_json(const ProxyRule& rule) {
 }
 
 // Those that the route no longer has, as long as they have connections.
-Json leaving_json(const std::string& route, const EndpointSet& endpoints) {
+Json leaving_json(const std::string& route, std::span<const GoneEndpoint> all) {
   Json list = Json::array();
-  for (const GoneEndpoint& gone : endpoints.gone()) {
+  for (const GoneEndpoint& gone : all) {
     const std::uint64_t connections = gone.endpoint->life->connections();
     if (gone.route != route || connections == 0) continue;
     list.push_back({{"backend", gone.endpoint->target},
@@ -64,7 +64,8 @@ Json leaving_json(const std::string& route, const EndpointSet& endpoints) {
   return list;
 }
 
-Json route_json(const Route& route, const EndpointSet& set) {
+Json route_json(const Route& route, const EndpointSet& set,
+                std::span<const GoneEndpoint> all_gone) {
   const RouteEndpoints* const endpoints = set.find(route.name);
   Json json{{"route", route.name}, {"sni", route.sni}};
   // As in the policy file, an empty list is not none: null.
@@ -85,7 +86,7 @@ Json route_json(const Route& route, const EndpointSet& set) {
   json["when-none-healthy"] = to_string(rules.when_none_healthy);
   if (route.proxy) json["proxy-protocol"] = proxy_json(*route.proxy);
   json["endpoints"] = Json::array();
-  if (Json gone = leaving_json(route.name, set); !gone.empty()) json["gone"] = std::move(gone);
+  if (Json gone = leaving_json(route.name, all_gone); !gone.empty()) json["gone"] = std::move(gone);
   json["usable"] = endpoints != nullptr ? endpoints->usable() : 0;
   if (endpoints == nullptr) return json;
   for (const auto& endpoint : endpoints->endpoints) {
@@ -172,10 +173,11 @@ std::string ConnectionList::finish() {
   return lines_.finish(with_total_ ? "}\n" : "\n");
 }
 
-std::string routes_json(const Policy& policy, const EndpointSet& endpoints) {
+std::string routes_json(const Policy& policy, const EndpointSet& endpoints,
+                        std::span<const GoneEndpoint> gone) {
   Json list = Json::array();
   for (const Route& route : policy.routes()) {
-    list.push_back(route_json(route, endpoints));
+    list.push_back(route_json(route, endpoints, gone));
   }
   return page(list);
 }

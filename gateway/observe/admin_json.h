@@ -9,6 +9,7 @@
 #include <string>
 
 #include "gateway/backends/endpoints.h"
+#include "gateway/backends/gone_endpoints.h"
 #include "gateway/connection/connection_facts.h"
 #include "gateway/observe/json_lines.h"
 #include "gateway/policy/policy.h"
@@ -30,8 +31,10 @@ class ConnectionList {
   JsonLines lines_;
 };
 
-/// /routes: each route of the policy with its rules and endpoints.
-[[nodiscard]] std::string routes_json(const Policy& policy, const EndpointSet& endpoints);
+/// /routes: each route of the policy with its rules, its endpoints, and those of `gone` that have
+/// connections.
+[[nodiscard]] std::string routes_json(const Policy& policy, const EndpointSet& endpoints,
+                                      std::span<const GoneEndpoint> gone);
 
 /// What is in force, and what is not.
 struct CredentialsStatus {

@@ -13,7 +13,6 @@
 #include "gateway/observe/discovery_json.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/peer_inventory.h"
-#include "gateway/run/snapshot_metrics.h"
 #include "gateway/run/versions.h"
 #include "ktls/base/hex.h"
 
@@ -88,7 +87,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
             shards.count_busy_time();
             count_dropped_lines(registry, logs);
             registry.set_ready(ready().ready);
-            set_backend_metrics(registry, *publisher.snapshot());
+            publisher.show_backends();
             return registry.scrape();
           },
       .readiness = ready,
@@ -114,8 +113,8 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
           [&] { return discovery_json(*publisher.discovery(), std::chrono::system_clock::now()); },
       .routes_json =
           [&] {
-            const auto snapshot = publisher.snapshot();
-            return routes_json(*snapshot->policy, *snapshot->endpoints);
+            const auto [snapshot, gone] = publisher.published();
+            return routes_json(*snapshot->policy, *snapshot->endpoints, gone);
           },
       .credentials_json =
           [&] {

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <optional>
 #include <random>
-#include <ratio>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +27,7 @@
 #include "iouring/inbox.h"
 #include "iouring/ring.h"
 #include "iouring/signals_masked.h"
+#include "iouring/spare_sockets.h"
 #include "iouring/task_group.h"
 
 namespace sallyport::gateway {
@@ -41,8 +41,10 @@ constexpr milliseconds kFirstChecks{200};
 constexpr std::chrono::microseconds kBetweenFirstChecks{500};
 // What an interval is lengthened or shortened by, by chance.
 constexpr double kJitter = 0.1;
-// Those that are due within so long are checked together: thousands wake the thread less often.
-using Together = std::chrono::duration<std::int64_t, std::ratio<1, 100>>;
+// Those that are due within a hundredth of an interval are checked together, within these bounds:
+// thousands wake the thread less often, and a check finds in the cache what the one before it used.
+constexpr milliseconds kShortestTogether{10};
+constexpr milliseconds kLongestTogether{50};
 constexpr std::array kLocalHeader = local_proxy_header();
 
 /// One endpoint that is checked: shared by the table and its task.
@@ -132,6 +134,7 @@ class Checker::Thread {
   std::unique_ptr<iouring::Ring> ring_;
   std::unique_ptr<iouring::Inbox> inbox_;
   std::optional<FairSlots> slots_;
+  std::optional<iouring::SpareSockets> sockets_;
   std::optional<iouring::TaskGroup> tasks_;
   std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
   std::unordered_map<RouteLife*, std::size_t> up_;  // of the endpoints that are checked
@@ -156,7 +159,9 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
     return nullptr;
   }
   thread->inbox_ = *std::move(inbox);
-  thread->slots_.emplace(*thread->ring_, most);
+  // A quarter of the sockets stays from one check to another: enough for most groups.
+  thread->slots_.emplace(*thread->ring_, most - most / 4);
+  thread->sockets_.emplace(*thread->ring_, most / 4);
   thread->tasks_.emplace(*thread->ring_);
   const iouring::SignalsMasked masked;  // signals belong to the control thread
   thread->thread_ = std::thread([&self = *thread] { self.run(); });
@@ -266,15 +271,17 @@ iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
   checked.heard_before = heard_at_;
   const std::shared_ptr<const Endpoint> endpoint = checked.endpoint;
   const std::span<const std::byte> opening(kLocalHeader);
-  co_return co_await check_endpoint(*ring_, checked.rule, *endpoint,
+  co_return co_await check_endpoint(*sockets_, checked.rule, *endpoint,
                                     checked.proxy_header ? opening : opening.first(0));
 }
 
 milliseconds Checker::Thread::until_next(const HealthCheck& rule) {
   std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
   const auto now = ring_->now();
-  const auto due = std::chrono::ceil<Together>(now + part_of(rule.interval, jitter(random_)));
-  return std::chrono::ceil<milliseconds>(due - now);
+  const auto due = now + part_of(rule.interval, jitter(random_));
+  const auto together = std::clamp(rule.interval / 100, kShortestTogether, kLongestTogether);
+  const auto since_a_group = due.time_since_epoch() % together;
+  return std::chrono::ceil<milliseconds>(due - now + (together - since_a_group));
 }
 
 void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {

@@ -13,9 +13,9 @@ namespace sallyport::gateway {
 /// their next pick; changes are logged.
 class Checker {
  public:
-  /// No more than `most` checks, one or more, are under way at once: what is due then waits, by
-  /// turns of the routes. `on_down` is called on the checker's thread when an endpoint has gone
-  /// down whose route ends connections then. Starts nothing yet.
+  /// Has no more than `most` sockets, one or more, for checks: what is due when all are taken
+  /// waits, by turns of the routes. `on_down` is called on the checker's thread when an endpoint
+  /// has gone down whose route ends connections then. Starts nothing yet.
   Checker(unsigned most, std::function<void()> on_down);
   /// Ends the checks and waits for the thread.
   ~Checker();

@@ -15,9 +15,8 @@ std::expected<void, std::string> Publisher::publish() {
   if (!of_backends) return std::unexpected(of_backends.error());
   const auto contexts = contexts_.renew(for_clients(*next->policy, credentials));
   if (!contexts) return std::unexpected(contexts.error());
-  next->endpoints->mark_leaving(std::chrono::steady_clock::now());
   if (const auto before = snapshot()) retire(*before, *next);
-  set_snapshot(next);
+  put_in_force(next);
   set_snapshot_metrics(registry_, *next);
   shards_.serve(next, *contexts, *of_backends);
   checker_.serve(next);
@@ -75,9 +74,24 @@ std::shared_ptr<const DiscoveryView> Publisher::discovery() const {
   return discovery_;
 }
 
-void Publisher::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+// Under one lock with the metrics: an endpoint that is forgotten counts once in each scrape.
+void Publisher::put_in_force(const std::shared_ptr<const Snapshot>& next) {
+  const auto now = std::chrono::steady_clock::now();
+  next->endpoints->mark_leaving(now);
   const std::lock_guard lock(mutex_);
-  snapshot_ = std::move(snapshot);
+  const EndpointSet* const before = snapshot_ ? snapshot_->endpoints.get() : nullptr;
+  forget_backend_metrics(registry_, gone_.take_over(before, *next->endpoints, now));
+  snapshot_ = next;
+}
+
+Publisher::Published Publisher::published() const {
+  const std::lock_guard lock(mutex_);
+  return {snapshot_, gone_.list()};
+}
+
+void Publisher::show_backends() const {
+  const std::lock_guard lock(mutex_);
+  set_backend_metrics(registry_, *snapshot_, gone_.list());
 }
 
 }  // namespace sallyport::gateway

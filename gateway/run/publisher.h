@@ -6,7 +6,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "gateway/backends/gone_endpoints.h"
 #include "gateway/backends/resolver.h"
 #include "gateway/connection/snapshot.h"
 #include "gateway/observe/discovery_json.h"
@@ -22,8 +24,7 @@
 namespace sallyport::gateway {
 
 /// Makes a snapshot of the configuration and of the addresses of its host names, and gives it to
-/// the shards and the metrics. Control thread only, but for snapshot(),
-/// refused() and discovery().
+/// the shards and the metrics. Control thread only, but for what says otherwise.
 class Publisher {
  public:
   /// All references outlive it.
@@ -47,6 +48,15 @@ class Publisher {
   /// Any thread. What was published last; null before the first publish().
   [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const;
 
+  /// Any thread. That, and the endpoints that are gone, of the same moment.
+  struct Published {
+    std::shared_ptr<const Snapshot> snapshot;
+    std::vector<GoneEndpoint> gone;
+  };
+  [[nodiscard]] Published published() const;
+  /// Any thread. Brings the metrics of backends up to date: before each scrape.
+  void show_backends() const;
+
   /// Why the newest files of credentials are not in force; nothing: they are.
   void set_refused(std::optional<std::string> why);
   /// Any thread.
@@ -59,7 +69,7 @@ class Publisher {
 
  private:
   [[nodiscard]] std::shared_ptr<const Snapshot> next_snapshot() const;
-  void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  void put_in_force(const std::shared_ptr<const Snapshot>& next);
   void retire(const Snapshot& before, const Snapshot& next);
 
   const Config& config_;
@@ -72,6 +82,7 @@ class Publisher {
   Retired retired_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;
+  GoneEndpoints gone_;
   std::optional<std::string> refused_;
   std::shared_ptr<const DiscoveryView> discovery_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,43 +10,53 @@
 namespace sallyport::gateway {
 namespace {
 
-void add_checks(metrics::BackendFacts& facts, const Endpoint& endpoint, const Route* route,
-                iouring::TimePoint now) {
-  if (route == nullptr || !route->endpoint_rules.health) return;
-  const Checked checked = endpoint.life->shown(*route->endpoint_rules.health, now);
-  if (facts.up && checked != Checked::kUnknown) facts.healthy = checked == Checked::kUp;
-  for (const CheckResult result :
-       {CheckResult::kSuccess, CheckResult::kFailure, CheckResult::kUnknown})
-    facts.checks.push_back(endpoint.life->checks(result));
+std::vector<std::uint64_t> checks_of(const EndpointLife& life) {
+  return {life.checks(CheckResult::kSuccess), life.checks(CheckResult::kFailure),
+          life.checks(CheckResult::kUnknown)};
 }
 
-metrics::BackendFacts facts_of(const std::string& route, const Endpoint& endpoint) {
-  return {.route = route,
-          .backend = endpoint.target,
-          .up = {},
-          .healthy = {},
-          .connect_failures = endpoint.life->connect_failures(),
-          .ejections = endpoint.life->ejections(),
-          .connections = endpoint.life->connections()};
+// What was counted once stays, also when its route checks no more.
+metrics::BackendFacts facts_of(const std::string& route, const Endpoint& endpoint, bool checked) {
+  const EndpointLife& life = *endpoint.life;
+  metrics::BackendFacts facts{.route = route,
+                              .backend = endpoint.target,
+                              .up = {},
+                              .healthy = {},
+                              .connect_failures = life.connect_failures(),
+                              .ejections = life.ejections(),
+                              .connections = life.connections(),
+                              .checks = checks_of(life)};
+  const bool any = std::ranges::any_of(facts.checks, [](std::uint64_t count) { return count > 0; });
+  if (!checked && !any) facts.checks.clear();
+  return facts;
 }
 
-std::vector<metrics::BackendFacts> backends_of(const Snapshot& snapshot, iouring::TimePoint now) {
+bool is_checked(const Route* route) {
+  return route != nullptr && route->endpoint_rules.health.has_value();
+}
+
+std::vector<metrics::BackendFacts> backends_of(const Snapshot& snapshot,
+                                               std::span<const GoneEndpoint> gone,
+                                               iouring::TimePoint now) {
   std::vector<metrics::BackendFacts> backends;
   for (const RouteEndpoints& route : snapshot.endpoints->routes()) {
     const Route* const rules = snapshot.policy->find(route.name);
     for (const auto& endpoint : route.endpoints) {
-      metrics::BackendFacts& facts = backends.emplace_back(facts_of(route.name, *endpoint));
+      metrics::BackendFacts& facts =
+          backends.emplace_back(facts_of(route.name, *endpoint, is_checked(rules)));
       facts.up = endpoint->up(now);
-      add_checks(facts, *endpoint, rules, now);
+      if (!is_checked(rules)) continue;
+      const Checked checked = endpoint->life->shown(*rules->endpoint_rules.health, now);
+      if (checked != Checked::kUnknown) facts.healthy = checked == Checked::kUp;
     }
     for (const std::string& target : route.unresolved) {
       backends.push_back({.route = route.name, .backend = target, .up = false, .healthy = {}});
     }
   }
   // Also those without connections: another address of the name may stay, and its counts add up.
-  for (const GoneEndpoint& gone : snapshot.endpoints->gone()) {
-    metrics::BackendFacts& facts = backends.emplace_back(facts_of(gone.route, *gone.endpoint));
-    add_checks(facts, *gone.endpoint, snapshot.policy->find(gone.route), now);
+  for (const GoneEndpoint& each : gone) {
+    const Route* const rules = snapshot.policy->find(each.route);
+    backends.push_back(facts_of(each.route, *each.endpoint, is_checked(rules)));
   }
   return backends;
 }
@@ -88,13 +99,22 @@ std::vector<metrics::CrlNextUpdate> crls_of(const Snapshot& snapshot) {
 
 }  // namespace
 
-void set_backend_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
+void set_backend_metrics(metrics::Registry& registry, const Snapshot& snapshot,
+                         std::span<const GoneEndpoint> gone) {
   const auto now = std::chrono::steady_clock::now();
-  registry.set_backends(backends_of(snapshot, now), now);
+  registry.set_backends(backends_of(snapshot, gone, now), now);
+}
+
+void forget_backend_metrics(metrics::Registry& registry, std::span<const GoneEndpoint> forgotten) {
+  if (forgotten.empty()) return;
+  std::vector<metrics::BackendFacts> addresses;
+  addresses.reserve(forgotten.size());
+  for (const GoneEndpoint& each : forgotten)
+    addresses.push_back(facts_of(each.route, *each.endpoint, false));
+  registry.forget_backends(addresses, std::chrono::steady_clock::now());
 }
 
 void set_snapshot_metrics(metrics::Registry& registry, const Snapshot& snapshot) {
-  set_backend_metrics(registry, snapshot);
   registry.set_generation(snapshot.generation);
   registry.set_certificates(certificates_of(snapshot));
   registry.set_crls(crls_of(snapshot));

@@ -121,17 +121,26 @@ TEST_F(BackendFailure, AResetMidStreamIsNeverACleanEnd) {
 }
 
 // What a client sends at once often finds the reset first, and takes it from the socket: the other
-// direction then saw an end of file, which the client got as a clean end.
+// direction then saw an end of file, which the client got as a clean end. On a slow machine the
+// connect itself may find it: such an endpoint was not there.
 TEST_F(BackendFailure, AResetThatASendFindsIsNoCleanEnd) {
   Backend backend(reset_after(0));
   start_for(backend);
+  int connected = 0;
   for (int i = 0; i < 30; ++i) {
     TlsClient tls = connect();
     tls.send("at once");
     EXPECT_EQ(tls.receive_all(), "");
+    const std::string reason = gateway->wait_log({{"client", tls.local_address()}}).at("reason");
+    if (reason == "backend_refused") {
+      EXPECT_EQ(tls.alert().value_or(-1), kInternalError);
+      continue;
+    }
+    ++connected;
     EXPECT_EQ(tls.end(), TlsEnd::kReset) << to_string(tls.end());
-    EXPECT_EQ(gateway->wait_log({{"client", tls.local_address()}}).at("reason"), "backend_reset");
+    EXPECT_EQ(reason, "backend_reset");
   }
+  EXPECT_GT(connected, 0);
 }
 
 // What the backend said before its reset is delivered, to a client that is slow as well.

@@ -252,11 +252,49 @@ TEST(Registry, CountersOfABackendDoNotGoBackWhenAnAddressLeaves) {
   };
   registry.set_backends({address(4), address(6)}, {});
   EXPECT_EQ(shown("backend_connect_failures_total"), 10);
+  registry.forget_backends({address(4)}, {});
+  EXPECT_EQ(shown("backend_connect_failures_total"), 10);
   registry.set_backends({address(6)}, {});
   EXPECT_EQ(shown("backend_connect_failures_total"), 10);
   EXPECT_EQ(shown("backend_ejections_total"), 5);
   registry.set_backends({address(7), address(0)}, {});
   EXPECT_EQ(shown("backend_connect_failures_total"), 11);
+}
+
+TEST(Registry, CountsOfABackendThatLeftUnseenAreShownForAnHour) {
+  Registry registry(kWordsOfRegistry, build());
+  const Registry::SteadyTime start(1h);
+  const std::string failures =
+      "sallyport_backend_connect_failures_total{route=\"orders\",backend=\"10.0.0.1:80\"}";
+  registry.forget_backends({{.route = "orders", .backend = "10.0.0.1:80", .connect_failures = 3}},
+                           start);
+  registry.set_backends({}, start + 59min);
+  EXPECT_EQ(parse(registry.scrape()).series.at(failures), 3);
+  registry.set_backends({}, start + 1h);
+  EXPECT_FALSE(parse(registry.scrape()).series.contains(failures));
+}
+
+TEST(Registry, OfTooManyBackendsThatAreGoneThoseThatLeftLastAreShown) {
+  Registry registry(kWordsOfRegistry, build());
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const auto& [key, value] : parse(registry.scrape()).series)
+      if (key.starts_with("sallyport_backend_connect_failures_total{")) all.insert(key);
+    return all;
+  };
+  const auto key = [](std::size_t number) {
+    return "sallyport_backend_connect_failures_total{route=\"orders\",backend=\"" +
+           std::to_string(number) + "\"}";
+  };
+  registry.set_backends({{.route = "orders", .backend = "0", .up = true}}, {});
+  for (std::size_t i = 0; i < Registry::kMostGone + 2; ++i)
+    registry.forget_backends({{.route = "orders", .backend = std::to_string(i)}}, {});
+  registry.set_backends({{.route = "orders", .backend = "0", .up = true}}, {});
+  const auto shown = names();
+  EXPECT_EQ(shown.size(), Registry::kMostGone + 1);
+  EXPECT_TRUE(shown.contains(key(0))) << "it is here";
+  EXPECT_FALSE(shown.contains(key(1)));
+  EXPECT_TRUE(shown.contains(key(2)));
 }
 
 TEST(Registry, AddsUpTheAddressesOfABackend) {

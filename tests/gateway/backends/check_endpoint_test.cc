@@ -104,25 +104,27 @@ class CheckEndpoint : public testing::Test {
     auto created = iouring::Ring::create();
     ASSERT_TRUE(created) << created.error().what;
     ring_ = std::move(*created);
+    sockets_.emplace(*ring_, 1);
   }
 
-  static iouring::Task<void> check_into(iouring::Ring& ring, const HealthCheck& rule,
+  static iouring::Task<void> check_into(iouring::SpareSockets& sockets, const HealthCheck& rule,
                                         const Endpoint& endpoint,
                                         std::optional<CheckOutcome>& outcome,
                                         std::span<const std::byte> opening = {}) {
-    outcome.emplace(co_await check_endpoint(ring, rule, endpoint, opening));
+    outcome.emplace(co_await check_endpoint(sockets, rule, endpoint, opening));
   }
 
   std::string check(const HealthCheck& rule, const std::string& target) {
     const Endpoint endpoint = endpoint_at(target);
     std::optional<CheckOutcome> outcome;
-    ring_->run(check_into(*ring_, rule, endpoint, outcome, opening_));
+    ring_->run(check_into(*sockets_, rule, endpoint, outcome, opening_));
     heard_ = outcome->heard;
     if (outcome->result == CheckResult::kUnknown) return "unknown: " + outcome->why;
     return outcome->result == CheckResult::kSuccess ? "good" : outcome->why;
   }
 
   std::unique_ptr<iouring::Ring> ring_;
+  std::optional<iouring::SpareSockets> sockets_;
   bool heard_ = false;
   std::span<const std::byte> opening_;
 };
@@ -135,6 +137,17 @@ TEST_F(CheckEndpoint, ByTcpNeedsAConnectAndNoMore) {
   EXPECT_EQ(check(rule, refusing.address()), "connect: ECONNREFUSED");
   EXPECT_TRUE(heard_) << "a refusal is an answer";
   EXPECT_EQ(check(rule, "unix:/nowhere/x.sock"), "connect: ENOENT");
+}
+
+TEST_F(CheckEndpoint, KeepsTheSocketOfAConnectionThatItMayReset) {
+  const test::Backend backend(test::http_server("body"));
+  EXPECT_EQ(check({.type = Type::kTcp, .timeout = 60s}, backend.address()), "good");
+  EXPECT_EQ(sockets_->size(), 1U);
+  EXPECT_EQ(check(http_check(), backend.address()), "good");
+  EXPECT_EQ(sockets_->size(), 1U);
+  opening_ = std::as_bytes(std::span(std::string_view("LOCAL")));
+  EXPECT_EQ(check({.type = Type::kTcp, .timeout = 60s}, backend.address()), "good");
+  EXPECT_EQ(sockets_->size(), 0U) << "a reset would overtake what was sent";
 }
 
 TEST_F(CheckEndpoint, GivesUpASilentOne) {
@@ -198,7 +211,7 @@ TEST_F(CheckEndpoint, KnowsNothingOnceItsScopeIsCancelled) {
                                iouring::Task<void> task) -> iouring::Task<void> {
     co_await iouring::in_scope(its, std::move(task));
   };
-  ring_->run(in_cancelled(scope, check_into(*ring_, rule, endpoint, outcome)));
+  ring_->run(in_cancelled(scope, check_into(*sockets_, rule, endpoint, outcome)));
   EXPECT_EQ(outcome->result, CheckResult::kUnknown);
 }
 

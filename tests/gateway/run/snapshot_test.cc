@@ -92,6 +92,7 @@ TEST_F(SnapshotTest, ShowsItsBackendsAndCertificatesInTheMetrics) {
                {"targets": ["10.0.0.8:80"], "labels": {"route": "orders", "weight": "0"}}])");
   metrics::Registry registry({}, {});
   set_snapshot_metrics(registry, snapshot_);
+  set_backend_metrics(registry, snapshot_, {});
   const std::string text = registry.scrape();
   EXPECT_THAT(text, HasSubstr(R"(sallyport_backend_up{route="orders",backend="10.0.0.7:80"} 1)"));
   EXPECT_THAT(text, HasSubstr(R"(sallyport_backend_up{route="orders",backend="10.0.0.8:80"} 0)"));
@@ -102,9 +103,9 @@ TEST_F(SnapshotTest, ShowsItsBackendsAndCertificatesInTheMetrics) {
 
 TEST_F(SnapshotTest, ReplacesTheBackendsOfTheSnapshotBeforeIt) {
   metrics::Registry registry({}, {});
-  set_snapshot_metrics(registry, snapshot_);
+  set_backend_metrics(registry, snapshot_, {});
   discover(R"([{"targets": ["10.0.0.8:80"], "labels": {"route": "orders"}}])");
-  set_snapshot_metrics(registry, snapshot_);
+  set_backend_metrics(registry, snapshot_, {});
   EXPECT_THAT(registry.scrape(), Not(HasSubstr(R"(backend_up{route="orders",backend="10.0.0.7)")))
       << "its counters stay for an hour";
   EXPECT_THAT(registry.scrape(), HasSubstr("10.0.0.8"));

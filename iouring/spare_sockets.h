@@ -1,0 +1,43 @@
+#pragma once
+// Sockets that are connected again and again.
+#include <cstddef>
+#include <vector>
+
+#include "iouring/address.h"
+#include "iouring/connect.h"
+#include "iouring/result.h"
+#include "iouring/ring.h"
+#include "iouring/socket.h"
+#include "iouring/task.h"
+
+namespace sallyport::iouring {
+
+/// For many short connections: making a socket and closing it is a third of what such a connection
+/// costs. Those that are kept have no connection and no address. The thread of the ring.
+class SpareSockets {
+ public:
+  /// Keeps at most so many. The ring outlives it.
+  SpareSockets(Ring& ring, std::size_t most) : ring_(ring), most_(most) { spare_.reserve(most); }
+
+  [[nodiscard]] Ring& ring() const noexcept { return ring_; }
+  [[nodiscard]] std::size_t size() const noexcept { return spare_.size(); }
+
+  /// As iouring::connect(), with a socket that is kept if one is of this family.
+  [[nodiscard]] Task<Result<Socket>> connect(SocketAddress address,
+                                             FirstBytes first = FirstBytes::kLater);
+  /// Ends the connection as Socket::reset() does, and keeps the socket if it is TCP's, and as new.
+  /// `family` is that of its address. No option was set that outlives a connection.
+  void reset(Socket socket, int family) noexcept;
+
+ private:
+  struct Spare {
+    int family = 0;
+    Socket socket;
+  };
+
+  Ring& ring_;
+  std::size_t most_;
+  std::vector<Spare> spare_;
+};
+
+}  // namespace sallyport::iouring
