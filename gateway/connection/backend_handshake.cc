@@ -23,12 +23,12 @@ namespace sallyport::gateway {
 namespace {
 
 using ktls::HandshakeResult;
-using Step = ktls::ClientHandshake::Step;
+using ClientStep = ktls::ClientHandshake::Step;
 using Clock = std::chrono::steady_clock;
 using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
 
 // What it holds beside OpenSSL's part: its frames and socket.
-constexpr std::size_t kFixedMemory = 2560;
+constexpr std::size_t kFixedHandshakeMemory = 2560;
 
 // One handshake with a backend. Lives in the frame of shake_hands().
 struct BackendHandshake final : HandshakeMemory::Holder {
@@ -51,7 +51,7 @@ struct BackendHandshake final : HandshakeMemory::Holder {
     if (opening_wait.for_us) opening_wait = {.for_us = false, .since = shard().ring.now()};
     if (connection.ended_by()) return;  // a slot is held until OpenSSL's part is freed
     slot = {};
-    set_waiting(kFixedMemory + (tls ? tls->memory() : 0), shard().ring.now());
+    set_waiting(kFixedHandshakeMemory + (tls ? tls->memory() : 0), shard().ring.now());
   }
 
   LiveConnection& connection;
@@ -116,7 +116,7 @@ iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handsha
                                                        const ktls::ClientTerms& offer) {
   std::unique_ptr<ktls::ClientHandshake>& tls = handshake.tls;
   while (true) {
-    Step step = Step::kWantRead;
+    ClientStep step = ClientStep::kWantRead;
     std::vector<std::byte> last_flight;
     const bool first = !tls;
     handshake.work();
@@ -124,7 +124,7 @@ iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handsha
         co_await worker_for_step(handshake.shard()).run(iouring::Rank::kStarted, [&] {
           if (!tls) tls = std::make_unique<ktls::ClientHandshake>(terms.context, offer);
           step = tls->advance();
-          if (step == Step::kDone) last_flight = tls->take_output();
+          if (step == ClientStep::kDone) last_flight = tls->take_output();
         });
     if (!ran) co_return gone(ran.error().value);
     if (first) {
@@ -133,10 +133,10 @@ iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handsha
     }
     handshake.wait();
     iouring::Result<> sent =
-        co_await send(handshake.socket, step == Step::kDone ? last_flight : tls->output());
-    if (step == Step::kFailed) co_return fails(tls->failure());
+        co_await send(handshake.socket, step == ClientStep::kDone ? last_flight : tls->output());
+    if (step == ClientStep::kFailed) co_return fails(tls->failure());
     if (!sent) co_return gone(sent.error().value);
-    if (step == Step::kDone) co_return std::expected<void, OpeningFailure>();
+    if (step == ClientStep::kDone) co_return std::expected<void, OpeningFailure>();
     tls->output_sent();
     iouring::Result<> received = co_await receive_more(handshake);
     if (!received) co_return gone(received.error().value);

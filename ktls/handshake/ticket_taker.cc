@@ -14,7 +14,7 @@
 namespace sallyport::ktls {
 namespace {
 
-constexpr std::byte kNewSessionTicketType{4};
+constexpr std::byte kTicketMessage{4};
 
 // A ticket, and beside it lifetime, age_add, nonce and extensions.
 constexpr std::size_t kMaxBody = TicketTaker::kMaxTicket + 512;
@@ -48,7 +48,7 @@ bool TicketTaker::take(std::span<const std::byte> body) noexcept {
 }
 
 bool TicketTaker::give(std::span<const std::byte> body) {
-  std::vector<std::byte> message{kNewSessionTicketType, std::byte{0},
+  std::vector<std::byte> message{kTicketMessage, std::byte{0},
                                  static_cast<std::byte>(body.size() >> 8),
                                  static_cast<std::byte>(body.size() & 0xff)};
   message.insert(message.end(), body.begin(), body.end());

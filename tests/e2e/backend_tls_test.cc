@@ -8,12 +8,12 @@
 namespace sallyport::test {
 namespace {
 
-constexpr char kOrders[] = "spiffe://example.org/ns/shop/sa/orders";
+constexpr char kOrdersOverTls[] = "spiffe://example.org/ns/shop/sa/orders";
 
 class BackendTls : public Scenario {
  protected:
   // Wants a certificate of ours.
-  Backend::Serve orders(const LeafSpec& spec = {.spiffe = {kOrders}}) const {
+  Backend::Serve orders(const LeafSpec& spec = {.spiffe = {kOrdersOverTls}}) const {
     return over_tls({.certificate = root.issue(spec), .client_ca = root.cert_pem()}, echo_over_tls);
   }
   void start_for(const std::vector<std::string>& targets) {
@@ -29,7 +29,7 @@ TEST_F(BackendTls, IsMutualOnBothLegs) {
   start_for({backend.address()});
   EXPECT_TRUE(served());
   const LogLine line = gateway->wait_log({{"reason", "done"}});
-  EXPECT_EQ(line.at("backend_identity"), kOrders);
+  EXPECT_EQ(line.at("backend_identity"), kOrdersOverTls);
   EXPECT_EQ(line.at("backend_resumed"), "false");
   EXPECT_EQ(gateway->metrics().sum("backend_tls_handshakes_total",
                                    {{"route", "orders"}, {"result", "success"}}),

@@ -28,7 +28,7 @@ BackendTls read(std::string_view value) {
   return policy ? (*policy)->routes()[0].backend_tls.value() : BackendTls{};
 }
 
-std::string error(std::string_view value) {
+std::string backend_tls_error(std::string_view value) {
   const auto policy = policy_with_tls(value);
   return policy ? "no error" : policy.error().to_string();
 }
@@ -112,7 +112,7 @@ TEST(BackendTls, IsRefusedWithItsPlace) {
       {R"({"verify": "endpoint", "insecure": true})", ".insecure: unknown key"},
   };
   for (const auto& [value, what] : wrong)
-    EXPECT_EQ(error(value), "/p/p.json:2: routes.a.backend-tls" + what) << value;
+    EXPECT_EQ(backend_tls_error(value), "/p/p.json:2: routes.a.backend-tls" + what) << value;
 }
 
 // They would speak plaintext with a server of TLS.
