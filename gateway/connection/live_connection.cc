@@ -1,5 +1,6 @@
 #include "gateway/connection/live_connection.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ktls/base/hex.h"
@@ -175,7 +176,8 @@ void LiveConnection::set_backend_peer(const ktls::Outcome& outcome) {
 }
 
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
-  if (shard_.ring.now() - accepted_at_ > kEstablished) shard_.relayed_at = shard_.ring.now();
+  const auto now = shard_.ring.now();
+  if (now - accepted_at_ > kEstablished) shard_.relayed_at = std::max(shard_.relayed_at, now);
   open_.route().received(leg, bytes);
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) {
