@@ -34,14 +34,8 @@ std::optional<CloseReason> fault_of(const ktls::RecordError& error) {
   }
 }
 
-// Of a leg to a backend.
-CloseReason reason_of_backend(const ktls::RecordError& error) {
-  if (error.failure == RecordFailure::kAlertReceived) return CloseReason::kBackendAlert;
-  const CloseReason fault = fault_of(error).value_or(CloseReason::kBackendReset);
-  if (fault == CloseReason::kRecordError) return CloseReason::kBackendRecordError;
-  if (fault == CloseReason::kKeyupdateFlood) return CloseReason::kBackendKeyupdateFlood;
-  if (fault == CloseReason::kKeyupdateUnsupported) return CloseReason::kBackendKeyupdateUnsupported;
-  return fault;
+CloseReason reason_of(const ktls::RecordError& error, CloseReason gone) {
+  return fault_of(error).value_or(gone);
 }
 
 bool cancelled(const ktls::RecordError& error) {
@@ -67,10 +61,6 @@ bool cancelled(const ktls::RecordError& error) {
       ktls::RecordLayer::SendResult sent = co_await state.backend.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
-        if (fault_of(sent.error())) {
-          state.stop(reason_of_backend(sent.error()));
-          co_return false;
-        }
         // It takes no more, but may have sent a reason: the other direction receives that, and the
         // end. EPIPE is behind a FIN. Any other error was the socket's, which this send has taken
         // from it: what is received then ends as if a FIN had come.
@@ -149,8 +139,7 @@ bool cancelled(const ktls::RecordError& error) {
       co_return true;
     }
     case Received::Kind::kTruncated:
-      // No clean end for a client, whatever `truncation` of its route says of it.
-      if (!state.client_left) state.stop(CloseReason::kBackendTruncated);
+      state.stop(CloseReason::kBackendClosed);
       co_return false;
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
@@ -172,7 +161,7 @@ bool cancelled(const ktls::RecordError& error) {
     }
     case Received::Kind::kFailed:
       if (!cancelled(received.error)) {
-        state.stop(reason_of_backend(received.error));
+        state.stop(reason_of(received.error, CloseReason::kBackendReset));
       }
       co_return false;
   }

@@ -24,8 +24,7 @@ namespace sallyport::gateway {
 
 class ServeTest : public ShardTest {
  protected:
-  explicit ServeTest(std::size_t handshake_memory = std::size_t{150} << 10)
-      : ShardTest({.memory = handshake_memory}) {
+  ServeTest() : ShardTest({.memory = std::size_t{150} << 10}) {
     timeouts_.handshake = std::chrono::milliseconds(0);
   }
   void SetUp() override {
