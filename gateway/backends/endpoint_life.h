@@ -115,7 +115,8 @@ class EndpointLife {
   void set_leaving(bool leaving, TimePoint now) noexcept;
   /// TimePoint::max(): it stays.
   [[nodiscard]] TimePoint leaving_since() const noexcept;
-  /// Its counts are settled: what comes back to its place has another life, whoever holds this one.
+  /// Its counts are settled: what comes back to its place has another life, even while this one is
+  /// held.
   void forget() noexcept { forgotten_.store(true, std::memory_order_relaxed); }
   [[nodiscard]] bool forgotten() const noexcept {
     return forgotten_.load(std::memory_order_relaxed);

@@ -9,12 +9,12 @@
 
 namespace sallyport::gateway {
 
-/// What is known by name for as long as somebody holds it; holds nothing itself. One thread, but
+/// What is known by name for as long as it is held elsewhere; holds nothing itself. One thread, but
 /// what it knows may be let go of on any.
 template <class T>
 class KnownByName {
  public:
-  /// Null: nobody holds it.
+  /// Null: it is not held any more.
   [[nodiscard]] std::shared_ptr<T> find(const std::string& name) const {
     const auto found = known_.find(name);
     return found == known_.end() ? nullptr : found->second.lock();
@@ -25,7 +25,7 @@ class KnownByName {
   }
   /// In place of what is known by that name.
   [[nodiscard]] std::shared_ptr<T> make(const std::string& name) {
-    // Names of what nobody holds go when as many came as had stayed: a step for each that comes.
+    // Names of what is not held go when as many came as had stayed: a step for each that comes.
     if (known_.size() >= sweep_at_) {
       std::erase_if(known_, [](const auto& each) { return each.second.expired(); });
       sweep_at_ = std::max(kFewest, 2 * known_.size());
