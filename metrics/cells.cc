@@ -104,6 +104,9 @@ ListenerSample ListenerCells::sample() const {
     route.failovers = cells[i]->failovers_.value();
     for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
       route.limits_reached[limit] = cells[i]->limits_reached_[limit].value();
+    for (std::size_t count = 0; count < route.backend_tls.size(); ++count)
+      route.backend_tls[count] = cells[i]->backend_tls_[count].value();
+    route.backend_tls_took = cells[i]->backend_tls_took_.sample();
   }
 
   // Against the order in which they are written: closed, then routed, then accepted. A route that

@@ -47,6 +47,8 @@ struct RouteSum {
   HistogramSample connect;
   std::uint64_t failovers = 0;
   std::array<std::uint64_t, kLimitWords.size()> limits_reached{};
+  BackendTlsCounts backend_tls{};
+  HistogramSample backend_tls_took;
 };
 
 void add_to(std::vector<std::uint64_t>& sums, const std::vector<std::uint64_t>& values) {
@@ -163,6 +165,9 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
         sum.failovers += route.failovers;
         for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
           sum.limits_reached[limit] += route.limits_reached[limit];
+        for (std::size_t count = 0; count < sum.backend_tls.size(); ++count)
+          sum.backend_tls[count] += route.backend_tls[count];
+        sum.backend_tls_took += route.backend_tls_took;
       }
     }
     for (const auto& each : shard.negotiated) {
@@ -227,6 +232,12 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
     add(MetricId::kConnectionsLingering, {route}, number(sum.lingering));
     add(MetricId::kBackendConnectDuration, {route}, sum.connect);
     add(MetricId::kBackendFailovers, {route}, number(sum.failovers));
+    for (std::size_t count = 0; count < sum.backend_tls.size(); ++count) {
+      add(MetricId::kBackendTlsHandshakes,
+          {route, kBackendTlsWords[count / 2], kBooleans[count % 2]},
+          number(sum.backend_tls[count]));
+    }
+    add(MetricId::kBackendTlsHandshakeDuration, {route}, sum.backend_tls_took);
   }
   for (const auto& [route, expiry] : peer_expiries) {
     add(MetricId::kPeerCertificateExpiry, {route},

@@ -21,6 +21,16 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return "client_reset";
     case CloseReason::kBackendReset:
       return "backend_reset";
+    case CloseReason::kBackendTruncated:
+      return "backend_truncated";
+    case CloseReason::kBackendAlert:
+      return "backend_alert";
+    case CloseReason::kBackendRecordError:
+      return "backend_record_error";
+    case CloseReason::kBackendKeyupdateFlood:
+      return "backend_keyupdate_flood";
+    case CloseReason::kBackendKeyupdateUnsupported:
+      return "backend_keyupdate_unsupported";
     case CloseReason::kIdleTimeout:
       return "idle_timeout";
     case CloseReason::kLifetime:
@@ -93,6 +103,12 @@ std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason) {
   if (reason == CloseReason::kUntrusted) return ktls::AlertDescription::kUnknownCa;
   if (reason == CloseReason::kNotAuthorized) return ktls::AlertDescription::kAccessDenied;
   return std::nullopt;
+}
+
+bool is_offence_of_backend(CloseReason reason) {
+  return reason == CloseReason::kBackendRecordError ||
+         reason == CloseReason::kBackendKeyupdateFlood ||
+         reason == CloseReason::kBackendKeyupdateUnsupported;
 }
 
 bool prefers_quiet_moment(CloseReason reason) {

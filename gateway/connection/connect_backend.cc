@@ -11,13 +11,16 @@
 
 #include "gateway/backends/dial.h"
 #include "gateway/backends/rendezvous.h"
+#include "gateway/connection/backend_handshake.h"
 #include "gateway/connection/client.h"
 #include "gateway/connection/proxy_opening.h"
+#include "gateway/connection/start_records.h"
 #include "iouring/both.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 #include "iouring/result.h"
 #include "ktls/records/plain_records.h"
+#include "ktls/records/userspace_records.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -28,12 +31,14 @@ constexpr std::chrono::milliseconds kLookForRoom{10};
 constexpr std::chrono::milliseconds kLongestWait{3'000};  // without a --connect-timeout
 
 struct Dialling {
-  explicit Dialling(Client& its_client)
+  Dialling(Client& its_client, BackendTerms its_terms)
       : client(its_client),
+        terms(std::move(its_terms)),
         dial_scope(&its_client.connection.scope()),
         watch_scope(&its_client.connection.scope()) {}
 
   Client& client;
+  BackendTerms terms;
   iouring::CancelScope dial_scope;
   iouring::CancelScope watch_scope;
   std::vector<std::byte> header;  // for the backend; empty: none
@@ -42,11 +47,28 @@ struct Dialling {
   bool client_left = false;
 };
 
+using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+
+// The header goes first, in the clear.
+iouring::Task<Opened> open(const Dialling& dialling, iouring::Socket& backend,
+                           const Endpoint& endpoint, OpeningWait& wait) {
+  LiveConnection& connection = dialling.client.connection;
+  const bool tls = dialling.terms.context != nullptr;
+  if (tls) attach_kernel_tls(connection.shard(), backend);
+  if (!dialling.header.empty()) {
+    const iouring::Result<> sent = send_proxy_header(connection.shard(), backend, dialling.header,
+                                                     tls || dialling.client_spoke);
+    if (!sent) co_return std::unexpected(OpeningFailure{.sys_errno = sent.error().value});
+  }
+  if (!tls) co_return nullptr;
+  Opened opened = co_await shake_hands(connection, dialling.terms, backend, endpoint, wait);
+  co_return opened;
+}
+
 Opening opening_of(const Dialling& dialling) {
-  if (dialling.header.empty()) return nullptr;
-  return [&dialling](const iouring::Socket& backend) {
-    return send_proxy_header(dialling.client.connection.shard(), backend, dialling.header,
-                             dialling.client_spoke);
+  if (dialling.header.empty() && !dialling.terms.context) return nullptr;
+  return [&dialling](iouring::Socket& backend, const Endpoint& endpoint, OpeningWait& wait) {
+    return open(dialling, backend, endpoint, wait);
   };
 }
 
@@ -59,8 +81,8 @@ std::optional<std::uint64_t> identity_for(const Route& route, const LiveConnecti
 }
 
 // Where the route, or each endpoint that it would take, has all the connections it may: kFull.
-iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& dialling,
-                                                                 const Route& route) {
+iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& dialling) {
+  const Route& route = *dialling.terms.route;
   ShardState& shard = dialling.client.connection.shard();
   RoutePlace& place = dialling.place_of_route;
   if (!place) {
@@ -76,13 +98,12 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_with_room(Dialling& diall
 }
 
 // Waits for room no longer than for a backend.
-iouring::Task<std::expected<Dialed, DialFailure>> dial_within_limits(Dialling& dialling,
-                                                                     const Route& route) {
+iouring::Task<std::expected<Dialed, DialFailure>> dial_within_limits(Dialling& dialling) {
   ShardState& shard = dialling.client.connection.shard();
   const auto time = shard.timeouts.connect.count() > 0 ? shard.timeouts.connect : kLongestWait;
   const auto until = shard.ring.now() + time;
   while (true) {
-    std::expected<Dialed, DialFailure> dialed = co_await dial_with_room(dialling, route);
+    std::expected<Dialed, DialFailure> dialed = co_await dial_with_room(dialling);
     const bool full = !dialed && dialed.error().error == DialError::kFull;
     if (!full || shard.ring.now() >= until) co_return dialed;
     iouring::Result<> slept = co_await iouring::sleep_for(shard.ring, kLookForRoom);
@@ -93,10 +114,8 @@ iouring::Task<std::expected<Dialed, DialFailure>> dial_within_limits(Dialling& d
 
 iouring::Task<std::expected<Dialed, DialFailure>> dial_endpoint(Dialling& dialling) {
   LiveConnection& connection = dialling.client.connection;
-  // The grant may move on to the same route of a later policy meanwhile.
-  const std::shared_ptr<const Route> route = connection.grant().route;
   std::expected<Dialed, DialFailure> dialed =
-      co_await iouring::in_scope(dialling.dial_scope, dial_within_limits(dialling, *route));
+      co_await iouring::in_scope(dialling.dial_scope, dial_within_limits(dialling));
   dialling.watch_scope.cancel();
   const unsigned attempts = dialed ? dialed->attempts : dialed.error().attempts;
   if (attempts > 1) connection.count_failovers(attempts - 1);
@@ -134,6 +153,7 @@ CloseReason reason_of(DialError error) {
       return CloseReason::kBackendRefused;
     case DialError::kBackendTimeout:
       return CloseReason::kBackendTimeout;
+    case DialError::kBackendTls:
     case DialError::kCancelled:
     case DialError::kInternal:
       break;
@@ -149,8 +169,16 @@ RefusalPtr refused_for_room(const Dialling& dialling) {
   return refusal(CloseReason::kLimitReached, std::string(to_string(limit)) + " reached");
 }
 
+// Of the server's certificate nothing but the text: the line's other keys are the client's.
+RefusalPtr refused_by_backend_tls(const DialFailure& failure) {
+  const ktls::HandshakeFailure& tls = *failure.tls;
+  std::string why = tls.detail.empty() ? std::string(to_string(tls.result)) : tls.detail;
+  return refusal(reason_of_backend(tls), failure.endpoint->target + ": " + std::move(why));
+}
+
 RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure) {
   if (failure.error == DialError::kFull) return refused_for_room(dialling);
+  if (failure.error == DialError::kBackendTls) return refused_by_backend_tls(failure);
   std::string detail;
   if (failure.last_errno != 0) {
     detail = iouring::errno_name(failure.last_errno);
@@ -159,13 +187,30 @@ RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure)
   return refusal(reason_of(failure.error), std::move(detail));
 }
 
+std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr> start_backend_records(
+    LiveConnection& connection, Dialed& dialed) {
+  ShardState& shard = connection.shard();
+  if (!dialed.tls) return ktls::plain_records(std::move(dialed.socket), shard.pools);
+  const ktls::Outcome outcome = dialed.tls->finish();
+  connection.set_backend_peer(outcome);
+  auto records = ktls::userspace_records(std::move(dialed.socket), outcome.state, shard.pools,
+                                         outcome.leftover, ktls::Role::kClient);
+  RefusalPtr refused = choose_records(shard, records, ktls::Role::kClient);
+  if (refused) return std::unexpected(std::move(refused));
+  return records;
+}
+
 }  // namespace
 
 [[gnu::noinline]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
 connect_backend(Client& client, std::vector<std::byte> certificate) {
   LiveConnection& connection = client.connection;
   const auto started = Clock::now();
-  Dialling dialling(client);
+  std::optional<BackendTerms> terms = backend_terms(connection);
+  if (!terms) co_return std::unexpected(refusal(CloseReason::kRouteGone));
+  if (terms->route->backend_tls && !terms->context)
+    co_return std::unexpected(refusal(CloseReason::kInternalError, "no TLS context of its route"));
+  Dialling dialling(client, *std::move(terms));
   if (connection.route().proxy) {
     auto header = make_proxy_header(client, std::exchange(certificate, {}));
     if (!header) co_return std::unexpected(refusal(CloseReason::kInternalError, header.error()));
@@ -184,7 +229,7 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }
-  co_return ktls::plain_records(std::move(dialed->socket), connection.shard().pools);
+  co_return start_backend_records(connection, *dialed);
 }
 
 }  // namespace sallyport::gateway

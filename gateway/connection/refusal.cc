@@ -65,7 +65,9 @@ iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
 
 iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
   ShardState& shard = client.connection.shard();
-  if (prefers_quiet_moment(reason)) {
+  if (client.connection.is_egress()) {
+    client.records->socket().reset();  // any other end is a clean one, in plaintext
+  } else if (prefers_quiet_moment(reason)) {
     co_await close_with_close_notify(shard, *client.records);
   } else {
     co_await close_with_alert(shard, *client.records, alert_of(reason));
@@ -126,7 +128,7 @@ std::vector<std::string> alpn_offered(const ktls::ClientHello& hello) {
     connection.set_reason(reason);
     co_return;
   }
-  if (is_before_crypto(reason) && !connection.handshake_started()) {
+  if (client.handshake && is_before_crypto(reason) && !connection.handshake_started()) {
     connection.start_handshake();
   }
   complete_facts(client, *why);

@@ -26,6 +26,7 @@ namespace {
 using BackendPtr = std::unique_ptr<ktls::RecordLayer>;
 
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
+iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish_local(Client& client);
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client);
 iouring::PeerAddress address_of(const iouring::Socket& client);
 void accept_route(Client& client, const Choice& choice);
@@ -41,19 +42,21 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
   LiveConnection connection(shard, listener, *scope, address_of(socket));
   Client client(connection, std::move(socket));
 
-  auto backend = co_await establish(client);
+  auto established = connection.is_egress() ? establish_local(client) : establish(client);
+  auto backend = co_await std::move(established);
   if (!backend) co_return co_await refuse(client, std::move(backend.error()));
 
   RelayEnd end;
   {
-    const CountedRecords counted(client);
+    const CountedRecords counted(client, **backend);
     end = co_await relay(client, **backend);
   }
   connection.set_reason(end.reason);
-  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection, end.client_ended);
+  if (end.reason == CloseReason::kBackendReset || end.reason == CloseReason::kBackendAlert)
+    count_backend_reset(connection, end.client_ended);
   if (!end.lingers) co_return;
   client.records.reset();
-  co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);
+  co_await linger_for_backend(connection, **backend, *end.lingers);
 }
 
 namespace {
@@ -108,6 +111,35 @@ namespace {
   auto backend = co_await connect_backend(client, std::move(certificate));
   if (backend) {
     look_at_endpoint(client.connection);
+    co_await move_to_table(*client.records, **backend);
+  }
+  co_return backend;
+}
+
+// An application of this machine: what let it in is the access to the socket. No TLS with it.
+[[gnu::noinline]] iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish_local(
+    Client& client) {
+  LiveConnection& connection = client.connection;
+  ShardState& shard = connection.shard();
+
+  client.place = shard.limit.enter();
+  if (!client.place)
+    co_return std::unexpected(refusal(CloseReason::kShed, "--max-connections reached"));
+
+  const Policy::Pointer& policy = shard.snapshot->policy;
+  const Route* const route = policy->find(connection.listener().egress_route);
+  if (route == nullptr || !route->backend_tls)  // a policy without it is not taken
+    co_return std::unexpected(refusal(CloseReason::kInternalError, "no route with backend-tls"));
+  connection.set_local(std::shared_ptr<const Route>(policy, route),
+                       local_user(client.records->socket()));
+
+  RefusalPtr refused = limit_connections_of_address(client);
+  if (!refused) refused = limit_identity(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
+  auto backend = co_await connect_backend(client, {});
+  if (backend) {
+    look_at_endpoint(connection);
     co_await move_to_table(*client.records, **backend);
   }
   co_return backend;

@@ -116,6 +116,7 @@ std::expected<void, RouteConflict> Policy::index() {
     const auto again = std::ranges::unique(route.trust_domains);
     route.trust_domains.erase(again.begin(), again.end());
     trust_domains.insert(route.trust_domains.begin(), route.trust_domains.end());
+    if (route.egress) continue;
     if (route.sni.empty()) {
       if (without_sni) {
         return std::unexpected(RouteConflict{

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gateway/policy/backend_tls.h"
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/limit_rules.h"
@@ -36,7 +37,7 @@ struct Route {
   /// Takes clients that offer no protocol: beside those that share one of `alpn`; with an empty
   /// `alpn` them alone. Off, with an empty `alpn`: the offer is not looked at.
   bool takes_no_offer = false;
-  std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
+  std::vector<IdentityPattern> allow;  ///< empty if allow_any_verified or egress, else not
   bool allow_any_verified = false;
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
@@ -47,6 +48,8 @@ struct Route {
   EndpointRules endpoint_rules;
   LimitRules limits;
   std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
+  bool egress = false;  ///< for local applications: no client of a --listen reaches it
+  std::optional<BackendTls> backend_tls = {};  ///< TLS to its backends; none: plaintext
 };
 
 /// Whether its backends get the client's certificate.

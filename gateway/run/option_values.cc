@@ -38,7 +38,8 @@ std::expected<std::vector<std::string>, std::string> parse_list(std::string_view
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kModeKey = ",mode=";
 
-// "0600": octal, with or without the leading zero, permission bits only.
+}  // namespace
+
 std::optional<mode_t> parse_mode(std::string_view digits) {
   mode_t mode = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
@@ -46,8 +47,6 @@ std::optional<mode_t> parse_mode(std::string_view digits) {
   if (!whole || digits.size() < 3 || mode > 0777) return std::nullopt;
   return mode;
 }
-
-}  // namespace
 
 std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text) {
   const bool v6 = text.starts_with('[');

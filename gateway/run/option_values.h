@@ -1,6 +1,8 @@
 // Values of flags, parsed from text. Pure; an error is what is wrong with the text.
 #pragma once
 
+#include <sys/types.h>
+
 #include <expected>
 #include <optional>
 #include <string>
@@ -34,6 +36,9 @@ struct TrustBundle {
   std::optional<std::string> trust_domain;  ///< lower case
   std::string file;
 };
+
+/// "0600": octal, of permission bits only; nothing for any other text.
+[[nodiscard]] std::optional<mode_t> parse_mode(std::string_view digits);
 
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);

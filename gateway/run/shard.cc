@@ -84,21 +84,39 @@ Shard::~Shard() {
 
 iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
                                                     const iouring::SocketAddress& address,
-                                                    iouring::ListenOptions options) {
+                                                    iouring::ListenOptions options,
+                                                    std::string egress_route) {
   auto listener = iouring::Listener::bind(*ring_, address, options);
   if (!listener) return std::unexpected(listener.error());
   set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
-  listeners_.push_back(std::make_unique<Bound>(
-      Bound{.listener = *std::move(listener),
-            .served = {.text = text, .cells = options_.metrics.listener(text)}}));
+  add(text, *std::move(listener), std::move(egress_route));
   return got;
 }
 
-void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
+iouring::Result<> Shard::adopt(const std::string& text, iouring::FileDescriptor bound,
+                               std::string egress_route) {
+  auto listener = iouring::Listener::adopt(*ring_, std::move(bound));
+  if (!listener) return std::unexpected(listener.error());
+  add(text, *std::move(listener), std::move(egress_route));
+  return {};
+}
+
+void Shard::add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
+                std::string egress_route) {
+  listeners_.push_back(
+      std::make_unique<Bound>(Bound{.listener = std::move(listener),
+                                    .served = {.text = text,
+                                               .cells = options_.metrics.listener(text),
+                                               .egress_route = std::move(egress_route)}}));
+}
+
+void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                  BackendContexts backend_tls) {
   state_.balancer.update(snapshot->endpoints);
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
+  state_.backend_tls = std::move(backend_tls);
   thread_ = std::thread([this] { thread_main(); });
 }
 
@@ -112,8 +130,11 @@ std::expected<void, Shard::ListenError> Shard::listen(bool beside_others) {
 std::expected<void, Shard::ListenError> Shard::listen_on_all(bool beside_others) {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     iouring::Listener& listener = *listeners_[i]->listener;
-    iouring::Result<> outcome = beside_others ? listener.share_port() : listener.listen();
-    if (outcome) outcome = beside_others ? listener.listen() : listener.share_port();
+    // All shards have the same unix socket.
+    const bool is_unix = listener.address().is_unix();
+    iouring::Result<> outcome =
+        beside_others && !is_unix ? listener.share_port() : listener.listen();
+    if (outcome && !is_unix) outcome = beside_others ? listener.listen() : listener.share_port();
     if (!outcome) return std::unexpected(ListenError{i, outcome.error()});
   }
   return {};
@@ -132,6 +153,7 @@ void Shard::thread_main() {
   idle_worker_->stop();
   // Released here, so that no other thread drops what only this one may touch.
   state_.tls.reset();
+  state_.backend_tls.reset();
   state_.snapshot.reset();
   ended_ = true;
   if (options_.on_ended) options_.on_ended();
@@ -201,8 +223,10 @@ void Shard::end_all() {
   state_.live.splice_back(ended);
 }
 
-void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
-  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
+void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                   BackendContexts backend_tls) {
+  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls),
+                backend_tls = std::move(backend_tls)]() mutable {
     const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
                                   snapshot->named != state_.snapshot->named ||
                                   snapshot->policy != state_.snapshot->policy ||
@@ -211,6 +235,7 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
+    state_.backend_tls = std::move(backend_tls);
     if (judges_otherwise) gateway::judge_all(state_);
   });
 }

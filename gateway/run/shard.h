@@ -62,13 +62,19 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   /// Before start(). Takes an address without listening on it yet. `text` is the label; `address`
-  /// may have port 0. The address that it got, or bind(2)'s error.
+  /// may have port 0. The address that it got, or bind(2)'s error. `egress_route`: what connects is
+  /// an application of this machine, for that route; empty: TLS.
   [[nodiscard]] iouring::Result<iouring::SocketAddress> bind(const std::string& text,
                                                              const iouring::SocketAddress& address,
-                                                             iouring::ListenOptions options);
+                                                             iouring::ListenOptions options,
+                                                             std::string egress_route = {});
+  /// The same for a unix socket that is bound already, a duplicate for each shard.
+  [[nodiscard]] iouring::Result<> adopt(const std::string& text, iouring::FileDescriptor bound,
+                                        std::string egress_route);
 
   /// Starts the thread, which accepts once listen() was called.
-  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+             BackendContexts backend_tls);
   void join();
 
   /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
@@ -82,7 +88,8 @@ class Shard {
   // From any thread, after start(). A shard that has ended ignores these.
 
   /// New connections use these from now on; without `tls`, the contexts that are there.
-  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+              BackendContexts backend_tls);
   /// Live connections are judged again: their endpoints may have gone down.
   void judge_all();
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
@@ -112,6 +119,8 @@ class Shard {
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
         std::unique_ptr<iouring::IdleWorker> idle_worker,
         std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
+  void add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
+           std::string egress_route);
   void thread_main();
   void pin() const;
   void start_idle_worker() const;

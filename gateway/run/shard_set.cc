@@ -1,8 +1,13 @@
 #include "gateway/run/shard_set.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -12,6 +17,7 @@
 #include "gateway/run/cpu_quota.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/process.h"
+#include "gateway/run/socket_access.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -117,22 +123,54 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
 }
 
 bool ShardSet::bind_listeners() {
-  return std::ranges::all_of(options_.options.listen,
-                             [this](const ListenAddress& listen) { return bind_listener(listen); });
+  const Options& options = options_.options;
+  return std::ranges::all_of(
+             options.listen,
+             [this](const ListenAddress& listen) { return bind_listener(listen, {}); }) &&
+         std::ranges::all_of(options.egress,
+                             [this](const EgressAddress& egress) { return bind_egress(egress); });
 }
 
-bool ShardSet::bind_listener(const ListenAddress& listen) {
+bool ShardSet::bind_egress(const EgressAddress& egress) {
+  if (egress.address.is_unix()) return bind_unix_egress(egress);
+  return bind_listener({.text = egress.text, .address = egress.address}, egress.route);
+}
+
+// One socket for all shards: unix sockets know no SO_REUSEPORT.
+bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
+  const auto failed = [&egress](const std::string& why) {
+    log_error("cannot listen", {{"listener", egress.text}, {"error", why}});
+    return false;
+  };
+  const auto access = socket_access(egress);
+  if (!access) return failed(access.error());
+  const iouring::FileDescriptor bound(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!bound) return failed(std::strerror(errno));
+  auto file = SocketFile::bind(bound.get(), egress.address, *access);
+  if (!file) return failed(file.error());
+  socket_files_.push_back(*std::move(file));
+  for (const auto& shard : shards_) {
+    iouring::FileDescriptor mine(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 0));
+    if (!mine) return failed(std::strerror(errno));
+    const auto adopted = shard->adopt(egress.text, std::move(mine), egress.route);
+    if (!adopted) return failed(adopted.error().name());
+  }
+  listeners_.push_back({.text = egress.text, .address = egress.address});
+  return true;
+}
+
+bool ShardSet::bind_listener(const ListenAddress& listen, const std::string& egress_route) {
   iouring::SocketAddress address = listen.address;
   for (const auto& shard : shards_) {
-    const auto bound =
-        shard->bind(listen.text, address, {.reuse_port = options_.options.share_port});
+    const auto bound = shard->bind(listen.text, address,
+                                   {.reuse_port = options_.options.share_port}, egress_route);
     if (!bound) {
       log_cannot_listen(listen, bound.error());
       return false;
     }
     address = *bound;  // port 0: the others take the port that the first shard got
   }
-  addresses_.push_back(address);
+  listeners_.push_back({.text = listen.text, .address = address});
   return true;
 }
 
@@ -141,14 +179,13 @@ bool ShardSet::listen() {
     const bool beside_others = i > 0 || options_.options.share_port;
     const auto listens = shards_[i]->listen(beside_others);
     if (!listens) {
-      log_cannot_listen(options_.options.listen[listens.error().listener], listens.error().error);
+      log_cannot_listen(listeners_[listens.error().listener], listens.error().error);
       return false;
     }
   }
   listening_ = true;
-  for (std::size_t i = 0; i < addresses_.size(); ++i) {
-    const ListenAddress& listen = options_.options.listen[i];
-    log_info("listening", {{"listener", listen.text}, {"address", addresses_[i].to_string()}});
+  for (const ListenAddress& listen : listeners_) {
+    log_info("listening", {{"listener", listen.text}, {"address", listen.address.to_string()}});
     if (listen.address.family() == AF_INET6 && ipv6_is_off()) {
       log_warning("IPv6 is switched off: no client comes here", {{"listener", listen.text}});
     }
@@ -157,13 +194,14 @@ bool ShardSet::listen() {
 }
 
 void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
-                     const std::vector<TlsContexts>& contexts) {
+                     const std::vector<TlsContexts>& contexts,
+                     const std::vector<BackendContexts>& of_backends) {
   const bool first = !std::exchange(started_, true);
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (first) {
-      shards_[i]->start(snapshot, contexts[i]);
+      shards_[i]->start(snapshot, contexts[i], of_backends[i]);
     } else {
-      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i]);
+      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i], of_backends[i]);
     }
   }
 }

@@ -28,6 +28,7 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_VERSION_TOO_HIGH:
     case SSL_R_NO_PROTOCOLS_AVAILABLE:
     case SSL_R_BAD_LEGACY_VERSION:
+    case SSL_R_WRONG_SSL_VERSION:  // a server chose one that was not offered
     case SSL_R_INAPPROPRIATE_FALLBACK:
     case SSL_R_UNKNOWN_PROTOCOL:
       return kProtocolVersionUnsupported;
@@ -38,6 +39,8 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
     case SSL_R_MISSING_SIGALGS_EXTENSION:
     case SSL_R_BAD_CIPHER:
+    case SSL_R_WRONG_CIPHER_RETURNED:
+    case SSL_R_UNKNOWN_CIPHER_RETURNED:
       return kCipherSuiteMismatch;
 
     case SSL_R_NO_SUITABLE_KEY_SHARE:
@@ -45,6 +48,7 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_BAD_KEY_SHARE:
     case SSL_R_MISSING_SUPPORTED_GROUPS_EXTENSION:
     case SSL_R_BAD_ECPOINT:
+    case SSL_R_UNKNOWN_KEY_EXCHANGE_TYPE:
       return kKeyExchangeFailure;
 
     case SSL_R_BAD_SIGNATURE:
@@ -98,6 +102,11 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_UNSOLICITED_EXTENSION:
     case SSL_R_MISSING_PSK_KEX_MODES_EXTENSION:
     case SSL_R_DUPLICATE_COMPRESSION_ID:
+    case SSL_R_INVALID_SESSION_ID:
+    case SSL_R_BAD_HRR_VERSION:
+    case SSL_R_NO_CHANGE_FOLLOWING_HRR:
+    case SSL_R_RENEGOTIATION_ENCODING_ERR:
+    case SSL_R_RENEGOTIATION_MISMATCH:
       return kUnexpectedMessage;
     default:
       return kUnknownFailure;

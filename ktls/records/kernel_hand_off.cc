@@ -79,6 +79,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     userspace->socket() = std::move(layer->socket());
     return refusal(KtlsFallback::kKeyRefused, error);
   }
+  layer->collect_tickets(userspace->release_tickets());
   userspace.reset();
   if (const int error = rx_at_once ? install_rx(descriptor, *state, kernel) : 0) {
     send_internal_error(descriptor);

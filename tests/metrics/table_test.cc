@@ -44,6 +44,8 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"backend_connect_duration_seconds", {"route"}},
     {"backend_connect_failures_total", {"route", "backend"}},
     {"backend_failovers_total", {"route"}},
+    {"backend_tls_handshakes_total", {"route", "result", "resumed"}},
+    {"backend_tls_handshake_duration_seconds", {"route"}},
     {"limit_reached_total", {"route", "limit"}},
     {"certificate_expiry_timestamp_seconds", {"role", "name"}},
     {"crl_next_update_timestamp_seconds", {"name"}},

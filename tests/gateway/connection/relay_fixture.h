@@ -83,8 +83,8 @@ class RelayTest : public ShardTest {
     connection_->set_reason(reason_);
     client_->records.reset();
     if (end.lingers) {
-      co_await iouring::in_scope(
-          connection_->scope(), linger_for_backend(*connection_, backend_->socket(), *end.lingers));
+      co_await iouring::in_scope(connection_->scope(),
+                                 linger_for_backend(*connection_, *backend_, *end.lingers));
     }
     backend_.reset();
   }

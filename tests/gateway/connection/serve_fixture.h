@@ -24,7 +24,8 @@ namespace sallyport::gateway {
 
 class ServeTest : public ShardTest {
  protected:
-  ServeTest() : ShardTest({.memory = std::size_t{150} << 10}) {
+  explicit ServeTest(std::size_t handshake_memory = std::size_t{150} << 10)
+      : ShardTest({.memory = handshake_memory}) {
     timeouts_.handshake = std::chrono::milliseconds(0);
   }
   void SetUp() override {

@@ -277,14 +277,72 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
 }
 
 // Planned, so no typing error.
-TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag : {"--egress", "--egress-expose"}) {
-    EXPECT_THAT(error_of(with({flag, "x"})),
-                HasSubstr(std::string(flag) + " is not supported by this version"));
-  }
+TEST(Options, RefuseWhatIsOfLaterVersionsByName) {
   EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
               HasSubstr("starttls, which is not supported by this version"));
   EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
+const Words kEgress{
+    "--egress", "127.0.0.1:8000=orders", "--ca", "ca.pem", "--discovery", "d.json", "--policy",
+    "p.json"};
+
+Words egress_with(const Words& more) {
+  Words words = kEgress;
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+TEST(Options, NeedACertificateForListenersOfTlsOnly) {
+  const Options options = options_of(kEgress);
+  EXPECT_TRUE(options.listen.empty());
+  EXPECT_TRUE(options.pairs.empty());
+  ASSERT_EQ(options.egress.size(), 1U);
+  EXPECT_EQ(options.egress[0].text, "127.0.0.1:8000=orders");
+  EXPECT_EQ(options.egress[0].address.to_string(), "127.0.0.1:8000");
+  EXPECT_EQ(options.egress[0].route, "orders");
+  EXPECT_THAT(error_of(egress_with({"--listen", "0.0.0.0:1"})),
+              HasSubstr("a certificate is required"));
+  EXPECT_THAT(error_of({"--ca", "ca.pem"}), HasSubstr("one of --listen and --egress is required"));
+}
+
+TEST(Options, TakeUnixSocketsOfApplications) {
+  const Options options = options_of(egress_with(
+      {"--egress", "unix:/run/a.sock=a,b=c", "--egress",
+       "unix:/run/b.sock=b,group=shop,mode=0660,owner=1000", "--egress", "[::1]:1=v6"}));
+  ASSERT_EQ(options.egress.size(), 4U);
+  EXPECT_EQ(options.egress[1].address.to_string(), "unix:/run/a.sock");
+  EXPECT_EQ(options.egress[1].route, "a,b=c");
+  EXPECT_EQ(options.egress[1].mode, 0600U);
+  EXPECT_EQ(options.egress[1].owner, "");
+  EXPECT_EQ(options.egress[2].route, "b");
+  EXPECT_EQ(options.egress[2].mode, 0660U);
+  EXPECT_EQ(options.egress[2].owner, "1000");
+  EXPECT_EQ(options.egress[2].group, "shop");
+}
+
+TEST(Options, RefuseEgressThatIsWrong) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {"127.0.0.1:1", "is not ADDR:PORT=ROUTE or unix:/PATH=ROUTE"},
+      {"localhost:1=a", "needs a numeric address"},
+      {"127.0.0.1:1=", "names no route behind the '='"},
+      {"unix:run/a=a", "is not unix:/PATH=ROUTE"},
+      {"unix:@a=a", "is not unix:/PATH=ROUTE"},
+      {"unix:/a=a,mode=0999", "has no mode such as"},
+      {"unix:/a=a,owner=", "names no owner"},
+      {"unix:/a=a,group=", "names no group"},
+      {"127.0.0.1:8000=users", "overlaps 127.0.0.1:8000=orders"},
+      {"127.0.0.1:8000=orders", "is given twice"},
+      {"0.0.0.0:1=a", "is not loopback"},
+  };
+  for (const auto& [value, what] : wrong)
+    EXPECT_THAT(error_of(egress_with({"--egress", value})), HasSubstr(what)) << value;
+  EXPECT_THAT(error_of(egress_with({"--egress", "unix:/a=a", "--egress", "unix:/a=b"})),
+              HasSubstr("overlaps unix:/a=a"));
+  EXPECT_THAT(error_of(egress_with({"--listen", "127.0.0.1:8000", "--credentials", "c"})),
+              HasSubstr("overlaps 127.0.0.1:8000"));
+  EXPECT_THAT(error_of(with({"--egress", "127.0.0.1:1=a"})), HasSubstr("needs --policy"));
+  EXPECT_EQ(error_of(egress_with({"--egress", "0.0.0.0:1=a", "--egress-expose"})), "no error");
 }
 
 TEST(Options, TakeTheNameOfOurZone) {

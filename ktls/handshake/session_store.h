@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "ktls/base/recent_map.h"
+#include "ktls/handshake/client_session.h"
+#include "ktls/keys/suite.h"
+#include "ktls/trust/peer_trust.h"
+
+namespace sallyport::ktls {
+
+/// Where a session may be used again: nowhere but on a connection for which all of this is the
+/// same. Refers to what its maker holds.
+struct SessionScope {
+  std::string_view endpoint = {};               ///< its target's text
+  std::string_view server_name = {};            ///< ClientTerms has it
+  Sha256 verify = {};                           ///< over all that decides which server is wanted
+  Sha256 trust = {};                            ///< Credentials::trust_digest()
+  Sha256 certificate = {};                      ///< over what we may present; zeros: nothing
+  std::span<const std::string_view> alpn = {};  ///< ClientTerms has them, too
+  RecordVersion min_version = RecordVersion::kTls13;
+
+  /// SHA-256 over all of it, unambiguously. Throws std::bad_alloc; texts of more than 65,535 bytes
+  /// abort.
+  [[nodiscard]] Sha256 digest() const;
+};
+
+/// The sessions of one shard with servers, by SessionScope::digest(). Bounded: of a scope it has
+/// the newest, of scopes those used last. Of the shard's thread.
+class SessionStore {
+ public:
+  /// Scopes: a session is of some KiB, and those that go back to one full handshake share the
+  /// server's certificates.
+  static constexpr std::size_t kCapacity = 256;
+  /// Sessions of a scope: so many connections that begin at once are resumed.
+  static constexpr std::size_t kMaxOfScope = 4;
+
+  explicit SessionStore(std::size_t capacity = kCapacity) : scopes_(capacity) {}
+
+  void remember(const Sha256& scope, ClientSession session);
+
+  /// The newest session of `scope`; null if there is none that has not expired at `now`. One of TLS
+  /// 1.3 leaves the store: its ticket is used once (RFC 8446 C.4). Of one of TLS 1.2 this is a
+  /// copy, since OpenSSL changes those in use.
+  [[nodiscard]] std::shared_ptr<const ClientSession> take(const Sha256& scope,
+                                                          std::chrono::sys_seconds now);
+
+ private:
+  RecentMap<Sha256, std::deque<ClientSession>, Sha256Hash> scopes_;  ///< each newest last
+};
+
+}  // namespace sallyport::ktls

@@ -1,0 +1,30 @@
+// Backends that speak TLS, by OpenSSL's public API.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/support/backend.h"
+#include "tests/support/pki.h"
+
+namespace sallyport::test {
+
+struct TlsBackendOptions {
+  TestCertificate certificate;
+  std::string client_ca = {};  ///< PEM; given: a client must have a certificate of it
+  std::string alpn = {};       ///< what it chooses where that is offered; empty: nothing
+  int max_version = 0;         ///< e.g. TLS1_2_VERSION; 0: the latest
+};
+
+/// What a connection does once it has shaken hands; its end is a FIN behind what was sent.
+using TlsServe = std::function<void(SSL* ssl)>;
+
+/// For Backend. A handshake that fails ends the connection.
+Backend::Serve over_tls(TlsBackendOptions options, TlsServe serve);
+
+/// Sends back what it receives; at close_notify answers with its own.
+void echo_over_tls(SSL* ssl);
+
+}  // namespace sallyport::test
