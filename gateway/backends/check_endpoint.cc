@@ -93,7 +93,7 @@ iouring::Task<CheckOutcome> ask(iouring::SpareSockets& sockets, const HealthChec
   // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
   // sent and not answered.
   if (rule.type != HealthCheck::Type::kTcp || opening.empty())
-    sockets.reset(*std::move(socket), address.family());
+    sockets.reset(*std::move(socket), address.family(), first);
   co_return outcome;
 }
 

@@ -22,6 +22,7 @@
 #include "gateway/backends/proxy_header.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/observe/log.h"
+#include "gateway/run/due_groups.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
 #include "iouring/inbox.h"
@@ -47,7 +48,7 @@ constexpr milliseconds kShortestTogether{10};
 constexpr milliseconds kLongestTogether{50};
 constexpr std::array kLocalHeader = local_proxy_header();
 
-/// One endpoint that is checked: shared by the table and its task.
+/// One endpoint that is checked: shared by the table, the groups of what is due and its check.
 struct CheckedEndpoint {
   std::string route;
   std::shared_ptr<const Endpoint> endpoint;
@@ -57,7 +58,13 @@ struct CheckedEndpoint {
   CheckHistory history;
   bool counted_up = false;                // among those of its route
   iouring::TimePoint heard_before{};      // Thread::heard_at_ when its check began
-  iouring::CancelScope* scope = nullptr;  // of its task
+  bool forgotten = false;                 // no further check is due
+  iouring::CancelScope* scope = nullptr;  // of the check that is under way
+
+  void forget() {
+    forgotten = true;
+    if (scope != nullptr) scope->cancel();
+  }
 };
 using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
 
@@ -90,6 +97,21 @@ bool is_up(const CheckedEndpoint& checked) {
   return checked.history.state() == Checked::kUp && checked.endpoint->takes_new_connections();
 }
 
+template <class T>
+void prefetch(const T& object) {
+  constexpr std::size_t kLine = 64;
+  const auto* const bytes = reinterpret_cast<const std::byte*>(&object);
+  for (std::size_t at = 0; at < sizeof object; at += kLine) __builtin_prefetch(bytes + at);
+}
+
+// An endpoint was last looked at an interval ago: one behind the other, each check would wait for
+// memory several times.
+void prefetch(std::span<const CheckedPtr> due) {
+  for (const CheckedPtr& checked : due) prefetch(*checked);
+  for (const CheckedPtr& checked : due) prefetch(*checked->endpoint);
+  for (const CheckedPtr& checked : due) prefetch(*checked->endpoint->life);
+}
+
 // Endpoints that are not yet checked wait as soon as another of their route is up.
 void tell(RouteLife& route, std::size_t up) {
   route.any_up.store(up > 0, std::memory_order_relaxed);
@@ -118,16 +140,29 @@ class Checker::Thread {
   void update(const Snapshot& snapshot);
   void keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
             std::vector<CheckedPtr>& fresh);
-  static void forget(const CheckedEndpoint& checked);
+  static void forget(CheckedEndpoint& checked);
   void note(CheckedEndpoint& checked, const CheckOutcome& outcome);
   static void log_change(const CheckedEndpoint& checked, Checked before,
                          const CheckOutcome& outcome);
   void note_silence(const CheckedEndpoint& checked);
   void count_all_up();
   void count_up(CheckedEndpoint& checked);
-  iouring::Task<void> check_now_and_then(CheckedPtr checked, milliseconds first);
+  void begin_due();
+  iouring::Task<void> check_once(CheckedPtr checked);
   iouring::Task<CheckOutcome> check(CheckedEndpoint& checked);
-  milliseconds until_next(const HealthCheck& rule);
+  milliseconds jittered(milliseconds interval);
+  void check_again(CheckedPtr checked, milliseconds after);
+
+  /// Wakes the thread for what is due first.
+  class Wake final : private iouring::Timer {
+   public:
+    explicit Wake(Thread& thread) : thread_(&thread) {}
+    void set(iouring::TimePoint when) { thread_->ring_->timers().arm(*this, when); }
+
+   private:
+    void on_expiry() noexcept override { thread_->begin_due(); }
+    Thread* thread_;
+  };
 
   // Members of the thread, but for the inbox's post().
   const std::function<void()>& on_down_;
@@ -136,6 +171,8 @@ class Checker::Thread {
   std::optional<FairSlots> slots_;
   std::optional<iouring::SpareSockets> sockets_;
   std::optional<iouring::TaskGroup> tasks_;
+  DueGroups<CheckedPtr> due_;
+  std::optional<Wake> wake_;
   std::unordered_map<const EndpointLife*, CheckedPtr> checked_;
   std::unordered_map<RouteLife*, std::size_t> up_;  // of the endpoints that are checked
   iouring::TimePoint heard_at_{};                   // the last answer over the network
@@ -163,6 +200,7 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
   thread->slots_.emplace(*thread->ring_, most - most / 4);
   thread->sockets_.emplace(*thread->ring_, most / 4);
   thread->tasks_.emplace(*thread->ring_);
+  thread->wake_.emplace(*thread);
   const iouring::SignalsMasked masked;  // signals belong to the control thread
   thread->thread_ = std::thread([&self = *thread] { self.run(); });
   return thread;
@@ -199,15 +237,13 @@ void Checker::Thread::update(const Snapshot& snapshot) {
   for (const auto& [life, checked] : before) forget(*checked);
   const auto spread = std::max(
       kFirstChecks, std::chrono::duration_cast<milliseconds>(kBetweenFirstChecks * fresh.size()));
-  for (const CheckedPtr& checked : fresh) {
-    const milliseconds first =
-        part_of(std::min(spread, checked->rule.interval), place_of(*checked));
-    checked->scope = &tasks_->spawn(check_now_and_then(checked, first));
-  }
+  for (const CheckedPtr& checked : fresh)
+    check_again(checked, part_of(std::min(spread, checked->rule.interval), place_of(*checked)));
   count_all_up();
 }
 
-// What is checked by the same rule goes on; by another, a new task does, and knows what was known.
+// What is checked by the same rule goes on; by another it is one of its own, and knows what was
+// known.
 void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
                            std::vector<CheckedPtr>& fresh) {
   CheckedPtr& checked = checked_[endpoint->life.get()];
@@ -216,7 +252,7 @@ void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpo
     auto next = std::make_shared<CheckedEndpoint>();
     if (checked) {
       next->history = checked->history;
-      checked->scope->cancel();
+      checked->forget();
     }
     checked = std::move(next);
     checked->rule = rule;
@@ -228,8 +264,8 @@ void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpo
   checked->proxy_header = route.proxy.has_value();
 }
 
-void Checker::Thread::forget(const CheckedEndpoint& checked) {
-  checked.scope->cancel();
+void Checker::Thread::forget(CheckedEndpoint& checked) {
+  checked.forget();
   checked.endpoint->life->set_checked(Checked::kUnknown, {});
   tell(*checked.endpoint->route_life, 0);
 }
@@ -252,15 +288,32 @@ void Checker::Thread::count_up(CheckedEndpoint& checked) {
   tell(*route, of_route);
 }
 
-iouring::Task<void> Checker::Thread::check_now_and_then(CheckedPtr checked, milliseconds first) {
-  iouring::CancelScope* const scope = co_await iouring::current_scope();
-  iouring::Result<> slept = co_await iouring::sleep_for(*ring_, first);
-  while (slept) {
-    const CheckOutcome outcome = co_await check(*checked);
-    if (scope->cancelled()) co_return;
-    note(*checked, outcome);
-    slept = co_await iouring::sleep_for(*ring_, until_next(checked->rule));
+void Checker::Thread::check_again(CheckedPtr checked, milliseconds after) {
+  const auto together =
+      std::clamp(checked->rule.interval / 100, kShortestTogether, kLongestTogether);
+  const auto first = due_.next();
+  due_.add(std::move(checked), ring_->now() + after, together);
+  if (due_.next() != first) wake_->set(*due_.next());
+}
+
+void Checker::Thread::begin_due() {
+  std::vector<CheckedPtr> due = due_.take(ring_->now());
+  prefetch(std::span<const CheckedPtr>(due));
+  for (CheckedPtr& checked : due) {
+    if (checked->forgotten) continue;
+    CheckedEndpoint& begins = *checked;
+    begins.scope = &tasks_->spawn(check_once(std::move(checked)));
   }
+  if (const auto next = due_.next()) wake_->set(*next);
+}
+
+iouring::Task<void> Checker::Thread::check_once(CheckedPtr checked) {
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  const CheckOutcome outcome = co_await check(*checked);
+  checked->scope = nullptr;
+  if (scope->cancelled()) co_return;
+  note(*checked, outcome);
+  check_again(checked, jittered(checked->rule.interval));
 }
 
 // When a slot is free; nothing is known of one whose scope is cancelled before.
@@ -275,13 +328,9 @@ iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
                                     checked.proxy_header ? opening : opening.first(0));
 }
 
-milliseconds Checker::Thread::until_next(const HealthCheck& rule) {
+milliseconds Checker::Thread::jittered(milliseconds interval) {
   std::uniform_real_distribution<double> jitter(1 - kJitter, 1 + kJitter);
-  const auto now = ring_->now();
-  const auto due = now + part_of(rule.interval, jitter(random_));
-  const auto together = std::clamp(rule.interval / 100, kShortestTogether, kLongestTogether);
-  const auto since_a_group = due.time_since_epoch() % together;
-  return std::chrono::ceil<milliseconds>(due - now + (together - since_a_group));
+  return part_of(interval, jitter(random_));
 }
 
 void Checker::Thread::note(CheckedEndpoint& checked, const CheckOutcome& outcome) {
