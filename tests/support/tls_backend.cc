@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -35,6 +36,7 @@ struct Listening {
 };
 
 std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
+  ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to sockets whose peer has left
   auto made = std::make_shared<Listening>();
   made->options = std::move(options);
   const TlsBackendOptions& kept = made->options;
