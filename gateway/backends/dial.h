@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "gateway/backends/balance.h"
+#include "gateway/backends/tls_opening.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
@@ -47,13 +48,6 @@ struct Dialed {
 struct OpeningWait {
   bool for_us = false;         ///< for a turn of this process
   iouring::TimePoint since{};  ///< else
-};
-
-/// An errno fails the attempt as one of connect(2) does. A handshake that failed counts against the
-/// endpoint, not against its address, which other routes may have.
-struct OpeningFailure {
-  int sys_errno = 0;
-  std::unique_ptr<const ktls::HandshakeFailure> tls = nullptr;
 };
 
 /// Does what a connection begins with, on a socket that has just been connected and that nothing
