@@ -13,10 +13,12 @@
 #include <vector>
 
 #include "gateway/backends/expected_backend.h"
+#include "gateway/connection/backend_sessions.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/lingering_close.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
@@ -25,7 +27,7 @@ namespace {
 using ktls::HandshakeResult;
 using ClientStep = ktls::ClientHandshake::Step;
 using Clock = std::chrono::steady_clock;
-using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+using Opened = std::expected<OpenedTls, OpeningFailure>;
 
 // What it holds beside OpenSSL's part: its frames and socket.
 constexpr std::size_t kFixedHandshakeMemory = 2560;
@@ -117,30 +119,41 @@ iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handsha
   std::unique_ptr<ktls::ClientHandshake>& tls = handshake.tls;
   while (true) {
     ClientStep step = ClientStep::kWantRead;
-    std::vector<std::byte> last_flight;
     const bool first = !tls;
     handshake.work();
     iouring::Result<> ran =
         co_await worker_for_step(handshake.shard()).run(iouring::Rank::kStarted, [&] {
           if (!tls) tls = std::make_unique<ktls::ClientHandshake>(terms.context, offer);
           step = tls->advance();
-          if (step == ClientStep::kDone) last_flight = tls->take_output();
         });
     if (!ran) co_return gone(ran.error().value);
     if (first) {
       auto silent = must_be_silent(handshake.socket);
       if (!silent) co_return silent;
     }
+    if (step == ClientStep::kDone) co_return std::expected<void, OpeningFailure>();
     handshake.wait();
-    iouring::Result<> sent =
-        co_await send(handshake.socket, step == ClientStep::kDone ? last_flight : tls->output());
+    iouring::Result<> sent = co_await send(handshake.socket, tls->output());
     if (step == ClientStep::kFailed) co_return fails(tls->failure());
     if (!sent) co_return gone(sent.error().value);
-    if (step == ClientStep::kDone) co_return std::expected<void, OpeningFailure>();
     tls->output_sent();
     iouring::Result<> received = co_await receive_more(handshake);
     if (!received) co_return gone(received.error().value);
   }
+}
+
+// Where a session with this server may be used again. Addresses of one name are not one server.
+ktls::Sha256 session_scope(const BackendTerms& terms, const ExpectedBackend& expected,
+                           const Endpoint& endpoint, std::span<const std::string_view> alpn) {
+  const std::string place = endpoint.target + ' ' + endpoint.address.to_string();
+  const ktls::SessionScope scope{.endpoint = place,
+                                 .server_name = expected.server_name(),
+                                 .verify = expected.digest(),
+                                 .trust = terms.context->credentials().trust_digest(),
+                                 .certificate = terms.context->presented(),
+                                 .alpn = alpn,
+                                 .min_version = terms.route->backend_tls->min_version};
+  return scope.digest();
 }
 
 // The client was told a protocol before there was a backend: no other will do.
@@ -152,6 +165,26 @@ std::expected<void, OpeningFailure> must_speak(const ktls::Outcome& outcome,
        .detail = outcome.alpn.empty()
                      ? "chose no ALPN protocol, not " + std::string(forwarded)
                      : "chose ALPN protocol " + outcome.alpn + ", not " + std::string(forwarded)});
+}
+
+// The last flight, when the server is the right one. Takes OpenSSL's part with it: into `tickets`,
+// or it is freed.
+iouring::Task<std::expected<void, OpeningFailure>> send_last_flight(BackendHandshake& handshake,
+                                                                    bool has_openssl) {
+  std::vector<std::byte> flight;
+  if (has_openssl) {
+    iouring::Result<> ran =
+        co_await worker_for_step(handshake.shard()).run(iouring::Rank::kStarted, [&] {
+          flight = handshake.tls->take_output();
+        });
+    if (!ran) co_return gone(ran.error().value);
+  } else {
+    flight = handshake.tls->take_output();
+  }
+  handshake.wait();
+  iouring::Result<> sent = co_await send(handshake.socket, flight);
+  if (!sent) co_return gone(sent.error().value);
+  co_return std::expected<void, OpeningFailure>();
 }
 
 // Of a handshake that has not ended: 50 to 65 KiB, and OpenSSL's locks.
@@ -236,20 +269,29 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   const std::string forwarded(rule.forward_alpn ? connection.alpn() : std::string_view());
   std::vector<std::string_view> alpn(rule.alpn.begin(), rule.alpn.end());
   if (!forwarded.empty()) alpn.assign(1, forwarded);
-  const ktls::ClientTerms offer{
+  BackendSessions& sessions = connection.shard().backend_sessions;
+  const ktls::Sha256 scope = session_scope(terms, *expected, endpoint, alpn);
+  ktls::ClientTerms offer{
       .server_name = expected->server_name(),
       .alpn = alpn,
       .min_version = rule.min_version,
-      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); }};
+      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); },
+      .session = sessions.take(scope, terms.context->now())};
 
   BackendHandshake handshake(connection, backend, wait);
+  std::unique_ptr<ktls::TicketSink> tickets;
   auto ended = co_await run(handshake, terms, offer);
   if (ended) {
     handshake.tls->intern_trust();
     ended = must_speak(handshake.tls->outcome(), forwarded);
   }
+  if (ended) {
+    tickets = sessions.collect(*handshake.tls, scope, std::move(offer.session));
+    ended = co_await send_last_flight(handshake, tickets == nullptr);
+  }
   count(handshake, ended);
-  if (ended) co_return std::move(handshake.tls);
+  if (ended)
+    co_return OpenedTls{.handshake = std::move(handshake.tls), .tickets = std::move(tickets)};
   if (handshake.tls) {
     handshake.work();  // cannot be shed meanwhile
     co_await within_lingering_time(connection.shard(), free_openssl(handshake));
