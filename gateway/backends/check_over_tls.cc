@@ -65,6 +65,7 @@ iouring::Task<Records> verified_records(const CheckTlsTools& tools, const CheckT
 
   CheckHandshake handshake(socket, tools);
   auto ended = co_await handshake.run(tls.context, offer);
+  if (ended) ended = co_await handshake.send_last_flight(true);
   if (!ended) {
     co_await handshake.free_openssl();
     co_return std::unexpected(std::move(ended.error()));

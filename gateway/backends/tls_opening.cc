@@ -90,29 +90,41 @@ iouring::Task<std::expected<void, OpeningFailure>> TlsOpening::run(
     std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer) {
   while (true) {
     Step step = Step::kWantRead;
-    std::vector<std::byte> last_flight;
     const bool first = !tls_;
     work();
     iouring::Result<> ran = co_await worker().run(iouring::Rank::kStarted, [&] {
       if (!tls_) tls_ = std::make_unique<ktls::ClientHandshake>(context, offer);
       step = tls_->advance();
-      if (step == Step::kDone) last_flight = tls_->take_output();
     });
     if (!ran) co_return gone(ran.error().value);
     if (first) {
       auto silent = must_be_silent(socket_);
       if (!silent) co_return silent;
     }
+    if (step == Step::kDone) co_return std::expected<void, OpeningFailure>();
     wait();
-    iouring::Result<> sent =
-        co_await send(socket_, step == Step::kDone ? last_flight : tls_->output());
+    iouring::Result<> sent = co_await send(socket_, tls_->output());
     if (step == Step::kFailed) co_return opening_fails(tls_->failure());
     if (!sent) co_return gone(sent.error().value);
-    if (step == Step::kDone) co_return std::expected<void, OpeningFailure>();
     tls_->output_sent();
     iouring::Result<> received = co_await receive_more();
     if (!received) co_return gone(received.error().value);
   }
+}
+
+iouring::Task<std::expected<void, OpeningFailure>> TlsOpening::send_last_flight(bool has_openssl) {
+  std::vector<std::byte> flight;
+  if (has_openssl) {
+    iouring::Result<> ran =
+        co_await worker().run(iouring::Rank::kStarted, [&] { flight = tls_->take_output(); });
+    if (!ran) co_return gone(ran.error().value);
+  } else {
+    flight = tls_->take_output();
+  }
+  wait();
+  iouring::Result<> sent = co_await send(socket_, flight);
+  if (!sent) co_return gone(sent.error().value);
+  co_return std::expected<void, OpeningFailure>();
 }
 
 iouring::Task<void> TlsOpening::free_openssl() {

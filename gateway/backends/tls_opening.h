@@ -38,10 +38,13 @@ class TlsOpening {
   TlsOpening(const TlsOpening&) = delete;
   TlsOpening& operator=(const TlsOpening&) = delete;
 
-  /// Fails, too, where the backend speaks first. Afterwards tls() is at kDone, its last flight was
-  /// sent, and OpenSSL's part is freed; or the failure's alert was sent, and free_openssl() is due.
+  /// Until the server is verified: tls() is at kDone. Fails, too, where it speaks first; then the
+  /// alert was sent, if there is one.
   iouring::Task<std::expected<void, OpeningFailure>> run(
       std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer);
+  /// Behind run(), when the server is the right one. Frees OpenSSL's part; `has_openssl`: nobody
+  /// else took that to collect tickets.
+  iouring::Task<std::expected<void, OpeningFailure>> send_last_flight(bool has_openssl);
   /// Of a handshake that has failed: 50 to 65 KiB, and OpenSSL's locks.
   iouring::Task<void> free_openssl();
 

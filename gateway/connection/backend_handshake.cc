@@ -11,11 +11,13 @@
 
 #include "gateway/backends/expected_backend.h"
 #include "gateway/backends/tls_opening.h"
+#include "gateway/connection/backend_sessions.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/lingering_close.h"
 #include "iouring/idle_worker.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
@@ -23,7 +25,7 @@ namespace {
 
 using ktls::HandshakeResult;
 using Clock = std::chrono::steady_clock;
-using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+using Opened = std::expected<OpenedTls, OpeningFailure>;
 
 // What it holds beside OpenSSL's part: its frames and socket.
 constexpr std::size_t kFixedHandshakeMemory = 2560;
@@ -65,6 +67,20 @@ struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
     connection.end(CloseReason::kShed);
   }
 };
+
+// Where a session with this server may be used again. Addresses of one name are not one server.
+ktls::Sha256 session_scope(const BackendTerms& terms, const ExpectedBackend& expected,
+                           const Endpoint& endpoint, std::span<const std::string_view> alpn) {
+  const std::string place = endpoint.target + ' ' + endpoint.address.to_string();
+  const ktls::SessionScope scope{.endpoint = place,
+                                 .server_name = expected.server_name(),
+                                 .verify = expected.digest(),
+                                 .trust = terms.context->credentials().trust_digest(),
+                                 .certificate = terms.context->presented(),
+                                 .alpn = alpn,
+                                 .min_version = terms.route->backend_tls->min_version};
+  return scope.digest();
+}
 
 // The client was told a protocol before there was a backend: no other will do.
 std::expected<void, OpeningFailure> must_speak(const ktls::Outcome& outcome,
@@ -130,20 +146,29 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   const std::string forwarded(rule.forward_alpn ? connection.alpn() : std::string_view());
   std::vector<std::string_view> alpn(rule.alpn.begin(), rule.alpn.end());
   if (!forwarded.empty()) alpn.assign(1, forwarded);
-  const ktls::ClientTerms offer{
+  BackendSessions& sessions = connection.shard().backend_sessions;
+  const ktls::Sha256 scope = session_scope(terms, *expected, endpoint, alpn);
+  ktls::ClientTerms offer{
       .server_name = expected->server_name(),
       .alpn = alpn,
       .min_version = rule.min_version,
-      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); }};
+      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); },
+      .session = sessions.take(scope, terms.context->now())};
 
   BackendHandshake handshake(connection, backend, wait);
+  std::unique_ptr<ktls::TicketSink> tickets;
   auto ended = co_await handshake.run(terms.context, offer);
   if (ended) {
     handshake.tls()->intern_trust();
     ended = must_speak(handshake.tls()->outcome(), forwarded);
   }
+  if (ended) {
+    tickets = sessions.collect(*handshake.tls(), scope, std::move(offer.session));
+    ended = co_await handshake.send_last_flight(tickets == nullptr);
+  }
   count(handshake, ended);
-  if (ended) co_return std::move(handshake.tls());
+  if (ended)
+    co_return OpenedTls{.handshake = std::move(handshake.tls()), .tickets = std::move(tickets)};
   if (handshake.tls()) {
     handshake.work();  // cannot be shed meanwhile
     co_await within_lingering_time(connection.shard(), handshake.free_openssl());
