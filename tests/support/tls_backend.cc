@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -35,6 +36,7 @@ struct Listening {
 };
 
 std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
+  ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to sockets whose peer has left
   auto made = std::make_shared<Listening>();
   made->options = std::move(options);
   const TlsBackendOptions& kept = made->options;
@@ -43,6 +45,9 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
   must(context != nullptr, "no context");
   must(SSL_CTX_use_certificate(context, kept.certificate.x509.get()) == 1, "certificate");
   must(SSL_CTX_use_PrivateKey(context, kept.certificate.key.get()) == 1, "key");
+  must(SSL_CTX_set_num_tickets(context, kept.tickets) == 1, "tickets");
+  constexpr unsigned char kAnyId = 1;  // without one no session is resumed where clients are asked
+  must(SSL_CTX_set_session_id_context(context, &kAnyId, 1) == 1, "session id context");
   if (kept.max_version != 0) SSL_CTX_set_max_proto_version(context, kept.max_version);
   if (!kept.alpn.empty())
     SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<std::string*>(&kept.alpn));
