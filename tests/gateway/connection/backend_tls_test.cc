@@ -32,6 +32,10 @@ class BackendTlsTest : public ServeTest {
  protected:
   BackendTlsTest() : ServeTest(HandshakeLimits().memory) {}
   void SetUp() override {
+    if (test::wanted_records() == "kernel") {
+      SALLYPORT_NEEDS_KTLS();
+      with_kernel_records();
+    }
     ServeTest::SetUp();
     rule_ = verifies(kOrders);
   }
@@ -141,21 +145,6 @@ TEST_F(BackendTlsTest, NeverMakesACleanEndOfATruncation) {
     EXPECT_EQ(client.end(), test::TlsEnd::kTruncated);
   });
   EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_truncated");
-}
-
-TEST_F(BackendTlsTest, FollowsAKeyUpdateOfTheBackend) {
-  const Backend backend(test::over_tls({.certificate = certificate()}, [](SSL* ssl) {
-    EXPECT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-    test::echo_over_tls(ssl);
-  }));
-  serve_to(backend.address());
-  serve_clients([this] {
-    TlsClient client = connect();
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(client.echo("hello"));
-    client.close_notify();
-    client.receive_all();
-  });
-  EXPECT_EQ(to_string(log_.records.at(0).reason), "done");
 }
 
 struct RefusedBackend {
