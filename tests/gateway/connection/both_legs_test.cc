@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -131,6 +132,9 @@ class BothLegs : public ServeTest, public ::testing::WithParamInterface<Legs> {
       SALLYPORT_NEEDS_KTLS();
       with_kernel_records();
     }
+    // Short: a backend that does not answer is waited for in real time.
+    timeouts_.answered = std::chrono::milliseconds(20);
+    timeouts_.unanswered = std::chrono::milliseconds(60);
     pki_.settings.min_version = protection().version;
     ServeTest::SetUp();
     if (plain()) served_.egress_route = "orders";
