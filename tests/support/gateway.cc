@@ -128,6 +128,11 @@ bool is_json(std::string_view text) {
   return !json::parse(text, nullptr, false).is_discarded();
 }
 
+std::string wanted_records() {
+  const char* const wanted = std::getenv("SALLYPORT_RECORDS");
+  return wanted == nullptr ? "" : wanted;
+}
+
 std::string sallyport_program() {
   if (const char* given = std::getenv("SALLYPORT_BIN")) return given;
   return SALLYPORT_PROGRAM;

@@ -28,6 +28,10 @@ class BackendTlsTest : public ServeTest {
 
   BackendTlsTest() : ServeTest(HandshakeLimits().memory) {}
   void SetUp() override {
+    if (test::wanted_records() == "kernel") {
+      SALLYPORT_NEEDS_KTLS();
+      with_kernel_records();
+    }
     ServeTest::SetUp();
     rule_ = verifies(kOrders);
   }

@@ -69,21 +69,6 @@ TEST_F(BackendTlsTest, NeverMakesACleanEndOfATruncation) {
   EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_truncated");
 }
 
-TEST_F(BackendTlsTest, FollowsAKeyUpdateOfTheBackend) {
-  const Backend backend(test::over_tls({.certificate = certificate()}, [](SSL* ssl) {
-    EXPECT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-    test::echo_over_tls(ssl);
-  }));
-  serve_to(backend.address());
-  serve_clients([this] {
-    TlsClient client = connect();
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(client.echo("hello"));
-    client.close_notify();
-    client.receive_all();
-  });
-  EXPECT_EQ(to_string(log_.records.at(0).reason), "done");
-}
-
 struct RefusedBackend {
   const char* name;
   test::LeafSpec spec;
