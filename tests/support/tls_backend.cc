@@ -63,6 +63,7 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
     must(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), anchor.get()) == 1, "anchor");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   }
+  if (kept.configure) kept.configure(context);
   return made;
 }
 

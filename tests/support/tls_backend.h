@@ -19,6 +19,7 @@ struct TlsBackendOptions {
   unsigned tickets = 2;           ///< behind a full handshake of TLS 1.3
   std::string ciphersuites = {};  ///< of TLS 1.3, OpenSSL's names; empty: its default
   std::string cipher_list = {};   ///< of TLS 1.2
+  std::function<void(SSL_CTX* context)> configure = {};  ///< at last, what the others do not say
 };
 
 /// What a connection does once it has shaken hands; its end is a FIN behind what was sent.
