@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gateway/backends/expected_backend.h"
+#include "gateway/backends/postgresql_starttls.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake.h"
 #include "gateway/connection/handshake_memory.h"
@@ -111,9 +112,23 @@ iouring::Task<iouring::Result<>> receive_more(BackendHandshake& handshake) {
   co_return iouring::Result<>{};
 }
 
+// In plaintext, before TLS.
+iouring::Task<std::expected<void, OpeningFailure>> ask_for_tls(BackendHandshake& handshake) {
+  handshake.wait();
+  const auto begins = co_await ask_postgresql_for_tls(handshake.socket);
+  if (begins) co_return std::expected<void, OpeningFailure>();
+  const StarttlsFailure& failure = begins.error();
+  if (failure.sys_errno != 0) co_return gone(failure.sys_errno);
+  co_return fails({.result = HandshakeResult::kBackendTlsFailed, .detail = failure.why});
+}
+
 iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handshake,
                                                        const BackendTerms& terms,
                                                        const ktls::ClientTerms& offer) {
+  if (terms.route->backend_tls->starttls_postgresql) {
+    auto begins = co_await ask_for_tls(handshake);
+    if (!begins) co_return begins;
+  }
   std::unique_ptr<ktls::ClientHandshake>& tls = handshake.tls;
   while (true) {
     ClientStep step = ClientStep::kWantRead;
