@@ -90,6 +90,14 @@ CloseReason reason_of(LiveCause cause) {
       return CloseReason::kExpired;
     case LiveCause::kRouteGone:
       return CloseReason::kRouteGone;
+    case LiveCause::kBackendRevoked:
+      return CloseReason::kBackendRevoked;
+    case LiveCause::kBackendUntrusted:
+      return CloseReason::kBackendUntrusted;
+    case LiveCause::kBackendNotVerified:
+      return CloseReason::kBackendNotVerified;
+    case LiveCause::kBackendExpired:
+      return CloseReason::kBackendExpired;
     case LiveCause::kBackendDown:
       return CloseReason::kBackendDown;
     case LiveCause::kEndpointRemoved:
@@ -114,7 +122,7 @@ bool is_offence_of_backend(CloseReason reason) {
 bool prefers_quiet_moment(CloseReason reason) {
   return reason == CloseReason::kDrain || reason == CloseReason::kLifetime ||
          reason == CloseReason::kExpired || reason == CloseReason::kRouteGone ||
-         reason == CloseReason::kEndpointRemoved;
+         reason == CloseReason::kBackendExpired || reason == CloseReason::kEndpointRemoved;
 }
 
 }  // namespace sallyport::gateway

@@ -103,7 +103,7 @@ extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
 /// Whether the backend broke the rules of TLS, and has an alert of ours for it.
 [[nodiscard]] bool is_offence_of_backend(CloseReason reason);
 
-/// Whether the connection may end with close_notify at a quiet moment for this reason.
+/// Whether a connection that relays may end with close_notify at a quiet moment for this reason.
 [[nodiscard]] bool prefers_quiet_moment(CloseReason reason);
 
 /// The result of a handshake that ended for this reason: unknown_failure where the reason is no

@@ -14,6 +14,7 @@
 #include "gateway/connection/backend_handshake.h"
 #include "gateway/connection/client.h"
 #include "gateway/connection/proxy_opening.h"
+#include "gateway/connection/recheck.h"
 #include "gateway/connection/start_records.h"
 #include "iouring/both.h"
 #include "iouring/cancel.h"
@@ -170,15 +171,16 @@ RefusalPtr refused_for_room(const Dialling& dialling) {
 }
 
 // Of the server's certificate nothing but the text: the line's other keys are the client's.
-RefusalPtr refused_by_backend_tls(const DialFailure& failure) {
-  const ktls::HandshakeFailure& tls = *failure.tls;
-  std::string why = tls.detail.empty() ? std::string(to_string(tls.result)) : tls.detail;
-  return refusal(reason_of_backend(tls), failure.endpoint->target + ": " + std::move(why));
+RefusalPtr refused_by_backend_tls(const ktls::HandshakeFailure& failure, const Endpoint& endpoint) {
+  std::string why =
+      failure.detail.empty() ? std::string(to_string(failure.result)) : failure.detail;
+  return refusal(reason_of_backend(failure), endpoint.target + ": " + std::move(why));
 }
 
 RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure) {
   if (failure.error == DialError::kFull) return refused_for_room(dialling);
-  if (failure.error == DialError::kBackendTls) return refused_by_backend_tls(failure);
+  if (failure.error == DialError::kBackendTls)
+    return refused_by_backend_tls(*failure.tls, *failure.endpoint);
   std::string detail;
   if (failure.last_errno != 0) {
     detail = iouring::errno_name(failure.last_errno);
@@ -230,7 +232,13 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }
-  co_return start_backend_records(connection, *dialed);
+  auto records = start_backend_records(connection, *dialed);
+  if (!records) co_return records;
+  if (const auto failure = judge_new_backend(connection)) {
+    (*records)->socket().reset();
+    co_return std::unexpected(refused_by_backend_tls(*failure, *connection.backend()));
+  }
+  co_return records;
 }
 
 }  // namespace sallyport::gateway

@@ -113,10 +113,7 @@ namespace {
   if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client, std::move(certificate));
-  if (backend) {
-    look_at_endpoint(client.connection);
-    co_await move_to_table(*client.records, **backend);
-  }
+  if (backend) co_await move_to_table(*client.records, **backend);
   co_return backend;
 }
 
@@ -142,10 +139,7 @@ namespace {
   if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client, {});
-  if (backend) {
-    look_at_endpoint(connection);
-    co_await move_to_table(*client.records, **backend);
-  }
+  if (backend) co_await move_to_table(*client.records, **backend);
   co_return backend;
 }
 

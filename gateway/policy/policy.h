@@ -116,8 +116,9 @@ class Policy {
   /// What its routes present and trust, none twice: first what the flags name, used or not.
   std::span<const RouteFiles> files() const { return files_; }
   const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
-  /// Whether connections of any route end some time after their endpoint was removed.
-  bool ends_when_removed() const { return ends_when_removed_; }
+  /// Whether live connections of any route are judged by what the discovery file says of their
+  /// endpoints.
+  bool judges_endpoints() const { return judges_endpoints_; }
   [[nodiscard]] bool names(const RouteFiles& files) const;  ///< whether files() has them
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
@@ -141,7 +142,7 @@ class Policy {
   ByName exact_, wildcard_;
   Candidates without_sni_;
   std::vector<std::string> trust_domains_;
-  bool ends_when_removed_ = false;
+  bool judges_endpoints_ = false;
 };
 
 /// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file

@@ -360,15 +360,20 @@ ktls::CredentialFiles Config::files_of(const RouteFiles& named) const {
 }
 
 PresentedTo Config::presented_to(const Policy* policy, const RouteFiles& named) const {
-  if (named == RouteFiles{}) {
-    const bool only_egress = options_.listen.empty() && !options_.egress.empty();
-    return only_egress ? PresentedTo::kBackendsOnly : PresentedTo::kClients;
-  }
-  const bool to_clients =
-      policy == nullptr || std::ranges::any_of(policy->routes(), [&](const Route& route) {
-        return !route.egress && policy->files()[route.files] == named;
-      });
-  return to_clients ? PresentedTo::kClients : PresentedTo::kBackendsOnly;
+  const auto any_route = [policy](const auto& uses) {
+    return policy != nullptr && std::ranges::any_of(policy->routes(), uses);
+  };
+  const bool only_egress = options_.listen.empty() && !options_.egress.empty();
+  const bool to_clients = named == RouteFiles{}
+                              ? !only_egress
+                              : policy == nullptr || any_route([&](const Route& route) {
+                                  return !route.egress && policy->files()[route.files] == named;
+                                });
+  const bool to_backends = any_route([&](const Route& route) {
+    return route.backend_tls && route.backend_tls->presents_certificate &&
+           policy->files()[route.backend_tls->files] == named;
+  });
+  return {.clients = to_clients, .backends = to_backends};
 }
 
 std::vector<std::string> Config::secret_files() const {

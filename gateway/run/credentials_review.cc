@@ -109,6 +109,10 @@ void CredentialsReview::review_own() {
     if (ends_soon(fact->not_before, fact->not_after, now_)) {
       add(Effect::kNoneYet, described(*fact) + " expires at " + rfc3339(fact->not_after));
     }
+    if (whom_.backends && !fact->calls)
+      add(Effect::kRefusesSome, described(*fact) +
+                                    " is no client's certificate: its extended key usage lacks "
+                                    "clientAuth: backends that ask for one refuse it");
     review_chain(*fact);
   }
   const Effect effect = refused.size() == leaves ? Effect::kRefusesAll : Effect::kRefusesSome;
@@ -147,7 +151,7 @@ void CredentialsReview::review_chain(const CertificateFact& leaf) {
 // Why a client refuses the leaf that we present; empty: it does not.
 std::string CredentialsReview::why_refused(const CertificateFact& leaf) const {
   if (std::string why = outside_dates(leaf, now_); !why.empty()) return why;
-  if (whom_ == PresentedTo::kClients && !leaf.serves)
+  if (whom_.clients && !leaf.serves)
     return "is no server's certificate: its extended key usage lacks serverAuth";
   return {};
 }

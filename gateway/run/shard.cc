@@ -229,11 +229,10 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
                    BackendContexts backend_tls) {
   inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls),
                 backend_tls = std::move(backend_tls)]() mutable {
-    const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
-                                  snapshot->named != state_.snapshot->named ||
-                                  snapshot->policy != state_.snapshot->policy ||
-                                  (snapshot->endpoints != state_.snapshot->endpoints &&
-                                   snapshot->policy->ends_when_removed());
+    const bool judges_otherwise =
+        snapshot->credentials != state_.snapshot->credentials ||
+        snapshot->named != state_.snapshot->named || snapshot->policy != state_.snapshot->policy ||
+        (snapshot->endpoints != state_.snapshot->endpoints && snapshot->policy->judges_endpoints());
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);

@@ -84,6 +84,7 @@ struct CertificateFact {
   bool anchor = false;     ///< of kCa: an anchor, not only an intermediate for building chains
   bool leaf = false;       ///< of kServer: the leaf, not an intermediate
   bool serves = true;      ///< its extended key usage lets it be a server's
+  bool calls = true;       ///< and a client's
   bool spiffe = false;     ///< it has a SPIFFE identity
   std::optional<std::string> trust_domain;  ///< of kCa
 };

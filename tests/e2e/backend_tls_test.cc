@@ -2,6 +2,13 @@
 // takes no other for it than the one that the policy and the discovery file name.
 #include <openssl/ssl.h>
 
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "tests/e2e/scenario.h"
 #include "tests/support/tls_backend.h"
 
@@ -9,6 +16,8 @@ namespace sallyport::test {
 namespace {
 
 constexpr char kOrdersOverTls[] = "spiffe://example.org/ns/shop/sa/orders";
+
+constexpr char kBank[] = "spiffe://example.org/ns/shop/sa/bank";
 
 class BackendTls : public Scenario {
  protected:
@@ -36,6 +45,29 @@ TEST_F(BackendTls, IsMutualOnBothLegs) {
   EXPECT_EQ(gateway->metrics().sum("backend_tls_handshakes_total",
                                    {{"route", "orders"}, {"result", "success"}}),
             1);
+}
+
+TEST_F(BackendTls, IsResumed) {
+  const Backend backend(orders());
+  start_for({backend.address()});
+  // Each shard has sessions of its own.
+  wait_until("a connection is resumed", [this] {
+    EXPECT_TRUE(served());
+    return gateway->metrics().sum("backend_tls_handshakes_total",
+                                  {{"route", "orders"}, {"resumed", "true"}}) > 0;
+  });
+  EXPECT_EQ(gateway->wait_log({{"backend_resumed", "true"}}).at("backend_identity"),
+            kOrdersOverTls);
+}
+
+TEST_F(BackendTls, WarnsWhereOurCertificateIsNoClients) {
+  server = root.issue({.dns = {"orders.example.org"}, .eku = Eku::kServerAuth});
+  const Backend backend(orders());
+  start_for({backend.address()});
+  gateway->wait_err({"lacks clientAuth"});
+  TlsClient refused = connect();
+  refused.receive_all();
+  gateway->wait_log({{"reason", "backend_alert"}});
 }
 
 TEST_F(BackendTls, GoesToTheRightOneOfTwo) {
@@ -70,6 +102,109 @@ TEST_F(BackendTls, IsCheckedOverTheSameTls) {
   gateway->wait_metric("backend_healthy", {{"backend", good.address()}}, 1);
   for (int i = 0; i < 6; ++i) EXPECT_TRUE(served());
   EXPECT_EQ(gateway->metrics().sum("backend_failovers_total", {{"route", "orders"}}), 0);
+}
+
+/// Two services behind one route, with CAs of their own, one of which a change concerns.
+class LiveBackends : public BackendTls {
+ protected:
+  void start_both() {
+    write_policy("spiffe://example.org/ns/shop/sa/*");
+    dir.write("services.pem", root.cert_pem() + bank_root.cert_pem());
+    dir.write("services.crl", root.crl() + bank_root.crl());
+    discover_both({});
+    start({"--policy", dir / "policy.json", "--end-spread", "1s"});
+  }
+  void write_policy(const std::string& verify) {
+    dir.replace("policy.json", R"({"trust": {"services": {"ca": ["services.pem"],
+      "crl": ["services.crl"]}}, "routes": {"orders": {"allow": ["spiffe://example.org/**"],
+      "backend-tls": {"trust": "services", "verify": [")" +
+                                   verify + R"("]}}}})");
+  }
+  void discover_both(const std::string& id_of_concerned) {
+    std::map<std::string, std::string> labels{{"route", "orders"}};
+    if (!id_of_concerned.empty()) labels["tls_id"] = id_of_concerned;
+    discover({{{other.address()}, {{"route", "orders"}}}, {{address_of_concerned}, labels}});
+  }
+  // The clients: the one whose service is concerned, and the other.
+  std::pair<TlsClient, TlsClient> connect_both() {
+    std::map<std::string, TlsClient> clients;
+    while (clients.size() < 2) {
+      TlsClient client = connect();
+      const std::string name = client.receive(4);
+      EXPECT_TRUE(name == "bank" || name == "shop");
+      EXPECT_TRUE(client.echo("hello"));
+      clients.try_emplace(name, std::move(client));
+    }
+    return {std::move(clients.at("bank")), std::move(clients.at("shop"))};
+  }
+  // As a client is told, and the log.
+  void expect_told(TlsClient& of_concerned, const std::string& reason) const {
+    of_concerned.receive_all();
+    EXPECT_EQ(of_concerned.end(), TlsEnd::kTruncated);
+    EXPECT_EQ(of_concerned.alert(), std::nullopt);
+    const LogLine line = gateway->wait_log({{"reason", reason}});
+    EXPECT_EQ(line.at("backend_identity"), kBank);
+    EXPECT_EQ(line.at("identity"), kWeb);
+  }
+  static TlsServe says(const std::string& name) {
+    return [name](SSL* ssl) {
+      SSL_write(ssl, name.data(), static_cast<int>(name.size()));
+      echo_over_tls(ssl);
+    };
+  }
+
+  TestAuthority bank_root{"Bank Root"};
+  TestCertificate bank = bank_root.issue({.spiffe = {kBank}});
+  Backend concerned{over_tls({.certificate = bank}, says("bank"))};
+  std::string address_of_concerned = concerned.address();
+  Backend other{over_tls({.certificate = root.issue({.spiffe = {kOrdersOverTls}})}, says("shop"))};
+};
+
+TEST_F(LiveBackends, EndWhereAListRevokesThem) {
+  start_both();
+  auto [concerned_client, other_client] = connect_both();
+  dir.replace("services.crl", root.crl() + bank_root.crl({bank.serial}));
+  expect_told(concerned_client, "backend_revoked");
+  EXPECT_TRUE(other_client.echo("still here"));
+}
+
+TEST_F(LiveBackends, EndWhereTheirAnchorIsGone) {
+  start_both();
+  auto [concerned_client, other_client] = connect_both();
+  dir.replace("services.pem", root.cert_pem());
+  dir.replace("services.crl", root.crl());
+  expect_told(concerned_client, "backend_untrusted");
+  EXPECT_TRUE(other_client.echo("still here"));
+}
+
+TEST_F(LiveBackends, EndWhereTheRuleIsAnother) {
+  start_both();
+  auto [concerned_client, other_client] = connect_both();
+  write_policy(kOrdersOverTls);
+  expect_told(concerned_client, "backend_not_verified");
+  EXPECT_TRUE(other_client.echo("still here"));
+}
+
+TEST_F(LiveBackends, EndWhereTheDiscoveryFileNamesAnother) {
+  start_both();
+  auto [concerned_client, other_client] = connect_both();
+  discover_both(kOrdersOverTls);
+  expect_told(concerned_client, "backend_not_verified");
+  EXPECT_TRUE(other_client.echo("still here"));
+}
+
+TEST_F(LiveBackends, EndBeforeTheirChainExpires) {
+  bank = bank_root.issue({.spiffe = {kBank},
+                          .not_before = std::chrono::minutes(-60),
+                          .not_after = std::chrono::seconds(8)});
+  Backend short_lived(over_tls({.certificate = bank}, says("bank")));
+  address_of_concerned = short_lived.address();
+  start_both();
+  auto [concerned_client, other_client] = connect_both();
+  concerned_client.receive_all();
+  EXPECT_EQ(concerned_client.end(), TlsEnd::kCloseNotify);
+  gateway->wait_log({{"reason", "backend_expired"}});
+  EXPECT_TRUE(other_client.echo("still here"));
 }
 
 }  // namespace

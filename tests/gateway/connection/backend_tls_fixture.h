@@ -45,7 +45,7 @@ class BackendTlsTest : public ServeTest {
     Route orders = route("orders");
     orders.alpn = alpn_;
     orders.takes_no_offer = true;
-    orders.backend_tls = rule_;
+    if (!plaintext_) orders.backend_tls = rule_;
     orders.endpoint_rules.ejection.reset();
     snapshot.policy = *Policy::build({std::move(orders)});
     snapshot.endpoints =
@@ -89,6 +89,7 @@ class BackendTlsTest : public ServeTest {
   }
 
   BackendTls rule_;
+  bool plaintext_ = false;  // instead of by this rule
   std::vector<std::string> alpn_;
   ktls::ClientContext::Presents presents_ = ktls::ClientContext::Presents::kNothing;
 };

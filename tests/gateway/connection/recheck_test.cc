@@ -184,30 +184,9 @@ class RecheckTest : public ServeTest {
         return;  // the clock is looked at by itself
       case LiveCause::kRouteGone:
         return set_policy(policy({"orders"}));
-      case LiveCause::kBackendDown:
-      case LiveCause::kEndpointRemoved:
+      default:
         break;  // none of the client
     }
-  }
-
-  void serve_and_recheck(const std::function<void()>& clients) {
-    inbox_ = iouring::Inbox::create(*shard_.ring).value();
-    iouring::TaskGroup stopping(*shard_.ring);
-    std::thread thread([&] {
-      clients();
-      inbox_->post([&] { stopping.spawn(listener_->stop()); });
-    });
-    shard_.ring->run(accept_and_recheck());
-    thread.join();
-    inbox_.reset();
-  }
-  iouring::Task<void> accept_and_recheck() {
-    iouring::TaskGroup connections(*shard_.ring);
-    iouring::TaskGroup chores(*shard_.ring);
-    chores.spawn(recheck_live(state_));
-    co_await accept_all(connections);
-    chores.cancel_all();
-    co_await chores.join();
   }
 
   struct Served {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/connection/recheck.h"
 #include "gateway/connection/serve.h"
 #include "iouring/inbox.h"
 #include "iouring/listener.h"
@@ -87,6 +88,26 @@ class ServeTest : public ShardTest {
     thread.join();
     inbox_.reset();
   }
+  void serve_and_recheck(const std::function<void()>& clients) {
+    inbox_ = iouring::Inbox::create(*shard_.ring).value();
+    iouring::TaskGroup stopping(*shard_.ring);
+    std::thread thread([&] {
+      clients();
+      inbox_->post([&] { stopping.spawn(listener_->stop()); });
+    });
+    shard_.ring->run(accept_and_recheck());
+    thread.join();
+    inbox_.reset();
+  }
+  iouring::Task<void> accept_and_recheck() {
+    iouring::TaskGroup connections(*shard_.ring);
+    iouring::TaskGroup chores(*shard_.ring);
+    chores.spawn(recheck_live(state_));
+    co_await accept_all(connections);
+    chores.cancel_all();
+    co_await chores.join();
+  }
+
   // From the thread of the clients; returns when it is done.
   void on_loop(const std::function<void()>& act) {
     std::promise<void> done;
