@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <iostream>
 #include <set>
 #include <string>
 #include <thread>
@@ -18,6 +19,14 @@ namespace sallyport::test {
 namespace {
 
 using namespace std::chrono_literals;
+
+// However loaded the machine is.
+constexpr std::chrono::minutes kLongPatience{5};
+const std::vector<std::string> kPatient{"--connect-timeout", "5m", "--handshake-timeout", "5m"};
+
+void wait_long(const std::string& what, const std::function<bool()>& condition) {
+  if (!eventually(condition, kLongPatience)) throw TestFailure("never happened: " + what);
+}
 
 class MeshRotation : public SidecarScenario {
  protected:
@@ -37,18 +46,24 @@ class MeshRotation : public SidecarScenario {
     const double before = successes();
     dir.replace(name + ".key", next.key_pem, 0600);
     dir.replace(name + ".pem", next.chain_pem);
-    wait_until(name + " has its next certificate", [&] { return successes() > before; });
+    wait_long(name + " has its next certificate", [&] { return successes() > before; });
   }
 
   // ---- applications
 
   void call(const Fd& connection, std::size_t bytes, unsigned seed) {
     const std::string data = pseudo_random(bytes, seed);
-    std::thread sends([&] { send_all(connection, data); });
     std::string answer;
-    const StreamEnd end = receive(connection, answer, data.size());
-    sends.join();
-    if (end != StreamEnd::kOpen || answer != data) throw TestFailure("a call has lost something");
+    StreamEnd end = StreamEnd::kOpen;
+    {
+      const std::jthread sends([&] { send_all(connection, data); });
+      end = receive(connection, answer, data.size());
+    }
+    if (answer != data) {
+      throw TestFailure("a call of " + std::to_string(bytes) + " bytes got " +
+                        std::to_string(answer.size()) + ", end " +
+                        std::to_string(static_cast<int>(end)));
+    }
     sent += data.size();
   }
   void end(const Fd& connection) {
@@ -103,6 +118,26 @@ class MeshRotation : public SidecarScenario {
     return bytes;
   }
 
+  void stop() {
+    over = true;
+    for (std::thread& each : applications) each.join();
+    applications.clear();
+  }
+  void TearDown() override {
+    stop();
+    if (HasFailure()) {
+      tell_of("egress", *sidecar);
+      tell_of("ingress", *gateway);
+    }
+    SidecarScenario::TearDown();
+  }
+  // What was no success.
+  static void tell_of(const char* name, Gateway& which) {
+    for (const LogLine& line : which.connection_log())
+      if (line.at("reason") != "done") std::cout << name << ": " << ::testing::PrintToString(line);
+    std::cout << name << ": " << which.process().err() << '\n';
+  }
+
   std::vector<std::thread> applications;
   std::atomic<bool> over = false;
   std::atomic<std::size_t> sent = 0, ended = 0;
@@ -110,7 +145,8 @@ class MeshRotation : public SidecarScenario {
 
 TEST_F(MeshRotation, EverySecondOnBothSidesLosesNothing) {
   const Backend backend(echo());
-  start_both(backend);
+  start_for(backend, kPatient);
+  start_sidecar("127.0.0.1:0", gateway->address(), kPatient);
   for (int i = 0; i < 4; ++i) begin([this](unsigned seed) { stay(seed); });
   for (int i = 0; i < 2; ++i) begin([this](unsigned seed) { come_again_and_again(seed); });
 
@@ -119,11 +155,10 @@ TEST_F(MeshRotation, EverySecondOnBothSidesLosesNothing) {
   while (!over && std::chrono::steady_clock::now() < until) {
     rotate(rotations++);
     const std::size_t before = ended;  // two at most have begun before
-    wait_until("a connection of after that has ended", [&] { return over || ended > before + 2; });
+    wait_long("a connection of after that has ended", [&] { return over || ended > before + 2; });
     std::this_thread::sleep_for(1s);  // the pace of the storm
   }
-  over = true;
-  for (std::thread& each : applications) each.join();
+  stop();
 
   EXPECT_EQ(expect_all_done(*sidecar), sent);
   EXPECT_EQ(expect_all_done(*gateway), sent);
