@@ -187,12 +187,20 @@ RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure)
   return refusal(reason_of(failure.error), std::move(detail));
 }
 
+const iouring::Socket& socket_of(const Dialed& dialed) {
+  return dialed.ready ? dialed.ready->records->socket() : dialed.socket;
+}
+
 std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr> start_backend_records(
     LiveConnection& connection, Dialed& dialed) {
   ShardState& shard = connection.shard();
+  if (dialed.ready) {
+    if (dialed.ready->peer) connection.set_backend_peer(dialed.ready->peer, dialed.ready->resumed);
+    return std::move(dialed.ready->records);
+  }
   if (!dialed.tls) return ktls::plain_records(std::move(dialed.socket), shard.pools);
   const ktls::Outcome outcome = dialed.tls->finish();
-  connection.set_backend_peer(outcome);
+  connection.set_backend_peer(outcome.trust, outcome.resumed);
   auto records = ktls::userspace_records(std::move(dialed.socket), outcome.state, shard.pools,
                                          outcome.leftover, ktls::Role::kClient);
   RefusalPtr refused = choose_records(shard, records, ktls::Role::kClient);
@@ -223,9 +231,10 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
                                       "the client left while a backend was being dialled"));
   }
   if (!dialed) co_return std::unexpected(refused_by_dial(dialling, dialed.error()));
-  const auto local = dialed->socket.local_address();
+  const auto local = socket_of(*dialed).local_address();
   connection.set_backend(std::move(dialed->in_use), std::move(dialling.place_of_route),
                          Clock::now() - started, local.value_or(iouring::SocketAddress()));
+  if (dialling.terms.route->warm) connection.set_warm(dialed->ready != nullptr);
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }
