@@ -158,9 +158,9 @@ iouring::Task<void> Race::connect(Attempt& attempt) {
 // False: the connection that was ready is none any more. It is closed, and tells nothing of its
 // endpoint, which may end what is idle.
 iouring::Task<bool> Race::use_warm(Attempt& attempt) {
-  if (&attempt.pick.warm->route() != &route_) co_return false;  // of another generation's rules
   std::unique_ptr<ReadyConnection> ready = co_await attempt.pick.warm->take();
-  if (!ready) co_return false;
+  const bool by_these_rules = &attempt.pick.warm->route() == &route_;  // and no later ones
+  if (!ready || !by_these_rules) co_return false;
   if (opening_ && !ready->peer) {
     const auto opened =
         co_await opening_(ready->records->socket(), *attempt.pick.endpoint, attempt.wait);

@@ -32,13 +32,12 @@ constexpr std::size_t kFixedHandshakeMemory = 2560;
 
 // One handshake with a backend. Lives in the frame of shake_hands().
 struct BackendHandshake final : HandshakeMemory::Holder {
-  BackendHandshake(LiveConnection& its_connection, iouring::Socket& its_socket,
-                   OpeningWait& its_wait)
-      : connection(its_connection), socket(its_socket), opening_wait(its_wait) {
-    join(shard().handshake_memory, connection.client().network(), shard().ring.now());
+  BackendHandshake(BackendCaller& its_caller, iouring::Socket& its_socket, OpeningWait& its_wait)
+      : caller(its_caller), socket(its_socket), opening_wait(its_wait) {
+    join(shard().handshake_memory, caller.network(), shard().ring.now());
   }
 
-  [[nodiscard]] ShardState& shard() const { return connection.shard(); }
+  [[nodiscard]] ShardState& shard() const { return caller.shard(); }
 
   // There is work from now on. The client's handshake had its slot before those that wait for one.
   void work() {
@@ -49,12 +48,12 @@ struct BackendHandshake final : HandshakeMemory::Holder {
   // It waits for the backend from now on; may be shed.
   void wait() {
     if (opening_wait.for_us) opening_wait = {.for_us = false, .since = shard().ring.now()};
-    if (connection.ended_by()) return;  // a slot is held until OpenSSL's part is freed
+    if (caller.ended()) return;  // a slot is held until OpenSSL's part is freed
     slot = {};
     set_waiting(kFixedHandshakeMemory + (tls ? tls->memory() : 0), shard().ring.now());
   }
 
-  LiveConnection& connection;
+  BackendCaller& caller;
   iouring::Socket& socket;
   OpeningWait& opening_wait;
   FairSlots::Slot slot;
@@ -64,7 +63,7 @@ struct BackendHandshake final : HandshakeMemory::Holder {
  private:
   void on_shed() noexcept override {
     slot = shard().handshake_slots.enter_now();
-    connection.end(CloseReason::kShed);
+    caller.shed();
   }
 };
 
@@ -199,7 +198,7 @@ static_assert(
                                     metrics::kBackendTlsWords.size() - 1)));
 
 void count(const BackendHandshake& handshake, const std::expected<void, OpeningFailure>& ended) {
-  metrics::RouteCells& cells = handshake.connection.route_cells();
+  metrics::RouteCells& cells = handshake.caller.route_cells();
   const auto took = Clock::now() - handshake.began;
   if (ended) {
     cells.backend_tls(metrics::BackendTlsResult::kSuccess, handshake.tls->outcome().resumed, took);
@@ -225,7 +224,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   return terms;
 }
 
-[[gnu::noinline]] iouring::Task<Opened> shake_hands(LiveConnection& connection,
+[[gnu::noinline]] iouring::Task<Opened> shake_hands(BackendCaller& caller,
                                                     const BackendTerms& terms,
                                                     iouring::Socket& backend,
                                                     const Endpoint& endpoint, OpeningWait& wait) {
@@ -233,7 +232,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   const auto expected = ExpectedBackend::of(rule, *endpoint.labels, endpoint.target);
   if (!expected)
     co_return fails({.result = HandshakeResult::kNotAuthorized, .detail = expected.error()});
-  const std::string forwarded(rule.forward_alpn ? connection.alpn() : std::string_view());
+  const std::string forwarded(rule.forward_alpn ? caller.alpn() : std::string_view());
   std::vector<std::string_view> alpn(rule.alpn.begin(), rule.alpn.end());
   if (!forwarded.empty()) alpn.assign(1, forwarded);
   const ktls::ClientTerms offer{
@@ -242,7 +241,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
       .min_version = rule.min_version,
       .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); }};
 
-  BackendHandshake handshake(connection, backend, wait);
+  BackendHandshake handshake(caller, backend, wait);
   auto ended = co_await run(handshake, terms, offer);
   if (ended) {
     handshake.tls->intern_trust();
@@ -252,7 +251,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   if (ended) co_return std::move(handshake.tls);
   if (handshake.tls) {
     handshake.work();  // cannot be shed meanwhile
-    co_await within_lingering_time(connection.shard(), free_openssl(handshake));
+    co_await within_lingering_time(caller.shard(), free_openssl(handshake));
   }
   co_return std::unexpected(std::move(ended.error()));
 }

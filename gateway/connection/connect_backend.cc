@@ -61,7 +61,8 @@ iouring::Task<Opened> open(const Dialling& dialling, iouring::Socket& backend,
     if (!sent) co_return std::unexpected(OpeningFailure{.sys_errno = sent.error().value});
   }
   if (!tls) co_return nullptr;
-  Opened opened = co_await shake_hands(connection, dialling.terms, backend, endpoint, wait);
+  BackendCaller caller(connection);
+  Opened opened = co_await shake_hands(caller, dialling.terms, backend, endpoint, wait);
   co_return opened;
 }
 
@@ -194,18 +195,15 @@ const iouring::Socket& socket_of(const Dialed& dialed) {
 std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr> start_backend_records(
     LiveConnection& connection, Dialed& dialed) {
   ShardState& shard = connection.shard();
-  if (dialed.ready) {
-    if (dialed.ready->peer) connection.set_backend_peer(dialed.ready->peer, dialed.ready->resumed);
-    return std::move(dialed.ready->records);
+  if (!dialed.ready && !dialed.tls)
+    return ktls::plain_records(std::move(dialed.socket), shard.pools);
+  if (!dialed.ready) {
+    auto started = start_backend_tls(shard, std::move(dialed.socket), *dialed.tls);
+    if (!started) return std::unexpected(std::move(started.error()));
+    dialed.ready = *std::move(started);
   }
-  if (!dialed.tls) return ktls::plain_records(std::move(dialed.socket), shard.pools);
-  const ktls::Outcome outcome = dialed.tls->finish();
-  connection.set_backend_peer(outcome.trust, outcome.resumed);
-  auto records = ktls::userspace_records(std::move(dialed.socket), outcome.state, shard.pools,
-                                         outcome.leftover, ktls::Role::kClient);
-  RefusalPtr refused = choose_records(shard, records, ktls::Role::kClient);
-  if (refused) return std::unexpected(std::move(refused));
-  return records;
+  if (dialed.ready->peer) connection.set_backend_peer(dialed.ready->peer, dialed.ready->resumed);
+  return std::move(dialed.ready->records);
 }
 
 }  // namespace
@@ -239,6 +237,19 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }
   co_return start_backend_records(connection, *dialed);
+}
+
+std::expected<std::unique_ptr<ReadyConnection>, RefusalPtr> start_backend_tls(
+    ShardState& shard, iouring::Socket backend, ktls::ClientHandshake& tls) {
+  const ktls::Outcome outcome = tls.finish();
+  auto ready = std::make_unique<ReadyConnection>();
+  ready->peer = outcome.trust;
+  ready->resumed = outcome.resumed;
+  ready->records = ktls::userspace_records(std::move(backend), outcome.state, shard.pools,
+                                           outcome.leftover, ktls::Role::kClient);
+  RefusalPtr refused = choose_records(shard, ready->records, ktls::Role::kClient);
+  if (refused) return std::unexpected(std::move(refused));
+  return ready;
 }
 
 }  // namespace sallyport::gateway

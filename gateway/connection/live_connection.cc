@@ -194,8 +194,8 @@ void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcep
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) {
     received_bytes_ += bytes;
-  } else if (sent_bytes_ == 0 && in_use_) {
-    backend()->life->answered();
+  } else {
+    if (sent_bytes_ == 0 && in_use_) backend()->life->answered();
     settle_warm(true);
   }
 }

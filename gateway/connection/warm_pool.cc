@@ -8,8 +8,12 @@
 #include <utility>
 
 #include "gateway/backends/connect_outcome.h"
+#include "gateway/backends/expected_backend.h"
 #include "gateway/backends/is_our_own.h"
 #include "gateway/backends/tcp_options.h"
+#include "gateway/connection/backend_handshake.h"
+#include "gateway/connection/connect_backend.h"
+#include "gateway/connection/start_records.h"
 #include "iouring/connect.h"
 #include "iouring/deadline.h"
 #include "iouring/next_iteration.h"
@@ -29,6 +33,8 @@ constexpr std::size_t kLookedAtAtOnce = 16;
 // Endpoints at which one is made at the same time.
 constexpr unsigned kFilledAtOnce = 16;
 constexpr milliseconds kLongestConnect{3'000};  // without a --connect-timeout
+// No endpoint is to blame: is_our_own().
+constexpr int kOurOwn = ENOBUFS;
 // A connection waits shorter than it may by at most this part.
 constexpr double kJitter = 0.1;
 
@@ -82,6 +88,10 @@ void WarmPool::update_route(const std::shared_ptr<const Route>& route) {
   if (endpoints == nullptr) return;
   Stocks& stocks = routes_[route->name];
   WarmKeeper& keeper = *this;
+  const auto place =
+      static_cast<std::size_t>(route.get() - shard_.snapshot->policy->routes().data());
+  const std::shared_ptr<ktls::ClientContext> context =
+      route->backend_tls ? shard_.backend_tls->at(place) : nullptr;
   for (const std::shared_ptr<const Endpoint>& endpoint : endpoints->endpoints) {
     const auto part = [&](std::uint32_t count) {
       return part_of_shard(count, endpoint->hash, part_.shard, part_.shards);
@@ -90,8 +100,11 @@ void WarmPool::update_route(const std::shared_ptr<const Route>& route) {
     if (max == 0 || !endpoint->takes_new_connections()) continue;
     Stock& its = stocks[endpoint->id];
     its.in_force = true;
-    if (its.stock && its.stock->route() == route && its.stock->endpoint() == endpoint) continue;
+    const bool same = its.stock && its.stock->route() == route &&
+                      its.stock->endpoint() == endpoint && its.context == context;
+    if (same) continue;
     if (its.stock) its.stock->retire();
+    its.context = context;
     its.stock = std::make_shared<WarmStock>(
         WarmStock::Settings{
             .route = route, .endpoint = endpoint, .min = part(route->warm->min), .max = max},
@@ -147,8 +160,25 @@ void WarmPool::look_at(WarmStock& stock) {
   fill(stock);
 }
 
-bool WarmPool::holds(const WarmStock& /*stock*/, const ReadyConnection& /*ready*/) const {
-  return true;
+const WarmPool::Stock* WarmPool::find(const WarmStock& stock) const {
+  const auto route = routes_.find(stock.route()->name);
+  if (route == routes_.end()) return nullptr;
+  const auto its = route->second.find(stock.endpoint()->id);
+  return its == route->second.end() || its->second.stock.get() != &stock ? nullptr : &its->second;
+}
+
+// As a handshake would be judged now.
+bool WarmPool::holds(const WarmStock& stock, const ReadyConnection& ready) const {
+  const Stock* const its = find(stock);
+  if (its == nullptr) return false;
+  if (!its->context) return !ready.peer;
+  if (!ready.peer) return false;
+  const auto now = std::chrono::floor<std::chrono::seconds>(shard_.now());
+  if (!its->context->credentials().judge(*ready.peer, now).passed()) return false;
+  const Endpoint& endpoint = *stock.endpoint();
+  const auto expected =
+      ExpectedBackend::of(*stock.route()->backend_tls, *endpoint.labels, endpoint.target);
+  return expected && !expected->refuse(ready.peer->identity);
 }
 
 // ---- filling
@@ -211,24 +241,56 @@ iouring::Task<void> WarmPool::make_one(WarmStock& stock) {
 
 // Null: it failed, which is told to those who pick; or its scope was cancelled.
 iouring::Task<std::unique_ptr<ReadyConnection>> WarmPool::connect(WarmStock& stock) {
-  const std::shared_ptr<const Endpoint> endpoint = stock.endpoint();
-  iouring::CancelScope scope(co_await iouring::current_scope());
+  iouring::CancelScope* const outer = co_await iouring::current_scope();
+  iouring::CancelScope scope(outer);
   iouring::Deadline deadline(shard_.ring, scope);
   const milliseconds time = shard_.timeouts.connect;
   deadline.arm(time.count() > 0 ? time : kLongestConnect);
-  iouring::Result<iouring::Socket> socket =
-      co_await iouring::in_scope(scope, iouring::connect(shard_.ring, endpoint->address));
-  if (!socket) {
-    const int error = deadline.expired() ? ETIMEDOUT : socket.error().value;
-    if (error != ECANCELED && !is_our_own(error))
-      note_connect_failed(shard_.balancer, *stock.route(), *endpoint, error, shard_.ring.now());
+  auto made = co_await iouring::in_scope(scope, connect_and_open(stock));
+  if (made) {
+    note_connected(*stock.endpoint(), shard_.ring.now());
+    co_return *std::move(made);
+  }
+  const Endpoint& endpoint = *stock.endpoint();
+  if (made.error().tls) {
+    note_opening_failed(shard_.balancer, *stock.route(), endpoint, shard_.ring.now());
     co_return nullptr;
   }
+  int error = made.error().sys_errno;
+  if (error == ECANCELED && deadline.expired()) error = ETIMEDOUT;
+  if (error != ECANCELED && !is_our_own(error))
+    note_connect_failed(shard_.balancer, *stock.route(), endpoint, error, shard_.ring.now());
+  co_return nullptr;
+}
+
+iouring::Task<WarmPool::Made> WarmPool::connect_and_open(WarmStock& stock) {
+  const Stock* const its = find(stock);
+  if (its == nullptr) co_return std::unexpected(OpeningFailure{.sys_errno = ECANCELED});
+  const BackendTerms terms{.route = stock.route(), .context = its->context};
+  const auto first = terms.context ? iouring::FirstBytes::kAtOnce : iouring::FirstBytes::kLater;
+  iouring::Result<iouring::Socket> socket =
+      co_await iouring::connect(shard_.ring, stock.endpoint()->address, first);
+  if (!socket) co_return std::unexpected(OpeningFailure{.sys_errno = socket.error().value});
   set_tcp_options(socket->descriptor());
-  note_connected(*endpoint, shard_.ring.now());
-  auto ready = std::make_unique<ReadyConnection>();
-  ready->records = ktls::plain_records(*std::move(socket), shard_.pools);
-  co_return ready;
+  if (!terms.context) {
+    auto ready = std::make_unique<ReadyConnection>();
+    ready->records = ktls::plain_records(*std::move(socket), shard_.pools);
+    co_return ready;
+  }
+  attach_kernel_tls(shard_, *socket);
+  iouring::CancelScope* const scope = co_await iouring::current_scope();
+  BackendCaller caller(shard_, cells_.route(terms.route->name), *scope);
+  OpeningWait wait;
+  auto opened = co_await shake_hands(caller, terms, *socket, *stock.endpoint(), wait);
+  if (!opened) {
+    const bool waited_for_us = opened.error().sys_errno == ECANCELED && wait.for_us;
+    if (waited_for_us) opened.error().sys_errno = kOurOwn;
+    co_return std::unexpected(std::move(opened.error()));
+  }
+  auto started = start_backend_tls(shard_, *std::move(socket), **opened);
+  // With --records kernel, and a kernel that does not take them: a client would be refused.
+  if (!started) co_return std::unexpected(OpeningFailure{.sys_errno = kOurOwn});
+  co_return *std::move(started);
 }
 
 }  // namespace sallyport::gateway

@@ -3,24 +3,28 @@
 
 #include <cstddef>
 #include <deque>
+#include <expected>
 #include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
 
+#include "gateway/backends/dial.h"
 #include "gateway/backends/warm_stock.h"
 #include "gateway/connection/shard_state.h"
 #include "iouring/cancel.h"
 #include "iouring/task.h"
 #include "iouring/task_group.h"
+#include "ktls/handshake/client_context.h"
 #include "metrics/cells.h"
 
 namespace sallyport::gateway {
 
 /// What a WarmStock says of its connections is done here: made for the endpoints of routes with
-/// `warm`, by the rules of the generation in force; closed where anything changes that they were
-/// made by (policy, endpoint), and where an endpoint is not good (Standing) or full. An endpoint
-/// that fails gets the trials of AddressHealth, so that no client has to make them.
+/// `warm`, by the rules of the generation in force, and verified as a client's would be; closed
+/// where anything changes that they were made by (policy, endpoint, trust, our certificate), where
+/// time goes by for what was verified, and where an endpoint is not good (Standing) or full. An
+/// endpoint that fails gets the trials of AddressHealth, so that no client has to make them.
 ///
 /// The shard's thread. `shard` outlives it; run() has ended before its end.
 class WarmPool final : private WarmKeeper {
@@ -47,8 +51,10 @@ class WarmPool final : private WarmKeeper {
  private:
   struct Stock {
     std::shared_ptr<WarmStock> stock;
-    bool in_force = false;  // of the generation, while update() runs
+    std::shared_ptr<ktls::ClientContext> context;  // null: plaintext
+    bool in_force = false;                         // of the generation, while update() runs
   };
+  using Made = std::expected<std::unique_ptr<ReadyConnection>, OpeningFailure>;
   using Stocks = std::unordered_map<std::uint64_t, Stock>;  // by the endpoint's id
 
   void fill(WarmStock& stock) override;
@@ -60,6 +66,8 @@ class WarmPool final : private WarmKeeper {
   iouring::Task<void> fill_up(std::shared_ptr<WarmStock> stock);
   iouring::Task<void> make_one(WarmStock& stock);
   iouring::Task<std::unique_ptr<ReadyConnection>> connect(WarmStock& stock);
+  iouring::Task<Made> connect_and_open(WarmStock& stock);
+  [[nodiscard]] const Stock* find(const WarmStock& stock) const;
   void look_at(WarmStock& stock);
   iouring::Task<void> look_at_all();
 

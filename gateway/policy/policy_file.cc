@@ -138,9 +138,15 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   if (route.backend_tls && health && health->type != HealthCheck::Type::kTcp)
     return refuse(member.value.find("health")->line, key + ".health",
                   "beside \"backend-tls\" only the type \"tcp\" is supported by this version");
-  if (route.warm && route.backend_tls)
-    return refuse(member.value.find("warm")->line, key + ".warm",
-                  "beside \"backend-tls\" it is not supported by this version");
+  if (route.warm && route.backend_tls) {
+    // Neither is known before there is a client.
+    const std::string place = key + ".warm";
+    const unsigned line = member.value.find("warm")->line;
+    if (route.proxy)
+      return refuse(line, place, "beside \"backend-tls\" there can be no \"proxy-protocol\"");
+    if (route.backend_tls->forward_alpn)
+      return refuse(line, place, "there can be no \"alpn\": \"forward\" in \"backend-tls\"");
+  }
   route.files = place_of(std::move(files));
   if (route.backend_tls) route.backend_tls->files = place_of(std::move(backend_files));
   if (route.egress) return check_egress(std::move(route), member, key);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/e2e/scenario.h"
+#include "tests/support/tls_backend.h"
 
 namespace sallyport::test {
 namespace {
@@ -212,6 +213,105 @@ TEST_F(Warm, EndsWhenTheGatewayDrains) {
   asking.receive_all();
   EXPECT_EQ(gateway->ended(), "");
   gateway.reset();
+}
+
+// ---- backends that speak TLS
+
+constexpr char kOrdersId[] = "spiffe://example.org/ns/shop/sa/orders";
+
+class WarmTls : public Warm {
+ protected:
+  static std::string verifies(const std::string& id) {
+    return R"(, "backend-tls": {"verify": [")" + id + "\"]}";
+  }
+  Backend::Serve orders(const TestCertificate& certificate,
+                        const TlsServe& serve = echo_over_tls) const {
+    return over_tls({.certificate = certificate, .client_ca = root.cert_pem()}, serve);
+  }
+  double verified() const {
+    return gateway->metrics().sum("backend_tls_handshakes_total",
+                                  {{"route", "orders"}, {"result", "success"}});
+  }
+  TestCertificate backend_certificate = root.issue({.spiffe = {kOrdersId}});
+};
+
+// The tickets that come behind a handshake are no stray bytes.
+TEST_F(WarmTls, IsVerifiedAhead) {
+  const Backend backend(orders(backend_certificate));
+  start_warm(R"({"min": 2})", {backend.address()}, verifies(kOrdersId));
+  wait_warm(2);
+  EXPECT_EQ(verified(), 2);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(served());
+  const LogLine line = gateway->wait_log({{"reason", "done"}});
+  EXPECT_EQ(line.at("backend_identity"), kOrdersId);
+  wait_warm(2);
+  EXPECT_EQ(warm("hits_total"), 3);
+  EXPECT_EQ(verified(), 5);
+}
+
+TEST_F(WarmTls, KeepsNoConnectionThatTheBackendEnds) {
+  std::atomic<bool> ends = true;
+  const Backend backend(orders(backend_certificate, [&ends](SSL* ssl) {
+    if (!ends) echo_over_tls(ssl);
+  }));
+  start_warm(R"({"min": 1})", {backend.address()}, verifies(kOrdersId));
+  wait_until("the first one", [&] { return verified() == 1; });
+  wait_warm(0);
+  ends = false;
+  EXPECT_TRUE(served());
+  EXPECT_EQ(warm("hits_total"), 0);
+  wait_warm(1);
+}
+
+TEST_F(WarmTls, EndsWhenItsBackendIsRevoked) {
+  const auto crl = dir.write("root.crl", root.crl({}));
+  const Backend backend(orders(backend_certificate));
+  write_policy(R"({"min": 2, "max-idle": "1h"})", verifies(kOrdersId));
+  discover({backend.address()});
+  start({"--policy", policy, "--shards", "1", "--crl", crl});
+  wait_warm(2);
+  const double reloaded = reloads("success");
+  dir.replace("root.crl", root.crl({backend_certificate.serial}));
+  wait_reload("success", reloaded);
+  wait_warm(0);
+  expect_ended(as(client), "backend_revoked", kInternalError);
+  EXPECT_EQ(warm("hits_total"), 0);
+}
+
+TEST_F(WarmTls, EndsWhenItsBackendExpires) {
+  const Backend backend(
+      orders(root.issue({.spiffe = {kOrdersId}, .not_after = std::chrono::seconds(10)})));
+  start_warm(R"({"min": 1, "max-idle": "1h"})", {backend.address()}, verifies(kOrdersId));
+  wait_warm(1);
+  wait_warm(0);
+  expect_ended(as(client), "backend_expired", kInternalError);
+}
+
+TEST_F(WarmTls, EndsWhenItsRouteAsksForAnother) {
+  const Backend backend(orders(backend_certificate));
+  start_warm(R"({"min": 1, "max-idle": "1h"})", {backend.address()}, verifies(kOrdersId));
+  wait_warm(1);
+  const double reloaded = reloads("success");
+  write_policy(R"({"min": 1, "max-idle": "1h"})",
+               verifies("spiffe://example.org/ns/shop/sa/billing"));
+  wait_reload("success", reloaded);
+  wait_warm(0);
+  expect_ended(as(client), "backend_not_verified", kInternalError);
+}
+
+// Our certificate is part of what the backend has let in.
+TEST_F(WarmTls, IsMadeAnewWithOurNewCertificate) {
+  const Backend backend(orders(backend_certificate));
+  start_warm(R"({"min": 1, "max-idle": "1h"})", {backend.address()}, verifies(kOrdersId));
+  wait_warm(1);
+  const double reloaded = reloads("success");
+  const TestCertificate renewed =
+      root.issue({.cn = "gateway", .dns = {"orders.example.org"}}, server.key);
+  dir.replace("gateway.pem", renewed.chain_pem);
+  wait_reload("success", reloaded);
+  wait_until("another handshake", [&] { return verified() == 2; });
+  wait_warm(1);
+  EXPECT_TRUE(served());
 }
 
 }  // namespace

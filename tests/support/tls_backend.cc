@@ -3,9 +3,11 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -57,10 +59,19 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
   return made;
 }
 
+// Of this thread: OpenSSL writes without MSG_NOSIGNAL.
+void block_sigpipe() {
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+}
+
 }  // namespace
 
 Backend::Serve over_tls(TlsBackendOptions options, TlsServe serve) {
   return [made = listening(std::move(options)), serve = std::move(serve)](Fd& socket) {
+    block_sigpipe();
     const std::shared_ptr<SSL> ssl(SSL_new(made->context.get()), SSL_free);
     must(ssl && SSL_set_fd(ssl.get(), socket.get()) == 1, "no connection");
     ERR_clear_error();

@@ -34,8 +34,9 @@ TEST(WarmRule, IsReadAsItIsWritten) {
   EXPECT_EQ(WarmRule{}.max_idle, milliseconds(10'000));
 }
 
-TEST(WarmRule, GoesWithAHeader) {
+TEST(WarmRule, GoesWithEitherOfTlsAndAHeader) {
   EXPECT_TRUE(warm_of(R"("warm": {"max": 1}, "proxy-protocol": "v2")"));
+  EXPECT_TRUE(warm_of(R"("warm": {"max": 1}, "backend-tls": {"verify": "endpoint"})"));
 }
 
 struct WrongWarm {
@@ -52,20 +53,23 @@ TEST_P(WrongWarmRule, IsRefusedWithItsPlace) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, WrongWarmRule,
-    testing::Values(WrongWarm{R"("warm": true)", ": must be an object, not a boolean"},
-                    WrongWarm{R"("warm": {})", ": needs a \"max\" of at least 1"},
-                    WrongWarm{R"("warm": {"min": 0, "max": 0})", ": needs a \"max\" of at least 1"},
-                    WrongWarm{R"("warm": {"min": 2, "max": 1})", ".max: is less than \"min\""},
-                    WrongWarm{R"("warm": {"min": -1})", ".min: must be a number from 0 to 1000"},
-                    WrongWarm{R"("warm": {"max": 1001})", ".max: must be a number from 0 to 1000"},
-                    WrongWarm{R"("warm": {"max": 1.5})", ".max: must be a number from 0 to 1000"},
-                    WrongWarm{R"("warm": {"max": 1, "max-idle": 10})",
-                              ".max-idle: must be a string, not a number"},
-                    WrongWarm{R"("warm": {"max": 1, "max-idle": "99ms"})",
-                              ".max-idle: must be at least 100ms"},
-                    WrongWarm{R"("warm": {"max": 1, "idle": "1s"})", ".idle: unknown key"},
-                    WrongWarm{R"("warm": {"max": 1}, "backend-tls": {"verify": "endpoint"})",
-                              ": beside \"backend-tls\" it is not supported by this version"}));
+    testing::Values(
+        WrongWarm{R"("warm": true)", ": must be an object, not a boolean"},
+        WrongWarm{R"("warm": {})", ": needs a \"max\" of at least 1"},
+        WrongWarm{R"("warm": {"min": 0, "max": 0})", ": needs a \"max\" of at least 1"},
+        WrongWarm{R"("warm": {"min": 2, "max": 1})", ".max: is less than \"min\""},
+        WrongWarm{R"("warm": {"min": -1})", ".min: must be a number from 0 to 1000"},
+        WrongWarm{R"("warm": {"max": 1001})", ".max: must be a number from 0 to 1000"},
+        WrongWarm{R"("warm": {"max": 1.5})", ".max: must be a number from 0 to 1000"},
+        WrongWarm{R"("warm": {"max": 1, "max-idle": 10})",
+                  ".max-idle: must be a string, not a number"},
+        WrongWarm{R"("warm": {"max": 1, "max-idle": "99ms"})", ".max-idle: must be at least 100ms"},
+        WrongWarm{R"("warm": {"max": 1, "idle": "1s"})", ".idle: unknown key"},
+        WrongWarm{R"("warm": {"max": 1}, "proxy-protocol": "v2",
+                     "backend-tls": {"verify": "endpoint"})",
+                  ": beside \"backend-tls\" there can be no \"proxy-protocol\""},
+        WrongWarm{R"("warm": {"max": 1}, "backend-tls": {"verify": "endpoint", "alpn": "forward"})",
+                  ": there can be no \"alpn\": \"forward\" in \"backend-tls\""}));
 
 }  // namespace
 }  // namespace sallyport::gateway
