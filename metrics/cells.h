@@ -196,6 +196,11 @@ class RouteCells {
     backend_tls_[2 * static_cast<std::size_t>(result) + (resumed ? 1 : 0)].add();
     if (result == BackendTlsResult::kSuccess) backend_tls_took_.observe(took);
   }
+  /// A connection starts, or stops, waiting at an endpoint for a client.
+  void warm_opened() noexcept { warm_opened_.add(); }
+  void warm_closed() noexcept { warm_closed_.add(); }
+  /// Whether such a one served a client that needed a connection.
+  void warm_taken(bool hit) noexcept { (hit ? warm_hits_ : warm_misses_).add(); }
   void backend_failed_over(std::uint64_t times) noexcept { failovers_.add(times); }
   void limit_reached(Limit limit) noexcept {
     limits_reached_[static_cast<std::size_t>(limit)].add();
@@ -216,6 +221,8 @@ class RouteCells {
   Histogram connect_;
   std::array<Counter, 2 * kBackendTlsWords.size()> backend_tls_;  // 2 * result + resumed
   Histogram backend_tls_took_;
+  Counter warm_opened_, warm_closed_;
+  Counter warm_hits_, warm_misses_;
   Counter failovers_;
   std::array<Counter, kLimitWords.size()> limits_reached_;
 };
@@ -234,6 +241,8 @@ struct RouteSample {
   HistogramSample connect;
   BackendTlsCounts backend_tls{};
   HistogramSample backend_tls_took;
+  std::uint64_t warm = 0;  ///< that wait
+  std::uint64_t warm_hits = 0, warm_misses = 0;
   std::uint64_t failovers = 0;
   std::array<std::uint64_t, kLimitWords.size()> limits_reached{};  ///< by Limit
 };
@@ -355,7 +364,8 @@ class ShardMetrics {
  public:
   ShardMetrics(unsigned shard, const Vocabulary& words);
 
-  /// The cells of a listener, made on first use; the reference stays valid.
+  /// The cells of a listener, made on first use; the reference stays valid. The one without a name
+  /// is for what is done at backends ahead of clients: it counts by route, and is not shown itself.
   ListenerCells& listener(std::string_view name);
 
   /// When the first of the certificates of the clients that are connected to `route` expires. Made

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/backends/connect_outcome.h"
 #include "gateway/backends/is_our_own.h"
 #include "gateway/backends/tcp_options.h"
 #include "iouring/both.h"
@@ -66,14 +67,14 @@ class Race {
   iouring::Task<void> try_each();
   iouring::Task<void> attempt_to_end(Attempt& attempt);
   iouring::Task<void> connect(Attempt& attempt);
+  iouring::Task<bool> use_warm(Attempt& attempt);
   iouring::Task<void> try_others_beside(Attempt& attempt);
   std::optional<Pick> pick();
   bool others_left() { return tried_.size() < std::min(balancer_.usable(route_.name), kMostTried); }
   bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
-  void won(Attempt& attempt, iouring::Socket socket, OpenedTls tls);
+  void won(Attempt& attempt, Dialed dialed);
   void failed(const Attempt& attempt, OpeningFailure why);
   void connect_failed(const Attempt& attempt, int error);
-  void count_failure(const Endpoint& endpoint);
 
   iouring::Ring& ring_;
   Balancer& balancer_;
@@ -132,16 +133,41 @@ iouring::Task<void> Race::attempt_to_end(Attempt& attempt) {
 
 // TCP's options come first: one that is set behind a send which holds its bytes back pushes them.
 iouring::Task<void> Race::connect(Attempt& attempt) {
+  if (attempt.pick.warm) {
+    const bool used = co_await use_warm(attempt);
+    if (used) co_return;
+  }
+  const Endpoint& endpoint = *attempt.pick.endpoint;
   const auto first = opening_ ? iouring::FirstBytes::kAtOnce : iouring::FirstBytes::kLater;
   iouring::Result<iouring::Socket> socket =
-      co_await iouring::connect(ring_, attempt.pick.endpoint->address, first);
+      co_await iouring::connect(ring_, endpoint.address, first);
   if (!socket) co_return failed(attempt, {.sys_errno = socket.error().value});
   if (winner_) co_return;
   set_tcp_options(socket->descriptor());
-  if (!opening_) co_return won(attempt, *std::move(socket), {});
-  auto opened = co_await opening_(*socket, *attempt.pick.endpoint, attempt.wait);
-  if (!opened) co_return failed(attempt, std::move(opened.error()));
-  if (!winner_) won(attempt, *std::move(socket), *std::move(opened));
+  OpenedTls tls;
+  if (opening_) {
+    auto opened = co_await opening_(*socket, endpoint, attempt.wait);
+    if (!opened) co_return failed(attempt, std::move(opened.error()));
+    tls = *std::move(opened);
+  }
+  if (winner_) co_return;
+  note_connected(endpoint, ring_.now());
+  won(attempt, {.socket = *std::move(socket), .tls = std::move(tls)});
+}
+
+// False: the connection that was ready is none any more. It is closed, and tells nothing of its
+// endpoint, which may end what is idle.
+iouring::Task<bool> Race::use_warm(Attempt& attempt) {
+  std::unique_ptr<ReadyConnection> ready = co_await attempt.pick.warm->take();
+  const bool by_these_rules = &attempt.pick.warm->route() == &route_;  // and no later ones
+  if (!ready || !by_these_rules) co_return false;
+  if (opening_ && !ready->peer) {
+    const auto opened =
+        co_await opening_(ready->records->socket(), *attempt.pick.endpoint, attempt.wait);
+    if (!opened) co_return false;
+  }
+  if (!winner_) won(attempt, {.socket = {}, .ready = std::move(ready)});
+  co_return true;
 }
 
 iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
@@ -151,16 +177,11 @@ iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
   if (attempt.silent) co_await try_each();
 }
 
-void Race::won(Attempt& attempt, iouring::Socket socket, OpenedTls tls) {
-  const Endpoint& endpoint = *attempt.pick.endpoint;
-  endpoint.health->succeeded();
-  if (endpoint.ipv6) endpoint.ipv6->succeeded(ring_.now());
-  endpoint.life->connected();
-  winner_.emplace(Dialed{.socket = std::move(socket),
-                         .endpoint = std::move(attempt.pick.endpoint),
-                         .in_use = std::move(attempt.pick.in_use),
-                         .tls = std::move(tls),
-                         .attempts = failure_.attempts});
+void Race::won(Attempt& attempt, Dialed dialed) {
+  dialed.endpoint = std::move(attempt.pick.endpoint);
+  dialed.in_use = std::move(attempt.pick.in_use);
+  dialed.attempts = failure_.attempts;
+  winner_.emplace(std::move(dialed));
   scope_.cancel();
 }
 
@@ -170,7 +191,7 @@ void Race::failed(const Attempt& attempt, OpeningFailure why) {
   failure_.tls = std::move(why.tls);
   failure_.last_errno = 0;
   failure_.endpoint = attempt.pick.endpoint;
-  count_failure(*attempt.pick.endpoint);
+  note_opening_failed(balancer_, route_, *attempt.pick.endpoint, ring_.now());
 }
 
 // What was cancelled tells something of its endpoint only after a silence.
@@ -190,16 +211,8 @@ void Race::connect_failed(const Attempt& attempt, int error) {
     scope_.cancel();
     return;
   }
-  if (endpoint.ipv6) endpoint.ipv6->failed(ring_.now(), error);
-  if (is_local(error)) return;
   any_silent_ = any_silent_ || error == ETIMEDOUT;
-  endpoint.health->failed(ring_.now(), error);
-  count_failure(endpoint);
-}
-
-void Race::count_failure(const Endpoint& endpoint) {
-  endpoint.life->count_connect_failure();
-  balancer_.eject_if_due(route_, endpoint, endpoint.life->count_failure(), ring_.now());
+  note_connect_failed(balancer_, route_, endpoint, error, ring_.now());
 }
 
 std::expected<Dialed, DialFailure> Race::verdict() {

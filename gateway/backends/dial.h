@@ -9,6 +9,7 @@
 
 #include "gateway/backends/balance.h"
 #include "gateway/backends/tls_opening.h"
+#include "gateway/backends/warm_stock.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
@@ -45,10 +46,12 @@ struct OpenedTls {
 };
 
 struct Dialed {
-  iouring::Socket socket;  ///< ordinary descriptor; TCP: NODELAY, keepalive 60 s / 10 s x 6
-  std::shared_ptr<const Endpoint> endpoint;
-  InUse in_use;   ///< keep it as long as the connection
-  OpenedTls tls;  ///< what the opening gave
+  /// Ordinary descriptor; TCP: NODELAY, keepalive 60 s / 10 s x 6. Empty where `ready` is there.
+  iouring::Socket socket;
+  std::unique_ptr<ReadyConnection> ready = nullptr;  ///< one that was warm; its socket likewise
+  std::shared_ptr<const Endpoint> endpoint = nullptr;
+  InUse in_use = {};   ///< keep it as long as the connection
+  OpenedTls tls = {};  ///< what the opening gave
   unsigned attempts = 1;
 };
 
@@ -71,6 +74,10 @@ using Opening = std::function<iouring::Task<std::expected<OpenedTls, OpeningFail
 /// outlive the task. Without an `opening` nothing is sent; with one it is called for each endpoint
 /// that was connected to, and the first whose opening ends well is taken. `identity` is
 /// PickRules::identity.
+///
+/// Where an endpoint has a warm connection, that is taken instead of a new one; with an opening
+/// only if it is plaintext, since the others had theirs. One that proves to be none any more, or
+/// whose opening fails, is closed, and the endpoint connected to.
 iouring::Task<std::expected<Dialed, DialFailure>> dial(
     iouring::Ring& ring, Balancer& balancer, const Route& route, std::chrono::milliseconds timeout,
     Opening opening = nullptr, std::optional<std::uint64_t> identity = std::nullopt);

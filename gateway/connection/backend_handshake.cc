@@ -30,16 +30,16 @@ using Opened = std::expected<OpenedTls, OpeningFailure>;
 // What it holds beside OpenSSL's part: its frames and socket.
 constexpr std::size_t kFixedHandshakeMemory = 2560;
 
-// One handshake with a backend, of a client. Lives in the frame of shake_hands().
+// One handshake with a backend. Lives in the frame of shake_hands().
 struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
-  BackendHandshake(LiveConnection& its_connection, iouring::Socket& socket, OpeningWait& its_wait)
-      : TlsOpening(socket, its_connection.shard().pools.small),
-        connection(its_connection),
+  BackendHandshake(BackendCaller& its_caller, iouring::Socket& socket, OpeningWait& its_wait)
+      : TlsOpening(socket, its_caller.shard().pools.small),
+        caller(its_caller),
         opening_wait(its_wait) {
-    join(shard().handshake_memory, connection.client().network(), shard().ring.now());
+    join(shard().handshake_memory, caller.network(), shard().ring.now());
   }
 
-  [[nodiscard]] ShardState& shard() const { return connection.shard(); }
+  [[nodiscard]] ShardState& shard() const { return caller.shard(); }
 
   // The client's handshake had its slot before those that wait for one.
   void work() override {
@@ -50,12 +50,12 @@ struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
   // May be shed from now on.
   void wait() override {
     if (opening_wait.for_us) opening_wait = {.for_us = false, .since = shard().ring.now()};
-    if (connection.ended_by()) return;  // a slot is held until OpenSSL's part is freed
+    if (caller.ended()) return;  // a slot is held until OpenSSL's part is freed
     slot = {};
     set_waiting(kFixedHandshakeMemory + (tls() ? tls()->memory() : 0), shard().ring.now());
   }
 
-  LiveConnection& connection;
+  BackendCaller& caller;
   OpeningWait& opening_wait;
   FairSlots::Slot slot;
   const Clock::time_point began = Clock::now();
@@ -64,7 +64,7 @@ struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
   iouring::IdleWorker& worker() override { return worker_for_step(shard()); }
   void on_shed() noexcept override {
     slot = shard().handshake_slots.enter_now();
-    connection.end(CloseReason::kShed);
+    caller.shed();
   }
 };
 
@@ -107,7 +107,7 @@ static_assert(
                                     metrics::kBackendTlsWords.size() - 1)));
 
 void count(const BackendHandshake& handshake, const std::expected<void, OpeningFailure>& ended) {
-  metrics::RouteCells& cells = handshake.connection.route_cells();
+  metrics::RouteCells& cells = handshake.caller.route_cells();
   const auto took = Clock::now() - handshake.began;
   if (ended) {
     cells.backend_tls(metrics::BackendTlsResult::kSuccess, handshake.tls()->outcome().resumed,
@@ -134,7 +134,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   return terms;
 }
 
-[[gnu::noinline]] iouring::Task<Opened> shake_hands(LiveConnection& connection,
+[[gnu::noinline]] iouring::Task<Opened> shake_hands(BackendCaller& caller,
                                                     const BackendTerms& terms,
                                                     iouring::Socket& backend,
                                                     const Endpoint& endpoint, OpeningWait& wait) {
@@ -143,10 +143,10 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   if (!expected)
     co_return opening_fails(
         {.result = HandshakeResult::kNotAuthorized, .detail = expected.error()});
-  const std::string forwarded(rule.forward_alpn ? connection.alpn() : std::string_view());
+  const std::string forwarded(rule.forward_alpn ? caller.alpn() : std::string_view());
   std::vector<std::string_view> alpn(rule.alpn.begin(), rule.alpn.end());
   if (!forwarded.empty()) alpn.assign(1, forwarded);
-  BackendSessions& sessions = connection.shard().backend_sessions;
+  BackendSessions& sessions = caller.shard().backend_sessions;
   const ktls::Sha256 scope = session_scope(terms, *expected, endpoint, alpn);
   ktls::ClientTerms offer{
       .server_name = expected->server_name(),
@@ -155,7 +155,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
       .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); },
       .session = sessions.take(scope, terms.context->now())};
 
-  BackendHandshake handshake(connection, backend, wait);
+  BackendHandshake handshake(caller, backend, wait);
   std::unique_ptr<ktls::TicketSink> tickets;
   auto ended = co_await handshake.run(terms.context, offer, rule.starttls_postgresql);
   if (ended) {
@@ -171,7 +171,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
     co_return OpenedTls{.handshake = std::move(handshake.tls()), .tickets = std::move(tickets)};
   if (handshake.tls()) {
     handshake.work();  // cannot be shed meanwhile
-    co_await within_lingering_time(connection.shard(), handshake.free_openssl());
+    co_await within_lingering_time(caller.shard(), handshake.free_openssl());
   }
   co_return std::unexpected(std::move(ended.error()));
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "gateway/backends/dial.h"
+#include "gateway/connection/backend_caller.h"
 #include "gateway/connection/close_reason.h"
 #include "gateway/connection/live_connection.h"
 #include "iouring/socket.h"
@@ -27,14 +28,14 @@ struct BackendTerms {
 
 /// The client's side of TLS with a backend that was just connected to, by `terms`, which have
 /// `backend-tls`. OpenSSL's steps are the idle worker's, ahead of those of new clients. While the
-/// backend is waited for, the handshake is within --handshake-memory, as one of this client.
+/// backend is waited for, the handshake is within --handshake-memory, as one of this caller.
 ///
 /// The server is the one that `verify` and the endpoint's labels ask for (ExpectedBackend), and
 /// speaks the protocol that the client was told, where the route forwards that: else the handshake
 /// fails. It fails, too, where the backend speaks first. Counted, unless its scope was cancelled.
 /// A session with this server is resumed where the shard has one, and new ones are kept.
 [[nodiscard]] iouring::Task<std::expected<OpenedTls, OpeningFailure>> shake_hands(
-    LiveConnection& connection, const BackendTerms& terms, iouring::Socket& backend,
+    BackendCaller& caller, const BackendTerms& terms, iouring::Socket& backend,
     const Endpoint& endpoint, OpeningWait& wait);
 
 /// The reason of a connection whose last endpoint failed so.

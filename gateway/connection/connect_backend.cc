@@ -62,7 +62,8 @@ iouring::Task<Opened> open(const Dialling& dialling, iouring::Socket& backend,
     if (!sent) co_return std::unexpected(OpeningFailure{.sys_errno = sent.error().value});
   }
   if (!tls) co_return OpenedTls{};
-  Opened opened = co_await shake_hands(connection, dialling.terms, backend, endpoint, wait);
+  BackendCaller caller(connection);
+  Opened opened = co_await shake_hands(caller, dialling.terms, backend, endpoint, wait);
   co_return opened;
 }
 
@@ -189,18 +190,22 @@ RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure)
   return refusal(reason_of(failure.error), std::move(detail));
 }
 
+const iouring::Socket& socket_of(const Dialed& dialed) {
+  return dialed.ready ? dialed.ready->records->socket() : dialed.socket;
+}
+
 std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr> start_backend_records(
     LiveConnection& connection, Dialed& dialed) {
   ShardState& shard = connection.shard();
-  if (!dialed.tls.handshake) return ktls::plain_records(std::move(dialed.socket), shard.pools);
-  const ktls::Outcome outcome = dialed.tls.handshake->finish();
-  connection.set_backend_peer(outcome);
-  auto records = ktls::userspace_records(std::move(dialed.socket), outcome.state, shard.pools,
-                                         outcome.leftover, ktls::Role::kClient);
-  records->collect_tickets(std::move(dialed.tls.tickets));
-  RefusalPtr refused = choose_records(shard, records, ktls::Role::kClient);
-  if (refused) return std::unexpected(std::move(refused));
-  return records;
+  if (!dialed.ready && !dialed.tls.handshake)
+    return ktls::plain_records(std::move(dialed.socket), shard.pools);
+  if (!dialed.ready) {
+    auto started = start_backend_tls(shard, std::move(dialed.socket), std::move(dialed.tls));
+    if (!started) return std::unexpected(std::move(started.error()));
+    dialed.ready = *std::move(started);
+  }
+  if (dialed.ready->peer) connection.set_backend_peer(dialed.ready->peer, dialed.ready->resumed);
+  return std::move(dialed.ready->records);
 }
 
 }  // namespace
@@ -226,9 +231,10 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
                                       "the client left while a backend was being dialled"));
   }
   if (!dialed) co_return std::unexpected(refused_by_dial(dialling, dialed.error()));
-  const auto local = dialed->socket.local_address();
+  const auto local = socket_of(*dialed).local_address();
   connection.set_backend(std::move(dialed->in_use), std::move(dialling.place_of_route),
                          Clock::now() - started, local.value_or(iouring::SocketAddress()));
+  if (dialling.terms.route->warm) connection.set_warm(dialed->ready != nullptr);
   if (early.kind != ktls::Received::Kind::kFailed) {
     client.early = std::make_unique<ktls::Received>(std::move(early));
   }
@@ -239,6 +245,20 @@ connect_backend(Client& client, std::vector<std::byte> certificate) {
     co_return std::unexpected(refused_by_backend_tls(*failure, *connection.backend()));
   }
   co_return records;
+}
+
+std::expected<std::unique_ptr<ReadyConnection>, RefusalPtr> start_backend_tls(
+    ShardState& shard, iouring::Socket backend, OpenedTls tls) {
+  const ktls::Outcome outcome = tls.handshake->finish();
+  auto ready = std::make_unique<ReadyConnection>();
+  ready->peer = outcome.trust;
+  ready->resumed = outcome.resumed;
+  ready->records = ktls::userspace_records(std::move(backend), outcome.state, shard.pools,
+                                           outcome.leftover, ktls::Role::kClient);
+  ready->records->collect_tickets(std::move(tls.tickets));
+  RefusalPtr refused = choose_records(shard, ready->records, ktls::Role::kClient);
+  if (refused) return std::unexpected(std::move(refused));
+  return ready;
 }
 
 }  // namespace sallyport::gateway

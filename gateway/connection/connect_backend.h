@@ -6,8 +6,12 @@
 #include <memory>
 #include <vector>
 
+#include "gateway/backends/warm_stock.h"
 #include "gateway/connection/refusal.h"
+#include "gateway/connection/shard_state.h"
+#include "iouring/socket.h"
 #include "iouring/task.h"
+#include "ktls/handshake/client_handshake.h"
 #include "ktls/records/record_layer.h"
 
 namespace sallyport::gateway {
@@ -19,5 +23,10 @@ namespace sallyport::gateway {
 /// PROXY header that is to have it; empty: the handshake did not keep it.
 [[nodiscard]] iouring::Task<std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr>>
 connect_backend(Client& client, std::vector<std::byte> certificate = {});
+
+/// Starts the records with a backend that has proven who it is, by what shake_hands() gave.
+/// ReadyConnection::place is empty.
+[[nodiscard]] std::expected<std::unique_ptr<ReadyConnection>, RefusalPtr> start_backend_tls(
+    ShardState& shard, iouring::Socket backend, OpenedTls tls);
 
 }  // namespace sallyport::gateway

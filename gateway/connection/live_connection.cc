@@ -38,6 +38,7 @@ LiveConnection::~LiveConnection() {
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
   if (in_use_) RoutePlace::leave(*backend()->route_life);
+  settle_warm(true);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
   if (proxied_) shard_.proxied.erase(id_);
@@ -171,8 +172,19 @@ void LiveConnection::set_backend(InUse in_use, RoutePlace of_route, std::chrono:
   open_.route().backend_connected(took);
 }
 
-void LiveConnection::set_backend_peer(const ktls::Outcome& outcome) {
-  backend_peer_ = std::make_unique<const BackendPeer>(outcome.trust, outcome.resumed);
+void LiveConnection::set_backend_peer(std::shared_ptr<const ktls::PeerTrust> peer, bool resumed) {
+  backend_peer_ = std::make_unique<const BackendPeer>(std::move(peer), resumed);
+}
+
+void LiveConnection::set_warm(bool got_one) noexcept {
+  began_warm_ = warm_open_ = got_one;
+  if (!got_one) open_.route().warm_taken(false);
+}
+
+void LiveConnection::settle_warm(bool hit) noexcept {
+  if (!warm_open_) return;
+  warm_open_ = false;
+  open_.route().warm_taken(hit);
 }
 
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
@@ -182,8 +194,9 @@ void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcep
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) {
     received_bytes_ += bytes;
-  } else if (sent_bytes_ == 0 && in_use_) {
-    backend()->life->answered();
+  } else {
+    if (sent_bytes_ == 0 && in_use_) backend()->life->answered();
+    settle_warm(true);
   }
 }
 

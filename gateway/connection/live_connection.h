@@ -95,7 +95,13 @@ class LiveConnection : public iouring::ListNode {
   void set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
                    const iouring::SocketAddress& local);
   /// It has proven its identity, too.
-  void set_backend_peer(const ktls::Outcome& outcome);
+  void set_backend_peer(std::shared_ptr<const ktls::PeerTrust> peer, bool resumed);
+  /// Its route keeps connections ready, and it has got one of them, or none. Counted as a hit once
+  /// the backend answers, or at its end; as a miss where the backend ends it before.
+  void set_warm(bool got_one) noexcept;
+  [[nodiscard]] bool began_warm() const noexcept { return began_warm_; }
+  /// The backend has ended its side, or the whole, of a client that has not.
+  void backend_ended_first() noexcept { settle_warm(false); }
 
   /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept {
@@ -177,6 +183,7 @@ class LiveConnection : public iouring::ListNode {
 
   static const ktls::PeerTrust& nobody() noexcept;
   void decide(ktls::HandshakeResult result);
+  void settle_warm(bool hit) noexcept;
   [[nodiscard]] const Negotiated* negotiated() const noexcept;
 
   // An idle connection is mostly this: what is shared is a pointer, what is over is gone, and text
@@ -209,6 +216,8 @@ class LiveConnection : public iouring::ListNode {
   bool over_ : 1 = false;         // its reason is known
   bool resumed_ : 1 = false;
   bool proxied_ : 1 = false;  // in ShardState::proxied
+  bool began_warm_ : 1 = false;
+  bool warm_open_ : 1 = false;  // neither a hit nor a miss yet
   std::uint8_t heard_ : 2 = 0;
 };
 

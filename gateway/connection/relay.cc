@@ -48,6 +48,11 @@ bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
 }
 
+bool is_end(const Received& received) {
+  if (received.kind == Received::Kind::kFailed) return !cancelled(received.error);
+  return received.kind != Received::Kind::kData;
+}
+
 // Passes what the client sent to the backend. False: it was the last.
 //
 // An idle connection waits in the two pumps, for an arrival. What deals with one, from taking it to
@@ -123,6 +128,7 @@ bool cancelled(const ktls::RecordError& error) {
 [[gnu::noinline]] iouring::Task<bool> pass_to_client(RelayState& state,
                                                      iouring::Task<Received> receiving) {
   Received received = co_await std::move(receiving);
+  if (is_end(received) && !state.client_ended) state.connection.backend_ended_first();
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();

@@ -19,6 +19,7 @@
 #include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
+#include "gateway/policy/warm_rule.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
@@ -50,6 +51,7 @@ struct Route {
   std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
   bool egress = false;  ///< for local applications: no client of a --listen reaches it
   std::optional<BackendTls> backend_tls = {};  ///< TLS to its backends; none: plaintext
+  std::optional<WarmRule> warm = {};  ///< what is kept ready of each endpoint; none: nothing
 };
 
 /// Whether its backends get the client's certificate.

@@ -14,11 +14,11 @@
 #include "gateway/policy/policy.h"
 #include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/string_list.h"
+#include "gateway/policy/warm_rule.h"
 
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::string_view kPlannedKeys[] = {"warm"};
 constexpr std::string_view kOfClients[] = {"sni",         "alpn", "allow", "allow-any-verified",
                                            "credentials", "trust"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
@@ -134,6 +134,15 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   if (!read) return std::unexpected(std::move(read.error()));
   if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
     return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
+  if (route.warm && route.backend_tls) {
+    // Neither is known before there is a client.
+    const std::string place = key + ".warm";
+    const unsigned line = member.value.find("warm")->line;
+    if (route.proxy)
+      return refuse(line, place, "beside \"backend-tls\" there can be no \"proxy-protocol\"");
+    if (route.backend_tls->forward_alpn)
+      return refuse(line, place, "there can be no \"alpn\": \"forward\" in \"backend-tls\"");
+  }
   route.files = place_of(std::move(files));
   if (route.backend_tls) route.backend_tls->files = place_of(std::move(backend_files));
   if (route.egress) return check_egress(std::move(route), member, key);
@@ -182,9 +191,7 @@ JsonReader::Known PolicyReader::read_key(Route& route, const JsonMember& member,
   if (member.key == "egress") return read_bool(route.egress, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
-  // Words of later versions: refused by name, never accepted and ignored.
-  if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys))
-    return refuse(member.line, key, "not supported by this version");
+  if (member.key == "warm") return read_warm_rule(*this, route.warm, value, key);
   Known known = read_endpoint_rule(*this, route.endpoint_rules, member, key);
   return known ? known : read_limit_rule(*this, route.limits, member, key);
 }

@@ -72,6 +72,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
              options_.timeouts, options_.ends, options_.records, options_.handshakes,
              options_.limit, options_.client_limits, options_.metrics, options_.connection_log,
              random_word()),
+      warm_(state_, {.shard = options_.index, .shards = options_.shards, .most = options_.warm}),
       connections_(*ring_),
       chores_(*ring_) {
   state_.accept_proxy = options_.accept_proxy;
@@ -118,6 +119,7 @@ void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
   state_.backend_tls = std::move(backend_tls);
+  warm_.update();
   thread_ = std::thread([this] { thread_main(); });
 }
 
@@ -184,6 +186,7 @@ void Shard::start_idle_worker() const {
 iouring::Task<void> Shard::run() {
   chores_.spawn(make_rounds(state_));
   chores_.spawn(recheck_live(state_));
+  chores_.spawn(warm_.run());
   iouring::TaskGroup acceptors(*ring_);
   for (const auto& bound : listeners_) {
     acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
@@ -237,6 +240,7 @@ void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
     state_.backend_tls = std::move(backend_tls);
+    warm_.update();
     if (judges_otherwise) gateway::judge_all(state_);
   });
 }
@@ -248,6 +252,7 @@ void Shard::judge_all() {
 void Shard::drain() {
   inbox_->post([this] {
     if (std::exchange(draining_, true)) return;
+    warm_.stop();
     chores_.spawn(stop_listeners());
   });
 }

@@ -17,6 +17,7 @@
 #include "gateway/connection/live_connection.h"
 #include "gateway/connection/peer_slice.h"
 #include "gateway/connection/shard_state.h"
+#include "gateway/connection/warm_pool.h"
 #include "gateway/run/fault_plan.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
@@ -34,6 +35,8 @@ namespace sallyport::gateway {
 /// What shards are made from. References outlive the shards.
 struct ShardOptions {
   unsigned index = 0;
+  unsigned shards = 1;     ///< of the process
+  std::size_t warm = 0;    ///< connections to endpoints that may wait for a client
   std::optional<int> cpu;  ///< to pin to
   unsigned registered_descriptors = 0;
   HandshakeLimits handshakes;
@@ -146,6 +149,7 @@ class Shard {
   iouring::BlockPool blocks_;
   ktls::CipherContexts contexts_;
   ShardState state_;
+  WarmPool warm_;
   std::vector<std::unique_ptr<Bound>> listeners_;
   std::unique_ptr<iouring::Inbox> inbox_;
   // Of the shard's thread: while run() runs.

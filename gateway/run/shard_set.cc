@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "gateway/observe/log.h"
-#include "gateway/run/connection_capacity.h"
 #include "gateway/run/cpu_quota.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/process.h"
@@ -67,7 +66,7 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
 
   std::unique_ptr<ShardSet> shards(new ShardSet(std::move(options), max_connections));
   shards->carried_checks_ = capacity.checks;
-  if (!shards->create_shards(count, cpus, capacity.registered_descriptors)) return nullptr;
+  if (!shards->create_shards(count, cpus, capacity)) return nullptr;
   if (!shards->bind_listeners()) return nullptr;
   return shards;
 }
@@ -87,31 +86,33 @@ ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
 }
 
 bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
-                             std::uint64_t registered_descriptors) {
+                             const ConnectionCapacity& capacity) {
   const bool pinned = count <= cpus.size();
   if (!pinned) {
     log_warning("more shards than CPUs: not pinned", {{"shards", count}, {"cpus", cpus.size()}});
   }
   for (unsigned i = 0; i < count; ++i) {
     metrics::ShardMetrics& metrics = options_.registry.add_shard(i);
-    auto shard =
-        Shard::create({.index = i,
-                       .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
-                       .registered_descriptors = static_cast<unsigned>(registered_descriptors),
-                       .handshakes = {.at_work = options_.options.max_handshakes,
-                                      .memory = options_.options.handshake_memory},
-                       .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
-                       .drain_timeout = options_.options.drain_timeout,
-                       .timeouts = timeouts_,
-                       .ends = ends_,
-                       .records = options_.records,
-                       .accept_proxy = options_.options.accept_proxy,
-                       .zone = options_.options.zone,
-                       .limit = limit_,
-                       .client_limits = client_limits_,
-                       .metrics = metrics,
-                       .connection_log = options_.connection_log,
-                       .on_ended = options_.on_ended});
+    auto shard = Shard::create(
+        {.index = i,
+         .shards = count,
+         .warm = std::max<std::size_t>(capacity.warm / count, 1),
+         .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
+         .registered_descriptors = static_cast<unsigned>(capacity.registered_descriptors),
+         .handshakes = {.at_work = options_.options.max_handshakes,
+                        .memory = options_.options.handshake_memory},
+         .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
+         .drain_timeout = options_.options.drain_timeout,
+         .timeouts = timeouts_,
+         .ends = ends_,
+         .records = options_.records,
+         .accept_proxy = options_.options.accept_proxy,
+         .zone = options_.options.zone,
+         .limit = limit_,
+         .client_limits = client_limits_,
+         .metrics = metrics,
+         .connection_log = options_.connection_log,
+         .on_ended = options_.on_ended});
     if (!shard) {
       log_error("no io_uring for a shard", {{"shard", i}, {"error", shard.error()}});
       return false;

@@ -12,6 +12,7 @@
 #include "gateway/connection/client_limits.h"
 #include "gateway/connection/connection_limit.h"
 #include "gateway/observe/socket_file.h"
+#include "gateway/run/connection_capacity.h"
 #include "gateway/run/options.h"
 #include "gateway/run/shard.h"
 #include "metrics/registry.h"
@@ -75,7 +76,7 @@ class ShardSet {
  private:
   explicit ShardSet(ShardSetOptions options, std::uint64_t max_connections);
   [[nodiscard]] bool create_shards(unsigned count, const std::vector<int>& cpus,
-                                   std::uint64_t registered_descriptors);
+                                   const ConnectionCapacity& capacity);
   [[nodiscard]] bool bind_listeners();
   [[nodiscard]] bool bind_listener(const ListenAddress& listen, const Shard::Clients& clients);
   [[nodiscard]] bool bind_egress(const EgressAddress& egress);

@@ -90,13 +90,6 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
             "p.json:2: routes.a: duplicate key, already given on line 1");
 }
 
-TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key : {"warm"}) {
-    EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
-              "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
-  }
-}
-
 TEST(PolicyFile, KeepsClientsFromARouteOfApplications) {
   constexpr char kEgress[] = R"("egress": true, "backend-tls": {"verify": ["dns:a.b"]})";
   const auto policy = parse_policy(std::string("{\"routes\": {\"orders\": {") + kEgress +
