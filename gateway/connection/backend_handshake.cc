@@ -82,15 +82,13 @@ ktls::Sha256 session_scope(const BackendTerms& terms, const ExpectedBackend& exp
   return scope.digest();
 }
 
-// The client was told a protocol before there was a backend: no other will do.
+// The client was told a protocol before there was a backend: no other will do. One that was not
+// offered has failed the handshake already.
 std::expected<void, OpeningFailure> must_speak(const ktls::Outcome& outcome,
-                                               std::string_view forwarded) {
-  if (forwarded.empty() || outcome.alpn == forwarded) return {};
-  return opening_fails(
-      {.result = HandshakeResult::kNoApplicationProtocol,
-       .detail = outcome.alpn.empty()
-                     ? "chose no ALPN protocol, not " + std::string(forwarded)
-                     : "chose ALPN protocol " + outcome.alpn + ", not " + std::string(forwarded)});
+                                               const std::string& forwarded) {
+  if (outcome.alpn == forwarded) return {};
+  return opening_fails({.result = HandshakeResult::kNoApplicationProtocol,
+                        .detail = "chose no ALPN protocol, not " + forwarded});
 }
 
 // Both enumerations have these in the same order.
@@ -160,7 +158,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   auto ended = co_await handshake.run(terms.context, offer, rule.starttls_postgresql);
   if (ended) {
     handshake.tls()->intern_trust();
-    ended = must_speak(handshake.tls()->outcome(), forwarded);
+    if (!forwarded.empty()) ended = must_speak(handshake.tls()->outcome(), forwarded);
   }
   if (ended) {
     tickets = sessions.collect(*handshake.tls(), scope, std::move(offer.session));

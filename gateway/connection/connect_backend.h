@@ -6,12 +6,12 @@
 #include <memory>
 #include <vector>
 
+#include "gateway/backends/dial.h"
 #include "gateway/backends/warm_stock.h"
 #include "gateway/connection/refusal.h"
 #include "gateway/connection/shard_state.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
-#include "ktls/handshake/client_handshake.h"
 #include "ktls/records/record_layer.h"
 
 namespace sallyport::gateway {

@@ -5,12 +5,14 @@
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <new>
 #include <utility>
 
+#include "ktls/base/hex.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
 #include "ktls/trust/presented_certificate.h"
@@ -31,6 +33,23 @@ constexpr std::chrono::seconds kClockStep{60};
 bool is_ip_literal(const std::string& name) {
   in_addr address{};
   return name.find(':') != std::string::npos || inet_pton(AF_INET, name.c_str(), &address) == 1;
+}
+
+// Of a protocol, which may be any bytes, for the log.
+std::string name_of(std::string_view protocol) {
+  const bool is_text = std::ranges::all_of(protocol, [](char c) { return c > ' ' && c < '\x7f'; });
+  return is_text ? std::string(protocol) : encode_hex(std::as_bytes(std::span(protocol)));
+}
+
+// Of protocols, each behind its length.
+std::string names_of(std::span<const std::byte> protocols) {
+  std::string names;
+  WireReader in(protocols);
+  while (!in.at_end()) {
+    if (!names.empty()) names += " or ";
+    names += name_of(as_text(in.take(in.u8())));
+  }
+  return names;
 }
 
 // Those that the server's CertificateRequest has (RFC 8446 4.3.2), as in an extension.
@@ -162,7 +181,8 @@ ClientHandshake::Step ClientHandshake::complete() {
   if (!outcome_.alpn.empty() && !offered(outcome_.alpn)) {
     refuse_concluded(engine_, Role::kClient, outcome_.state,
                      {.result = HandshakeResult::kUnexpectedMessage,
-                      .detail = "the server chose a protocol that was not offered"},
+                      .detail = "chose ALPN protocol " + name_of(outcome_.alpn) + ", not " +
+                                names_of(protocols_)},
                      AlertDescription::kIllegalParameter);
     return Step::kFailed;
   }

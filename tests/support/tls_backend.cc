@@ -21,14 +21,15 @@ void must(bool done, const char* what) {
 
 int choose_alpn(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                 unsigned in_size, void* wanted) {
-  const auto& protocol = *static_cast<const std::string*>(wanted);
+  const auto& options = *static_cast<const TlsBackendOptions*>(wanted);
+  const std::string& protocol = options.alpn;
   for (unsigned at = 0; at < in_size; at += 1U + in[at]) {
     if (std::string(reinterpret_cast<const char*>(in) + at + 1, in[at]) != protocol) continue;
     *out = in + at + 1;
     *out_size = in[at];
     return SSL_TLSEXT_ERR_OK;
   }
-  return SSL_TLSEXT_ERR_NOACK;
+  return options.needs_alpn ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_NOACK;
 }
 
 struct Listening {
@@ -55,7 +56,7 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
   if (!kept.cipher_list.empty())
     must(SSL_CTX_set_cipher_list(context, kept.cipher_list.c_str()) == 1, "cipher list");
   if (!kept.alpn.empty())
-    SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<std::string*>(&kept.alpn));
+    SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<TlsBackendOptions*>(&kept));
   if (!kept.client_ca.empty()) {
     const std::shared_ptr<BIO> pem(
         BIO_new_mem_buf(kept.client_ca.data(), static_cast<int>(kept.client_ca.size())), BIO_free);

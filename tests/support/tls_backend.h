@@ -15,6 +15,7 @@ struct TlsBackendOptions {
   TestCertificate certificate;
   std::string client_ca = {};     ///< PEM; given: a client must have a certificate of it
   std::string alpn = {};          ///< what it chooses where that is offered; empty: nothing
+  bool needs_alpn = false;        ///< ends the handshake where that is not offered
   int max_version = 0;            ///< e.g. TLS1_2_VERSION; 0: the latest
   unsigned tickets = 2;           ///< behind a full handshake of TLS 1.3
   std::string ciphersuites = {};  ///< of TLS 1.3, OpenSSL's names; empty: its default

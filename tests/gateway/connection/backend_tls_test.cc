@@ -191,21 +191,59 @@ TEST_F(BackendTlsTest, TakesNoOtherThanTheIdOfTheEndpoint) {
   EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_not_verified");
 }
 
-TEST_F(BackendTlsTest, ForwardsTheProtocolOfTheClient) {
-  alpn_ = {"h2"};
-  rule_.forward_alpn = true;
-  expect_served(test::over_tls({.certificate = certificate(), .alpn = "h2"}, test::echo_over_tls),
-                {.alpn = {"h2", "http/1.1"}});
+// With "alpn": "forward".
+class ForwardedProtocol : public BackendTlsTest {
+ protected:
+  ForwardedProtocol() { alpn_ = {"h2", "http/1.1"}; }
+  void SetUp() override {
+    BackendTlsTest::SetUp();
+    rule_.forward_alpn = true;
+  }
+  Backend::Serve speaking(const std::string& protocol, bool needs = false) const {
+    return test::over_tls({.certificate = certificate(), .alpn = protocol, .needs_alpn = needs},
+                          test::echo_over_tls);
+  }
+  // The log's reason and detail for a client that offers these.
+  std::string refusal_of(const Backend& backend, const std::vector<std::string>& offer) {
+    serve_to(backend.address());
+    serve_clients([&] {
+      TlsClient client = connect({.alpn = offer});
+      client.receive_all();
+      EXPECT_EQ(client.alert(), 80);
+    });
+    const ConnectionFacts& facts = log_.records.at(0);
+    return std::string(to_string(facts.reason)) + " " + facts.detail;
+  }
+};
+
+TEST_F(ForwardedProtocol, IsTheOneThatWasConfirmed) {
+  expect_served(speaking("h2"), {.alpn = {"http/1.1", "h2"}});
 }
 
-TEST_F(BackendTlsTest, RefusesABackendThatDoesNotSpeakTheProtocolOfTheClient) {
-  alpn_ = {"h2"};
-  rule_.forward_alpn = true;
-  const Backend backend(echo());  // chooses none
-  serve_to(backend.address());
-  serve_clients([this] { connect({.alpn = {"h2"}}).receive_all(); });
-  EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_tls_failed");
-  EXPECT_NE(log_.records[0].detail.find("chose no ALPN protocol, not h2"), std::string::npos);
+TEST_F(ForwardedProtocol, IsTheOneThatTheClientHasOfOurs) {
+  expect_served(speaking("http/1.1"), {.alpn = {"http/1.1", "h3"}});
+}
+
+// The backend would choose http/1.1, if it were offered.
+TEST_F(ForwardedProtocol, IsTheOnlyOneThatIsOffered) {
+  const Backend backend(speaking("http/1.1"));
+  const std::string said = refusal_of(backend, {"h2", "http/1.1"});
+  EXPECT_EQ(said, "backend_tls_failed " + backend.address() + ": chose no ALPN protocol, not h2");
+}
+
+TEST_F(ForwardedProtocol, IsWhatABackendMayInsistOn) {
+  expect_served(speaking("h2", true), {.alpn = {"h2"}});
+}
+
+TEST_F(ForwardedProtocol, IsRefusedByABackendThatInsistsOnAnother) {
+  const Backend backend(speaking("h2", true));
+  const std::string said = refusal_of(backend, {"http/1.1"});
+  EXPECT_TRUE(said.starts_with("backend_tls_failed")) << said;
+  EXPECT_NE(said.find("no application protocol"), std::string::npos) << said;
+}
+
+TEST_F(ForwardedProtocol, IsNoneForAClientThatOffersNone) {
+  expect_served(speaking("h2"));
 }
 
 TEST_F(BackendTlsTest, SpeaksOfWhatItOffersItself) {
