@@ -13,10 +13,10 @@ namespace sallyport::test {
 
 struct TlsBackendOptions {
   TestCertificate certificate;
+  std::function<void(SSL_CTX* context)> configure = {};  ///< at last, what the others do not say
   std::string client_ca = {};  ///< PEM; given: a client must have a certificate of it
   std::string alpn = {};       ///< what it chooses where that is offered; empty: nothing
   int max_version = 0;         ///< e.g. TLS1_2_VERSION; 0: the latest
-  std::function<void(SSL_CTX* context)> configure = {};  ///< at last, what the others do not say
 };
 
 /// What a connection does once it has shaken hands; its end is a FIN behind what was sent.
