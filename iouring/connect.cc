@@ -51,37 +51,39 @@ Task<Result<Socket>> connect_unix(Ring& ring, SocketAddress address) {
   co_return Socket(ring, std::move(descriptor));
 }
 
-// The kernel then keeps the acknowledgement that ends the handshake for data to go with, and
-// acknowledges as always from there on (tcp_rcv_synsent_state_process). A failure costs a segment.
+// An option of listeners which, on a socket that connects, has the kernel keep the acknowledgement
+// that ends the handshake for data to go with, and acknowledge as always from there on
+// (tcp_rcv_synsent_state_process). Unlike TCP_QUICKACK it outlives the connection. A failure costs
+// a segment.
 void delay_acknowledgement(const Socket& socket) noexcept {
-  constexpr int kOff = 0;
-  ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_QUICKACK, &kOff, sizeof kOff);
+  constexpr int kSeconds = 1;  // any but 0
+  ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &kSeconds, sizeof kSeconds);
 }
 
-Task<Result<Socket>> connect_by_ring(Result<Socket> socket, SocketAddress address,
-                                     FirstBytes first) {
+Result<Socket> new_socket(Ring& ring, int family, FirstBytes first) {
+  FileDescriptor descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!descriptor) return failure(errno);
+  Socket socket(ring, std::move(descriptor));
+  if (first == FirstBytes::kAtOnce) delay_acknowledgement(socket);
+  return socket;
+}
+
+Task<Result<Socket>> connect_by_ring(Result<Socket> socket, SocketAddress address) {
   if (!socket) co_return failure(socket.error().value);
-  if (first == FirstBytes::kAtOnce) delay_acknowledgement(*socket);
   const Result<> connected = co_await Connect(*socket, address);
   if (!connected) co_return failure(connected.error().value);
   co_return *std::move(socket);
-}
-
-Result<Socket> new_socket(Ring& ring, int family) {
-  FileDescriptor descriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!descriptor) return failure(errno);
-  return Socket(ring, std::move(descriptor));
 }
 
 }  // namespace
 
 Task<Result<Socket>> connect(Ring& ring, SocketAddress address, FirstBytes first) {
   if (address.family() == AF_UNIX) return connect_unix(ring, address);
-  return connect_by_ring(new_socket(ring, address.family()), address, first);
+  return connect_by_ring(new_socket(ring, address.family(), first), address);
 }
 
-Task<Result<Socket>> connect(Socket socket, SocketAddress address, FirstBytes first) {
-  return connect_by_ring(std::move(socket), address, first);
+Task<Result<Socket>> connect(Socket socket, SocketAddress address) {
+  return connect_by_ring(std::move(socket), address);
 }
 
 }  // namespace sallyport::iouring

@@ -22,8 +22,8 @@ enum class FirstBytes : std::uint8_t {
 /// thread. A connection that was established while the scope was being cancelled is delivered.
 [[nodiscard]] Task<Result<Socket>> connect(Ring& ring, SocketAddress address,
                                            FirstBytes first = FirstBytes::kLater);
-/// Likewise with a socket that is there: TCP, of the family of the address, not connected and not
-/// in the registered table.
-[[nodiscard]] Task<Result<Socket>> connect(Socket socket, SocketAddress address, FirstBytes first);
+/// Likewise with a socket that was connected before, with the same `first`: TCP, of the family of
+/// the address, not connected now and not in the registered table.
+[[nodiscard]] Task<Result<Socket>> connect(Socket socket, SocketAddress address);
 
 }  // namespace sallyport::iouring

@@ -70,7 +70,7 @@ class Race {
   std::optional<Pick> pick();
   bool others_left() { return tried_.size() < std::min(balancer_.usable(route_.name), kMostTried); }
   bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
-  void won(Attempt& attempt, iouring::Socket socket, std::unique_ptr<ktls::ClientHandshake> tls);
+  void won(Attempt& attempt, iouring::Socket socket, OpenedTls tls);
   void failed(const Attempt& attempt, OpeningFailure why);
   void connect_failed(const Attempt& attempt, int error);
   void count_failure(const Endpoint& endpoint);
@@ -138,7 +138,7 @@ iouring::Task<void> Race::connect(Attempt& attempt) {
   if (!socket) co_return failed(attempt, {.sys_errno = socket.error().value});
   if (winner_) co_return;
   set_tcp_options(socket->descriptor());
-  if (!opening_) co_return won(attempt, *std::move(socket), nullptr);
+  if (!opening_) co_return won(attempt, *std::move(socket), {});
   auto opened = co_await opening_(*socket, *attempt.pick.endpoint, attempt.wait);
   if (!opened) co_return failed(attempt, std::move(opened.error()));
   if (!winner_) won(attempt, *std::move(socket), *std::move(opened));
@@ -151,8 +151,7 @@ iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
   if (attempt.silent) co_await try_each();
 }
 
-void Race::won(Attempt& attempt, iouring::Socket socket,
-               std::unique_ptr<ktls::ClientHandshake> tls) {
+void Race::won(Attempt& attempt, iouring::Socket socket, OpenedTls tls) {
   const Endpoint& endpoint = *attempt.pick.endpoint;
   endpoint.health->succeeded();
   if (endpoint.ipv6) endpoint.ipv6->succeeded(ring_.now());

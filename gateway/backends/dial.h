@@ -8,11 +8,13 @@
 #include <optional>
 
 #include "gateway/backends/balance.h"
+#include "gateway/backends/tls_opening.h"
 #include "iouring/result.h"
 #include "iouring/ring.h"
 #include "iouring/socket.h"
 #include "iouring/task.h"
 #include "ktls/handshake/client_handshake.h"
+#include "ktls/records/ticket_sink.h"
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
@@ -35,11 +37,18 @@ struct DialFailure {
   std::shared_ptr<const Endpoint> endpoint;  ///< of last_errno or tls, or last tried; null = none
 };
 
+/// The TLS that a connection begins with.
+struct OpenedTls {
+  /// At kDone, and everything was sent; null: the connection is in plaintext.
+  std::unique_ptr<ktls::ClientHandshake> handshake;
+  std::unique_ptr<ktls::TicketSink> tickets;  ///< for its record layer; null: none are taken
+};
+
 struct Dialed {
   iouring::Socket socket;  ///< ordinary descriptor; TCP: NODELAY, keepalive 60 s / 10 s x 6
   std::shared_ptr<const Endpoint> endpoint;
-  InUse in_use;                                ///< keep it as long as the connection
-  std::unique_ptr<ktls::ClientHandshake> tls;  ///< what the opening gave
+  InUse in_use;   ///< keep it as long as the connection
+  OpenedTls tls;  ///< what the opening gave
   unsigned attempts = 1;
 };
 
@@ -49,18 +58,10 @@ struct OpeningWait {
   iouring::TimePoint since{};  ///< else
 };
 
-/// An errno fails the attempt as one of connect(2) does. A handshake that failed counts against the
-/// endpoint, not against its address, which other routes may have.
-struct OpeningFailure {
-  int sys_errno = 0;
-  std::unique_ptr<const ktls::HandshakeFailure> tls = nullptr;
-};
-
 /// Does what a connection begins with, on a socket that has just been connected and that nothing
-/// was sent on. The handshake with the backend is at kDone, and everything was sent; null: none.
-using Opening = std::function<
-    iouring::Task<std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>>(
-        iouring::Socket& backend, const Endpoint& endpoint, OpeningWait& wait)>;
+/// was sent on.
+using Opening = std::function<iouring::Task<std::expected<OpenedTls, OpeningFailure>>(
+    iouring::Socket& backend, const Endpoint& endpoint, OpeningWait& wait)>;
 
 /// Connects to an endpoint of `route` within `timeout` (0 = no limit). If it refuses, the next one
 /// is tried at once; if it is silent for 250 ms (less of a short timeout), the next one is tried

@@ -1,11 +1,14 @@
 #include "gateway/backends/expected_backend.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "gateway/backends/target.h"
 #include "gateway/policy/host_name.h"
+#include "ktls/base/wire.h"
 #include "ktls/trust/identity.h"
+#include "ktls/trust/x509_facts.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -67,6 +70,13 @@ std::optional<std::string> ExpectedBackend::refuse(const ktls::PeerIdentity& ser
   if (!one_of_.empty() && !matches_one(one_of_, server))
     return "is " + server.display() + ", none of " + list_of(one_of_);
   return std::nullopt;
+}
+
+ktls::Sha256 ExpectedBackend::digest() const {
+  ktls::WireWriter out;
+  out.text(itself_ ? itself_->text() : std::string_view());
+  for (const IdentityPattern& each : one_of_) out.text(each.text());
+  return ktls::sha256(out.bytes());
 }
 
 }  // namespace sallyport::gateway

@@ -9,10 +9,7 @@
 #include "gateway/backends/discovery.h"
 #include "gateway/policy/backend_tls.h"
 #include "gateway/policy/pattern.h"
-
-namespace sallyport::ktls {
-struct PeerIdentity;
-}
+#include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
 
@@ -27,6 +24,9 @@ class ExpectedBackend {
 
   /// Why a server with this verified identity is not the one; none: it is.
   [[nodiscard]] std::optional<std::string> refuse(const ktls::PeerIdentity& server) const;
+
+  /// Equal for those that take the same servers for the right ones.
+  [[nodiscard]] ktls::Sha256 digest() const;
 
   /// For SNI; may be an IP literal, or empty: then none is sent.
   [[nodiscard]] const std::string& server_name() const { return server_name_; }

@@ -1,9 +1,6 @@
 #include "gateway/connection/backend_handshake.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <span>
@@ -13,181 +10,92 @@
 #include <vector>
 
 #include "gateway/backends/expected_backend.h"
+#include "gateway/backends/tls_opening.h"
+#include "gateway/connection/backend_sessions.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/lingering_close.h"
+#include "iouring/idle_worker.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
 namespace {
 
 using ktls::HandshakeResult;
-using ClientStep = ktls::ClientHandshake::Step;
 using Clock = std::chrono::steady_clock;
-using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+using Opened = std::expected<OpenedTls, OpeningFailure>;
 
 // What it holds beside OpenSSL's part: its frames and socket.
 constexpr std::size_t kFixedHandshakeMemory = 2560;
 
-// One handshake with a backend. Lives in the frame of shake_hands().
-struct BackendHandshake final : HandshakeMemory::Holder {
-  BackendHandshake(LiveConnection& its_connection, iouring::Socket& its_socket,
-                   OpeningWait& its_wait)
-      : connection(its_connection), socket(its_socket), opening_wait(its_wait) {
+// One handshake with a backend, of a client. Lives in the frame of shake_hands().
+struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
+  BackendHandshake(LiveConnection& its_connection, iouring::Socket& socket, OpeningWait& its_wait)
+      : TlsOpening(socket, its_connection.shard().pools.small),
+        connection(its_connection),
+        opening_wait(its_wait) {
     join(shard().handshake_memory, connection.client().network(), shard().ring.now());
   }
 
   [[nodiscard]] ShardState& shard() const { return connection.shard(); }
 
-  // There is work from now on. The client's handshake had its slot before those that wait for one.
-  void work() {
+  // The client's handshake had its slot before those that wait for one.
+  void work() override {
     slot = shard().handshake_slots.enter_now();
     set_working();
     opening_wait.for_us = true;
   }
-  // It waits for the backend from now on; may be shed.
-  void wait() {
+  // May be shed from now on.
+  void wait() override {
     if (opening_wait.for_us) opening_wait = {.for_us = false, .since = shard().ring.now()};
     if (connection.ended_by()) return;  // a slot is held until OpenSSL's part is freed
     slot = {};
-    set_waiting(kFixedHandshakeMemory + (tls ? tls->memory() : 0), shard().ring.now());
+    set_waiting(kFixedHandshakeMemory + (tls() ? tls()->memory() : 0), shard().ring.now());
   }
 
   LiveConnection& connection;
-  iouring::Socket& socket;
   OpeningWait& opening_wait;
   FairSlots::Slot slot;
-  std::unique_ptr<ktls::ClientHandshake> tls;  // once it has begun
   const Clock::time_point began = Clock::now();
 
  private:
+  iouring::IdleWorker& worker() override { return worker_for_step(shard()); }
   void on_shed() noexcept override {
     slot = shard().handshake_slots.enter_now();
     connection.end(CloseReason::kShed);
   }
 };
 
-std::unexpected<OpeningFailure> fails(ktls::HandshakeFailure failure) {
-  return std::unexpected(
-      OpeningFailure{.tls = std::make_unique<const ktls::HandshakeFailure>(std::move(failure))});
-}
-
-// Of an errno of a socket that was connected; 0: the backend ended its side.
-std::unexpected<OpeningFailure> gone(int error) {
-  if (error == ECANCELED) return std::unexpected(OpeningFailure{.sys_errno = ECANCELED});
-  std::string detail = "ended the TLS handshake";
-  if (error != kEndOfFile) detail += std::string(" (") + iouring::errno_name(error) + ")";
-  return fails({.result = HandshakeResult::kPeerConnectionClosed, .detail = std::move(detail)});
-}
-
-// Nothing may be there before our ClientHello. What is, is of somebody who does not speak TLS, or
-// was put in by somebody on the way.
-std::expected<void, OpeningFailure> must_be_silent(const iouring::Socket& backend) {
-  std::byte first{};
-  const ssize_t there = ::recv(backend.descriptor(), &first, sizeof first, MSG_PEEK | MSG_DONTWAIT);
-  const int error = there < 0 ? errno : 0;
-  if (error == EAGAIN) return {};
-  if (there <= 0) return gone(error);
-  return fails({.result = HandshakeResult::kUnexpectedMessage,
-                .detail = "spoke before the TLS handshake began"});
-}
-
-iouring::Task<iouring::Result<>> send(iouring::Socket& backend, std::span<const std::byte> output) {
-  if (output.empty()) co_return iouring::Result<>{};
-  iouring::Result<> sent = co_await backend.send_all(output);
-  co_return sent;
-}
-
-iouring::Task<iouring::Result<>> receive_more(BackendHandshake& handshake) {
-  do {
-    handshake.wait();
-    iouring::Result<iouring::Lease> received =
-        co_await handshake.socket.recv(handshake.shard().pools.small);
-    if (!received) co_return iouring::failure(received.error().value);
-    if (received->bytes().empty()) co_return iouring::failure(kEndOfFile);
-    handshake.tls->feed(received->bytes());
-  } while (!handshake.tls->can_advance());
-  co_return iouring::Result<>{};
-}
-
-iouring::Task<std::expected<void, OpeningFailure>> run(BackendHandshake& handshake,
-                                                       const BackendTerms& terms,
-                                                       const ktls::ClientTerms& offer) {
-  std::unique_ptr<ktls::ClientHandshake>& tls = handshake.tls;
-  while (true) {
-    ClientStep step = ClientStep::kWantRead;
-    std::vector<std::byte> last_flight;
-    const bool first = !tls;
-    handshake.work();
-    iouring::Result<> ran =
-        co_await worker_for_step(handshake.shard()).run(iouring::Rank::kStarted, [&] {
-          if (!tls) tls = std::make_unique<ktls::ClientHandshake>(terms.context, offer);
-          step = tls->advance();
-          if (step == ClientStep::kDone) last_flight = tls->take_output();
-        });
-    if (!ran) co_return gone(ran.error().value);
-    if (first) {
-      auto silent = must_be_silent(handshake.socket);
-      if (!silent) co_return silent;
-    }
-    handshake.wait();
-    iouring::Result<> sent =
-        co_await send(handshake.socket, step == ClientStep::kDone ? last_flight : tls->output());
-    if (step == ClientStep::kFailed) co_return fails(tls->failure());
-    if (!sent) co_return gone(sent.error().value);
-    if (step == ClientStep::kDone) co_return std::expected<void, OpeningFailure>();
-    tls->output_sent();
-    iouring::Result<> received = co_await receive_more(handshake);
-    if (!received) co_return gone(received.error().value);
-  }
+// Where a session with this server may be used again. Addresses of one name are not one server.
+ktls::Sha256 session_scope(const BackendTerms& terms, const ExpectedBackend& expected,
+                           const Endpoint& endpoint, std::span<const std::string_view> alpn) {
+  const std::string place = endpoint.target + ' ' + endpoint.address.to_string();
+  const ktls::SessionScope scope{.endpoint = place,
+                                 .server_name = expected.server_name(),
+                                 .verify = expected.digest(),
+                                 .trust = terms.context->credentials().trust_digest(),
+                                 .certificate = terms.context->presented(),
+                                 .alpn = alpn,
+                                 .min_version = terms.route->backend_tls->min_version};
+  return scope.digest();
 }
 
 // The client was told a protocol before there was a backend: no other will do.
 std::expected<void, OpeningFailure> must_speak(const ktls::Outcome& outcome,
                                                std::string_view forwarded) {
   if (forwarded.empty() || outcome.alpn == forwarded) return {};
-  return fails(
+  return opening_fails(
       {.result = HandshakeResult::kNoApplicationProtocol,
        .detail = outcome.alpn.empty()
                      ? "chose no ALPN protocol, not " + std::string(forwarded)
                      : "chose ALPN protocol " + outcome.alpn + ", not " + std::string(forwarded)});
 }
 
-// Of a handshake that has not ended: 50 to 65 KiB, and OpenSSL's locks.
-iouring::Task<void> free_openssl(BackendHandshake& handshake) {
-  iouring::Result<> ran =
-      co_await worker_for_step(handshake.shard()).run(iouring::Rank::kStarted, [&] {
-        handshake.tls.reset();
-      });
-  if (!ran) handshake.tls.reset();
-}
-
-// The refusals for a backend's certificate, and the one for everything else.
-HandshakeResult sort(HandshakeResult of_handshake) {
-  switch (of_handshake) {
-    case HandshakeResult::kCertificateExpired:
-      return HandshakeResult::kBackendExpired;
-    case HandshakeResult::kCertificateRevoked:
-      return HandshakeResult::kBackendRevoked;
-    case HandshakeResult::kCertificateAuthorityInvalid:
-    case HandshakeResult::kCertificateNotYetValid:
-    case HandshakeResult::kCertificateMalformed:
-    case HandshakeResult::kCertificatePurposeInvalid:
-    case HandshakeResult::kCertificateVerificationFailed:
-    case HandshakeResult::kCrlUnavailable:
-    case HandshakeResult::kCrlExpired:
-      return HandshakeResult::kBackendUntrusted;
-    case HandshakeResult::kNotAuthorized:
-      return HandshakeResult::kBackendNotVerified;
-    default:
-      return HandshakeResult::kBackendTlsFailed;
-  }
-}
-
 // Both enumerations have these in the same order.
 metrics::BackendTlsResult label_of(const ktls::HandshakeFailure& failure) {
-  const auto place = static_cast<std::size_t>(sort(failure.result)) -
+  const auto place = static_cast<std::size_t>(refusal_of_backend(failure.result)) -
                      static_cast<std::size_t>(HandshakeResult::kBackendTlsFailed);
   return metrics::BackendTlsResult{static_cast<std::size_t>(metrics::BackendTlsResult::kFailed) +
                                    place};
@@ -202,7 +110,8 @@ void count(const BackendHandshake& handshake, const std::expected<void, OpeningF
   metrics::RouteCells& cells = handshake.connection.route_cells();
   const auto took = Clock::now() - handshake.began;
   if (ended) {
-    cells.backend_tls(metrics::BackendTlsResult::kSuccess, handshake.tls->outcome().resumed, took);
+    cells.backend_tls(metrics::BackendTlsResult::kSuccess, handshake.tls()->outcome().resumed,
+                      took);
   } else if (ended.error().tls) {
     cells.backend_tls(label_of(*ended.error().tls), false, took);
   }
@@ -232,33 +141,43 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
   const BackendTls& rule = *terms.route->backend_tls;
   const auto expected = ExpectedBackend::of(rule, *endpoint.labels, endpoint.target);
   if (!expected)
-    co_return fails({.result = HandshakeResult::kNotAuthorized, .detail = expected.error()});
+    co_return opening_fails(
+        {.result = HandshakeResult::kNotAuthorized, .detail = expected.error()});
   const std::string forwarded(rule.forward_alpn ? connection.alpn() : std::string_view());
   std::vector<std::string_view> alpn(rule.alpn.begin(), rule.alpn.end());
   if (!forwarded.empty()) alpn.assign(1, forwarded);
-  const ktls::ClientTerms offer{
+  BackendSessions& sessions = connection.shard().backend_sessions;
+  const ktls::Sha256 scope = session_scope(terms, *expected, endpoint, alpn);
+  ktls::ClientTerms offer{
       .server_name = expected->server_name(),
       .alpn = alpn,
       .min_version = rule.min_version,
-      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); }};
+      .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); },
+      .session = sessions.take(scope, terms.context->now())};
 
   BackendHandshake handshake(connection, backend, wait);
-  auto ended = co_await run(handshake, terms, offer);
+  std::unique_ptr<ktls::TicketSink> tickets;
+  auto ended = co_await handshake.run(terms.context, offer);
   if (ended) {
-    handshake.tls->intern_trust();
-    ended = must_speak(handshake.tls->outcome(), forwarded);
+    handshake.tls()->intern_trust();
+    ended = must_speak(handshake.tls()->outcome(), forwarded);
+  }
+  if (ended) {
+    tickets = sessions.collect(*handshake.tls(), scope, std::move(offer.session));
+    ended = co_await handshake.send_last_flight(tickets == nullptr);
   }
   count(handshake, ended);
-  if (ended) co_return std::move(handshake.tls);
-  if (handshake.tls) {
+  if (ended)
+    co_return OpenedTls{.handshake = std::move(handshake.tls()), .tickets = std::move(tickets)};
+  if (handshake.tls()) {
     handshake.work();  // cannot be shed meanwhile
-    co_await within_lingering_time(connection.shard(), free_openssl(handshake));
+    co_await within_lingering_time(connection.shard(), handshake.free_openssl());
   }
   co_return std::unexpected(std::move(ended.error()));
 }
 
 CloseReason reason_of_backend(const ktls::HandshakeFailure& failure) {
-  return sort(failure.result);
+  return refusal_of_backend(failure.result);
 }
 
 }  // namespace sallyport::gateway

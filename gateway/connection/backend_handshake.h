@@ -32,10 +32,10 @@ struct BackendTerms {
 /// The server is the one that `verify` and the endpoint's labels ask for (ExpectedBackend), and
 /// speaks the protocol that the client was told, where the route forwards that: else the handshake
 /// fails. It fails, too, where the backend speaks first. Counted, unless its scope was cancelled.
-/// What is returned is at kDone; its last flight was sent.
-[[nodiscard]] iouring::Task<std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>>
-shake_hands(LiveConnection& connection, const BackendTerms& terms, iouring::Socket& backend,
-            const Endpoint& endpoint, OpeningWait& wait);
+/// A session with this server is resumed where the shard has one, and new ones are kept.
+[[nodiscard]] iouring::Task<std::expected<OpenedTls, OpeningFailure>> shake_hands(
+    LiveConnection& connection, const BackendTerms& terms, iouring::Socket& backend,
+    const Endpoint& endpoint, OpeningWait& wait);
 
 /// The reason of a connection whose last endpoint failed so.
 [[nodiscard]] CloseReason reason_of_backend(const ktls::HandshakeFailure& failure);

@@ -47,7 +47,7 @@ struct Dialling {
   bool client_left = false;
 };
 
-using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+using Opened = std::expected<OpenedTls, OpeningFailure>;
 
 // The header goes first, in the clear.
 iouring::Task<Opened> open(const Dialling& dialling, iouring::Socket& backend,
@@ -60,7 +60,7 @@ iouring::Task<Opened> open(const Dialling& dialling, iouring::Socket& backend,
                                                      tls || dialling.client_spoke);
     if (!sent) co_return std::unexpected(OpeningFailure{.sys_errno = sent.error().value});
   }
-  if (!tls) co_return nullptr;
+  if (!tls) co_return OpenedTls{};
   Opened opened = co_await shake_hands(connection, dialling.terms, backend, endpoint, wait);
   co_return opened;
 }
@@ -190,11 +190,12 @@ RefusalPtr refused_by_dial(const Dialling& dialling, const DialFailure& failure)
 std::expected<std::unique_ptr<ktls::RecordLayer>, RefusalPtr> start_backend_records(
     LiveConnection& connection, Dialed& dialed) {
   ShardState& shard = connection.shard();
-  if (!dialed.tls) return ktls::plain_records(std::move(dialed.socket), shard.pools);
-  const ktls::Outcome outcome = dialed.tls->finish();
+  if (!dialed.tls.handshake) return ktls::plain_records(std::move(dialed.socket), shard.pools);
+  const ktls::Outcome outcome = dialed.tls.handshake->finish();
   connection.set_backend_peer(outcome);
   auto records = ktls::userspace_records(std::move(dialed.socket), outcome.state, shard.pools,
                                          outcome.leftover, ktls::Role::kClient);
+  records->collect_tickets(std::move(dialed.tls.tickets));
   RefusalPtr refused = choose_records(shard, records, ktls::Role::kClient);
   if (refused) return std::unexpected(std::move(refused));
   return records;

@@ -50,15 +50,15 @@ iouring::Task<void> cut_off(RelayState& state) {
   ktls::RecordLayer& client = state.client;
   if (is_offence_of_backend(reason)) {
     // The alert follows what it was sent, and a reset would overtake it.
-    co_await iouring::both(close_with_fin(connection.shard(), client),
-                           linger(connection.shard(), state.backend.socket()));
+    co_await iouring::both(cut_off(state), linger(connection.shard(), state.backend.socket()));
     co_return;
   }
   // No clean end for a backend whose client gave none.
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     state.backend.socket().reset();
   }
-  if (const auto alert = alert_of_live(reason)) {
+  // A client that speaks plaintext knows no alert: it is cut off.
+  if (const auto alert = alert_of_live(reason); alert && !connection.is_egress()) {
     co_await close_with_alert(connection.shard(), client, *alert);
     co_return;
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gateway/backends/balance.h"
+#include "gateway/connection/backend_sessions.h"
 #include "gateway/connection/connection_facts.h"
 #include "gateway/connection/connection_limit.h"
 #include "gateway/connection/fair_slots.h"
@@ -51,6 +52,7 @@ struct Timeouts {
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
   // No flags, and not off.
   std::chrono::milliseconds tickets{10'000};  ///< for a client to take them, without `handshake`
+  std::chrono::milliseconds backend_tickets{1'000};  ///< for a server to send its tickets
   std::chrono::milliseconds lingering_close{1'000};  ///< for a client to take an end and close
   std::chrono::milliseconds round{10'000};           ///< between two looks at a connection
   std::chrono::milliseconds owes{110'000};           ///< unheard, and an acknowledgement is due
@@ -140,6 +142,7 @@ struct ShardState {
   std::unordered_map<std::uint64_t, ProxiedEnds> proxied;    ///< by LiveConnection::number()
   std::unordered_map<std::uint64_t, LocalUser> local_users;  ///< likewise
   PeerTable peers;
+  BackendSessions backend_sessions;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 

@@ -134,10 +134,6 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   if (!read) return std::unexpected(std::move(read.error()));
   if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
     return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
-  const std::optional<HealthCheck>& health = route.endpoint_rules.health;
-  if (route.backend_tls && health && health->type != HealthCheck::Type::kTcp)
-    return refuse(member.value.find("health")->line, key + ".health",
-                  "beside \"backend-tls\" only the type \"tcp\" is supported by this version");
   route.files = place_of(std::move(files));
   if (route.backend_tls) route.backend_tls->files = place_of(std::move(backend_files));
   if (route.egress) return check_egress(std::move(route), member, key);

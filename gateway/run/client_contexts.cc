@@ -9,9 +9,9 @@ std::expected<std::vector<BackendContexts>, std::string> ClientContexts::renew(
     const std::vector<std::shared_ptr<const ktls::Credentials>>& credentials) {
   using OfRoutes = std::vector<std::shared_ptr<ktls::ClientContext>>;
   std::map<Key, Contexts> made;
-  std::vector<std::shared_ptr<OfRoutes>> of_shards;
-  for (std::size_t shard = 0; shard < shards_; ++shard)
-    of_shards.push_back(std::make_shared<OfRoutes>(policy.routes().size()));
+  std::vector<std::shared_ptr<OfRoutes>> of_threads;
+  for (std::size_t thread = 0; thread < threads_; ++thread)
+    of_threads.push_back(std::make_shared<OfRoutes>(policy.routes().size()));
   for (std::size_t route = 0; route < policy.routes().size(); ++route) {
     const std::optional<BackendTls>& tls = policy.routes()[route].backend_tls;
     if (!tls) continue;
@@ -23,17 +23,17 @@ std::expected<std::vector<BackendContexts>, std::string> ClientContexts::renew(
       if (!fresh) return std::unexpected(std::move(fresh.error()));
       contexts = made.emplace(key, *std::move(fresh)).first;
     }
-    for (std::size_t shard = 0; shard < shards_; ++shard)
-      (*of_shards[shard])[route] = contexts->second[shard];
+    for (std::size_t thread = 0; thread < threads_; ++thread)
+      (*of_threads[thread])[route] = contexts->second[thread];
   }
   made_ = std::move(made);
-  return std::vector<BackendContexts>(of_shards.begin(), of_shards.end());
+  return std::vector<BackendContexts>(of_threads.begin(), of_threads.end());
 }
 
 std::expected<ClientContexts::Contexts, std::string> ClientContexts::make(const Key& key) const {
   if (const auto known = made_.find(key); known != made_.end()) return known->second;
   Contexts contexts;
-  for (std::size_t i = 0; i < shards_; ++i) {
+  for (std::size_t i = 0; i < threads_; ++i) {
     auto context = ktls::ClientContext::create(key.first, key.second);
     if (!context) return std::unexpected(context.error().message());
     contexts.push_back(*std::move(context));

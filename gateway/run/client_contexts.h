@@ -15,13 +15,13 @@
 
 namespace sallyport::gateway {
 
-/// Makes the contexts by which the shards do TLS with backends, and new ones for new credentials
-/// only. Control thread only.
+/// Makes the contexts by which some threads do TLS with backends, each thread by its own, and new
+/// ones for new credentials only. Control thread only.
 class ClientContexts {
  public:
-  explicit ClientContexts(std::size_t shards) : shards_(shards) {}
+  explicit ClientContexts(std::size_t threads) : threads_(threads) {}
 
-  /// Those of each shard, one for each route of `policy`; `credentials` are those of
+  /// Those of each thread, one for each route of `policy`; `credentials` are those of
   /// policy.files(). The error is OpenSSL's, and what was made before stays.
   [[nodiscard]] std::expected<std::vector<BackendContexts>, std::string> renew(
       const Policy& policy,
@@ -29,12 +29,12 @@ class ClientContexts {
 
  private:
   using Presents = ktls::ClientContext::Presents;
-  using Contexts = std::vector<std::shared_ptr<ktls::ClientContext>>;  // one for each shard
+  using Contexts = std::vector<std::shared_ptr<ktls::ClientContext>>;  // one for each thread
   using Key = std::pair<std::shared_ptr<const ktls::Credentials>, Presents>;
 
   [[nodiscard]] std::expected<Contexts, std::string> make(const Key& key) const;
 
-  std::size_t shards_;
+  std::size_t threads_;
   std::map<Key, Contexts> made_;  // of the latest
 };
 

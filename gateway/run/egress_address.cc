@@ -1,6 +1,7 @@
 #include "gateway/run/egress_address.h"
 
 #include <optional>
+#include <utility>
 
 #include "gateway/policy/host_name.h"
 #include "gateway/run/option_values.h"
@@ -12,18 +13,27 @@ constexpr std::string_view kMode = "mode=";
 constexpr std::string_view kOwner = "owner=";
 constexpr std::string_view kGroup = "group=";
 
-// What is wrong with a setting behind the route of a unix socket; nothing: it was taken.
-std::optional<std::string> take_setting(EgressAddress& egress, std::string_view setting) {
+// Of a unix socket, as they are given behind its route.
+struct Settings {
+  std::optional<mode_t> mode;
+  std::string owner, group;
+};
+
+// What is wrong with a setting; nothing: it was taken.
+std::optional<std::string> take_setting(Settings& settings, std::string_view setting) {
   if (setting.starts_with(kMode)) {
-    const auto mode = parse_mode(setting.substr(kMode.size()));
-    if (!mode) return "has no mode such as 0600 or 0660 behind mode=";
-    egress.mode = *mode;
+    if (settings.mode) return "has mode= twice";
+    settings.mode = parse_mode(setting.substr(kMode.size()));
+    if (!settings.mode) return "has no mode such as 0600 or 0660 behind mode=";
     return std::nullopt;
   }
   const bool owner = setting.starts_with(kOwner);
+  const std::string which = owner ? "owner" : "group";
   const std::string_view name = setting.substr(owner ? kOwner.size() : kGroup.size());
-  if (name.empty()) return std::string("names no ") + (owner ? "owner" : "group");
-  (owner ? egress.owner : egress.group) = name;
+  std::string& taken = owner ? settings.owner : settings.group;
+  if (name.empty()) return "names no " + which;
+  if (!taken.empty()) return "has " + which + "= twice";
+  taken = name;
   return std::nullopt;
 }
 
@@ -45,13 +55,17 @@ std::expected<EgressAddress, std::string> parse_egress_address(std::string_view 
     if (!parsed || !address.starts_with("unix:/"))
       return std::unexpected("is not unix:/PATH=ROUTE, with a path of at most 107 bytes");
     egress.address = *parsed;
+    Settings settings;
     for (std::size_t comma = route.rfind(',');
          comma != std::string_view::npos && is_setting(route.substr(comma + 1));
          comma = route.rfind(',')) {
-      if (auto wrong = take_setting(egress, route.substr(comma + 1)))
+      if (auto wrong = take_setting(settings, route.substr(comma + 1)))
         return std::unexpected(*std::move(wrong));
       route = route.substr(0, comma);
     }
+    egress.mode = settings.mode.value_or(egress.mode);
+    egress.owner = std::move(settings.owner);
+    egress.group = std::move(settings.group);
   } else {
     auto listen = parse_listen_address(address);
     if (!listen) return std::unexpected(std::move(listen.error()));

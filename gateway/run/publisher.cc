@@ -19,7 +19,7 @@ std::expected<void, std::string> Publisher::publish() {
   put_in_force(next);
   set_snapshot_metrics(registry_, *next);
   shards_.serve(next, *contexts, *of_backends);
-  checker_.serve(next);
+  checker_.serve(next, of_backends->back());
   return {};
 }
 

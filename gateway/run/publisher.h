@@ -36,7 +36,7 @@ class Publisher {
         checker_(checker),
         registry_(registry),
         contexts_(options.listen, shards.size()),
-        backend_contexts_(shards.size()) {}
+        backend_contexts_(shards.size() + 1) {}
 
   /// The configuration must be complete(). The first call starts the shards. The error is why
   /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
@@ -78,7 +78,7 @@ class Publisher {
   Checker& checker_;
   metrics::Registry& registry_;
   ServerContexts contexts_;
-  ClientContexts backend_contexts_;
+  ClientContexts backend_contexts_;  // for the shards, and then the checker
   Retired retired_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;

@@ -190,6 +190,7 @@ iouring::Task<void> Shard::run() {
   co_await acceptors.join();  // until drain() has stopped the listeners
   chores_.spawn(end_within_drain_timeout());
   co_await connections_.join();
+  co_await state_.backend_sessions.stop();
   chores_.cancel_all();
   co_await chores_.join();
 }

@@ -4,6 +4,7 @@
 #include <pwd.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "gateway/policy/number.h"
@@ -11,14 +12,21 @@
 namespace sallyport::gateway {
 namespace {
 
+// All bits set is nobody's: to chown(2) it says that nothing is to change.
+std::optional<std::uint32_t> parse_id(const std::string& digits) {
+  const auto id = parse_number<std::uint32_t>(digits);
+  if (id == std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
+  return id;
+}
+
 std::optional<uid_t> find_owner(const std::string& name) {
   if (const passwd* const entry = ::getpwnam(name.c_str())) return entry->pw_uid;
-  return parse_number<std::uint32_t>(name);
+  return parse_id(name);
 }
 
 std::optional<gid_t> find_group(const std::string& name) {
   if (const group* const entry = ::getgrnam(name.c_str())) return entry->gr_gid;
-  return parse_number<std::uint32_t>(name);
+  return parse_id(name);
 }
 
 }  // namespace

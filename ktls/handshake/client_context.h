@@ -33,6 +33,8 @@ class ClientContext {
 
   const Credentials& credentials() const noexcept { return *credentials_; }
   std::chrono::sys_seconds now() const { return clock_(); }
+  /// SHA-256 over all certificates that servers may get of us; zeros: they get none.
+  const Sha256& presented() const noexcept { return presented_; }
 
  private:
   friend class ClientHandshake;
@@ -43,8 +45,9 @@ class ClientContext {
   WallClock clock_ = wall_clock_now;
   SslCtxPtr ctx_;
   CurveCertificates curves_;  ///< empty: kNothing
-  PeerTrustPool trusts_;      ///< of the shard's thread
-  ChainCache chains_;         ///< of servers, verified under these credentials
+  Sha256 presented_{};
+  PeerTrustPool trusts_;  ///< of the shard's thread
+  ChainCache chains_;     ///< of servers, verified under these credentials
 };
 
 }  // namespace sallyport::ktls

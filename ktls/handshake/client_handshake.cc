@@ -13,7 +13,6 @@
 
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
-#include "ktls/handshake/ticket_taker.h"
 #include "ktls/trust/presented_certificate.h"
 #include "ktls/trust/verify_chain.h"
 
@@ -176,16 +175,15 @@ void ClientHandshake::intern_trust() {
   outcome_.trust = context_->trusts_.intern(std::move(outcome_.trust));
 }
 
-std::unique_ptr<TicketSink> ClientHandshake::collect_sessions(std::shared_ptr<SessionStore> store,
-                                                              const Sha256& scope) {
+std::unique_ptr<TicketSink> ClientHandshake::collect_sessions(TicketTaker::Keep keep) {
   if (!complete_ || ssl() == nullptr) std::abort();
   if (engine_.certificate_bytes() > kMaxKeptCertificates) return nullptr;
   if (outcome_.state.version == RecordVersion::kTls12) {
-    // Where the server gave nothing new, the store still has what it got.
+    // Where the server gave nothing new, the one that was offered is still kept.
     if (session_ && SSL_get_session(ssl()) == session_->session.get()) return nullptr;
     if (auto session =
             latest_session(ssl(), outcome_.trust, outcome_.authenticated_at, context_->now()))
-      store->remember(scope, *std::move(session));
+      keep(*std::move(session));
     return nullptr;
   }
   return std::make_unique<TicketTaker>(
@@ -194,7 +192,7 @@ std::unique_ptr<TicketSink> ClientHandshake::collect_sessions(std::shared_ptr<Se
                          .authenticated_at = outcome_.authenticated_at,
                          .suite = outcome_.state.suite,
                          .server_secret = engine_.secrets().server.secret()},
-      context_->clock_, std::move(store), scope);
+      context_->clock_, std::move(keep));
 }
 
 Outcome ClientHandshake::finish() {

@@ -16,7 +16,7 @@
 #include "ktls/handshake/client_session.h"
 #include "ktls/handshake/engine.h"
 #include "ktls/handshake/outcome.h"
-#include "ktls/handshake/session_store.h"
+#include "ktls/handshake/ticket_taker.h"
 #include "ktls/keys/suite.h"
 #include "ktls/records/ticket_sink.h"
 #include "ktls/trust/handshake_result.h"
@@ -99,14 +99,13 @@ class ClientHandshake {
   /// context share.
   void intern_trust();
 
-  /// After kDone and intern_trust(), on the shard's thread, before take_output() and finish(): what
-  /// the server gives for resumption goes into `store` as `scope`. In TLS 1.2 that is at once, and
-  /// null comes back. In TLS 1.3 it comes later, as records: what comes back is for
-  /// RecordLayer::collect_tickets(). It has taken OpenSSL's part with it, 40 to 60 KiB, and its
-  /// caller bounds how long that is kept: most servers send tickets within a round trip. Null too
-  /// where the server's certificates are too large to be kept.
-  [[nodiscard]] std::unique_ptr<TicketSink> collect_sessions(std::shared_ptr<SessionStore> store,
-                                                             const Sha256& scope);
+  /// After kDone and intern_trust(), before take_output() and finish(): what the server gives for
+  /// resumption goes to `keep`, for a SessionStore. In TLS 1.2 that is at once, and null comes
+  /// back. In TLS 1.3 it comes later, as records: what comes back makes sessions of them, and calls
+  /// `keep` during its take(). It has taken OpenSSL's part with it, 40 to 60 KiB, and its caller
+  /// bounds how long that is kept: most servers send tickets within a round trip. Null too where
+  /// the server's certificates are too large to be kept.
+  [[nodiscard]] std::unique_ptr<TicketSink> collect_sessions(TicketTaker::Keep keep);
 
   /// After kDone: frees OpenSSL's part, some 10 µs, and returns the bytes of output(), which is
   /// empty from then on.

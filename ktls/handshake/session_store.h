@@ -17,7 +17,7 @@ namespace sallyport::ktls {
 /// Where a session may be used again: nowhere but on a connection for which all of this is the
 /// same. Refers to what its maker holds.
 struct SessionScope {
-  std::string_view endpoint = {};               ///< its target's text
+  std::string_view endpoint = {};               ///< the place that is connected to
   std::string_view server_name = {};            ///< ClientTerms has it
   Sha256 verify = {};                           ///< over all that decides which server is wanted
   Sha256 trust = {};                            ///< Credentials::trust_digest()

@@ -22,13 +22,8 @@ static_assert(kHandshakeHeaderSize + kMaxBody <= kMaxPlaintextSize);
 
 }  // namespace
 
-TicketTaker::TicketTaker(SslPtr ssl, Facts facts, WallClock clock,
-                         std::shared_ptr<SessionStore> store, const Sha256& scope) noexcept
-    : ssl_(std::move(ssl)),
-      facts_(std::move(facts)),
-      clock_(clock),
-      store_(std::move(store)),
-      scope_(scope) {
+TicketTaker::TicketTaker(SslPtr ssl, Facts facts, WallClock clock, Keep keep) noexcept
+    : ssl_(std::move(ssl)), facts_(std::move(facts)), clock_(clock), keep_(std::move(keep)) {
   (void)SSL_free_buffers(ssl_.get());
 }
 
@@ -68,7 +63,7 @@ bool TicketTaker::give(std::span<const std::byte> body) {
   const int read = SSL_read(ssl_.get(), &none, sizeof none);
   if (SSL_get_error(ssl_.get(), read) != SSL_ERROR_WANT_READ) return false;
   if (auto session = latest_session(ssl_.get(), facts_.trust, facts_.authenticated_at, clock_()))
-    store_->remember(scope_, *std::move(session));
+    keep_(*std::move(session));
   return true;
 }
 

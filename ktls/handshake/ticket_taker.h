@@ -5,12 +5,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/handshake/client_session.h"
 #include "ktls/handshake/context_settings.h"
-#include "ktls/handshake/session_store.h"
 #include "ktls/keys/suite.h"
 #include "ktls/keys/traffic_secret.h"
 #include "ktls/records/ticket_sink.h"
@@ -23,7 +24,7 @@ namespace sallyport::ktls {
 /// handshake is kept for that, its 40 to 60 KiB of memory with it. It never sees the connection's
 /// records. A ticket is sealed for it again, as the next record of the server that it expects.
 ///
-/// Of the shard's thread, as the store.
+/// One thread at a time; a ticket takes some 30 µs of OpenSSL's work.
 class TicketTaker final : public TicketSink {
  public:
   /// The largest ticket that is kept, in bytes; others are dropped. Tickets of servers that seal
@@ -40,10 +41,12 @@ class TicketTaker final : public TicketSink {
     TrafficSecret server_secret;  ///< the server's first application traffic secret
   };
 
+  /// Gets each session, during take(); may throw std::bad_alloc.
+  using Keep = std::function<void(ClientSession)>;
+
   /// `ssl`: a client's that has finished its handshake and was given nothing behind it; it has no
-  /// owner any more. Sessions go into `store` as `scope`.
-  TicketTaker(SslPtr ssl, Facts facts, WallClock clock, std::shared_ptr<SessionStore> store,
-              const Sha256& scope) noexcept;
+  /// owner any more.
+  TicketTaker(SslPtr ssl, Facts facts, WallClock clock, Keep keep) noexcept;
 
   /// A ticket that OpenSSL refuses, or for which memory is short, is the last one.
   bool take(std::span<const std::byte> body) noexcept override;
@@ -54,8 +57,7 @@ class TicketTaker final : public TicketSink {
   SslPtr ssl_;
   Facts facts_;
   WallClock clock_;
-  std::shared_ptr<SessionStore> store_;
-  Sha256 scope_;
+  Keep keep_;
   std::uint64_t next_record_ = 0;  ///< that the SSL expects of the server
   unsigned left_ = kMaxTickets;
 };

@@ -16,11 +16,13 @@ class BackendTls : public Scenario {
   Backend::Serve orders(const LeafSpec& spec = {.spiffe = {kOrdersOverTls}}) const {
     return over_tls({.certificate = root.issue(spec), .client_ca = root.cert_pem()}, echo_over_tls);
   }
-  void start_for(const std::vector<std::string>& targets) {
+  // `keys`: of the route, besides.
+  void start_for(const std::vector<std::string>& targets, const std::string& keys = "") {
     discover(targets);
     start({"--policy", dir.write("policy.json", R"({"routes": {"orders": {
       "allow": ["spiffe://example.org/**"],
-      "backend-tls": {"verify": ["spiffe://example.org/ns/shop/sa/orders"]}}}})")});
+      "backend-tls": {"verify": ["spiffe://example.org/ns/shop/sa/orders"]})" +
+                                                    keys + "}}}")});
   }
 };
 
@@ -54,6 +56,20 @@ TEST_F(BackendTls, IsRefusedForABackendThatSpeaksPlaintext) {
   const Backend plain(named("220 ready\r\n"));
   start_for({plain.address()});
   expect_ended(as(client), "backend_tls_failed", kInternalError);
+}
+
+// A check takes no other for the endpoint than a client's connection does.
+TEST_F(BackendTls, IsCheckedOverTheSameTls) {
+  const Backend good(orders());
+  const Backend other(orders({.spiffe = {"spiffe://example.org/ns/shop/sa/billing"}}));
+  const Backend plain(echo());
+  start_for({good.address(), other.address(), plain.address()}, R"(,
+      "health": {"type": "send-expect", "interval": "100ms", "send": "PING", "expect": "PING"})");
+  gateway->wait_err({"endpoint is down", other.address(), "backend_not_verified: is spiffe://"});
+  gateway->wait_err({"endpoint is down", plain.address(), "backend_tls_failed"});
+  gateway->wait_metric("backend_healthy", {{"backend", good.address()}}, 1);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(served());
+  EXPECT_EQ(gateway->metrics().sum("backend_failovers_total", {{"route", "orders"}}), 0);
 }
 
 }  // namespace

@@ -5,56 +5,16 @@
 
 #include <thread>
 
-#include "tests/e2e/scenario.h"
+#include "tests/e2e/sidecar_scenario.h"
 
 namespace sallyport::test {
 namespace {
 
-class Egress : public Scenario {
+class Egress : public SidecarScenario {
  protected:
-  // Two gateways: `gateway`, the other's ingress, and `sidecar`, the egress of "web".
-  void start_both(const Backend& backend, const std::string& at = "127.0.0.1:0",
-                  const std::vector<std::string>& more = {}) {
-    start_for(backend);
-    start_sidecar(at, gateway->address(), more);
+  static std::string ourselves() {
+    return std::to_string(::geteuid()) + "/" + std::to_string(::getpid());
   }
-
-  void start_sidecar(const std::string& at, const std::string& target,
-                     const std::vector<std::string>& more = {}) {
-    dir.write("sidecar.json", discovery_json({{{target}, {{"route", "orders"}}}}));
-    dir.write("policy.json", policy(R"("dns:orders.example.org")"));
-    const std::string_view settings = at.starts_with("unix:") ? ",mode=0640" : "";
-    std::vector<std::string> all{"--egress",
-                                 at + "=orders" + std::string(settings),
-                                 "--admin",
-                                 "127.0.0.1:0",
-                                 "--cert",
-                                 dir.write("web.pem", client.chain_pem),
-                                 "--key",
-                                 dir.write_secret("web.key", client.key_pem),
-                                 "--ca",
-                                 dir.write("roots.pem", root.cert_pem()),
-                                 "--policy",
-                                 dir / "policy.json",
-                                 "--discovery",
-                                 dir / "sidecar.json",
-                                 "--drain-timeout",
-                                 "5s"};
-    all.insert(all.end(), more.begin(), more.end());
-    sidecar = std::make_unique<Gateway>(all);
-  }
-
-  static std::string policy(const std::string& verify) {
-    return R"({"routes": {"orders": {"egress": true, "backend-tls": {"verify": [)" + verify +
-           "]}}}}";
-  }
-
-  void TearDown() override {
-    if (sidecar) EXPECT_EQ(sidecar->stop(), "");
-    Scenario::TearDown();
-  }
-
-  std::unique_ptr<Gateway> sidecar;
 };
 
 TEST_F(Egress, CallsAServiceInTheNameOfItsOwn) {
@@ -77,6 +37,7 @@ TEST_F(Egress, CallsAServiceInTheNameOfItsOwn) {
   EXPECT_EQ(out.at("backend_identity"), "dns:orders.example.org");
   EXPECT_EQ(out.at("route"), "orders");
   EXPECT_EQ(out.at("tls"), "");
+  EXPECT_FALSE(out.contains("local_user")) << "the kernel does not say it of TCP";
   const LogLine in = gateway->wait_log({{"reason", "done"}});
   EXPECT_EQ(in.at("direction"), "ingress");
   EXPECT_EQ(in.at("identity"), kWeb);
@@ -97,14 +58,35 @@ TEST_F(Egress, ServesAUnixSocketAndSaysWhoCalled) {
     std::string answer;
     EXPECT_EQ(receive(application, answer, 4), StreamEnd::kOpen);
     EXPECT_EQ(answer, "ping");
+    const auto live = parse_objects(sidecar->get("/connections").body);
+    ASSERT_EQ(live.size(), 1U);
+    EXPECT_EQ(live[0].at("local_user"), ourselves());
     ::shutdown(application.get(), SHUT_WR);
     EXPECT_EQ(receive_all(application, answer), StreamEnd::kFin);
+    sidecar->wait_logs(static_cast<std::size_t>(i) + 1);
   }
-  const LogLine out = sidecar->wait_log({{"reason", "done"}});
-  EXPECT_EQ(out.at("local_user"), std::to_string(::geteuid()) + "/" + std::to_string(::getpid()));
+  for (const LogLine& line : sidecar->connection_log()) {
+    EXPECT_EQ(line.at("local_user"), ourselves());
+  }
   EXPECT_EQ(sidecar->stop(), "");
   EXPECT_NE(::stat(path.c_str(), &file), 0) << "its file goes with it";
   sidecar.reset();
+}
+
+TEST_F(Egress, CountsTheRecordsOfItsOneTlsLeg) {
+  const Backend backend(echo());
+  start_both(backend);
+  {
+    const Fd application = connect_to(sidecar->address());
+    send_all(application, "ping");
+    std::string answer;
+    EXPECT_EQ(receive(application, answer, 4), StreamEnd::kOpen);
+    const Metrics metrics = sidecar->metrics();
+    for (const char* direction : {"receive", "send"})
+      EXPECT_EQ(metrics.sum("records_connections", {{"direction", direction}}), 1) << direction;
+  }
+  wait_until("it is counted no more",
+             [&] { return sidecar->metrics().sum("records_connections") == 0; });
 }
 
 TEST_F(Egress, TellsAnApplicationThatItsBackendWasCutOff) {
@@ -121,7 +103,7 @@ TEST_F(Egress, ResetsAnApplicationWhoseBackendIsAnother) {
   const Backend backend(echo());
   start_both(backend);
   const std::size_t before = sidecar->err_size();
-  dir.replace("policy.json", policy(R"("spiffe://example.org/other")"));
+  dir.replace("policy.json", policy_of_sidecar(R"("spiffe://example.org/other")"));
   sidecar->wait_err({"reloaded", "policy"}, before);
 
   const Fd application = connect_to(sidecar->address());

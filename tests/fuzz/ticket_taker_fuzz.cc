@@ -12,11 +12,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ktls/base/wire.h"
 #include "ktls/handshake/client_handshake.h"
 #include "ktls/handshake/server_context.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/handshake/ticket_taker.h"
 #include "tests/fuzz/changed_flights.h"
 #include "tests/support/pki.h"
@@ -62,7 +64,8 @@ std::unique_ptr<ktls::TicketSink> connect(const World& world,
   client.feed(server.flight());
   if (client.advance() != ClientHandshake::Step::kDone) std::abort();
   client.intern_trust();
-  return client.collect_sessions(store, {});
+  return client.collect_sessions(
+      [store](ktls::ClientSession session) { store->remember({}, std::move(session)); });
 }
 
 }  // namespace

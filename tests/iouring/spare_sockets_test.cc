@@ -6,9 +6,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <vector>
 
+#include "iouring/deadline.h"
 #include "tests/iouring/fixture.h"
 
 namespace sallyport::iouring {
@@ -40,6 +42,11 @@ class Listening {
 Task<void> connect_into(SpareSockets& sockets, SocketAddress address, FirstBytes first,
                         Result<Socket>& socket) {
   socket = co_await sockets.connect(address, first);
+}
+
+Task<void> pass(Ring& ring, std::chrono::milliseconds time) {
+  const Result<> slept = co_await sleep_for(ring, time);
+  EXPECT_TRUE(slept);
 }
 
 class SpareSocketsTest : public ::testing::Test {
@@ -99,8 +106,21 @@ TEST_F(SpareSocketsTest, ASocketThatThePeerHadResetIsAsNew) {
     std::array<char, 8> room{};
     EXPECT_EQ(::recv(next->descriptor(), room.data(), room.size(), 0), 3);
     EXPECT_EQ(room[0], 'n');
-    sockets_.reset(*std::move(next), AF_INET);
+    sockets_.reset(*std::move(next), AF_INET, follow);
   }
+  EXPECT_EQ(sockets_.size(), 2U) << "one of each kind";
+}
+
+TEST_F(SpareSocketsTest, ClosesWhatWasNotNeededForASecond) {
+  const Listening listening;
+  Result<Socket> first = connect(listening.address());
+  Result<Socket> second = connect(listening.address());
+  sockets_.reset(*std::move(first), AF_INET);
+  sockets_.reset(*std::move(second), AF_INET);
+  EXPECT_EQ(sockets_.size(), 2U);
+  Result<Socket> again = connect(listening.address());
+  ring_->run(pass(*ring_, SpareSockets::kKept + std::chrono::milliseconds(100)));
+  sockets_.reset(*std::move(again), AF_INET);
   EXPECT_EQ(sockets_.size(), 1U);
 }
 

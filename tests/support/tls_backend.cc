@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -35,6 +36,7 @@ struct Listening {
 };
 
 std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
+  ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to sockets whose peer has left
   auto made = std::make_shared<Listening>();
   made->options = std::move(options);
   const TlsBackendOptions& kept = made->options;
@@ -43,7 +45,14 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
   must(context != nullptr, "no context");
   must(SSL_CTX_use_certificate(context, kept.certificate.x509.get()) == 1, "certificate");
   must(SSL_CTX_use_PrivateKey(context, kept.certificate.key.get()) == 1, "key");
+  must(SSL_CTX_set_num_tickets(context, kept.tickets) == 1, "tickets");
+  constexpr unsigned char kAnyId = 1;  // without one no session is resumed where clients are asked
+  must(SSL_CTX_set_session_id_context(context, &kAnyId, 1) == 1, "session id context");
   if (kept.max_version != 0) SSL_CTX_set_max_proto_version(context, kept.max_version);
+  if (!kept.ciphersuites.empty())
+    must(SSL_CTX_set_ciphersuites(context, kept.ciphersuites.c_str()) == 1, "ciphersuites");
+  if (!kept.cipher_list.empty())
+    must(SSL_CTX_set_cipher_list(context, kept.cipher_list.c_str()) == 1, "cipher list");
   if (!kept.alpn.empty())
     SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<std::string*>(&kept.alpn));
   if (!kept.client_ca.empty()) {
@@ -58,10 +67,20 @@ std::shared_ptr<const Listening> listening(TlsBackendOptions options) {
   return made;
 }
 
+// OpenSSL writes to a socket as to any file. Of this thread alone: programs that a test starts
+// would ignore it, too.
+void block_sigpipe() {
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  must(pthread_sigmask(SIG_BLOCK, &pipe, nullptr) == 0, "signal mask");
+}
+
 }  // namespace
 
 Backend::Serve over_tls(TlsBackendOptions options, TlsServe serve) {
   return [made = listening(std::move(options)), serve = std::move(serve)](Fd& socket) {
+    block_sigpipe();
     const std::shared_ptr<SSL> ssl(SSL_new(made->context.get()), SSL_free);
     must(ssl && SSL_set_fd(ssl.get(), socket.get()) == 1, "no connection");
     ERR_clear_error();
@@ -76,6 +95,15 @@ void echo_over_tls(SSL* ssl) {
   while ((size = SSL_read(ssl, buffer.data(), static_cast<int>(buffer.size()))) > 0)
     if (SSL_write(ssl, buffer.data(), size) != size) return;
   if (SSL_get_error(ssl, size) == SSL_ERROR_ZERO_RETURN) SSL_shutdown(ssl);
+}
+
+void listen_over_tls(SSL* ssl, Transcript& transcript) {
+  std::array<char, 65536> buffer{};
+  int size = 0;
+  while ((size = SSL_read(ssl, buffer.data(), static_cast<int>(buffer.size()))) > 0)
+    transcript.add({buffer.data(), static_cast<std::size_t>(size)});
+  const bool closed = SSL_get_error(ssl, size) == SSL_ERROR_ZERO_RETURN;
+  transcript.finish(closed ? StreamEnd::kFin : StreamEnd::kReset);
 }
 
 }  // namespace sallyport::test

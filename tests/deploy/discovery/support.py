@@ -97,6 +97,15 @@ class Feeder:
                           lambda: len(self.lines(**members)) >= count and self.lines(**members),
                           self.said)[-1]
 
+    def wait_refused(self, route, count=1, **members):
+        """Until so many refusals of the route are said, and the status, which follows the line, says it."""
+        self.wait_line(count=count, message="refused", route=route, **members)
+        wait_until(f"{route} is refused", lambda: self.status()["routes"][route]["refused"])
+
+    def wait_taken(self, route):
+        wait_until(f"{route} is no longer refused",
+                   lambda: not self.status()["routes"][route]["refused"])
+
     def status(self):
         return json.loads(self.status_file.read_text())
 

@@ -125,12 +125,12 @@ Task<void> dial_all(iouring::Ring& ring, Balancer& balancer, const Route& route,
   co_await group.join();
 }
 
-using Opened = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
+using Opened = std::expected<OpenedTls, OpeningFailure>;
 
 // An opening with this errno; 0: one that ended well.
 Task<Opened> ends_with(int error) {
   if (error != 0) co_return std::unexpected(OpeningFailure{.sys_errno = error});
-  co_return nullptr;
+  co_return OpenedTls{};
 }
 
 Task<Opened> fails_with(ktls::HandshakeResult result) {

@@ -6,10 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/gateway/connection/serve_fixture.h"
-#include "tests/support/gateway.h"
-#include "tests/support/tls_backend.h"
-#include "tests/support/wait.h"
+#include "tests/gateway/connection/backend_tls_fixture.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -19,77 +16,6 @@ using test::Backend;
 using test::DiscoveryGroup;
 using test::TlsBackendOptions;
 using test::TlsClient;
-
-constexpr char kOrders[] = "spiffe://example.org/orders";
-
-BackendTls verifies(const std::string& pattern) {
-  BackendTls rule;
-  rule.verify = {IdentityPattern::parse(pattern).value()};
-  return rule;
-}
-
-class BackendTlsTest : public ServeTest {
- protected:
-  BackendTlsTest() : ServeTest(HandshakeLimits().memory) {}
-  void SetUp() override {
-    ServeTest::SetUp();
-    rule_ = verifies(kOrders);
-  }
-
-  // The groups are all of the route orders.
-  void serve_to(std::vector<DiscoveryGroup> groups) {
-    for (DiscoveryGroup& each : groups) each.labels["route"] = "orders";
-    Snapshot snapshot;
-    snapshot.credentials = pki_.load().value();
-    Route orders = route("orders");
-    orders.alpn = alpn_;
-    orders.takes_no_offer = true;
-    orders.backend_tls = rule_;
-    orders.endpoint_rules.ejection.reset();
-    snapshot.policy = *Policy::build({std::move(orders)});
-    snapshot.endpoints =
-        EndpointSet::build(*parse_discovery(test::discovery_json(groups), "groups"), {}, nullptr);
-    state_.balancer.update(snapshot.endpoints);
-    serve_with(std::move(snapshot));
-    state_.backend_tls = std::make_shared<const std::vector<std::shared_ptr<ktls::ClientContext>>>(
-        1, pki_.client_context(presents_));
-  }
-  void serve_to(const std::string& target) { serve_to(std::vector{DiscoveryGroup{{target}, {}}}); }
-
-  test::TestCertificate certificate(const test::LeafSpec& spec = {.spiffe = {kOrders}}) const {
-    return pki_.authority.issue(spec);
-  }
-  Backend::Serve echo(const test::LeafSpec& spec = {.spiffe = {kOrders}}) const {
-    return test::over_tls({.certificate = certificate(spec)}, test::echo_over_tls);
-  }
-  // One client that is to be refused.
-  const ConnectionFacts& refused_by(const Backend::Serve& serve) {
-    const Backend backend(serve);
-    serve_to(backend.address());
-    serve_clients([this] {
-      TlsClient client = connect();
-      client.receive_all();
-      EXPECT_EQ(client.alert(), 80);
-    });
-    return log_.records.at(0);
-  }
-  void expect_served(const Backend::Serve& serve, const test::ClientOptions& options = {}) {
-    const Backend backend(serve);
-    serve_to(backend.address());
-    serve_clients([&] {
-      TlsClient client = connect(options);
-      EXPECT_TRUE(client.echo("hello"));
-      client.close_notify();
-      client.receive_all();
-      EXPECT_EQ(client.end(), test::TlsEnd::kCloseNotify);
-    });
-    EXPECT_EQ(to_string(log_.records.at(0).reason), "done") << log_.records.at(0).detail;
-  }
-
-  BackendTls rule_;
-  std::vector<std::string> alpn_;
-  Presents presents_ = Presents::kNothing;
-};
 
 TEST_F(BackendTlsTest, RelaysToTheOneThatTheRouteAsksFor) {
   expect_served(echo());
@@ -141,21 +67,6 @@ TEST_F(BackendTlsTest, NeverMakesACleanEndOfATruncation) {
     EXPECT_EQ(client.end(), test::TlsEnd::kTruncated);
   });
   EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_truncated");
-}
-
-TEST_F(BackendTlsTest, FollowsAKeyUpdateOfTheBackend) {
-  const Backend backend(test::over_tls({.certificate = certificate()}, [](SSL* ssl) {
-    EXPECT_EQ(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-    test::echo_over_tls(ssl);
-  }));
-  serve_to(backend.address());
-  serve_clients([this] {
-    TlsClient client = connect();
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(client.echo("hello"));
-    client.close_notify();
-    client.receive_all();
-  });
-  EXPECT_EQ(to_string(log_.records.at(0).reason), "done");
 }
 
 struct RefusedBackend {

@@ -122,15 +122,6 @@ class RecheckTest : public ServeTest {
     return *Policy::build(std::move(routes));
   }
 
-  // On the loop; returns when it has taken effect.
-  void on_loop(const std::function<void()>& act) {
-    std::promise<void> done;
-    inbox_->post([&] {
-      act();
-      done.set_value();
-    });
-    done.get_future().get();
-  }
   void change(const std::function<void(Snapshot&)>& make) {
     on_loop([&] {
       Snapshot next = *state_.snapshot;
@@ -275,7 +266,6 @@ class RecheckTest : public ServeTest {
   test::TestAuthority concerned_authority_{"Concerned Root"};
   test::TestCertificate concerned_ =
       concerned_authority_.issue({.dns = {"concerned.test"}, .not_after = std::chrono::hours(1)});
-  std::unique_ptr<iouring::Inbox> inbox_;
 };
 
 class EachCause : public RecheckTest, public ::testing::WithParamInterface<Expected> {};

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_end.h"
 #include "gateway/connection/relay_state.h"
 #include "iouring/deadline.h"
 #include "iouring/frame_memory.h"
@@ -247,6 +248,22 @@ TEST_F(RelayTest, EndsAtAQuietMomentForTheReasonThatHolds) {
                                  backend_heard));
   EXPECT_EQ(reason_, CloseReason::kExpired);
   EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> revoke_and_hear(LiveConnection& connection, ktls::RecordLayer& client,
+                           ktls::RecordLayer& backend, Story& client_heard, Story& backend_heard) {
+  end_with_alert(connection, CloseReason::kRevoked);
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, ResetsAnApplicationThatNoAlertCanReach) {
+  with_plaintext_from_client();
+  with_tls_to_backend();
+  Story client_heard, backend_heard;
+  run(revoke_and_hear(*connection_, *client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kRevoked);
+  EXPECT_EQ(client_heard.end, Kind::kFailed) << "a FIN would be a clean end";
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
 }
 
 /// Its sockets are in the ring's table: the kernel is asked for a descriptor before what it knows

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include <functional>
+#include <future>
 #include <memory>
 #include <set>
 #include <string>
@@ -69,19 +71,30 @@ class ServeTest : public ShardTest {
       connections.spawn(serve(state_, served_, *std::move(client)));
     }
     co_await connections.join();
+    co_await state_.backend_sessions.stop();
   }
   template <class Clients>
   void serve_clients(Clients clients) {
-    const auto inbox = iouring::Inbox::create(*shard_.ring).value();
+    inbox_ = iouring::Inbox::create(*shard_.ring).value();
     iouring::TaskGroup connections(*shard_.ring);
     std::thread thread([&] {
       clients();
-      inbox->post([&] { connections.spawn(listener_->stop()); });
+      inbox_->post([&] { connections.spawn(listener_->stop()); });
     });
     enters_loop();
     shard_.ring->run(accept_all(connections));
     leaves_loop();
     thread.join();
+    inbox_.reset();
+  }
+  // From the thread of the clients; returns when it is done.
+  void on_loop(const std::function<void()>& act) {
+    std::promise<void> done;
+    inbox_->post([&] {
+      act();
+      done.set_value();
+    });
+    done.get_future().get();
   }
 
   virtual void enters_loop() {}
@@ -119,6 +132,7 @@ class ServeTest : public ShardTest {
   ktls::testing::TestServer pki_;
   test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
   int send_buffer_ = 0;                                // of the accepted; 0: the kernel's
+  std::unique_ptr<iouring::Inbox> inbox_;              // while it serves
   std::unique_ptr<iouring::Listener> listener_ =
       iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
 };

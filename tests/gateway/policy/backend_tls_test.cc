@@ -115,18 +115,13 @@ TEST(BackendTls, IsRefusedWithItsPlace) {
     EXPECT_EQ(backend_tls_error(value), "/p/p.json:2: routes.a.backend-tls" + what) << value;
 }
 
-// They would speak plaintext with a server of TLS.
-TEST(BackendTls, HasNoChecksThatSpeak) {
-  const auto with_health = [](const std::string& health) {
-    const auto policy = policy_with_tls(R"({"verify": "endpoint"},
-"health": )" + health);
-    return policy ? "no error" : policy.error().to_string();
-  };
-  EXPECT_EQ(with_health(R"({"type": "tcp"})"), "no error");
-  EXPECT_EQ(
-      with_health(R"({"type": "http"})"),
-      "/p/p.json:3: routes.a.health: beside \"backend-tls\" only the type \"tcp\" is supported "
-      "by this version");
+TEST(BackendTls, GoesWithChecksOfEachType) {
+  for (const char* const health : {R"({"type": "tcp"})", R"({"type": "http", "path": "/live"})",
+                                   R"({"type": "send-expect", "send": "a", "expect": "b"})"}) {
+    const auto policy =
+        policy_with_tls(R"({"verify": "endpoint"}, "health": )" + std::string(health));
+    EXPECT_TRUE(policy) << policy.error().to_string();
+  }
 }
 
 }  // namespace

@@ -331,6 +331,10 @@ TEST(Options, RefuseEgressThatIsWrong) {
       {"unix:/a=a,mode=0999", "has no mode such as"},
       {"unix:/a=a,owner=", "names no owner"},
       {"unix:/a=a,group=", "names no group"},
+      {"unix:/a=a,mode=0600,mode=0660", "has mode= twice"},
+      {"unix:/a=a,owner=x,mode=0600,owner=y", "has owner= twice"},
+      {"unix:/a=a,group=x,group=x", "has group= twice"},
+      {"unix:/a=,mode=0600", "names no route behind the '='"},
       {"127.0.0.1:8000=users", "overlaps 127.0.0.1:8000=orders"},
       {"127.0.0.1:8000=orders", "is given twice"},
       {"0.0.0.0:1=a", "is not loopback"},
@@ -342,6 +346,10 @@ TEST(Options, RefuseEgressThatIsWrong) {
   EXPECT_THAT(error_of(egress_with({"--listen", "127.0.0.1:8000", "--credentials", "c"})),
               HasSubstr("overlaps 127.0.0.1:8000"));
   EXPECT_THAT(error_of(with({"--egress", "127.0.0.1:1=a"})), HasSubstr("needs --policy"));
+  const std::string longest = "unix:/" + std::string(106, 'x');
+  EXPECT_EQ(error_of(egress_with({"--egress", longest + "=a"})), "no error");
+  EXPECT_THAT(error_of(egress_with({"--egress", longest + "x=a"})),
+              HasSubstr("with a path of at most 107 bytes"));
   EXPECT_EQ(error_of(egress_with({"--egress", "0.0.0.0:1=a", "--egress-expose"})), "no error");
 }
 

@@ -2,9 +2,10 @@
 // right behind its Finished, and against our own server's side.
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
-#include <sys/socket.h>
 
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "iouring/both.h"
 #include "ktls/handshake/client_handshake.h"
 #include "ktls/handshake/server_handshake.h"
+#include "ktls/handshake/session_store.h"
 #include "ktls/records/userspace_records.h"
 #include "tests/ktls/handshake/loopback.h"
 #include "tests/ktls/records/layer_fixture.h"
@@ -27,6 +29,8 @@ std::optional<std::string> any_server(const PeerTrust&) {
   return std::nullopt;
 }
 
+constexpr Sha256 kScope{1};
+
 std::string text_of_bytes(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -38,31 +42,65 @@ class ClientEnd : public ::testing::Test {
   Shard shard;
 };
 
-/// For each version.
-class ClientRecords : public ClientEnd, public ::testing::WithParamInterface<RecordVersion> {
+struct VersionAndModel {
+  RecordVersion version;
+  RecordModel model;
+};
+constexpr VersionAndModel kVersionsAndModels[] = {
+    {RecordVersion::kTls12, RecordModel::kUserspace},
+    {RecordVersion::kTls12, RecordModel::kKernel},
+    {RecordVersion::kTls13, RecordModel::kUserspace},
+    {RecordVersion::kTls13, RecordModel::kKernel},
+};
+
+class ClientRecords : public ClientEnd, public ::testing::WithParamInterface<VersionAndModel> {
  protected:
-  static ClientTerms terms() { return {.min_version = GetParam(), .refuse = any_server}; }
-  static int version() {
-    return GetParam() == RecordVersion::kTls12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+  void SetUp() override {
+    if (GetParam().model == RecordModel::kKernel) SALLYPORT_NEEDS_KTLS();
+  }
+  static bool tls12() { return GetParam().version == RecordVersion::kTls12; }
+  static ClientTerms terms() { return {.min_version = GetParam().version, .refuse = any_server}; }
+  static int version() { return tls12() ? TLS1_2_VERSION : TLS1_3_VERSION; }
+
+  // Our end behind the handshake, as the gateway makes it.
+  Layer records_of(Socket socket, const Outcome& outcome, std::unique_ptr<TicketSink> tickets) {
+    Layer layer = userspace_records(std::move(socket), outcome.state, shard.pools(),
+                                    outcome.leftover, Role::kClient);
+    layer->collect_tickets(std::move(tickets));
+    if (GetParam().model == RecordModel::kUserspace) return layer;
+    return into_kernel(std::move(layer), shard.pools(), Role::kClient);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Each, ClientRecords,
-                         ::testing::Values(RecordVersion::kTls12, RecordVersion::kTls13));
+std::string name_of_model(const ::testing::TestParamInfo<VersionAndModel>& info) {
+  return std::string(info.param.version == RecordVersion::kTls12 ? "Tls12_" : "Tls13_") +
+         std::string(to_string(info.param.model));
+}
+INSTANTIATE_TEST_SUITE_P(Each, ClientRecords, ::testing::ValuesIn(kVersionsAndModels),
+                         name_of_model);
 
 // ---- against OpenSSL's server
 
 // What `layer` and a server that has sent `sent` make of each other.
-Task<void> hear_and_answer(RecordLayer& layer, Socket& wire, std::string sent, Story& story) {
+Task<void> hear_and_answer(RecordLayer& layer, Socket& wire, std::string sent, Story& story,
+                           Bytes& answer) {
   const auto went = co_await wire.send_all(bytes_of(sent));
   EXPECT_TRUE(went);
   const auto ended = co_await wire.shutdown_write();
   EXPECT_TRUE(ended);
   co_await tell(layer, story);
   co_await send_in_pieces_and_close(layer, bytes_of("from the client"), 15, 1);
+  Bytes piece(4096);
+  while (true) {
+    const auto size = co_await wire.recv(piece);
+    EXPECT_TRUE(size);
+    if (!size || *size == 0) break;
+    append(answer, std::span(piece).first(*size));
+  }
 }
 
 // What follows Finished in the flight is cut at every byte: some of it is leftover of the
-// handshake, the rest comes by the socket. In TLS 1.3 there are tickets in front of the data.
+// handshake, the rest comes by the socket. In TLS 1.3 there are tickets in front of the data, which
+// are taken wherever they are.
 TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
   const auto context = pki.client_context();
   std::size_t size = 1;
@@ -85,7 +123,7 @@ TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
       ASSERT_NE(step, ClientHandshake::Step::kFailed) << client.failure().detail;
     }
     const bool finished_is_to_come = step == ClientHandshake::Step::kWantRead;  // TLS 1.2
-    EXPECT_EQ(finished_is_to_come, GetParam() == RecordVersion::kTls12);
+    EXPECT_EQ(finished_is_to_come, tls12());
     std::string flight = server.take();
     const std::size_t own = flight.size();
     ASSERT_TRUE(server.write("hello"));
@@ -98,21 +136,23 @@ TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
     if (cut > size) break;  // sizes of tickets differ by the random numbers in them
     client.feed(bytes_of(flight).first(first + cut));
     ASSERT_EQ(client.advance(), ClientHandshake::Step::kDone) << client.failure().detail;
+    client.intern_trust();
+    const auto sessions = std::make_shared<SessionStore>();
+    auto tickets = client.collect_sessions(sessions, kScope);
     const Outcome outcome = client.finish();
     EXPECT_EQ(outcome.leftover.size(), cut);
 
-    iouring::SocketPair sockets = iouring::unix_pair(*shard.ring);
-    auto layer = userspace_records(std::move(sockets.right), outcome.state, shard.pools(),
-                                   outcome.leftover, Role::kClient);
+    iouring::SocketPair sockets = iouring::tcp_pair(*shard.ring);
+    const Layer layer = records_of(std::move(sockets.right), outcome, std::move(tickets));
     Story story;
-    shard.ring->run(hear_and_answer(*layer, sockets.left, flight.substr(first + cut), story));
+    Bytes answer;
+    shard.ring->run(
+        hear_and_answer(*layer, sockets.left, flight.substr(first + cut), story, answer));
     EXPECT_EQ(text_of_bytes(story.data), "helloworld");
     EXPECT_EQ(story.end, Kind::kCloseNotify) << to_string(story.error.failure);
-    Bytes heard(4096);
-    const ssize_t got = ::recv(sockets.left.descriptor(), heard.data(), heard.size(), MSG_DONTWAIT);
-    ASSERT_GT(got, 0);
-    server.give(std::span(heard).first(static_cast<std::size_t>(got)));
+    server.give(answer);
     EXPECT_EQ(server.read(), "from the client");
+    EXPECT_NE(sessions->take(kScope, test_clock()), nullptr);
   }
   EXPECT_GT(size, 40U);
   shard.expect_idle();

@@ -57,13 +57,16 @@ class Resuming : public ::testing::Test, public ::testing::WithParamInterface<Re
       return {};
     }
     client.intern_trust();
-    sink = client.collect_sessions(store, scope);
+    sink = client.collect_sessions(into_store());
     EXPECT_EQ(sink == nullptr, tls12());
     server->give(client.take_output());
     EXPECT_TRUE(server->handshake());
     Outcome outcome = client.finish();
     exchange(outcome);
     return outcome;
+  }
+  TicketTaker::Keep into_store() {
+    return [this](ClientSession session) { store->remember(scope, std::move(session)); };
   }
   // Up to our last flight, which is not sent: the tickets are not there yet.
   Step meet(ClientHandshake& client) {
@@ -285,7 +288,7 @@ class TicketByHand : public TicketsOfAServer {
     server.emplace(setup());
     EXPECT_EQ(meet(client), Step::kDone);
     client.intern_trust();
-    return client.collect_sessions(store, scope);
+    return client.collect_sessions(into_store());
   }
   // RFC 8446 4.6.1: lifetime, age_add, a nonce of one byte, a ticket, no extensions.
   static Bytes ticket(std::size_t size, unsigned lifetime = 60) {
