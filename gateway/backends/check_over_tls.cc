@@ -64,7 +64,7 @@ iouring::Task<Records> verified_records(const CheckTlsTools& tools, const CheckT
       .refuse = [&](const ktls::PeerTrust& server) { return expected->refuse(server.identity); }};
 
   CheckHandshake handshake(socket, tools);
-  auto ended = co_await handshake.run(tls.context, offer);
+  auto ended = co_await handshake.run(tls.context, offer, wanted.starttls_postgresql);
   if (ended) ended = co_await handshake.send_last_flight(true);
   if (!ended) {
     co_await handshake.free_openssl();

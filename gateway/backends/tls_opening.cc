@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/backends/postgresql_starttls.h"
 #include "iouring/buffer_ring.h"
 
 namespace sallyport::gateway {
@@ -75,6 +76,15 @@ HandshakeResult refusal_of_backend(HandshakeResult of_handshake) {
   }
 }
 
+iouring::Task<std::expected<void, OpeningFailure>> TlsOpening::ask_postgresql() {
+  wait();
+  const auto begins = co_await ask_postgresql_for_tls(socket_);
+  if (begins) co_return std::expected<void, OpeningFailure>();
+  const StarttlsFailure& failure = begins.error();
+  if (failure.sys_errno != 0) co_return gone(failure.sys_errno);
+  co_return opening_fails({.result = HandshakeResult::kBackendTlsFailed, .detail = failure.why});
+}
+
 iouring::Task<iouring::Result<>> TlsOpening::receive_more() {
   do {
     wait();
@@ -87,7 +97,12 @@ iouring::Task<iouring::Result<>> TlsOpening::receive_more() {
 }
 
 iouring::Task<std::expected<void, OpeningFailure>> TlsOpening::run(
-    std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer) {
+    std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer,
+    bool starttls_postgresql) {
+  if (starttls_postgresql) {
+    auto begins = co_await ask_postgresql();
+    if (!begins) co_return begins;
+  }
   while (true) {
     Step step = Step::kWantRead;
     const bool first = !tls_;

@@ -39,9 +39,10 @@ class TlsOpening {
   TlsOpening& operator=(const TlsOpening&) = delete;
 
   /// Until the server is verified: tls() is at kDone. Fails, too, where it speaks first; then the
-  /// alert was sent, if there is one.
+  /// alert was sent, if there is one. A PostgreSQL server is asked for TLS before.
   iouring::Task<std::expected<void, OpeningFailure>> run(
-      std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer);
+      std::shared_ptr<ktls::ClientContext> context, const ktls::ClientTerms& offer,
+      bool starttls_postgresql = false);
   /// Behind run(), when the server is the right one. Frees OpenSSL's part; `has_openssl`: nobody
   /// else took that to collect tickets.
   iouring::Task<std::expected<void, OpeningFailure>> send_last_flight(bool has_openssl);
@@ -61,6 +62,7 @@ class TlsOpening {
   virtual void wait() {}
 
  private:
+  iouring::Task<std::expected<void, OpeningFailure>> ask_postgresql();
   iouring::Task<iouring::Result<>> receive_more();
 
   iouring::Socket& socket_;

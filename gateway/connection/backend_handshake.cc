@@ -157,7 +157,7 @@ std::optional<BackendTerms> backend_terms(const LiveConnection& connection) {
 
   BackendHandshake handshake(connection, backend, wait);
   std::unique_ptr<ktls::TicketSink> tickets;
-  auto ended = co_await handshake.run(terms.context, offer);
+  auto ended = co_await handshake.run(terms.context, offer, rule.starttls_postgresql);
   if (ended) {
     handshake.tls()->intern_trust();
     ended = must_speak(handshake.tls()->outcome(), forwarded);

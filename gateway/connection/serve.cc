@@ -18,6 +18,7 @@
 #include "gateway/connection/recheck.h"
 #include "gateway/connection/relay.h"
 #include "gateway/connection/start_records.h"
+#include "gateway/connection/starttls.h"
 #include "gateway/policy/route.h"
 
 namespace sallyport::gateway {
@@ -29,6 +30,7 @@ iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish_local(Client& client);
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client);
 iouring::PeerAddress address_of(const iouring::Socket& client);
+std::expected<Choice, ktls::HandshakeResult> choose_route(const Client& client);
 void accept_route(Client& client, const Choice& choice);
 RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result);
 iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend);
@@ -76,11 +78,13 @@ namespace {
   refused = limit_connections_of_address(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
+  if (connection.listener().starttls_postgresql) refused = co_await answer_starttls(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
   refused = co_await receive_hello(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
-  const ktls::ClientHello& hello = client.handshake->tls->hello();
-  const auto route = choose(*client.handshake->policy, hello.sni, hello.alpn);
+  const auto route = choose_route(client);
   if (!route) co_return std::unexpected(refusal(route.error()));
   accept_route(client, *route);
 
@@ -97,7 +101,7 @@ namespace {
   watch_expiry(connection);
 
   // The hello goes with the handshake, when records start.
-  std::vector<std::string> offered = alpn_offered(hello);
+  std::vector<std::string> offered = alpn_offered(client.handshake->tls->hello());
   auto backend = co_await connect(client);
   if (!backend) backend.error()->alpn_offered = std::move(offered);
   co_return backend;
@@ -158,6 +162,14 @@ RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResul
   const auto failed = std::ranges::find(steps, false, &ktls::JudgementStep::passed);
   if (failed != steps.end()) refused->failure.detail = failed->finding;
   return refused;
+}
+
+std::expected<Choice, ktls::HandshakeResult> choose_route(const Client& client) {
+  const Handshake& handshake = *client.handshake;
+  const ktls::ClientHello& hello = handshake.tls->hello();
+  const auto chosen = choose(*handshake.policy, hello.sni, hello.alpn);
+  if (!chosen || !client.connection.listener().starttls_postgresql) return chosen;
+  return confirm_postgresql(handshake, *chosen);
 }
 
 void accept_route(Client& client, const Choice& choice) {

@@ -102,7 +102,8 @@ struct ProxiedEnds {
 struct ServedListener {
   std::string text;  ///< as configured: metric label and log value
   metrics::ListenerCells& cells;
-  std::string egress_route = {};  ///< of an --egress; empty: a --listen
+  std::string egress_route = {};     ///< of an --egress; empty: a --listen
+  bool starttls_postgresql = false;  ///< TLS begins behind PostgreSQL's SSLRequest, or at once
 };
 
 /// A shard's TLS contexts, one for each of Policy::files(): where Route::files says. Handshakes

@@ -44,6 +44,13 @@ Outcome read_offer(const JsonReader& reader, BackendTls& tls, const JsonValue& v
   return reader.refuse(value.line, key, "must be \"forward\" or an array of protocols");
 }
 
+Outcome read_starttls(const JsonReader& reader, BackendTls& tls, const JsonValue& value,
+                      const std::string& key) {
+  tls.starttls_postgresql = value.string() != nullptr && *value.string() == "postgresql";
+  if (tls.starttls_postgresql) return {};
+  return reader.refuse(value.line, key, "must be \"postgresql\"");
+}
+
 Outcome read_credentials_name(const JsonReader& reader, NamedFiles& named, BackendTls& tls,
                               RouteFiles& files, const JsonValue& value, const std::string& key) {
   if (value.string() != nullptr && *value.string() == "none") {
@@ -79,8 +86,7 @@ Outcome read_backend_tls(const JsonReader& reader, NamedFiles& named,
         if (member.key == "alpn") return read_offer(reader, tls, inner, place);
         if (member.key == "min-tls")
           return reader.read_word(tls.min_version, kVersions, word_of, inner, place);
-        if (member.key == "starttls")
-          return reader.refuse(member.line, place, "not supported by this version");
+        if (member.key == "starttls") return read_starttls(reader, tls, inner, place);
         return std::nullopt;
       });
   if (!read) return read;

@@ -33,8 +33,8 @@ struct BackendTls {
   std::vector<std::string> alpn = {};
   bool forward_alpn = false;
   ktls::RecordVersion min_version = ktls::RecordVersion::kTls13;
-  bool starttls_postgresql = false;
-  std::size_t files = 0;  ///< its credentials and trust: where in Policy::files()
+  bool starttls_postgresql = false;  ///< TLS begins behind PostgreSQL's SSLRequest
+  std::size_t files = 0;             ///< its credentials and trust: where in Policy::files()
 };
 
 /// Reads the object `value` into `target`, and the files that it names into `files`. `key` names

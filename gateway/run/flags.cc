@@ -32,8 +32,9 @@ struct Group {
 
 constexpr std::array kTraffic{
     Flag{"listen", "ADDR:PORT", true,
-         "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. Required, or "
-         "--egress; repeatable"},
+         "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. With "
+         "',starttls=postgresql' behind it for clients of PostgreSQL. Required, or --egress; "
+         "repeatable"},
     Flag{"egress", "ADDR:PORT=ROUTE", true,
          "Plaintext listener for applications of this machine, which act as this gateway on that "
          "route of --policy; also unix:/PATH=ROUTE[,mode=0600][,owner=U][,group=G]. The route has "

@@ -20,6 +20,7 @@ namespace sallyport::gateway {
 struct ListenAddress {
   std::string text;
   iouring::SocketAddress address;
+  bool starttls_postgresql = false;  ///< of a --listen
 };
 
 /// The admin HTTP of a gateway that runs.
@@ -42,6 +43,9 @@ struct TrustBundle {
 
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
+
+/// A value of --listen: such an address, and ",starttls=postgresql" behind it or nothing.
+[[nodiscard]] std::expected<ListenAddress, std::string> parse_listener(std::string_view text);
 
 /// A client's connection could be for either: the same text, or an address beside every address of
 /// its family at the same port. [::] takes no IPv4.

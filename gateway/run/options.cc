@@ -128,7 +128,7 @@ void read_listeners(Reader& reader, Options& options) {
   if (!reader.has("listen") && !reader.has("egress"))
     return reader.fail("", "", "command line", "one of --listen and --egress is required");
   for (const GivenValue& use : reader.uses("listen")) {
-    auto address = parse_listen_address(use.value);
+    auto address = parse_listener(use.value);
     if (!address) return reader.fail("listen", use, address.error());
     const auto taken = std::ranges::find_if(
         options.listen, [&](const ListenAddress& each) { return overlap(each, *address); });

@@ -85,30 +85,31 @@ Shard::~Shard() {
 iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
                                                     const iouring::SocketAddress& address,
                                                     iouring::ListenOptions options,
-                                                    std::string egress_route) {
+                                                    Clients clients) {
   auto listener = iouring::Listener::bind(*ring_, address, options);
   if (!listener) return std::unexpected(listener.error());
   set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
-  add(text, *std::move(listener), std::move(egress_route));
+  add(text, *std::move(listener), std::move(clients));
   return got;
 }
 
 iouring::Result<> Shard::adopt(const std::string& text, iouring::FileDescriptor bound,
-                               std::string egress_route) {
+                               Clients clients) {
   auto listener = iouring::Listener::adopt(*ring_, std::move(bound));
   if (!listener) return std::unexpected(listener.error());
-  add(text, *std::move(listener), std::move(egress_route));
+  add(text, *std::move(listener), std::move(clients));
   return {};
 }
 
 void Shard::add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
-                std::string egress_route) {
-  listeners_.push_back(
-      std::make_unique<Bound>(Bound{.listener = std::move(listener),
-                                    .served = {.text = text,
-                                               .cells = options_.metrics.listener(text),
-                                               .egress_route = std::move(egress_route)}}));
+                Clients clients) {
+  listeners_.push_back(std::make_unique<Bound>(
+      Bound{.listener = std::move(listener),
+            .served = {.text = text,
+                       .cells = options_.metrics.listener(text),
+                       .egress_route = std::move(clients.egress_route),
+                       .starttls_postgresql = clients.starttls_postgresql}}));
 }
 
 void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,

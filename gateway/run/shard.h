@@ -53,6 +53,12 @@ struct ShardOptions {
 
 class Shard {
  public:
+  /// Who connects to a listener: as in ServedListener.
+  struct Clients {
+    std::string egress_route = {};
+    bool starttls_postgresql = false;
+  };
+
   /// Makes the ring; binds nothing yet.
   [[nodiscard]] static std::expected<std::unique_ptr<Shard>, std::string> create(
       ShardOptions options);
@@ -62,15 +68,14 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   /// Before start(). Takes an address without listening on it yet. `text` is the label; `address`
-  /// may have port 0. The address that it got, or bind(2)'s error. `egress_route`: what connects is
-  /// an application of this machine, for that route; empty: TLS.
+  /// may have port 0. The address that it got, or bind(2)'s error.
   [[nodiscard]] iouring::Result<iouring::SocketAddress> bind(const std::string& text,
                                                              const iouring::SocketAddress& address,
                                                              iouring::ListenOptions options,
-                                                             std::string egress_route = {});
+                                                             Clients clients);
   /// The same for a unix socket that is bound already, a duplicate for each shard.
   [[nodiscard]] iouring::Result<> adopt(const std::string& text, iouring::FileDescriptor bound,
-                                        std::string egress_route);
+                                        Clients clients);
 
   /// Starts the thread, which accepts once listen() was called.
   void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
@@ -119,8 +124,7 @@ class Shard {
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
         std::unique_ptr<iouring::IdleWorker> idle_worker,
         std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
-  void add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
-           std::string egress_route);
+  void add(const std::string& text, std::unique_ptr<iouring::Listener> listener, Clients clients);
   void thread_main();
   void pin() const;
   void start_idle_worker() const;

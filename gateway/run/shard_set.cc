@@ -124,16 +124,19 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
 
 bool ShardSet::bind_listeners() {
   const Options& options = options_.options;
-  return std::ranges::all_of(
-             options.listen,
-             [this](const ListenAddress& listen) { return bind_listener(listen, {}); }) &&
+  return std::ranges::all_of(options.listen,
+                             [this](const ListenAddress& listen) {
+                               return bind_listener(
+                                   listen, {.starttls_postgresql = listen.starttls_postgresql});
+                             }) &&
          std::ranges::all_of(options.egress,
                              [this](const EgressAddress& egress) { return bind_egress(egress); });
 }
 
 bool ShardSet::bind_egress(const EgressAddress& egress) {
   if (egress.address.is_unix()) return bind_unix_egress(egress);
-  return bind_listener({.text = egress.text, .address = egress.address}, egress.route);
+  return bind_listener({.text = egress.text, .address = egress.address},
+                       {.egress_route = egress.route});
 }
 
 // One socket for all shards: unix sockets know no SO_REUSEPORT.
@@ -152,18 +155,18 @@ bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
   for (const auto& shard : shards_) {
     iouring::FileDescriptor mine(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 0));
     if (!mine) return failed(std::strerror(errno));
-    const auto adopted = shard->adopt(egress.text, std::move(mine), egress.route);
+    const auto adopted = shard->adopt(egress.text, std::move(mine), {.egress_route = egress.route});
     if (!adopted) return failed(adopted.error().name());
   }
   listeners_.push_back({.text = egress.text, .address = egress.address});
   return true;
 }
 
-bool ShardSet::bind_listener(const ListenAddress& listen, const std::string& egress_route) {
+bool ShardSet::bind_listener(const ListenAddress& listen, const Shard::Clients& clients) {
   iouring::SocketAddress address = listen.address;
   for (const auto& shard : shards_) {
-    const auto bound = shard->bind(listen.text, address,
-                                   {.reuse_port = options_.options.share_port}, egress_route);
+    const auto bound =
+        shard->bind(listen.text, address, {.reuse_port = options_.options.share_port}, clients);
     if (!bound) {
       log_cannot_listen(listen, bound.error());
       return false;

@@ -77,8 +77,7 @@ class ShardSet {
   [[nodiscard]] bool create_shards(unsigned count, const std::vector<int>& cpus,
                                    std::uint64_t registered_descriptors);
   [[nodiscard]] bool bind_listeners();
-  /// `egress_route`: as in Shard::bind().
-  [[nodiscard]] bool bind_listener(const ListenAddress& listen, const std::string& egress_route);
+  [[nodiscard]] bool bind_listener(const ListenAddress& listen, const Shard::Clients& clients);
   [[nodiscard]] bool bind_egress(const EgressAddress& egress);
   [[nodiscard]] bool bind_unix_egress(const EgressAddress& egress);
 

@@ -23,10 +23,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using Presents = ktls::ClientContext::Presents;
-using test::Backend;
 using Type = HealthCheck::Type;
 
-constexpr char kOrders[] = "spiffe://example.org/orders";
+constexpr char kOrdersIdentity[] = "spiffe://example.org/orders";
 const HealthCheck kByTcp{.type = Type::kTcp, .timeout = 60s};
 const HealthCheck kByHttp{.type = Type::kHttp, .timeout = 60s};
 const HealthCheck kByText{
@@ -49,7 +48,7 @@ class CheckOverTls : public CheckFixture {
  protected:
   CheckOverTls() {
     route_.backend_tls.emplace();
-    route_.backend_tls->verify = {*IdentityPattern::parse(kOrders)};
+    route_.backend_tls->verify = {*IdentityPattern::parse(kOrdersIdentity)};
   }
 
   std::string check_over_tls(const HealthCheck& rule, const Endpoint& endpoint,
@@ -59,19 +58,20 @@ class CheckOverTls : public CheckFixture {
     opening_.tls = &tls;
     return check(rule, endpoint);
   }
-  std::string check_over_tls(const HealthCheck& rule, const Backend& backend,
+  std::string check_over_tls(const HealthCheck& rule, const test::Backend& backend,
                              Presents presents = Presents::kNothing) {
     return check_over_tls(rule, endpoint_at(backend.address()), presents);
   }
 
-  Backend::Serve orders(test::TlsServe serve, const test::LeafSpec& spec = {.spiffe = {kOrders}},
-                        const std::string& alpn = {}) const {
+  test::Backend::Serve orders(test::TlsServe serve,
+                              const test::LeafSpec& spec = {.spiffe = {kOrdersIdentity}},
+                              const std::string& alpn = {}) const {
     return test::over_tls({.certificate = pki_.authority.issue(spec), .alpn = alpn},
                           std::move(serve));
   }
   // Wants a certificate of ours.
-  Backend::Serve mutual(test::TlsServe serve) const {
-    return test::over_tls({.certificate = pki_.authority.issue({.spiffe = {kOrders}}),
+  test::Backend::Serve mutual(test::TlsServe serve) const {
+    return test::over_tls({.certificate = pki_.authority.issue({.spiffe = {kOrdersIdentity}}),
                            .client_ca = pki_.authority.cert_pem()},
                           std::move(serve));
   }
@@ -81,10 +81,10 @@ class CheckOverTls : public CheckFixture {
 };
 
 TEST_F(CheckOverTls, AsksByEachType) {
-  const Backend echo(orders(test::echo_over_tls));
+  const test::Backend echo(orders(test::echo_over_tls));
   EXPECT_EQ(check_over_tls(kByTcp, echo), "good");
   EXPECT_EQ(check_over_tls(kByText, echo), "good");
-  const Backend web(orders(answer_by_http));
+  const test::Backend web(orders(answer_by_http));
   EXPECT_EQ(check_over_tls(kByHttp, web), "good");
   HealthCheck other = kByHttp;
   other.lowest_status = other.highest_status = 418;
@@ -93,69 +93,69 @@ TEST_F(CheckOverTls, AsksByEachType) {
 }
 
 TEST_F(CheckOverTls, KeepsTheSocketOfAConnectionThatItMayReset) {
-  const Backend web(orders(answer_by_http));
+  const test::Backend web(orders(answer_by_http));
   EXPECT_EQ(check_over_tls(kByHttp, web), "good");
   EXPECT_EQ(sockets_.size(), 1U);
   EXPECT_EQ(check_over_tls(kByHttp, web), "good") << "with that socket";
 }
 
 TEST_F(CheckOverTls, PresentsOurCertificate) {
-  const Backend backend(mutual(test::echo_over_tls));
+  const test::Backend backend(mutual(test::echo_over_tls));
   for (const HealthCheck& rule : {kByTcp, kByText})
     EXPECT_EQ(check_over_tls(rule, backend, Presents::kCertificates), "good");
 }
 
 // In TLS 1.3 it says so behind its own part of the handshake.
 TEST_F(CheckOverTls, FailsWhereTheServerWantsACertificateThatWeDoNotHave) {
-  const Backend backend(mutual(test::echo_over_tls));
+  const test::Backend backend(mutual(test::echo_over_tls));
   EXPECT_EQ(check_over_tls(kByTcp, backend), "backend_tls_failed: alert 116");
   const std::string by_text = check_over_tls(kByText, backend);
   EXPECT_TRUE(by_text == "receive: alert 116" || by_text == "receive: ECONNRESET") << by_text;
 }
 
 TEST_F(CheckOverTls, FailsForAnotherThanTheOneThatTheTrafficWants) {
-  const Backend other(orders(answer_by_http, {.spiffe = {"spiffe://example.org/billing"}}));
+  const test::Backend other(orders(answer_by_http, {.spiffe = {"spiffe://example.org/billing"}}));
   for (const HealthCheck& rule : {kByTcp, kByHttp}) {
-    EXPECT_EQ(
-        check_over_tls(rule, other),
-        "backend_not_verified: is spiffe://example.org/billing, none of " + std::string(kOrders));
+    EXPECT_EQ(check_over_tls(rule, other),
+              "backend_not_verified: is spiffe://example.org/billing, none of " +
+                  std::string(kOrdersIdentity));
     EXPECT_TRUE(heard_);
   }
 }
 
 TEST_F(CheckOverTls, LetsTheEndpointNarrowWhoItIs) {
   route_.backend_tls->verify = {*IdentityPattern::parse("spiffe://example.org/*")};
-  const Backend backend(orders(test::echo_over_tls));
+  const test::Backend backend(orders(test::echo_over_tls));
   const auto with_id = [&](const std::string& id) {
     return endpoint_at(backend.address(), {.tls_id = id});
   };
-  EXPECT_EQ(check_over_tls(kByTcp, with_id(kOrders)), "good");
-  EXPECT_EQ(
-      check_over_tls(kByTcp, with_id("spiffe://example.org/billing")),
-      "backend_not_verified: is " + std::string(kOrders) + ", not spiffe://example.org/billing");
+  EXPECT_EQ(check_over_tls(kByTcp, with_id(kOrdersIdentity)), "good");
+  EXPECT_EQ(check_over_tls(kByTcp, with_id("spiffe://example.org/billing")),
+            "backend_not_verified: is " + std::string(kOrdersIdentity) +
+                ", not spiffe://example.org/billing");
 }
 
 TEST_F(CheckOverTls, SaysWhatIsWrongWithTheCertificate) {
-  const Backend expired(
-      orders(test::echo_over_tls, {.spiffe = {kOrders}, .not_after = std::chrono::seconds(-60)}));
+  const test::Backend expired(orders(
+      test::echo_over_tls, {.spiffe = {kOrdersIdentity}, .not_after = std::chrono::seconds(-60)}));
   EXPECT_TRUE(check_over_tls(kByTcp, expired).starts_with("backend_expired"));
   const test::TestAuthority unknown("Other Root");
-  const Backend untrusted(
-      test::over_tls({.certificate = unknown.issue({.spiffe = {kOrders}})}, test::echo_over_tls));
+  const test::Backend untrusted(test::over_tls(
+      {.certificate = unknown.issue({.spiffe = {kOrdersIdentity}})}, test::echo_over_tls));
   EXPECT_TRUE(check_over_tls(kByTcp, untrusted).starts_with("backend_untrusted"));
 }
 
 TEST_F(CheckOverTls, FailsWhereTheServerDoesNotSpeakTls) {
-  const Backend speaks_first(test::named("220 ready\r\n"));
+  const test::Backend speaks_first(test::named("220 ready\r\n"));
   EXPECT_TRUE(check_over_tls(kByTcp, speaks_first).starts_with("backend_tls_failed"));
-  const Backend leaves([](test::Fd& socket) {
+  const test::Backend leaves([](test::Fd& socket) {
     std::string hello;
     test::receive(socket, hello, 1);
   });
   EXPECT_TRUE(
       check_over_tls(kByTcp, leaves).starts_with("backend_tls_failed: ended the TLS handshake"));
   EXPECT_TRUE(heard_);
-  const Backend silent(test::stall());
+  const test::Backend silent(test::stall());
   HealthCheck short_one = kByTcp;
   short_one.timeout = 100ms;
   EXPECT_EQ(check_over_tls(short_one, silent), "timeout");
@@ -163,7 +163,7 @@ TEST_F(CheckOverTls, FailsWhereTheServerDoesNotSpeakTls) {
 }
 
 TEST_F(CheckOverTls, ByTcpTakesAServerThatStaysForOneThatWorks) {
-  const Backend stays(orders([](SSL* ssl) {
+  const test::Backend stays(orders([](SSL* ssl) {
     char byte{};
     while (SSL_read(ssl, &byte, 1) > 0) {
     }
@@ -178,7 +178,7 @@ TEST_F(CheckOverTls, ByTcpTakesAServerThatStaysForOneThatWorks) {
 TEST_F(CheckOverTls, ByHttpOffersHttp) {
   HealthCheck only_204 = kByHttp;
   only_204.lowest_status = only_204.highest_status = 204;
-  const Backend web(orders(answer_by_http, {.spiffe = {kOrders}}, "http/1.1"));
+  const test::Backend web(orders(answer_by_http, {.spiffe = {kOrdersIdentity}}, "http/1.1"));
   EXPECT_EQ(check_over_tls(only_204, web), "status 200") << "no protocol is offered";
   route_.backend_tls->alpn = {"h2", "http/1.1"};
   EXPECT_EQ(check_over_tls(only_204, web), "good");
@@ -191,7 +191,7 @@ TEST_F(CheckOverTls, ByHttpOffersHttp) {
 TEST_F(CheckOverTls, SendsThePlaintextHeaderBeforeTheHandshake) {
   constexpr std::string_view kHeader = "PROXY UNKNOWN\r\n";
   const auto tls = orders(test::echo_over_tls);
-  const Backend backend([&](test::Fd& socket) {
+  const test::Backend backend([&](test::Fd& socket) {
     std::string header(kHeader.size(), '\0');
     EXPECT_EQ(::recv(socket.get(), header.data(), header.size(), MSG_WAITALL),
               static_cast<ssize_t>(header.size()));

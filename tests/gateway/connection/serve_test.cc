@@ -20,11 +20,11 @@ namespace {
 
 // The thread of the loop while it serves; calls of OpenSSL by it, and by others.
 std::atomic<std::thread::id> loop{};
-std::atomic<int> on_loop = 0;
-std::atomic<int> elsewhere = 0;
+std::atomic<int> calls_on_loop = 0;
+std::atomic<int> calls_elsewhere = 0;
 
 void count() {
-  ++(std::this_thread::get_id() == loop.load() ? on_loop : elsewhere);
+  ++(std::this_thread::get_id() == loop.load() ? calls_on_loop : calls_elsewhere);
 }
 
 }  // namespace
@@ -102,8 +102,8 @@ TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
                                               "client_reset (resumed)", "no_endpoint", "no_route",
                                               "not_authorized", "peer_connection_closed",
                                               "protocol_version_unsupported", "shed"}));
-  EXPECT_GT(elsewhere, 40);
-  EXPECT_EQ(on_loop, 0);
+  EXPECT_GT(calls_elsewhere, 40);
+  EXPECT_EQ(calls_on_loop, 0);
 }
 
 // What it is sent then fills its socket's buffers and ours.

@@ -47,6 +47,7 @@ TEST(BackendTls, PresentsOurCertificateAndOffersNothingByItself) {
   EXPECT_EQ(tls.sni, "");
   EXPECT_TRUE(tls.alpn.empty());
   EXPECT_FALSE(tls.forward_alpn);
+  EXPECT_FALSE(tls.starttls_postgresql);
   EXPECT_EQ(tls.min_version, ktls::RecordVersion::kTls13);
   EXPECT_EQ(tls.files, 0u) << "the files of the flags";
 }
@@ -54,13 +55,14 @@ TEST(BackendTls, PresentsOurCertificateAndOffersNothingByItself) {
 TEST(BackendTls, TakesEveryKey) {
   const BackendTls tls = read(
       R"({"verify": "endpoint", "sni": "Orders.Test", "alpn": ["h2", "http/1.1"],
-          "min-tls": "1.2", "credentials": "none"})");
+          "min-tls": "1.2", "credentials": "none", "starttls": "postgresql"})");
 
   EXPECT_TRUE(tls.verify.empty());
   EXPECT_EQ(tls.sni, "orders.test");
   EXPECT_EQ(tls.alpn, (std::vector<std::string>{"h2", "http/1.1"}));
   EXPECT_EQ(tls.min_version, ktls::RecordVersion::kTls12);
   EXPECT_FALSE(tls.presents_certificate);
+  EXPECT_TRUE(tls.starttls_postgresql);
   EXPECT_TRUE(read(R"({"verify": "endpoint", "alpn": "forward"})").forward_alpn);
   EXPECT_EQ(read(R"({"verify": "endpoint", "min-tls": "1.3"})").min_version,
             ktls::RecordVersion::kTls13);
@@ -107,8 +109,8 @@ TEST(BackendTls, IsRefusedWithItsPlace) {
       {R"({"verify": "endpoint", "alpn": []})", ".alpn: must not be empty"},
       {R"({"verify": "endpoint", "alpn": ["h2", "h2"]})", ".alpn[1]: is listed twice"},
       {R"({"verify": "endpoint", "min-tls": "1.1"})", ".min-tls: must be one of 1.2, 1.3"},
-      {R"({"verify": "endpoint", "starttls": "postgresql"})",
-       ".starttls: not supported by this version"},
+      {R"({"verify": "endpoint", "starttls": "smtp"})", ".starttls: must be \"postgresql\""},
+      {R"({"verify": "endpoint", "starttls": true})", ".starttls: must be \"postgresql\""},
       {R"({"verify": "endpoint", "insecure": true})", ".insecure: unknown key"},
   };
   for (const auto& [value, what] : wrong)

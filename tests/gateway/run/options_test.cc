@@ -276,11 +276,33 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
   EXPECT_THAT(error_of(without("--cert")), HasSubstr("go in pairs: there are 0 and 1"));
 }
 
-// Planned, so no typing error.
-TEST(Options, RefuseWhatIsOfLaterVersionsByName) {
-  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
-              HasSubstr("starttls, which is not supported by this version"));
+TEST(Options, RefuseUnknownFlags) {
   EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
+// The label of its metrics is the whole text.
+TEST(Options, TakeAListenerOfPostgresql) {
+  const Options options = options_of(with({"--listen", "[::1]:5432,starttls=postgresql"}));
+  EXPECT_FALSE(options.listen.at(0).starttls_postgresql);
+  EXPECT_TRUE(options.listen.at(1).starttls_postgresql);
+  EXPECT_EQ(options.listen.at(1).text, "[::1]:5432,starttls=postgresql");
+  EXPECT_EQ(options.listen.at(1).address.to_string(), "[::1]:5432");
+}
+
+TEST(Options, RefuseOtherSettingsOfListeners) {
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=smtp"})),
+              HasSubstr("has starttls= of another protocol than postgresql"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql,mode=0600"})),
+              HasSubstr("has starttls= of another protocol than postgresql"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,tls"})),
+              HasSubstr("has something else than starttls=postgresql behind it"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:port,starttls=postgresql"})),
+              HasSubstr("has no port from 0 to 65535"));
+  EXPECT_THAT(
+      error_of(with({"--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1,starttls=postgresql"})),
+      HasSubstr("overlaps 127.0.0.1:1"));
+  EXPECT_THAT(error_of(with({"--admin", "127.0.0.1:1,starttls=postgresql"})),
+              HasSubstr("has no port from 0 to 65535"));
 }
 
 const Words kEgress{

@@ -138,7 +138,8 @@ TEST_P(ClientRecords, LoseNothingBehindTheFinishedOfTheServer) {
     ASSERT_EQ(client.advance(), ClientHandshake::Step::kDone) << client.failure().detail;
     client.intern_trust();
     const auto sessions = std::make_shared<SessionStore>();
-    auto tickets = client.collect_sessions(sessions, kScope);
+    auto tickets = client.collect_sessions(
+        [sessions](ClientSession session) { sessions->remember(kScope, std::move(session)); });
     const Outcome outcome = client.finish();
     EXPECT_EQ(outcome.leftover.size(), cut);
 
