@@ -44,8 +44,11 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
   LiveConnection connection(shard, listener, *scope, address_of(socket));
   Client client(connection, std::move(socket));
 
-  auto established = connection.is_egress() ? establish_local(client) : establish(client);
-  auto backend = co_await std::move(established);
+  std::expected<BackendPtr, RefusalPtr> backend;
+  {
+    auto established = connection.is_egress() ? establish_local(client) : establish(client);
+    backend = co_await std::move(established);
+  }
   if (!backend) co_return co_await refuse(client, std::move(backend.error()));
 
   RelayEnd end;

@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 
-#include "ktls/base/recent_map.h"
 #include "ktls/handshake/client_session.h"
 #include "ktls/keys/suite.h"
 #include "ktls/trust/peer_trust.h"
@@ -30,17 +30,18 @@ struct SessionScope {
   [[nodiscard]] Sha256 digest() const;
 };
 
-/// The sessions of one shard with servers, by SessionScope::digest(). Bounded: of a scope it has
-/// the newest, of scopes those used last. Of the shard's thread.
+/// The sessions of one shard with servers, by SessionScope::digest(). Bounded: of each scope it has
+/// the newest, of all those that were made, or in TLS 1.2 used, last. Of the shard's thread.
 class SessionStore {
  public:
-  /// Scopes: a session is of some KiB, and those that go back to one full handshake share the
-  /// server's certificates.
-  static constexpr std::size_t kCapacity = 256;
-  /// Sessions of a scope: so many connections that begin at once are resumed.
-  static constexpr std::size_t kMaxOfScope = 4;
+  /// Sessions: each is of some KiB, and those that go back to one full handshake share the server's
+  /// certificates.
+  static constexpr std::size_t kCapacity = 1024;
+  /// Of a scope: so many connections that begin at once are resumed. A server gives one session for
+  /// each that is used, so with fewer than there are connections under way many come in vain.
+  static constexpr std::size_t kMaxOfScope = 64;
 
-  explicit SessionStore(std::size_t capacity = kCapacity) : scopes_(capacity) {}
+  explicit SessionStore(std::size_t capacity = kCapacity) : capacity_(capacity) {}
 
   void remember(const Sha256& scope, ClientSession session);
 
@@ -51,7 +52,18 @@ class SessionStore {
                                                           std::chrono::sys_seconds now);
 
  private:
-  RecentMap<Sha256, std::deque<ClientSession>, Sha256Hash> scopes_;  ///< each newest last
+  struct Kept {
+    Sha256 scope;
+    ClientSession session;
+  };
+  using Place = std::list<Kept>::iterator;
+
+  void drop(Place place);
+
+  std::size_t capacity_;
+  std::list<Kept> sessions_;  ///< the next to go last
+  /// Each has one at least, the newest last.
+  std::unordered_map<Sha256, std::list<Place>, Sha256Hash> by_scope_;
 };
 
 }  // namespace sallyport::ktls

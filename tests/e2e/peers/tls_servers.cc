@@ -96,6 +96,7 @@ void TlsServer::start_openssl(const TempDir& dir, const TlsServerSetup& setup) {
     append(argv, {"-CAfile", files.ca, "-Verify", "3", "-verify_return_error"});
   if (setup.tls12) append(argv, {"-tls1_2"});
   if (setup.only_p256) append(argv, {"-groups", "P-256"});
+  if (!setup.resumes) append(argv, {"-no_ticket", "-num_tickets", "0", "-no_cache"});
   answer_ = "olleh\n";
   start_and_learn_address(std::move(argv), "ACCEPT ");
 }
@@ -117,6 +118,7 @@ void TlsServer::start_gnutls(const TempDir& dir, const TlsServerSetup& setup) {
       append(argv, {"--x509cafile=" + files.ca, "--require-client-cert", "--verify-client-cert"});
     else
       append(argv, {"--disable-client-cert"});
+    if (!setup.resumes) append(argv, {"--noticket", "--nodb"});
     address_ = address;
     process_ = std::make_unique<Process>(std::move(argv));
     return eventually([&] { return accepts(address) || !process_->running(); }) &&
@@ -126,14 +128,14 @@ void TlsServer::start_gnutls(const TempDir& dir, const TlsServerSetup& setup) {
 
 void TlsServer::start_node(const TempDir& dir, const TlsServerSetup& setup) {
   const Files files(dir, setup);
-  start_and_learn_address(
-      {"node", source("echo_server.js"), files.chain, files.key, files.ca_or_none(),
-       setup.tls12 ? "TLSv1.2" : "-", setup.only_p256 ? "P-256" : "-"},
-      "listens on ");
+  start_and_learn_address({"node", source("echo_server.js"), files.chain, files.key,
+                           files.ca_or_none(), setup.tls12 ? "TLSv1.2" : "-",
+                           setup.only_p256 ? "P-256" : "-", setup.resumes ? "-" : "none"},
+                          "listens on ");
 }
 
 void TlsServer::start_go(const TempDir& dir, const TlsServerSetup& setup) {
-  if (setup.tls12 || setup.only_p256) throw TestFailure("not of etcd");
+  if (setup.tls12 || setup.only_p256 || !setup.resumes) throw TestFailure("not of etcd");
   const Files files(dir, setup);
   request_ = "GET /version HTTP/1.1\r\nHost: etcd.test\r\n\r\n";
   answer_ = "\"}";
@@ -170,6 +172,7 @@ void TlsServer::start_go(const TempDir& dir, const TlsServerSetup& setup) {
 }
 
 void TlsServer::start_java(const TempDir& dir, const TlsServerSetup& setup) {
+  if (!setup.resumes) throw TestFailure("not of Java");
   const Files files(dir, setup);
   std::vector<std::string> argv{"java", "-XX:TieredStopAtLevel=1", "-Xshare:auto"};
   if (setup.only_p256) append(argv, {"-Djdk.tls.namedGroups=secp256r1"});

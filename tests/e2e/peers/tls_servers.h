@@ -25,6 +25,7 @@ struct TlsServerSetup {
   std::string client_ca = {};  ///< PEM; given: a client must have a certificate of it
   bool tls12 = false;          ///< the latest version that it speaks; not of Go
   bool only_p256 = false;      ///< the only group; not of Go
+  bool resumes = true;         ///< else it lets nobody resume; not of Go and Java
 };
 
 /// One of them as a process on 127.0.0.1, which accepts.

@@ -49,6 +49,23 @@ class TlsServerOf : public PeerScenario, public ::testing::WithParamInterface<Tl
     EXPECT_EQ(line.at("backend_identity"), kOrdersOfLibrary);
     finish();
   }
+  double resumed() const {
+    return gateway->metrics().sum("backend_tls_handshakes_total",
+                                  {{"result", "success"}, {"resumed", "true"}});
+  }
+  // A session may be made behind the end of the connection that it is of.
+  void expect_resumed(const TlsServerSetup& setup, const std::string& more = "") {
+    const TlsServer server(GetParam(), dir, setup);
+    start_for(server, more);
+    EXPECT_TRUE(eventually([&] {
+      EXPECT_TRUE(answered(server));
+      return resumed() > 0;
+    }));
+    const LogLine line = gateway->wait_log({{"backend_resumed", "true"}});
+    EXPECT_EQ(line.at("backend_identity"), kOrdersOfLibrary);
+    EXPECT_EQ(line.at("reason"), "done");
+    finish();
+  }
   void expect_backend_refused(const TlsServerSetup& setup, const std::string& reason,
                               const std::string& detail,
                               const std::vector<std::string>& flags = {}) {
@@ -87,6 +104,10 @@ TEST_P(TlsServerOf, IsServedWhereItAsksForNoCertificate) {
   setup.client_ca.clear();
   expect_served(setup);
   expect_served(setup, R"(, "credentials": "none")");
+}
+
+TEST_P(TlsServerOf, IsResumed) {
+  expect_resumed(good());
 }
 
 // A server of TLS 1.3 says so when the handshake is over for us.
@@ -132,6 +153,29 @@ TEST_P(Tls12ServerOf, IsServedOnlyWhereItsRouteAllowsIt) {
   expect_backend_refused(
       old, "backend_tls_failed",
       GetParam() == TlsLibrary::kGnutls ? "handshake failure" : "protocol version");
+}
+
+TEST_P(Tls12ServerOf, IsResumed) {
+  TlsServerSetup old = good();
+  old.tls12 = true;
+  expect_resumed(old, R"(, "min-tls": "1.2")");
+}
+
+class ForgetfulServerOf : public TlsServerOf {};
+INSTANTIATE_TEST_SUITE_P(Each, ForgetfulServerOf,
+                         ::testing::Values(TlsLibrary::kOpenssl, TlsLibrary::kGnutls,
+                                           TlsLibrary::kNode),
+                         [](const auto& info) { return std::string(to_string(info.param)); });
+
+TEST_P(ForgetfulServerOf, IsServedByAFullHandshakeEachTime) {
+  TlsServerSetup setup = good();
+  setup.resumes = false;
+  const TlsServer server(GetParam(), dir, setup);
+  start_for(server);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(answered(server));
+  for (const LogLine& line : gateway->wait_logs(5)) EXPECT_EQ(line.at("reason"), "done");
+  EXPECT_EQ(gateway->metrics().sum("backend_tls_handshakes_total", {{"result", "success"}}), 5);
+  EXPECT_EQ(resumed(), 0);
 }
 
 }  // namespace

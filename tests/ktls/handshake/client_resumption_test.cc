@@ -390,15 +390,43 @@ TEST_F(Store, GivesTheNewestThatHasNotExpired) {
   EXPECT_EQ(store.take(scope(1), test_clock()), nullptr) << "the other one was dropped";
 }
 
-TEST_F(Store, KeepsTheNewestOfAScopeAndTheScopesUsedLast) {
+TEST_F(Store, KeepsTheNewestOfAScope) {
+  SessionStore store;
+  for (std::size_t i = 0; i < SessionStore::kMaxOfScope + 10; ++i)
+    store.remember(scope(1), session(hours(i + 1)));
+  for (std::size_t i = SessionStore::kMaxOfScope + 10; i > 10; --i) {
+    const auto taken = store.take(scope(1), test_clock());
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(taken->expires_at, test_clock() + hours(i));
+  }
+  EXPECT_EQ(store.take(scope(1), test_clock()), nullptr);
+}
+
+TEST_F(Store, KeepsTheNewestOfAll) {
+  SessionStore store(3);
+  for (std::uint8_t i = 1; i <= 3; ++i) store.remember(scope(i), session());
+  EXPECT_NE(store.take(scope(1), test_clock()), nullptr);  // leaves a place
+  for (std::uint8_t i = 4; i <= 5; ++i) store.remember(scope(i), session());
+  EXPECT_EQ(store.take(scope(2), test_clock()), nullptr);
+  for (std::uint8_t i = 3; i <= 5; ++i) EXPECT_EQ(kept(store, scope(i)), 1U);
+}
+
+TEST_F(Store, KeepsOneOfVersion12WhileItIsUsed) {
   SessionStore store(2);
-  for (int i = 0; i < 10; ++i) store.remember(scope(1), session());
+  ClientSession old = session();
+  old.version = RecordVersion::kTls12;
+  store.remember(scope(1), std::move(old));
   store.remember(scope(2), session());
   EXPECT_NE(store.take(scope(1), test_clock()), nullptr);
   store.remember(scope(3), session());
+  EXPECT_NE(store.take(scope(1), test_clock()), nullptr);
   EXPECT_EQ(store.take(scope(2), test_clock()), nullptr);
-  EXPECT_NE(store.take(scope(3), test_clock()), nullptr);
-  EXPECT_EQ(kept(store, scope(1)), SessionStore::kMaxOfScope - 1);
+}
+
+TEST_F(Store, WithoutCapacityKeepsNothing) {
+  SessionStore store(0);
+  store.remember(scope(1), session());
+  EXPECT_EQ(store.take(scope(1), test_clock()), nullptr);
 }
 
 }  // namespace
