@@ -29,7 +29,7 @@ constexpr milliseconds kLookEvery{100};
 constexpr unsigned kLooksAJudgement = 10;
 constexpr milliseconds kAsleep{3'600'000};  // update() ends it
 // Some 10 µs each where none is in the cache: the others of the shard wait meanwhile.
-constexpr std::size_t kLookedAtAtOnce = 16;
+constexpr std::size_t kStocksAtOnce = 16;
 // Endpoints at which one is made at the same time.
 constexpr unsigned kFilledAtOnce = 16;
 constexpr milliseconds kLongestConnect{3'000};  // without a --connect-timeout
@@ -146,7 +146,7 @@ iouring::Task<void> WarmPool::look_at_all() {
   std::size_t looked_at = 0;
   for (const std::weak_ptr<WarmStock>& each : all) {
     if (const auto stock = each.lock()) look_at(*stock);
-    if (++looked_at % kLookedAtAtOnce == 0) co_await iouring::next_iteration(shard_.ring);
+    if (++looked_at % kStocksAtOnce == 0) co_await iouring::next_iteration(shard_.ring);
   }
 }
 

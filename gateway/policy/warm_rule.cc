@@ -9,15 +9,16 @@ namespace {
 
 using Outcome = JsonReader::Outcome;
 
-constexpr std::uint32_t kMost = 1'000;
+constexpr std::uint32_t kMostWarm = 1'000;
 // What is made anew more often costs more than it saves.
 constexpr std::chrono::milliseconds kShortestIdle{100};
 
-Outcome read_count(const JsonReader& reader, std::uint32_t& target, const JsonValue& value,
-                   const std::string& key) {
+Outcome read_warm_count(const JsonReader& reader, std::uint32_t& target, const JsonValue& value,
+                        const std::string& key) {
   const JsonNumber* const number = value.number();
-  if (!number || !number->whole || *number->whole < 0 || *number->whole > kMost)
-    return reader.refuse(value.line, key, "must be a number from 0 to " + std::to_string(kMost));
+  if (!number || !number->whole || *number->whole < 0 || *number->whole > kMostWarm)
+    return reader.refuse(value.line, key,
+                         "must be a number from 0 to " + std::to_string(kMostWarm));
   target = static_cast<std::uint32_t>(*number->whole);
   return {};
 }
@@ -40,8 +41,8 @@ JsonReader::Outcome read_warm_rule(const JsonReader& reader, std::optional<WarmR
   WarmRule rule;
   Outcome read = reader.read_object(
       value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
-        if (member.key == "min") return read_count(reader, rule.min, member.value, place);
-        if (member.key == "max") return read_count(reader, rule.max, member.value, place);
+        if (member.key == "min") return read_warm_count(reader, rule.min, member.value, place);
+        if (member.key == "max") return read_warm_count(reader, rule.max, member.value, place);
         if (member.key == "max-idle") return read_idle(reader, rule.max_idle, member.value, place);
         return std::nullopt;
       });

@@ -17,7 +17,7 @@ namespace {
 
 constexpr char kOrdersOverTls[] = "spiffe://example.org/ns/shop/sa/orders";
 
-constexpr char kBank[] = "spiffe://example.org/ns/shop/sa/bank";
+constexpr char kBankIdentity[] = "spiffe://example.org/ns/shop/sa/bank";
 
 class BackendTls : public Scenario {
  protected:
@@ -143,7 +143,7 @@ class LiveBackends : public BackendTls {
     EXPECT_EQ(of_concerned.end(), TlsEnd::kTruncated);
     EXPECT_EQ(of_concerned.alert(), std::nullopt);
     const LogLine line = gateway->wait_log({{"reason", reason}});
-    EXPECT_EQ(line.at("backend_identity"), kBank);
+    EXPECT_EQ(line.at("backend_identity"), kBankIdentity);
     EXPECT_EQ(line.at("identity"), kWeb);
   }
   static TlsServe says(const std::string& name) {
@@ -154,7 +154,7 @@ class LiveBackends : public BackendTls {
   }
 
   TestAuthority bank_root{"Bank Root"};
-  TestCertificate bank = bank_root.issue({.spiffe = {kBank}});
+  TestCertificate bank = bank_root.issue({.spiffe = {kBankIdentity}});
   Backend concerned{over_tls({.certificate = bank}, says("bank"))};
   std::string address_of_concerned = concerned.address();
   Backend other{over_tls({.certificate = root.issue({.spiffe = {kOrdersOverTls}})}, says("shop"))};
@@ -194,7 +194,7 @@ TEST_F(LiveBackends, EndWhereTheDiscoveryFileNamesAnother) {
 }
 
 TEST_F(LiveBackends, EndBeforeTheirChainExpires) {
-  bank = bank_root.issue({.spiffe = {kBank},
+  bank = bank_root.issue({.spiffe = {kBankIdentity},
                           .not_before = std::chrono::minutes(-60),
                           .not_after = std::chrono::seconds(8)});
   Backend short_lived(over_tls({.certificate = bank}, says("bank")));

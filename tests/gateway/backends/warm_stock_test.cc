@@ -369,11 +369,11 @@ TEST_F(WarmDial, ConnectsToTheEndpointWhereThatIsNoneAnyMore) {
   EXPECT_EQ(places(), 0U);
 }
 
-using OpenedHandshake = std::expected<std::unique_ptr<ktls::ClientHandshake>, OpeningFailure>;
-Task<OpenedHandshake> say_header(iouring::Socket& backend, int error) {
+using Opened = std::expected<OpenedTls, OpeningFailure>;
+Task<Opened> say_header(iouring::Socket& backend, int error) {
   if (error != 0) co_return std::unexpected(OpeningFailure{.sys_errno = error});
   co_await backend.send_all(iouring::as_bytes("PROXY"));
-  co_return nullptr;
+  co_return OpenedTls{};
 }
 
 Task<void> dial_with_header(WarmDial& test) {
