@@ -120,7 +120,7 @@ std::vector<BrokenPolicyFile> broken_policies() {
       {"HealthWithoutType", route(allow + ", \"health\": {}"), "is missing"},
       {"UnknownProxyVersion", route(allow + ", \"proxy-protocol\": \"v1\""), "proxy-protocol"},
       {"BackendTlsWithoutVerify", route(allow + ", \"backend-tls\": {}"), "is missing"},
-      {"WarmWithoutMax", route(allow + ", \"warm\": {}"), "needs a \"max\" of at least 1"},
+      {"WarmWithoutMax", route(allow + ", \"warm\": {}"), "of at least 1"},
   };
 }
 
