@@ -10,6 +10,7 @@ std::expected<std::vector<BackendContexts>, std::string> ClientContexts::renew(
   using OfRoutes = std::vector<std::shared_ptr<ktls::ClientContext>>;
   std::map<Key, Contexts> made;
   std::vector<std::shared_ptr<OfRoutes>> of_threads;
+  of_threads.reserve(threads_);
   for (std::size_t thread = 0; thread < threads_; ++thread)
     of_threads.push_back(std::make_shared<OfRoutes>(policy.routes().size()));
   for (std::size_t route = 0; route < policy.routes().size(); ++route) {
