@@ -26,12 +26,15 @@ class BackendTls : public Scenario {
     return over_tls({.certificate = root.issue(spec), .client_ca = root.cert_pem()}, echo_over_tls);
   }
   // `keys`: of the route, besides.
-  void start_for(const std::vector<std::string>& targets, const std::string& keys = "") {
-    discover(targets);
-    start({"--policy", dir.write("policy.json", R"({"routes": {"orders": {
+  std::string policy(const std::string& keys = "") const {
+    return dir.write("policy.json", R"({"routes": {"orders": {
       "allow": ["spiffe://example.org/**"],
       "backend-tls": {"verify": ["spiffe://example.org/ns/shop/sa/orders"]})" +
-                                                    keys + "}}}")});
+                                        keys + "}}}");
+  }
+  void start_for(const std::vector<std::string>& targets, const std::string& keys = "") {
+    discover(targets);
+    start({"--policy", policy(keys)});
   }
 };
 
@@ -68,6 +71,27 @@ TEST_F(BackendTls, WarnsWhereOurCertificateIsNoClients) {
   TlsClient refused = connect();
   refused.receive_all();
   gateway->wait_log({{"reason", "backend_alert"}});
+}
+
+// The kernel's TLS is for TCP: with --records kernel the backend is none, and elsewhere it is
+// userspace that makes its records.
+TEST_F(BackendTls, IsMutualOverAUnixSocket) {
+  const Backend backend(orders(), "unix:" + (dir / "orders.sock").string());
+  discover({{{backend.address()}, {{"route", "orders"}, {"tls_id", kOrdersOverTls}}}});
+  start({"--policy", policy()});
+  if (wanted_records() != "kernel") {
+    EXPECT_TRUE(served());
+    EXPECT_EQ(gateway->wait_log({{"reason", "done"}}).at("backend_identity"), kOrdersOverTls);
+    return;
+  }
+  const std::string from = [this] {
+    TlsClient tls = connect();
+    EXPECT_EQ(tls.receive(1), "");
+    return tls.local_address();
+  }();
+  const LogLine line = gateway->wait_log({{"client", from}});
+  EXPECT_EQ(line.at("reason"), "internal_error");
+  EXPECT_EQ(line.at("detail"), "kernel TLS: socket_unsuitable");
 }
 
 TEST_F(BackendTls, GoesToTheRightOneOfTwo) {

@@ -33,6 +33,7 @@ class BackendTlsTest : public ServeTest {
       with_kernel_records();
     }
     ServeTest::SetUp();
+    timeouts_.connect = std::chrono::minutes(5);  // a guest may be slow
     rule_ = verifies(kOrders);
   }
 

@@ -135,6 +135,7 @@ class BothLegs : public ServeTest, public ::testing::WithParamInterface<Legs> {
     // Short: a backend that does not answer is waited for in real time.
     timeouts_.answered = std::chrono::milliseconds(20);
     timeouts_.unanswered = std::chrono::milliseconds(60);
+    timeouts_.connect = std::chrono::minutes(5);  // a guest may be slow
     pki_.settings.min_version = protection().version;
     ServeTest::SetUp();
     if (plain()) served_.egress_route = "orders";
