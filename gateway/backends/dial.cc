@@ -74,6 +74,7 @@ class Race {
   void failed(const Attempt& attempt, OpeningFailure why);
   void connect_failed(const Attempt& attempt, int error);
   void count_failure(const Endpoint& endpoint);
+  bool of_client(const ktls::HandshakeFailure& failure) const;
 
   iouring::Ring& ring_;
   Balancer& balancer_;
@@ -170,7 +171,15 @@ void Race::failed(const Attempt& attempt, OpeningFailure why) {
   failure_.tls = std::move(why.tls);
   failure_.last_errno = 0;
   failure_.endpoint = attempt.pick.endpoint;
+  if (of_client(*failure_.tls)) return attempt.pick.endpoint->life->count_connect_failure();
   count_failure(*attempt.pick.endpoint);
+}
+
+// The client chose the protocol that is forwarded. An endpoint that does not speak it is not
+// broken: else one client could have it ejected for all.
+bool Race::of_client(const ktls::HandshakeFailure& failure) const {
+  return route_.backend_tls && route_.backend_tls->forward_alpn &&
+         failure.result == ktls::HandshakeResult::kNoApplicationProtocol;
 }
 
 // What was cancelled tells something of its endpoint only after a silence.
