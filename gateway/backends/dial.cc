@@ -75,6 +75,7 @@ class Race {
   void won(Attempt& attempt, Dialed dialed);
   void failed(const Attempt& attempt, OpeningFailure why);
   void connect_failed(const Attempt& attempt, int error);
+  bool of_client(const ktls::HandshakeFailure& failure) const;
 
   iouring::Ring& ring_;
   Balancer& balancer_;
@@ -191,7 +192,15 @@ void Race::failed(const Attempt& attempt, OpeningFailure why) {
   failure_.tls = std::move(why.tls);
   failure_.last_errno = 0;
   failure_.endpoint = attempt.pick.endpoint;
+  if (of_client(*failure_.tls)) return attempt.pick.endpoint->life->count_connect_failure();
   note_opening_failed(balancer_, route_, *attempt.pick.endpoint, ring_.now());
+}
+
+// The client chose the protocol that is forwarded. An endpoint that does not speak it is not
+// broken: else one client could have it ejected for all.
+bool Race::of_client(const ktls::HandshakeFailure& failure) const {
+  return route_.backend_tls && route_.backend_tls->forward_alpn &&
+         failure.result == ktls::HandshakeResult::kNoApplicationProtocol;
 }
 
 // What was cancelled tells something of its endpoint only after a silence.

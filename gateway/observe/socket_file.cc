@@ -1,5 +1,6 @@
 #include "gateway/observe/socket_file.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -7,8 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
-
-#include "iouring/file_descriptor.h"
+#include <utility>
 
 namespace sallyport::gateway {
 namespace {
@@ -33,13 +33,30 @@ std::optional<std::string> make_way(const iouring::SocketAddress& at, std::optio
   return std::nullopt;
 }
 
-bool set_access(const char* path, const SocketFile::Access& access) {
+struct stat status_of(int fd) {
+  struct stat file{};
+  if (::fstat(fd, &file) != 0) return {};
+  return file;
+}
+
+// Whoever may write to the directory may put something else in the file's place at any time: what
+// is changed is a socket, by its descriptor. fchmod(2) takes none of O_PATH.
+std::expected<iouring::FileDescriptor, std::string> open_socket(const char* path) {
+  iouring::FileDescriptor file(::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return std::unexpected(std::strerror(errno));
+  if (!S_ISSOCK(status_of(file.get()).st_mode))
+    return std::unexpected("another file has taken the place of the socket");
+  return file;
+}
+
+bool set_access(int file, const SocketFile::Access& access) {
   constexpr auto kSame = static_cast<uid_t>(-1);
-  const bool other_owner = access.owner || access.group;
-  if (other_owner &&
-      ::lchown(path, access.owner.value_or(kSame), access.group.value_or(kSame)) != 0)
-    return false;
-  return ::chmod(path, access.mode) == 0;
+  const std::string path = "/proc/self/fd/" + std::to_string(file);
+  // The owner's rights come last, when there is nothing left to do.
+  if (::chmod(path.c_str(), access.mode) != 0) return false;
+  if (!access.owner && !access.group) return true;
+  return ::fchownat(file, "", access.owner.value_or(kSame), access.group.value_or(kSame),
+                    AT_EMPTY_PATH) == 0;
 }
 
 }  // namespace
@@ -51,18 +68,19 @@ std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::S
   // The file that bind(2) makes has the socket's mode without the umask's bits.
   if (::fchmod(fd, access.mode) != 0) return failed();
   if (::bind(fd, at.data(), at.size()) != 0) return failed();
-  struct stat file{};
-  if (::lstat(path_of(at), &file) != 0) return failed();
-  SocketFile made(at, file.st_dev, file.st_ino);
-  if (!set_access(path_of(at), access)) return failed();
+  auto file = open_socket(path_of(at));
+  if (!file) return std::unexpected(std::move(file.error()));
+  SocketFile made(at, *std::move(file));
+  if (!set_access(made.file_.get(), access)) return failed();
   return made;
 }
 
 SocketFile::~SocketFile() {
-  if (inode_ == 0) return;
-  struct stat file{};
-  const bool ours =
-      ::lstat(path_of(address_), &file) == 0 && file.st_dev == device_ && file.st_ino == inode_;
+  if (!file_) return;
+  const struct stat own = status_of(file_.get());
+  struct stat there{};
+  const bool ours = ::lstat(path_of(address_), &there) == 0 && there.st_dev == own.st_dev &&
+                    there.st_ino == own.st_ino;
   if (ours) ::unlink(path_of(address_));
 }
 

@@ -9,10 +9,12 @@
 #include <utility>
 
 #include "iouring/address.h"
+#include "iouring/file_descriptor.h"
 
 namespace sallyport::gateway {
 
-/// The file that bind(2) made, removed at the end of this unless another took its place.
+/// The file that bind(2) made, removed at the end of this unless another took its place. Holds a
+/// descriptor of it, so that no later file gets its inode number.
 class SocketFile {
  public:
   struct Access {
@@ -28,18 +30,16 @@ class SocketFile {
                                                                    const iouring::SocketAddress& at,
                                                                    const Access& access);
 
-  SocketFile(SocketFile&& other) noexcept
-      : address_(other.address_), device_(other.device_), inode_(std::exchange(other.inode_, 0)) {}
+  SocketFile(SocketFile&& other) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
   ~SocketFile();
 
  private:
-  SocketFile(const iouring::SocketAddress& at, dev_t device, ino_t inode)
-      : address_(at), device_(device), inode_(inode) {}
+  SocketFile(const iouring::SocketAddress& at, iouring::FileDescriptor file)
+      : address_(at), file_(std::move(file)) {}
 
   iouring::SocketAddress address_;
-  dev_t device_;
-  ino_t inode_;  // 0: moved from
+  iouring::FileDescriptor file_;  // none: moved from
 };
 
 }  // namespace sallyport::gateway

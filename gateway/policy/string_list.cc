@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 namespace sallyport::gateway {
 namespace {
+
+// All protocols of a list, each behind its length: what ALPN has (RFC 7301 3.1). A ClientHello is
+// best one record of 16 KiB, and has more than that.
+constexpr std::size_t kMostProtocolBytes = 8192;
 
 JsonReader::Outcome check_coverage(const JsonReader& reader,
                                    const std::vector<IdentityPattern>& patterns,
@@ -50,6 +55,7 @@ JsonReader::Outcome read_patterns(const JsonReader& reader, std::vector<Identity
 JsonReader::Outcome read_protocols(const JsonReader& reader, std::vector<std::string>& target,
                                    const JsonValue& value, const std::string& key) {
   if (auto checked = reader.check_strings(value, key); !checked) return checked;
+  std::size_t bytes = 0;
   for (const JsonValue& item : *value.array()) {
     const std::string place = item_key(key, target.size());
     const std::string& protocol = *item.string();
@@ -58,6 +64,12 @@ JsonReader::Outcome read_protocols(const JsonReader& reader, std::vector<std::st
     }
     if (std::ranges::find(target, protocol) != target.end())
       return reader.refuse(item.line, place, "is listed twice");
+    bytes += 1 + protocol.size();
+    if (bytes > kMostProtocolBytes) {
+      return reader.refuse(item.line, place,
+                           "makes the list longer than " + std::to_string(kMostProtocolBytes) +
+                               " bytes, a length byte with each");
+    }
     target.push_back(protocol);
   }
   return {};

@@ -15,7 +15,7 @@ namespace sallyport::gateway {
 JsonReader::Outcome read_patterns(const JsonReader& reader, std::vector<IdentityPattern>& target,
                                   const JsonValue& value, const std::string& key);
 
-/// Names of application protocols, at least one, none twice.
+/// Names of application protocols, at least one, none twice, that fit in a ClientHello.
 JsonReader::Outcome read_protocols(const JsonReader& reader, std::vector<std::string>& target,
                                    const JsonValue& value, const std::string& key);
 

@@ -116,7 +116,8 @@ class ClientHandshake {
   [[nodiscard]] Outcome finish();
 
   /// After kFailed. kNotAuthorized: the terms refused the server's identity, and it got
-  /// bad_certificate. An alert of the server is kPeerConnectionClosed, with its name in the detail.
+  /// bad_certificate. An alert of the server is kPeerConnectionClosed, with its name in the detail,
+  /// and no_application_protocol is kNoApplicationProtocol.
   [[nodiscard]] const HandshakeFailure& failure() const noexcept { return engine_.failure(); }
 
  private:

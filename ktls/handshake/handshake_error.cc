@@ -1,7 +1,7 @@
 #include "ktls/handshake/handshake_error.h"
 
 #include <openssl/err.h>
-#include <openssl/sslerr.h>
+#include <openssl/ssl.h>
 
 namespace sallyport::ktls {
 
@@ -9,7 +9,9 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
   using enum HandshakeResult;
   if (ERR_GET_LIB(error.code) != ERR_LIB_SSL) return kUnknownFailure;
   const int reason = ERR_GET_REASON(error.code);
-  // Alerts received are reasons from 1000 on; reasons shared by all libraries lie far above.
+  if (reason == SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL)
+    return kNoApplicationProtocol;
+  // Other alerts received are reasons from 1000 on; reasons shared by all libraries lie far above.
   if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
     return kPeerConnectionClosed;
   switch (reason) {

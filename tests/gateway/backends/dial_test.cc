@@ -297,6 +297,21 @@ TEST_F(Dial, HoldsAFailedHandshakeAgainstTheEndpointAndNotAgainstItsAddress) {
   }
 }
 
+// A client could have endpoints ejected otherwise.
+TEST_F(Dial, DoesNotEjectAnEndpointForAProtocolThatTheClientChose) {
+  const Backend backend(Backend::kListens);
+  for (const bool forward : {true, false}) {
+    route_.backend_tls = BackendTls{.forward_alpn = forward};
+    const DialResult dialed = dial_to({backend.target}, 60s, [](auto&&...) {
+      return fails_with(ktls::HandshakeResult::kNoApplicationProtocol);
+    });
+    ASSERT_FALSE(dialed);
+    EXPECT_EQ(dialed.error().error, DialError::kBackendTls);
+    EXPECT_EQ(only_endpoint().life->connect_failures(), forward ? 1U : 2U);
+    EXPECT_EQ(only_endpoint().life->failures_in_row(), forward ? 0U : 1U);
+  }
+}
+
 TEST_F(Dial, DoesNotBlameTheEndpointForADelayOfOurOwn) {
   const Backend backend(Backend::kListens);
   for (const bool for_us : {true, false}) {

@@ -5,11 +5,16 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdio>  // renameat2
 #include <expected>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <system_error>
 
 #include "iouring/file_descriptor.h"
 #include "tests/support/temp_dir.h"
@@ -155,6 +160,45 @@ TEST_F(SocketFileTest, IsRemovedAtItsEndUnlessAnotherTookItsPlace) {
     other = file().st_ino;
   }
   EXPECT_EQ(file().st_ino, other);
+}
+
+// A process that takes over replaces the file while the one before it drains. Filesystems such as
+// ext4 give the new file the number of the old one, as soon as nobody has that.
+TEST_F(SocketFileTest, LeavesTheFileOfAProcessThatTookOver) {
+  auto before = std::make_optional(bind());
+  ASSERT_TRUE(*before);
+  const ino_t own = file().st_ino;
+  socket_ = unix_socket();  // closed: what connects is refused
+  const auto after = bind();
+  ASSERT_TRUE(after) << after.error();
+  EXPECT_NE(file().st_ino, own);
+  before.reset();
+  EXPECT_TRUE(exists());
+}
+
+// Whoever owns the directory can put anything in the file's place once bind(2) has made it.
+TEST_F(SocketFileTest, ChangesNoFileThatASymbolicLinkInItsPlaceNames) {
+  const std::string precious = dir_ / "precious";
+  const std::string link = dir_ / "link";
+  dir_.write("precious", "");
+  ASSERT_EQ(::chmod(precious.c_str(), 0600), 0);
+  const pid_t attacker = ::fork();
+  ASSERT_GE(attacker, 0);
+  if (attacker == 0)
+    while (true) ::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, path().c_str(), RENAME_EXCHANGE);
+  for (int round = 0; round < 3'000; ++round) {
+    ::unlink(path().c_str());
+    ::unlink(link.c_str());
+    std::error_code taken;  // exchanged meanwhile: as good
+    std::filesystem::create_symlink(precious, link, taken);
+    socket_ = unix_socket();
+    [[maybe_unused]] const auto made = bind({.mode = 0666});
+  }
+  ::kill(attacker, SIGKILL);
+  ::waitpid(attacker, nullptr, 0);
+  struct stat found{};
+  EXPECT_EQ(::stat(precious.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777U, 0600U);
 }
 
 }  // namespace

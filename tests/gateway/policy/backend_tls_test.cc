@@ -117,6 +117,20 @@ TEST(BackendTls, IsRefusedWithItsPlace) {
     EXPECT_EQ(backend_tls_error(value), "/p/p.json:2: routes.a.backend-tls" + what) << value;
 }
 
+// 65,535 bytes is the most that ALPN can have: an offer of more ended the process.
+TEST(BackendTls, OffersNoMoreProtocolsThanAClientHelloHolds) {
+  const auto with_protocols = [](int count) {
+    std::string list;
+    for (int i = 0; i < count; ++i)
+      list += (i > 0 ? ", \"" : "\"") + std::string(252, 'p') + std::to_string(100 + i) + '"';
+    return R"({"verify": "endpoint", "alpn": [)" + list + "]}";
+  };
+  EXPECT_EQ(read(with_protocols(32)).alpn.size(), 32u);
+  EXPECT_EQ(backend_tls_error(with_protocols(33)),
+            "/p/p.json:2: routes.a.backend-tls.alpn[32]: makes the list longer than 8192 bytes, a "
+            "length byte with each");
+}
+
 TEST(BackendTls, GoesWithChecksOfEachType) {
   for (const char* const health : {R"({"type": "tcp"})", R"({"type": "http", "path": "/live"})",
                                    R"({"type": "send-expect", "send": "a", "expect": "b"})"}) {

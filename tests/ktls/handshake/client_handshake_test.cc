@@ -255,7 +255,7 @@ TEST_P(ConnectingBy, TellsOfAnAlertOfTheServers) {
       },
       nullptr);
   ASSERT_EQ(shuttle(client, *server), Step::kFailed);
-  EXPECT_EQ(to_string(client.failure().result), "peer_connection_closed");
+  EXPECT_EQ(to_string(client.failure().result), "no_application_protocol");
   EXPECT_THAT(client.failure().detail, HasSubstr("no application protocol"));
 }
 

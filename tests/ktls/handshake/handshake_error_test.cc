@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 #include <openssl/evperr.h>
-#include <openssl/sslerr.h>
+#include <openssl/ssl.h>
 
 #include <initializer_list>
 
@@ -38,6 +38,7 @@ TEST(HandshakeError, OfACertificateIsToldFromThatOfItsSignature) {
 }
 
 TEST(HandshakeError, SaysWhatBothSidesDoNotShare) {
+  expect(kNoApplicationProtocol, {SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL});
   expect(kProtocolVersionUnsupported,
          {SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_VERSION_TOO_HIGH,
           SSL_R_NO_PROTOCOLS_AVAILABLE, SSL_R_BAD_LEGACY_VERSION, SSL_R_WRONG_SSL_VERSION,
@@ -104,8 +105,10 @@ TEST(HandshakeError, OfBytesThatAreNotTlsOrOutOfOrderIsAnUnexpectedMessage) {
 
 // libssl's reasons from 1000 on are the alerts that the peer sent.
 TEST(HandshakeError, OfAnAlertOfThePeersIsItsEnd) {
-  for (int alert = 0; alert < 256; ++alert)
+  for (int alert = 0; alert < 256; ++alert) {
+    if (alert == SSL_AD_NO_APPLICATION_PROTOCOL) continue;  // says what is not shared
     EXPECT_EQ(result_of(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert), kPeerConnectionClosed) << alert;
+  }
   EXPECT_EQ(result_of(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + 256), kUnknownFailure);
 }
 
