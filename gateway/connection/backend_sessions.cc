@@ -73,6 +73,7 @@ class BackendSessions::Waiting final : public ktls::TicketSink, private iouring:
     try {
       owner_.making_.spawn(owner_.make_sessions(std::move(collected_)));
     } catch (const std::exception& exception) {  // std::bad_alloc: no sessions of this one
+      collected_.reset();
     }
   }
 
