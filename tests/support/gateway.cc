@@ -159,7 +159,7 @@ Gateway::Gateway(std::vector<std::string> flags, bool wait_ready,
 
 Gateway::Gateway(Command command, bool wait_ready, std::vector<std::string> environment) {
   const auto given = [&](const char* flag) { return std::ranges::count(command.argv, flag); };
-  const auto wanted = static_cast<std::size_t>(given("--listen"));
+  const auto wanted = static_cast<std::size_t>(given("--listen") + given("--egress"));
   const auto wanted_admin = std::max<std::ptrdiff_t>(1, given("--admin"));
   process_ = std::make_unique<Process>(std::move(command.argv), std::move(environment));
   wait_until("the gateway listens", [&] {
