@@ -41,8 +41,8 @@ class Sallyport(Peer):
         self.name = name
 
     @staticmethod
-    def routes(hop):
-        """The flags for them."""
+    def route_flags(hop):
+        """The flags by which the route of the load is there, and for whom."""
         if not hop.legs.backend_tls:
             return ["--allow-any-verified"]
         rule = {"allow-any-verified": True} if hop.legs.client_tls else {"egress": True}
@@ -61,7 +61,7 @@ class Sallyport(Peer):
                     ["--egress", f"127.0.0.1:{hop.port}=bench"])
         return [str(self.binary), *listener,
                 "--cert", hop.pki.server_chain, "--key", hop.pki.server_key,
-                "--ca", hop.pki.root, *self.routes(hop), "--discovery", discovery,
+                "--ca", hop.pki.root, *self.route_flags(hop), "--discovery", discovery,
                 *(["--min-tls", "1.2"] if hop.min_tls == "1.2" else []),
                 "--shards", shards, "--admin", f"127.0.0.1:{hop.admin_port}", *self.more]
 
