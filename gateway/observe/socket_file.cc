@@ -10,6 +10,8 @@
 #include <cstring>
 #include <utility>
 
+#include "gateway/observe/log.h"
+
 namespace sallyport::gateway {
 namespace {
 
@@ -81,7 +83,9 @@ SocketFile::~SocketFile() {
   struct stat there{};
   const bool ours = ::lstat(path_of(address_), &there) == 0 && there.st_dev == own.st_dev &&
                     there.st_ino == own.st_ino;
-  if (ours) ::unlink(path_of(address_));
+  if (ours && ::unlink(path_of(address_)) != 0)
+    log_warning("the file of a socket stays",
+                {{"path", path_of(address_)}, {"error", std::strerror(errno)}});
 }
 
 }  // namespace sallyport::gateway

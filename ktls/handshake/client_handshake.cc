@@ -187,6 +187,7 @@ ClientHandshake::Step ClientHandshake::complete() {
     return Step::kFailed;
   }
   complete_ = true;
+  refuse_ = nullptr;  // may refer to what ends before this
   return Step::kDone;
 }
 

@@ -1,5 +1,6 @@
 #include "gateway/backends/endpoint_identity.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -41,9 +42,13 @@ TEST(EndpointIdentity, IsWhatTheDiscoveryFileSaysOfTheEndpoint) {
     EXPECT_TRUE(refused.routes[0].targets.empty());
     EXPECT_EQ(refused.routes[0].refused->to_string(),
               "d.json:1: route 'r': '" + std::string(target) +
-                  "' is no host name and has neither tls_id nor tls_name: its route has "
-                  "\"verify\": \"endpoint\", and nothing says whom it must prove to be");
+                  "' has no tls_id, tls_name or host name that it could prove: its route has "
+                  "\"verify\": \"endpoint\"");
   }
+  const Discovery no_host = judged(group("a_b.test:1"), verify);
+  ASSERT_TRUE(no_host.routes[0].refused) << "no certificate is for such a name";
+  EXPECT_THAT(no_host.routes[0].refused->to_string(),
+              ::testing::HasSubstr("'a_b.test:1' cannot prove to be dns:a_b.test: "));
 }
 
 TEST(EndpointIdentity, IsNarrowedWithinThePatternsOnly) {
@@ -58,8 +63,8 @@ TEST(EndpointIdentity, IsNarrowedWithinThePatternsOnly) {
   EXPECT_TRUE(other.routes[0].targets.empty());
   ASSERT_EQ(other.warnings.size(), 1u);
   EXPECT_EQ(other.warnings[0].to_string(),
-            "d.json:1: route 'r': '10.0.0.1:1' has the tls_id spiffe://d/ns/a/b, which no pattern "
-            "of its route's \"verify\" matches: it is left out");
+            "d.json:1: route 'r': '10.0.0.1:1' has a tls_id that \"verify\" does not have: "
+            "spiffe://d/ns/a/b: it is left out");
 }
 
 TEST(EndpointIdentity, IsNotAskedForByRoutesInPlaintext) {
