@@ -121,42 +121,43 @@ iouring::Task<CheckOutcome> ask_over_tls(const CheckTools& tools, const CheckTls
   co_return outcome;
 }
 
-iouring::Task<CheckOutcome> ask_in_plaintext(const CheckTools& tools, const HealthCheck& rule,
-                                             const Endpoint& endpoint, bool was_sent,
-                                             iouring::FirstBytes first, iouring::Socket socket) {
+iouring::Task<CheckOutcome> ask_in_plaintext(const HealthCheck& rule, const Endpoint& endpoint,
+                                             iouring::Socket& socket) {
   const std::string question = question_of(rule, endpoint);
   if (!question.empty()) {
     iouring::Result<> sent = co_await socket.send_all(bytes_of(question));
     if (!sent) co_return failed("send", sent.error());
   }
-  CheckOutcome outcome = success();
-  if (rule.type != HealthCheck::Type::kTcp) outcome = co_await receive_answer(socket, rule);
-  // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
-  // sent and not answered.
-  if (rule.type != HealthCheck::Type::kTcp || !was_sent)
-    tools.sockets.reset(std::move(socket), endpoint.address.family(), first);
+  CheckOutcome outcome = co_await receive_answer(socket, rule);
   co_return outcome;
 }
 
 iouring::Task<CheckOutcome> ask(const CheckTools& tools, const HealthCheck& rule,
                                 const Endpoint& endpoint, CheckOpening opening) {
+  const bool by_tcp = rule.type == HealthCheck::Type::kTcp;
+  const bool has_header = !opening.header.empty();
   const bool waits = rule.type == HealthCheck::Type::kSendExpect && rule.send.empty() &&
-                     opening.header.empty() && opening.tls == nullptr;
+                     !has_header && opening.tls == nullptr;
   // What follows the connect at once is here the reset, too: the peer's kernel, which has no
   // acknowledgement yet, then wakes no application for a check by tcp.
   const auto first = waits ? iouring::FirstBytes::kLater : iouring::FirstBytes::kAtOnce;
   iouring::Result<iouring::Socket> socket =
       co_await tools.sockets.connect(address_of(rule, endpoint), first);
   if (!socket) co_return failed("connect", socket.error());
-  if (!opening.header.empty()) {
+  if (has_header) {
     iouring::Result<> sent = co_await socket->send_all(opening.header);
     if (!sent) co_return failed("send", sent.error());
   }
-  auto asked = opening.tls != nullptr
-                   ? ask_over_tls(tools, *opening.tls, rule, endpoint, *std::move(socket))
-                   : ask_in_plaintext(tools, rule, endpoint, !opening.header.empty(), first,
-                                      *std::move(socket));
-  CheckOutcome outcome = co_await std::move(asked);
+  CheckOutcome outcome = success();
+  if (opening.tls != nullptr) {
+    outcome = co_await ask_over_tls(tools, *opening.tls, rule, endpoint, *std::move(socket));
+    co_return outcome;
+  }
+  if (!by_tcp) outcome = co_await ask_in_plaintext(rule, endpoint, *socket);
+  // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
+  // sent and not answered.
+  if (!by_tcp || !has_header)
+    tools.sockets.reset(*std::move(socket), endpoint.address.family(), first);
   co_return outcome;
 }
 
