@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "gateway/backends/connect_outcome.h"
-#include "gateway/backends/expected_backend.h"
 #include "gateway/backends/is_our_own.h"
+#include "gateway/backends/judge_backend.h"
 #include "gateway/backends/tcp_options.h"
 #include "gateway/connection/backend_handshake.h"
 #include "gateway/connection/connect_backend.h"
@@ -173,12 +173,11 @@ bool WarmPool::holds(const WarmStock& stock, const ReadyConnection& ready) const
   if (its == nullptr) return false;
   if (!its->context) return !ready.peer;
   if (!ready.peer) return false;
-  const auto now = std::chrono::floor<std::chrono::seconds>(shard_.now());
-  if (!its->context->credentials().judge(*ready.peer, now).passed()) return false;
   const Endpoint& endpoint = *stock.endpoint();
-  const auto expected =
-      ExpectedBackend::of(*stock.route()->backend_tls, *endpoint.labels, endpoint.target);
-  return expected && !expected->refuse(ready.peer->identity);
+  const BackendVerdict verdict = judge_backend(
+      *ready.peer, *stock.route()->backend_tls, *endpoint.labels, endpoint.target,
+      its->context->credentials(), std::chrono::floor<std::chrono::seconds>(shard_.now()));
+  return verdict.result() == ktls::HandshakeResult::kSuccess;
 }
 
 // ---- filling
