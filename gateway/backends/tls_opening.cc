@@ -107,7 +107,7 @@ iouring::Task<std::expected<void, OpeningFailure>> TlsOpening::run(
     Step step = Step::kWantRead;
     const bool first = !tls_;
     work();
-    iouring::Result<> ran = co_await worker().run(iouring::Rank::kStarted, [&] {
+    iouring::Result<> ran = co_await worker().run(rank(), [&] {
       if (!tls_) tls_ = std::make_unique<ktls::ClientHandshake>(context, offer);
       step = tls_->advance();
     });

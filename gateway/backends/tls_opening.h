@@ -56,6 +56,8 @@ class TlsOpening {
  protected:
   /// Who does the next step.
   [[nodiscard]] virtual iouring::IdleWorker& worker() = 0;
+  /// With what precedence over other work of it.
+  [[nodiscard]] virtual iouring::Rank rank() const { return iouring::Rank::kStarted; }
   /// There is work from now on.
   virtual void work() {}
   /// The backend is waited for from now on.

@@ -24,6 +24,7 @@ class BackendCaller {
   BackendCaller(ShardState& shard, metrics::RouteCells& cells, iouring::CancelScope& scope) noexcept
       : shard_(shard), cells_(cells), scope_(scope) {}
 
+  [[nodiscard]] bool has_client() const noexcept { return client_ != nullptr; }
   [[nodiscard]] ShardState& shard() const noexcept { return shard_; }
   [[nodiscard]] metrics::RouteCells& route_cells() const noexcept { return cells_; }
   /// By which handshakes that wait are counted: that of the client, one for all that have none.

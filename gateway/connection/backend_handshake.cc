@@ -62,6 +62,10 @@ struct BackendHandshake final : TlsOpening, HandshakeMemory::Holder {
 
  private:
   iouring::IdleWorker& worker() override { return worker_for_step(shard()); }
+  // Clients that are here come before one that may come.
+  iouring::Rank rank() const override {
+    return caller.has_client() ? iouring::Rank::kStarted : iouring::Rank::kNew;
+  }
   void on_shed() noexcept override {
     slot = shard().handshake_slots.enter_now();
     caller.shed();
