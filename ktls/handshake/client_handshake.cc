@@ -169,12 +169,6 @@ void ClientHandshake::take_facts() {
 
 ClientHandshake::Step ClientHandshake::complete() {
   take_facts();
-  if (!trust_ || SSL_get_verify_result(ssl()) != X509_V_OK) {
-    engine_.fail({.result = HandshakeResult::kUnknownFailure,
-                  .detail = "handshake finished without a verified certificate"},
-                 std::nullopt);
-    return Step::kFailed;
-  }
   outcome_.trust = std::move(trust_);
   if (!conclude(engine_, Role::kClient, outcome_)) return Step::kFailed;
   // Older releases of OpenSSL do not compare it with the offer.

@@ -33,12 +33,11 @@ constexpr unsigned kMostRecords = 2048;
 // announced, the largest and a third more; and for each byte of a Certificate message that it has
 // decoded, where names of many short parts take most. handshake_memory_test compares.
 constexpr std::size_t kOpensslMemory = std::size_t{60} << 10;
-constexpr std::size_t message_memory(std::size_t largest) {
-  return largest / 3 * 4 + 4096;
-}
-constexpr std::size_t kClientMessageMemory = message_memory(kMaxCertificateMessage);
+template <std::size_t kLargest>
+constexpr std::size_t kMessageMemory = kLargest / 3 * 4 + 4096;
+constexpr std::size_t kClientMessageMemory = kMessageMemory<kMaxCertificateMessage>;
 // Of a server OpenSSL takes a ServerKeyExchange of so much (TLS 1.2), and a ServerHello of 64 KiB.
-constexpr std::size_t kServerMessageMemory = message_memory(std::size_t{100} << 10);
+constexpr std::size_t kServerMessageMemory = kMessageMemory<std::size_t{100} << 10>;
 constexpr std::size_t kDecodedFactor = 24;
 
 // The header of no record: OpenSSL answers it with unexpected_message.

@@ -60,6 +60,9 @@ bool conclude(HandshakeEngine& engine, Role own, Outcome& outcome) {
     return false;
   };
   SSL* const ssl = engine.ssl();
+  const bool by_our_ticket = own == Role::kServer && outcome.resumed;  // verified when it was made
+  if (!outcome.trust || (!by_our_ticket && SSL_get_verify_result(ssl) != X509_V_OK))
+    return broken("finished without a peer that was verified");
   const SSL_CIPHER* const cipher = SSL_get_current_cipher(ssl);
   const auto suite =
       cipher == nullptr ? std::nullopt : suite_from_code_point(SSL_CIPHER_get_protocol_id(cipher));

@@ -35,8 +35,8 @@ struct Outcome {
 
 // What a handshake of either role, `own`, does once its engine is at kDone.
 
-/// Fills in what was negotiated and completes the engine's secrets. False: it was not to be
-/// accepted, and the engine has failed.
+/// `outcome` has the trust, and whether it is of an earlier handshake. Fills in what was negotiated
+/// and completes the engine's secrets. False: it was not to be accepted, and the engine has failed.
 [[nodiscard]] bool conclude(HandshakeEngine& engine, Role own, Outcome& outcome);
 
 /// Behind conclude(): fails the engine, with `alert` sealed behind its output().
