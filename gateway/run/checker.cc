@@ -159,6 +159,7 @@ class Checker::Thread {
   explicit Thread(const std::function<void()>& on_down) : on_down_(on_down) {}
   [[nodiscard]] iouring::Result<> make_tls_tools();
   void run();
+  void stop();
   void update(const Snapshot& snapshot, const std::vector<ContextPtr>& contexts);
   void keep(const Route& route, const std::optional<CheckTls>& tls,
             const std::shared_ptr<const Endpoint>& endpoint, std::vector<CheckedPtr>& fresh);
@@ -254,8 +255,14 @@ iouring::Result<> Checker::Thread::make_tls_tools() {
 
 Checker::Thread::~Thread() {
   if (!thread_.joinable()) return;
-  inbox_->post([this] { tasks_->cancel_all(); });
+  inbox_->post([this] { stop(); });
   thread_.join();
+}
+
+// Nothing begins any more, also not while the loop comes to its end.
+void Checker::Thread::stop() {
+  wake_.reset();
+  tasks_->cancel_all();
 }
 
 void Checker::Thread::run() {
