@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -89,17 +88,6 @@ TEST(Checker, HasNoMoreChecksUnderWayThanItMay) {
   EXPECT_GE(waiting.most, 2);
   // One that has ended for the checker may not have been seen to end by its server.
   EXPECT_LE(waiting.most, 8);
-}
-
-// Each stays a while longer than the one before it, so that it ends beside all that checks do.
-TEST(Checker, EndsWhateverIsDueJustThen) {
-  Backend quick([](Fd&) {}, "0.0.0.0:0");
-  const auto snapshot = checked_by_http(quick.port(), 100);
-  for (int round = 0; round < 120; ++round) {
-    Checker checker(64, [] {});
-    checker.serve(snapshot, no_tls());
-    std::this_thread::sleep_for(std::chrono::milliseconds(round));
-  }
 }
 
 }  // namespace
