@@ -284,7 +284,12 @@ TEST_P(RelayEnds, TellBothSidesTheTruth) {
     EXPECT_GE(client_heard_.data.size(), sent_before_) << "what was sent before is delivered";
   }
   if (cause() == Cause::kBackendReset || phase() == Phase::kHalfClosed) return;
-  EXPECT_EQ(ktls::testing::to_string(backend_heard_.end), ktls::testing::to_string(Kind::kFailed));
+  // A send that was under way may have found the reset: what is received then is an end, which is
+  // no clean one where there is TLS.
+  if (backend_heard_.end != Kind::kTruncated || !to_tls()) {
+    EXPECT_EQ(ktls::testing::to_string(backend_heard_.end),
+              ktls::testing::to_string(Kind::kFailed));
+  }
   const bool kernel = std::get<RecordModel>(GetParam()) == RecordModel::kKernel;
   if (cause() == Cause::kBackendOffence && !kernel)  // that gives up the whole socket
     EXPECT_EQ(backend_heard_.error.failure, ktls::RecordFailure::kAlertReceived);
