@@ -137,6 +137,7 @@ class Checker::Thread {
  private:
   explicit Thread(const std::function<void()>& on_down) : on_down_(on_down) {}
   void run();
+  void stop();
   void update(const Snapshot& snapshot);
   void keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
             std::vector<CheckedPtr>& fresh);
@@ -208,8 +209,14 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
 
 Checker::Thread::~Thread() {
   if (!thread_.joinable()) return;
-  inbox_->post([this] { tasks_->cancel_all(); });
+  inbox_->post([this] { stop(); });
   thread_.join();
+}
+
+// Nothing begins any more, also not while the loop comes to its end.
+void Checker::Thread::stop() {
+  wake_.reset();
+  tasks_->cancel_all();
 }
 
 void Checker::Thread::run() {
