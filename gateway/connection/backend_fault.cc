@@ -20,8 +20,7 @@ bool client_did_nothing(const LiveConnection& connection, bool client_ended) {
 }  // namespace
 
 void count_backend_reset(const LiveConnection& connection, bool client_ended) {
-  // What was idle for a while may have been ended for that.
-  if (connection.sent_bytes() > 0 || connection.began_warm()) return;
+  if (connection.sent_bytes() > 0) return;
   const Endpoint& endpoint = *connection.backend();
   const auto identity = std::hash<std::string>()(connection.peer().identity.display());
   const unsigned resets =
