@@ -41,7 +41,7 @@ void SpareSockets::reset(Socket socket, int family, FirstBytes first) noexcept {
 
 void SpareSockets::close_unneeded() noexcept {
   const auto needed = std::ranges::find_if(
-      spare_, [&](const Spare& spare) { return ring_.now() - spare.since <= kKept; });
+      spare_, [&](const Spare& spare) { return ring_.now() - spare.since <= kept_; });
   spare_.erase(spare_.begin(), needed);
 }
 

@@ -21,7 +21,10 @@ class SpareSockets {
   static constexpr std::chrono::seconds kKept{1};
 
   /// Keeps at most so many. The ring outlives it.
-  SpareSockets(Ring& ring, std::size_t most) : ring_(ring), most_(most) { spare_.reserve(most); }
+  SpareSockets(Ring& ring, std::size_t most, std::chrono::milliseconds kept = kKept)
+      : ring_(ring), most_(most), kept_(kept) {
+    spare_.reserve(most);
+  }
 
   [[nodiscard]] Ring& ring() const noexcept { return ring_; }
   [[nodiscard]] std::size_t size() const noexcept { return spare_.size(); }
@@ -46,6 +49,7 @@ class SpareSockets {
 
   Ring& ring_;
   std::size_t most_;
+  std::chrono::milliseconds kept_;
   std::vector<Spare> spare_;  // the longest unused first
 };
 

@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
-#include "iouring/deadline.h"
 #include "tests/iouring/fixture.h"
 
 namespace sallyport::iouring {
@@ -42,11 +42,6 @@ class Listening {
 Task<void> connect_into(SpareSockets& sockets, SocketAddress address, FirstBytes first,
                         Result<Socket>& socket) {
   socket = co_await sockets.connect(address, first);
-}
-
-Task<void> pass(Ring& ring, std::chrono::milliseconds time) {
-  const Result<> slept = co_await sleep_for(ring, time);
-  EXPECT_TRUE(slept);
 }
 
 class SpareSocketsTest : public ::testing::Test {
@@ -111,17 +106,22 @@ TEST_F(SpareSocketsTest, ASocketThatThePeerHadResetIsAsNew) {
   EXPECT_EQ(sockets_.size(), 2U) << "one of each kind";
 }
 
-TEST_F(SpareSocketsTest, ClosesWhatWasNotNeededForASecond) {
+// Each connect is another turn of the loop, and so a later time.
+TEST_F(SpareSocketsTest, ClosesWhatWasNotNeededForItsTime) {
   const Listening listening;
-  Result<Socket> first = connect(listening.address());
-  Result<Socket> second = connect(listening.address());
-  sockets_.reset(*std::move(first), AF_INET);
-  sockets_.reset(*std::move(second), AF_INET);
-  EXPECT_EQ(sockets_.size(), 2U);
-  Result<Socket> again = connect(listening.address());
-  ring_->run(pass(*ring_, SpareSockets::kKept + std::chrono::milliseconds(100)));
-  sockets_.reset(*std::move(again), AF_INET);
-  EXPECT_EQ(sockets_.size(), 1U);
+  SpareSockets forgetful(*ring_, 2, std::chrono::milliseconds(0));
+  for (auto [sockets, kept] : {std::pair(&sockets_, 2U), std::pair(&forgetful, 1U)}) {
+    Result<Socket> first = connect(listening.address());
+    Result<Socket> second = connect(listening.address());
+    sockets->reset(*std::move(first), AF_INET);
+    sockets->reset(*std::move(second), AF_INET);
+    EXPECT_EQ(sockets->size(), 2U);
+    Result<Socket> again = failure(ENOTCONN);
+    ring_->run(connect_into(*sockets, listening.address(), FirstBytes::kLater, again));
+    ASSERT_TRUE(again);
+    sockets->reset(*std::move(again), AF_INET);
+    EXPECT_EQ(sockets->size(), kept);
+  }
 }
 
 TEST_F(SpareSocketsTest, KeepsSoManyAndOfTcpOnly) {
