@@ -46,6 +46,7 @@ class List {
 
   [[nodiscard]] bool empty() const noexcept { return head_.next_ == &head_; }
   [[nodiscard]] T& front() noexcept { return *static_cast<T*>(head_.next_); }
+  [[nodiscard]] T& back() noexcept { return *static_cast<T*>(head_.prev_); }
 
   /// The one behind `item`, which is in this list; null behind the last.
   [[nodiscard]] T* next(T& item) noexcept {

@@ -122,12 +122,17 @@ Result<std::unique_ptr<Listener>> Listener::bind(Ring& ring, const SocketAddress
   if (address.family() == AF_INET6 && enable(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY) != 0)
     return failure(errno);
   if (::bind(fd.get(), address.data(), address.size()) != 0) return failure(errno);
+  auto listener = adopt(ring, std::move(fd));
+  if (listener) (*listener)->shared_ = tcp && options.reuse_port;
+  return listener;
+}
+
+Result<std::unique_ptr<Listener>> Listener::adopt(Ring& ring, FileDescriptor bound) {
   sockaddr_storage storage = {};
   socklen_t size = sizeof storage;
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+  if (::getsockname(bound.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
     return failure(errno);
-  std::unique_ptr<Listener> listener(new Listener(ring, std::move(fd)));
-  listener->shared_ = tcp && options.reuse_port;
+  std::unique_ptr<Listener> listener(new Listener(ring, std::move(bound)));
   listener->address_ = SocketAddress(reinterpret_cast<const sockaddr*>(&storage), size);
   return listener;
 }

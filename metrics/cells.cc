@@ -101,9 +101,16 @@ ListenerSample ListenerCells::sample() const {
     const std::uint64_t ended = cells[i]->lingering_ended_.value();  // before: never below zero
     route.lingering = cells[i]->lingering_begun_.value() - ended;
     route.connect = cells[i]->connect_.sample();
+    const std::uint64_t closed = cells[i]->warm_closed_.value();  // likewise
+    route.warm = cells[i]->warm_opened_.value() - closed;
+    route.warm_hits = cells[i]->warm_hits_.value();
+    route.warm_misses = cells[i]->warm_misses_.value();
     route.failovers = cells[i]->failovers_.value();
     for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
       route.limits_reached[limit] = cells[i]->limits_reached_[limit].value();
+    for (std::size_t count = 0; count < route.backend_tls.size(); ++count)
+      route.backend_tls[count] = cells[i]->backend_tls_[count].value();
+    route.backend_tls_took = cells[i]->backend_tls_took_.sample();
   }
 
   // Against the order in which they are written: closed, then routed, then accepted. A route that

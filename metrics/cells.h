@@ -86,6 +86,20 @@ inline constexpr std::array<std::string_view, 6> kLimitWords{"max-connections-pe
   return limit >= Limit::kConnectionsPerIdentity;
 }
 
+/// How a TLS handshake with a backend ended; the word is that of the refusal that it may cause.
+enum class BackendTlsResult : std::size_t {
+  kSuccess,
+  kFailed,
+  // Of the server's certificate.
+  kExpired,
+  kRevoked,
+  kUntrusted,
+  kNotVerified,
+};
+inline constexpr std::array<std::string_view, 6> kBackendTlsWords{
+    "success",         "backend_tls_failed", "backend_expired",
+    "backend_revoked", "backend_untrusted",  "backend_not_verified"};
+
 enum class Leg : std::size_t { kClient, kBackend };
 enum class Direction : std::size_t { kReceive, kSend };
 enum class Records : std::size_t { kKernel, kUserspace };
@@ -177,6 +191,16 @@ class RouteCells {
   void received(Leg leg, std::uint64_t bytes) noexcept { received_[index(leg)].add(bytes); }
   void sent(Leg leg, std::uint64_t bytes) noexcept { sent_[index(leg)].add(bytes); }
   void backend_connected(std::chrono::nanoseconds took) noexcept { connect_.observe(took); }
+  /// `took`: from the ClientHello to the verdict.
+  void backend_tls(BackendTlsResult result, bool resumed, std::chrono::nanoseconds took) noexcept {
+    backend_tls_[2 * static_cast<std::size_t>(result) + (resumed ? 1 : 0)].add();
+    if (result == BackendTlsResult::kSuccess) backend_tls_took_.observe(took);
+  }
+  /// A connection starts, or stops, waiting at an endpoint for a client.
+  void warm_opened() noexcept { warm_opened_.add(); }
+  void warm_closed() noexcept { warm_closed_.add(); }
+  /// Whether such a one served a client that needed a connection.
+  void warm_taken(bool hit) noexcept { (hit ? warm_hits_ : warm_misses_).add(); }
   void backend_failed_over(std::uint64_t times) noexcept { failovers_.add(times); }
   void limit_reached(Limit limit) noexcept {
     limits_reached_[static_cast<std::size_t>(limit)].add();
@@ -195,9 +219,16 @@ class RouteCells {
   std::array<Counter, 2> sent_;
   Counter lingering_begun_, lingering_ended_;
   Histogram connect_;
+  std::array<Counter, 2 * kBackendTlsWords.size()> backend_tls_;  // 2 * result + resumed
+  Histogram backend_tls_took_;
+  Counter warm_opened_, warm_closed_;
+  Counter warm_hits_, warm_misses_;
   Counter failovers_;
   std::array<Counter, kLimitWords.size()> limits_reached_;
 };
+
+/// At 2 * BackendTlsResult + resumed.
+using BackendTlsCounts = std::array<std::uint64_t, 2 * kBackendTlsWords.size()>;
 
 /// One (listener, route) at one moment.
 struct RouteSample {
@@ -208,6 +239,10 @@ struct RouteSample {
   std::array<std::uint64_t, 2> sent_bytes{};
   std::uint64_t lingering = 0;  ///< of `open`
   HistogramSample connect;
+  BackendTlsCounts backend_tls{};
+  HistogramSample backend_tls_took;
+  std::uint64_t warm = 0;  ///< that wait
+  std::uint64_t warm_hits = 0, warm_misses = 0;
   std::uint64_t failovers = 0;
   std::array<std::uint64_t, kLimitWords.size()> limits_reached{};  ///< by Limit
 };
@@ -329,7 +364,8 @@ class ShardMetrics {
  public:
   ShardMetrics(unsigned shard, const Vocabulary& words);
 
-  /// The cells of a listener, made on first use; the reference stays valid.
+  /// The cells of a listener, made on first use; the reference stays valid. The one without a name
+  /// is for what is done at backends ahead of clients: it counts by route, and is not shown itself.
   ListenerCells& listener(std::string_view name);
 
   /// When the first of the certificates of the clients that are connected to `route` expires. Made

@@ -18,7 +18,8 @@ bool has_counted(const RouteSample& route) {
   };
   return route.open != 0 || any(route.closed) || any(route.received_bytes) ||
          any(route.sent_bytes) || route.connect.count() != 0 || route.failovers != 0 ||
-         any(route.limits_reached);
+         route.warm_hits != 0 || route.warm_misses != 0 || any(route.limits_reached) ||
+         any(route.backend_tls);
 }
 
 }  // namespace
@@ -79,8 +80,13 @@ void RouteSeries::take_off_forgotten(unsigned shard, ListenerSample& listener) c
     }
     subtract(route.connect, before.connect);
     route.failovers -= before.failovers;
+    route.warm_hits -= before.warm_hits;
+    route.warm_misses -= before.warm_misses;
     for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
       route.limits_reached[limit] -= before.limits_reached[limit];
+    for (std::size_t count = 0; count < route.backend_tls.size(); ++count)
+      route.backend_tls[count] -= before.backend_tls[count];
+    subtract(route.backend_tls_took, before.backend_tls_took);
   }
   std::erase_if(listener.routes, [&](const RouteSample& route) {
     return forgotten_.contains(Key{shard, listener.listener, route.route}) && !has_counted(route);

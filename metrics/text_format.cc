@@ -45,8 +45,12 @@ struct RouteSum {
   std::array<std::uint64_t, 2> sent{};
   std::uint64_t lingering = 0;
   HistogramSample connect;
+  std::uint64_t warm = 0;
+  std::uint64_t warm_hits = 0, warm_misses = 0;
   std::uint64_t failovers = 0;
   std::array<std::uint64_t, kLimitWords.size()> limits_reached{};
+  BackendTlsCounts backend_tls{};
+  HistogramSample backend_tls_took;
 };
 
 void add_to(std::vector<std::uint64_t>& sums, const std::vector<std::uint64_t>& values) {
@@ -151,7 +155,7 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
 
   for (const ShardSample& shard : samples) {
     for (const ListenerSample& listener : shard.listeners) {
-      add_to(listeners[listener.listener], listener);
+      if (!listener.listener.empty()) add_to(listeners[listener.listener], listener);
       for (const RouteSample& route : listener.routes) {
         RouteSum& sum = routes[route.route];
         for (const std::size_t leg : {0U, 1U}) {
@@ -160,9 +164,15 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
         }
         sum.lingering += route.lingering;
         sum.connect += route.connect;
+        sum.warm += route.warm;
+        sum.warm_hits += route.warm_hits;
+        sum.warm_misses += route.warm_misses;
         sum.failovers += route.failovers;
         for (std::size_t limit = 0; limit < kLimitWords.size(); ++limit)
           sum.limits_reached[limit] += route.limits_reached[limit];
+        for (std::size_t count = 0; count < sum.backend_tls.size(); ++count)
+          sum.backend_tls[count] += route.backend_tls[count];
+        sum.backend_tls_took += route.backend_tls_took;
       }
     }
     for (const auto& each : shard.negotiated) {
@@ -227,6 +237,15 @@ void TextFormat::shards(std::span<const ShardSample> samples, const Vocabulary& 
     add(MetricId::kConnectionsLingering, {route}, number(sum.lingering));
     add(MetricId::kBackendConnectDuration, {route}, sum.connect);
     add(MetricId::kBackendFailovers, {route}, number(sum.failovers));
+    for (std::size_t count = 0; count < sum.backend_tls.size(); ++count) {
+      add(MetricId::kBackendTlsHandshakes,
+          {route, kBackendTlsWords[count / 2], kBooleans[count % 2]},
+          number(sum.backend_tls[count]));
+    }
+    add(MetricId::kBackendTlsHandshakeDuration, {route}, sum.backend_tls_took);
+    add(MetricId::kWarmConnections, {route}, number(sum.warm));
+    add(MetricId::kWarmHits, {route}, number(sum.warm_hits));
+    add(MetricId::kWarmMisses, {route}, number(sum.warm_misses));
   }
   for (const auto& [route, expiry] : peer_expiries) {
     add(MetricId::kPeerCertificateExpiry, {route},

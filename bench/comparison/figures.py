@@ -2,6 +2,8 @@
 Less is better everywhere."""
 import dataclasses
 
+from comparison.legs import IN, LEGS
+
 OURS = "sallyport"
 BEST_OF = ("haproxy", "nginx", "hitch")  # stunnel and the plain relay are shown beside them
 FLOOR = "plain"
@@ -39,6 +41,12 @@ class Figure:
     needs_tls: bool = False  # the plain relay has nothing like it
     min_tls: str = "1.3"     # that the contenders allow
     client: str = ""         # TLS of the load generator, where not the one asked for
+    legs: object = IN        # what the hop is
+
+    @property
+    def of_connections(self):
+        """Whether a unit of work is a connection."""
+        return self.load[0] in ("handshake", "resumed")
 
     def value_of(self, report):
         value = at(report, self.value)
@@ -67,9 +75,14 @@ def timed(name, title, unit, load, *value, **more):
     return Figure(name, title, unit, load, value, **more)
 
 
-def bulk(name, title, mode, connections, crypto):
+def bulk(name, title, mode, connections, **more):
     return Figure(name, title, "CPU s", [mode, "--connections", str(connections)],
-                  ("cpu_s_per_gb",), "bulk", targets=(best(0.75), floor(1.15)), crypto=(crypto,))
+                  ("cpu_s_per_gb",), "bulk", **more)
+
+
+def terminated(name, title, mode, connections, crypto):
+    """Bulk of a hop that has TLS with the client alone, which has a floor."""
+    return bulk(name, title, mode, connections, targets=(best(0.75), floor(1.15)), crypto=(crypto,))
 
 
 def held(name, title, unit, *value, **more):
@@ -98,6 +111,29 @@ def closed_loop(connections, title):
                   ["request", "--connections", str(connections)])
 
 
+def between(legs, word, client=""):
+    """What a connection, a GB, a request and one that is idle cost where the backend leg has mutual
+    TLS, too. `legs`: of LEGS, that with resumption; `word`: what the legs are. A connection is a full
+    handshake with the client in either case."""
+    def on(suffix, **targets):
+        return dict(legs=LEGS[legs + suffix], client=client, **targets)
+    per_connection = (best({"12": 0.60, "13": 0.80}),)
+    yield timed(f"{legs}_full", f"connection, {word}, full handshake with the backend", "µs CPU",
+                ["handshake"] + HANDSHAKES, "cpu_us_per_handshake",
+                **on("_full", targets=per_connection))
+    yield timed(f"{legs}_resumed", f"connection, {word}, resumed with the backend", "µs CPU",
+                ["handshake"] + HANDSHAKES, "cpu_us_per_handshake", **on("", targets=per_connection))
+    for suffix, how in (("_full", "full"), ("", "resumed")):
+        yield from waited(f"first_byte_{legs}_{how}",
+                          f"connect to first byte, {word}, {how} with the backend",
+                          ["handshake", "--connections", "1"], **on(suffix))
+    for mode, way in (("download", "to"), ("upload", "from")):
+        yield bulk(f"{legs}_{mode}1", f"GB {way} the client, 1 connection, {word}", mode, 1,
+                   **on("", targets=(best(0.75),)))
+    yield timed(f"{legs}_request", f"1 KiB request and response, 64 connections, {word}", "µs CPU",
+                ["request"] + REQUESTS, "cpu_us_per_request", **on("", targets=(best(0.90),)))
+
+
 HANDSHAKES = ["--connections", "64"]
 REQUESTS = ["--connections", "64"]
 FIXED_RATE = REQUESTS + ["--rate", "7000"]
@@ -113,10 +149,10 @@ FIGURES = {figure.name: figure for figure in (
     *first_byte("full", "TLS 1.3", ["handshake"]),
     *first_byte("resumed", "TLS 1.3 resumed", ["resumed"]),
     *first_byte("tls12", "TLS 1.2", ["handshake", "--tls12"], min_tls="1.2", client="openssl"),
-    bulk("download1", "GB to the client, 1 connection", "download", 1, "seal_cpu_s_per_gb"),
-    bulk("download8", "GB to the client, 8 connections", "download", 8, "seal_cpu_s_per_gb"),
-    bulk("upload1", "GB from the client, 1 connection", "upload", 1, "open_cpu_s_per_gb"),
-    bulk("upload8", "GB from the client, 8 connections", "upload", 8, "open_cpu_s_per_gb"),
+    terminated("download1", "GB to the client, 1 connection", "download", 1, "seal_cpu_s_per_gb"),
+    terminated("download8", "GB to the client, 8 connections", "download", 8, "seal_cpu_s_per_gb"),
+    terminated("upload1", "GB from the client, 1 connection", "upload", 1, "open_cpu_s_per_gb"),
+    terminated("upload8", "GB from the client, 8 connections", "upload", 8, "open_cpu_s_per_gb"),
     timed("request", "1 KiB request and response, 64 connections", "µs CPU",
           ["request"] + REQUESTS, "cpu_us_per_request", targets=(best(0.75), floor(1.25)),
           crypto=()),
@@ -143,4 +179,9 @@ FIGURES = {figure.name: figure for figure in (
          "growth", "handshake", targets=(itself(1.1),)),
     Figure("idle", "idle connection, resident, {held} held (peers: at most 9,500)", "KiB", ["idle"],
            ("kib_per_connection",), "idle", targets=(itself(2.5),)),
+    *between("both", "mutual TLS on both legs"),
+    Figure("both_idle", "idle connection, resident, {held} held (peers: at most 9,500), mutual TLS on "
+           "both legs", "KiB", ["idle"], ("kib_per_connection",), "idle", targets=(itself(3.5),),
+           legs=LEGS["both"]),
+    *between("out", "plaintext in, mutual TLS out", client="plain"),
 )}

@@ -12,6 +12,7 @@ from comparison import build
 
 RUN = build.ROOT / "tests" / "vm" / "run"
 PORT, BACKEND_PORT = 9443, 9444  # the guest is ours alone
+BACKEND_PORTS = {"port": BACKEND_PORT, "tls_port": 9445, "tls_full_port": 9446}
 
 # The load programs' words for one figure are put behind `load`. A contender that does not come up,
 # or a load that fails, ends the guest.
@@ -19,7 +20,7 @@ PROLOGUE = """set -u
 # The kernel's timers collect the keepalive probes of two seconds into one moment: more segments from
 # tens of thousands of connections than the thousand that the loopback has room for by default.
 sysctl -qw net.core.netdev_max_backlog=1000000
-{tools}/sallyport-backend --port {backend_port} {backend_options} >/dev/null &
+{tools}/sallyport-backend {backend_options} >/dev/null &
 setsid {contender} >/dev/null 2>/tmp/contender &
 contender=$!
 listening=$(printf '^ *[0-9]*: [0-9A-F]*:%04X [0-9A-F]*:0000 0A' {port})
@@ -113,12 +114,17 @@ class Guest:
         hop.folder.mkdir(parents=True)
         command = [str(word) for word in peer.command(hop)]
         command[0] = shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin") or command[0]
+        client = peer.client or ("lean" if hop.legs.client_tls else "plain")
+        backend = ["--cert", self.pki.backend_chain, "--key", self.pki.backend_key]
+        backend += [word for name, port in BACKEND_PORTS.items()
+                    for word in (f"--{name.replace('_', '-')}", port)]
         whole = PROLOGUE.format(
-            tools=self.tools, backend_options=backend_options, contender=shlex.join(command), port=PORT, backend_port=BACKEND_PORT,
+            tools=self.tools, contender=shlex.join(command), port=PORT,
+            backend_options=" ".join(map(str, backend)) + " " + backend_options,
             load_command=self.tools / "sallyport-load",
             load_options=f"--connect 127.0.0.1:{PORT} --pid $contender --sources 8 "
                          f"--cert {self.pki.client_chain} --key {self.pki.client_key} "
-                         f"--client {peer.client or 'lean'}") + script + EPILOGUE
+                         f"--client {client}") + script + EPILOGUE
         (hop.folder / "script").write_text(whole)
         words = [RUN, "--mem", memory, "--timeout", timeout]
         words += ["--icount"] if counted else []

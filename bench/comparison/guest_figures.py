@@ -4,10 +4,12 @@ MIB = 1 << 20
 
 
 class Figure:
-    """`value` of a report is in `unit`; its seconds are instructions, a nanosecond each."""
+    """`value` of a report is in `unit`; its seconds are instructions, a nanosecond each.
+    `client_tls`: it is one of hops that have TLS with the client."""
 
-    def __init__(self, title, unit, load, units, scale):
+    def __init__(self, title, unit, load, units, scale, client_tls=False):
         self.title, self.unit, self.load, self.units, self.scale = title, unit, load, units, scale
+        self.client_tls = client_tls
 
     def words(self, share):
         """`share`: of the full load."""
@@ -25,9 +27,9 @@ class Figure:
                 "machine": 1e9 * report["machine_seconds"] / units}
 
 
-def bulk(mode, title, *words):
+def bulk(mode, title, *words, client_tls=False):
     return Figure(title, "M/MiB", [mode, "--connections", 1, *words, "--bytes", 24 * MIB],
-                  "bytes", 1e6 / MIB)
+                  "bytes", 1e6 / MIB, client_tls)
 
 
 def requests(title, connections, block):
@@ -35,13 +37,14 @@ def requests(title, connections, block):
                   "requests", 1e3)
 
 
-def handshakes(title, mode):
-    return Figure(title, "M", [mode, "--connections", 4], "handshakes", 1e6)
+def handshakes(title, mode, client_tls=False):
+    return Figure(title, "M", [mode, "--connections", 4], "handshakes", 1e6, client_tls)
 
 
 FIGURES = {
     "upload-16k": bulk("upload", "MiB from the client, 16 KiB records"),
-    "upload-1k": bulk("upload", "MiB from the client, 1 KiB records", "--record", 1024),
+    "upload-1k": bulk("upload", "MiB from the client, 1 KiB records", "--record", 1024,
+                      client_tls=True),
     "download-16k": bulk("download", "MiB to the client, written 16 KiB at a time",
                          "--write", 16384),
     "download-1k": bulk("download", "MiB to the client, written 1 KiB at a time", "--write", 1024),
@@ -49,5 +52,5 @@ FIGURES = {
     "request-1k": requests("1 KiB request and response, 1 connection", 1, 1024),
     "requests-1k": requests("1 KiB request and response, 64 connections", 64, 1024),
     "handshake": handshakes("full mTLS handshake, hand-off, one byte, close", "handshake"),
-    "resumed": handshakes("the same, resumed", "resumed"),
+    "resumed": handshakes("the same, resumed", "resumed", client_tls=True),
 }

@@ -1,4 +1,5 @@
-"""A throwaway PKI: one root, an intermediate and a leaf each for server and client, ECDSA P-256."""
+"""A throwaway PKI: one root, an intermediate and a leaf each for server, client and backend, ECDSA
+P-256. The server's is a client's as well, towards backends."""
 import dataclasses
 import pathlib
 import subprocess
@@ -17,6 +18,8 @@ class Pki:
     server_all: pathlib.Path  # chain and key in one file
     client_chain: pathlib.Path
     client_key: pathlib.Path
+    backend_chain: pathlib.Path
+    backend_key: pathlib.Path
 
 
 def openssl(*arguments, stdin=None):
@@ -47,7 +50,8 @@ def make(work):
     folder.mkdir(exist_ok=True)
     openssl("req", "-x509", "-new", "-key", key(folder / "root.key"), "-subj", "/CN=bench root",
             "-days", "30", "-out", folder / "root.pem")
-    for name, eku in (("server", "serverAuth"), ("client", "clientAuth")):
+    for name, eku in (("server", "serverAuth,clientAuth"), ("client", "clientAuth"),
+                      ("backend", "serverAuth")):
         intermediate = issue(folder, f"{name}-ca", "root", INTERMEDIATE)
         leaf = issue(folder, name, f"{name}-ca", LEAF.format(name=name, eku=eku))
         (folder / f"{name}-chain.pem").write_text(leaf + intermediate)
@@ -56,4 +60,5 @@ def make(work):
                           (folder / "server-chain.pem").read_text())
     everything.chmod(0o600)
     return Pki(folder / "root.pem", folder / "server-chain.pem", folder / "server.key", everything,
-               folder / "client-chain.pem", folder / "client.key")
+               folder / "client-chain.pem", folder / "client.key",
+               folder / "backend-chain.pem", folder / "backend.key")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from comparison import figures as promised, held, perf, pki as pki_module
+from comparison import figures as promised, held, legs as legs_module, perf, pki as pki_module
 
 
 @dataclasses.dataclass
@@ -26,6 +26,7 @@ class Hop:
     backends: int = 1  # the backend is there at as many addresses, from 127.0.0.1 on
     admin_port: int = 0
     min_tls: str = "1.3"
+    legs: legs_module.Legs = legs_module.IN
 
     def protocols(self):
         """As OpenSSL's programs list them."""
@@ -85,10 +86,26 @@ def keep_on(cpu, pid):
                 os.sched_setaffinity(int(thread.name), {cpu})
 
 
+def check_backend_handshakes(legs, before, after):
+    """How many there were meanwhile; raises RuntimeError where what was measured is not what was
+    meant. Some are full even where all could resume: the first ones, and what a contender that has
+    more connections under way than sessions makes."""
+    meanwhile = {name: after[name] - before[name] for name in ("full", "resumed")}
+    full, resumed = meanwhile.values()
+    if legs.backend_tls and not full + resumed:
+        raise RuntimeError("the backend has seen no handshake")
+    if legs.resumes and resumed < 0.7 * (full + resumed):
+        raise RuntimeError(f"only {resumed} of {full + resumed} handshakes with the backend "
+                           "were resumed")
+    if not legs.resumes and resumed:
+        raise RuntimeError(f"{resumed} handshakes with the backend were resumed")
+    return meanwhile
+
+
 class Bench:
     def __init__(self, work, pki, tools, arguments):
         self.work, self.pki, self.tools, self.arguments = work, pki, tools, arguments
-        self.backend_port = 0
+        self.backend_ports = {}
         self.failures = []
         self.realtime = os.geteuid() == 0
         go_first("self")
@@ -101,23 +118,30 @@ class Bench:
 
     @contextlib.contextmanager
     def backend(self):
-        command = [self.tools / "sallyport-backend"] + (["--realtime"] if self.realtime else [])
+        command = [self.tools / "sallyport-backend", "--cert", self.pki.backend_chain,
+                   "--key", self.pki.backend_key] + (["--realtime"] if self.realtime else [])
         process = subprocess.Popen(self.pinned(self.arguments.load_cpu, command),
                                    stdout=subprocess.PIPE, text=True)
-        self.backend_port = json.loads(process.stdout.readline())["port"]
+        self.backend_ports = json.loads(process.stdout.readline())
         try:
             yield
         finally:
             process.terminate()
             process.wait()
 
+    def backend_handshakes(self):
+        """How many the backend has had so far: full and resumed."""
+        with socket.create_connection(("127.0.0.1", self.backend_ports["port"])) as asking:
+            asking.sendall(b"H")
+            return json.loads(asking.makefile().readline())
+
     @contextlib.contextmanager
-    def contender(self, peer, idle, min_tls="1.3"):
+    def contender(self, peer, idle, min_tls="1.3", legs=legs_module.IN):
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        hop = Hop(folder, free_port(), self.backend_port, self.pki, idle, admin_port=free_port(),
-                  min_tls=min_tls)
+        hop = Hop(folder, free_port(), self.backend_ports[legs.port], self.pki, idle,
+                  admin_port=free_port(), min_tls=min_tls, legs=legs)
         command = peer.command(hop)
         with open(folder / "log", "w", encoding="utf-8") as log:
             # A session of its own: the whole tree can be ended, whatever the program does.
@@ -187,9 +211,14 @@ class Bench:
         if figure.kind in ("idle", "held"):
             idle = self.arguments.idle or peer.idle_connections
         try:
-            with self.contender(peer, idle, figure.min_tls) as (hop, process), \
+            with self.contender(peer, idle, figure.min_tls, figure.legs) as (hop, process), \
                     perf.recording(self.arguments.perf, f"{peer.name}-{figure.name}", process.pid):
-                return self.load(peer, figure, hop, process)
+                before = self.backend_handshakes()
+                report = self.load(peer, figure, hop, process)
+                if figure.of_connections:
+                    report["backend_handshakes"] = check_backend_handshakes(
+                        figure.legs, before, self.backend_handshakes())
+                return report
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             self.failures.append(f"{peer.name} {figure.name}: {error}")
             return None
@@ -199,9 +228,9 @@ class Bench:
         contender and load, for figures that are taken from one run."""
         if figure.ours_only and peer.name != promised.OURS:
             return None
-        if figure.needs_tls and peer.client == "plain":
+        if figure.legs not in peer.legs or figure.needs_tls and peer.client == "plain":
             return None
-        key = (peer.name, *figure.load)
+        key = (peer.name, figure.legs, *figure.load)
         if key not in done:
             done[key] = self.run(peer, figure)
         if done[key] is None:

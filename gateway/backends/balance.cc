@@ -68,6 +68,10 @@ std::optional<Pick> Balancer::pick(std::string_view route, const PickRules& rule
   return balance->pick(rules, tried, now);
 }
 
+void Balancer::set_warm(std::string_view route, const std::shared_ptr<WarmStock>& stock) {
+  if (RouteBalance* const balance = current(route)) balance->set_warm(stock);
+}
+
 void Balancer::eject_if_due(const Route& route, const Endpoint& endpoint, unsigned failures,
                             iouring::TimePoint now) {
   const auto& rule = route.endpoint_rules.ejection;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gateway/backends/endpoints.h"
+#include "gateway/backends/warm_stock.h"
 #include "gateway/policy/policy.h"
 #include "gateway/policy/string_hash.h"
 
@@ -47,6 +48,7 @@ class InUse {
 struct Pick {
   std::shared_ptr<const Endpoint> endpoint;  ///< never null
   InUse in_use;
+  std::optional<WarmClaim> warm = std::nullopt;  ///< one that was ready there
 };
 
 /// Ids of endpoints that this connection has tried already.
@@ -116,6 +118,10 @@ class Balancer {
   /// addresses are to be tried again.
   std::optional<Pick> pick(std::string_view route, const PickRules& rules, const Tried& tried = {},
                            iouring::TimePoint now = {});
+
+  /// From now on picks of its endpoint, which is one of the current generation, claim what `stock`
+  /// has ready.
+  void set_warm(std::string_view route, const std::shared_ptr<WarmStock>& stock);
 
   /// `endpoint` failed so many times in a row: it is ejected if `route` says so.
   void eject_if_due(const Route& route, const Endpoint& endpoint, unsigned failures,

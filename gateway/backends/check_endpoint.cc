@@ -1,15 +1,21 @@
 #include "gateway/backends/check_endpoint.h"
 
+#include <sys/uio.h>
+
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 #include "gateway/backends/is_our_own.h"
 #include "gateway/policy/number.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
+#include "ktls/records/chunk.h"
+#include "ktls/records/received.h"
+#include "ktls/records/record_error.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -46,6 +52,18 @@ CheckOutcome failed(std::string_view doing, iouring::Errno error) {
   return outcome;
 }
 
+CheckOutcome failed(std::string_view doing, const ktls::RecordError& error) {
+  if (error.sys_errno != 0) return failed(doing, iouring::Errno{error.sys_errno});
+  return failure(std::string(doing) + ": " + text_of(error));
+}
+
+CheckOutcome failed(const OpeningFailure& opening) {
+  if (!opening.tls) return failed("TLS handshake", iouring::Errno{opening.sys_errno});
+  std::string why(to_string(refusal_of_backend(opening.tls->result)));
+  if (!opening.tls->detail.empty()) why += ": " + opening.tls->detail;
+  return failure(std::move(why));
+}
+
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
@@ -67,33 +85,79 @@ iouring::Task<CheckOutcome> receive_answer(iouring::Socket& socket, const Health
   }
 }
 
+iouring::Task<CheckOutcome> receive_answer(ktls::RecordLayer& records, const HealthCheck& rule) {
+  std::string received;
+  while (true) {
+    ktls::Received more = co_await records.receive();
+    if (more.kind == ktls::Received::Kind::kFailed) co_return failed("receive", more.error);
+    if (more.kind != ktls::Received::Kind::kData) co_return ended_early(rule);
+    for (const iovec& each : more.data())
+      received.append(static_cast<const char*>(each.iov_base), each.iov_len);
+    if (auto outcome = judge_answer(rule, received)) co_return *std::move(outcome);
+  }
+}
+
 iouring::SocketAddress address_of(const HealthCheck& rule, const Endpoint& endpoint) {
   if (!rule.port || endpoint.address.is_unix()) return endpoint.address;
   return endpoint.address.with_port(*rule.port);
 }
 
-iouring::Task<CheckOutcome> ask(iouring::SpareSockets& sockets, const HealthCheck& rule,
-                                const Endpoint& endpoint, std::span<const std::byte> opening) {
+iouring::Task<CheckOutcome> ask_over_tls(const CheckTools& tools, const CheckTls& tls,
+                                         const HealthCheck& rule, const Endpoint& endpoint,
+                                         iouring::Socket socket) {
+  auto opened = co_await verified_records(tools.tls, tls, rule, endpoint, std::move(socket));
+  if (!opened) co_return failed(opened.error());
+  ktls::RecordLayer& records = **opened;
+  if (rule.type == HealthCheck::Type::kTcp) {
+    auto refused = co_await refused_behind_handshake(tools.sockets.ring(), records);
+    co_return refused ? failure("backend_tls_failed: " + *refused) : success();
+  }
   const std::string question = question_of(rule, endpoint);
-  const bool waits = rule.type == HealthCheck::Type::kSendExpect && question.empty();
-  // What follows the connect at once is here the reset, too: the peer's kernel, which has no
-  // acknowledgement yet, then wakes no application for a check by tcp.
-  const auto first =
-      waits && opening.empty() ? iouring::FirstBytes::kLater : iouring::FirstBytes::kAtOnce;
-  const iouring::SocketAddress address = address_of(rule, endpoint);
-  iouring::Result<iouring::Socket> socket = co_await sockets.connect(address, first);
-  if (!socket) co_return failed("connect", socket.error());
-  CheckOutcome outcome = success();
-  for (const std::span<const std::byte> bytes : {opening, bytes_of(question)}) {
-    if (bytes.empty()) continue;
-    iouring::Result<> sent = co_await socket->send_all(bytes);
+  auto sent = co_await records.send(ktls::Chunk::borrowed(bytes_of(question)));
+  if (!sent) co_return failed("send", sent.error());
+  CheckOutcome outcome = co_await receive_answer(records, rule);
+  tools.sockets.reset(std::move(records.socket()), endpoint.address.family(),
+                      iouring::FirstBytes::kAtOnce);
+  co_return outcome;
+}
+
+iouring::Task<CheckOutcome> ask_in_plaintext(const HealthCheck& rule, const Endpoint& endpoint,
+                                             iouring::Socket& socket) {
+  const std::string question = question_of(rule, endpoint);
+  if (!question.empty()) {
+    iouring::Result<> sent = co_await socket.send_all(bytes_of(question));
     if (!sent) co_return failed("send", sent.error());
   }
-  if (rule.type != HealthCheck::Type::kTcp) outcome = co_await receive_answer(*socket, rule);
+  CheckOutcome outcome = co_await receive_answer(socket, rule);
+  co_return outcome;
+}
+
+iouring::Task<CheckOutcome> ask(const CheckTools& tools, const HealthCheck& rule,
+                                const Endpoint& endpoint, CheckOpening opening) {
+  const bool by_tcp = rule.type == HealthCheck::Type::kTcp;
+  const bool has_header = !opening.header.empty();
+  const bool waits = rule.type == HealthCheck::Type::kSendExpect && rule.send.empty() &&
+                     !has_header && opening.tls == nullptr;
+  // What follows the connect at once is here the reset, too: the peer's kernel, which has no
+  // acknowledgement yet, then wakes no application for a check by tcp.
+  const auto first = waits ? iouring::FirstBytes::kLater : iouring::FirstBytes::kAtOnce;
+  iouring::Result<iouring::Socket> socket =
+      co_await tools.sockets.connect(address_of(rule, endpoint), first);
+  if (!socket) co_return failed("connect", socket.error());
+  if (has_header) {
+    iouring::Result<> sent = co_await socket->send_all(opening.header);
+    if (!sent) co_return failed("send", sent.error());
+  }
+  CheckOutcome outcome = success();
+  if (opening.tls != nullptr) {
+    outcome = co_await ask_over_tls(tools, *opening.tls, rule, endpoint, *std::move(socket));
+    co_return outcome;
+  }
+  if (!by_tcp) outcome = co_await ask_in_plaintext(rule, endpoint, *socket);
   // A reset, so that no address stays in TIME_WAIT for each check; but it would overtake what was
   // sent and not answered.
-  if (rule.type != HealthCheck::Type::kTcp || opening.empty())
-    sockets.reset(*std::move(socket), address.family(), first);
+  if (!by_tcp || !has_header)
+    tools.sockets.reset(*std::move(socket), endpoint.address.family(), first);
   co_return outcome;
 }
 
@@ -130,16 +194,15 @@ std::optional<CheckOutcome> judge_answer(const HealthCheck& rule, std::string_vi
   return success();
 }
 
-iouring::Task<CheckOutcome> check_endpoint(iouring::SpareSockets& sockets, const HealthCheck& rule,
-                                           const Endpoint& endpoint,
-                                           std::span<const std::byte> opening) {
+iouring::Task<CheckOutcome> check_endpoint(const CheckTools& tools, const HealthCheck& rule,
+                                           const Endpoint& endpoint, CheckOpening opening) {
   iouring::CancelScope* const caller = co_await iouring::current_scope();
   iouring::CancelScope scope(caller);
-  iouring::Ring& ring = sockets.ring();
+  iouring::Ring& ring = tools.sockets.ring();
   iouring::Deadline deadline(ring, scope);
   const auto began = ring.now();
   deadline.arm(rule.timeout);
-  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(sockets, rule, endpoint, opening));
+  CheckOutcome outcome = co_await iouring::in_scope(scope, ask(tools, rule, endpoint, opening));
   const bool cancelled = outcome.result == CheckResult::kUnknown && deadline.expired();
   if (!cancelled || (caller != nullptr && caller->cancelled())) co_return outcome;
   if (ring.now() - began > rule.timeout + kStoodStill) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/backends/connect_outcome.h"
 #include "gateway/backends/is_our_own.h"
 #include "gateway/backends/tcp_options.h"
 #include "iouring/both.h"
@@ -33,12 +34,12 @@ iouring::Task<iouring::Result<>> sleep(iouring::Ring& ring, milliseconds duratio
 // One connect of a race. Lives in the frame of try_each().
 struct Attempt {
   Attempt(Pick its_pick, iouring::CancelScope& race, iouring::TimePoint now)
-      : pick(std::move(its_pick)), scope(&race), delay(&race), began(now) {}
+      : pick(std::move(its_pick)), scope(&race), delay(&race), wait{.since = now} {}
 
   Pick pick;
-  iouring::CancelScope scope;  // of the connect
+  iouring::CancelScope scope;  // of the connect and what it begins with
   iouring::CancelScope delay;  // of the wait for it
-  iouring::TimePoint began;
+  OpeningWait wait;
   bool silent = false;  // others are tried beside it
 };
 
@@ -64,14 +65,17 @@ class Race {
 
  private:
   iouring::Task<void> try_each();
+  iouring::Task<void> attempt_to_end(Attempt& attempt);
   iouring::Task<void> connect(Attempt& attempt);
+  iouring::Task<bool> use_warm(Attempt& attempt);
   iouring::Task<void> try_others_beside(Attempt& attempt);
   std::optional<Pick> pick();
   bool others_left() { return tried_.size() < std::min(balancer_.usable(route_.name), kMostTried); }
   bool cancelled_by_caller() const { return caller_ != nullptr && caller_->cancelled(); }
-  [[nodiscard]] iouring::Result<> open(const iouring::Result<iouring::Socket>& socket) const;
-  void won(Attempt& attempt, iouring::Socket socket);
-  void failed(const Attempt& attempt, int error);
+  void won(Attempt& attempt, Dialed dialed);
+  void failed(const Attempt& attempt, OpeningFailure why);
+  void connect_failed(const Attempt& attempt, int error);
+  bool of_client(const ktls::HandshakeFailure& failure) const;
 
   iouring::Ring& ring_;
   Balancer& balancer_;
@@ -113,30 +117,58 @@ iouring::Task<void> Race::try_each() {
     if (running_.size() == kAtATime) running_.front()->scope.cancel();
     running_.push_back(&attempt);
     if (!others_left()) {
-      co_await connect(attempt);
+      co_await attempt_to_end(attempt);
       co_return;
     }
-    co_await iouring::both(connect(attempt), try_others_beside(attempt));
+    co_await iouring::both(attempt_to_end(attempt), try_others_beside(attempt));
     goes_on = !attempt.silent;
   }
 }
 
-iouring::Task<void> Race::connect(Attempt& attempt) {
-  const auto first = opening_ ? iouring::FirstBytes::kAtOnce : iouring::FirstBytes::kLater;
-  iouring::Result<iouring::Socket> socket = co_await iouring::in_scope(
-      attempt.scope, iouring::connect(ring_, attempt.pick.endpoint->address, first));
+iouring::Task<void> Race::attempt_to_end(Attempt& attempt) {
+  co_await iouring::in_scope(attempt.scope, connect(attempt));
   std::erase(running_, &attempt);
-  const bool overtaken = socket && winner_;
-  if (!overtaken) {
-    const iouring::Result<> opened = open(socket);
-    if (opened) {
-      won(attempt, *std::move(socket));
-    } else {
-      failed(attempt, opened.error().value);
-    }
-  }
   attempt.pick.in_use.release();
   attempt.delay.cancel();
+}
+
+// TCP's options come first: one that is set behind a send which holds its bytes back pushes them.
+iouring::Task<void> Race::connect(Attempt& attempt) {
+  if (attempt.pick.warm) {
+    const bool used = co_await use_warm(attempt);
+    if (used) co_return;
+  }
+  const Endpoint& endpoint = *attempt.pick.endpoint;
+  const auto first = opening_ ? iouring::FirstBytes::kAtOnce : iouring::FirstBytes::kLater;
+  iouring::Result<iouring::Socket> socket =
+      co_await iouring::connect(ring_, endpoint.address, first);
+  if (!socket) co_return failed(attempt, {.sys_errno = socket.error().value});
+  if (winner_) co_return;
+  set_tcp_options(socket->descriptor());
+  OpenedTls tls;
+  if (opening_) {
+    auto opened = co_await opening_(*socket, endpoint, attempt.wait);
+    if (!opened) co_return failed(attempt, std::move(opened.error()));
+    tls = *std::move(opened);
+  }
+  if (winner_) co_return;
+  note_connected(endpoint, ring_.now());
+  won(attempt, {.socket = *std::move(socket), .tls = std::move(tls)});
+}
+
+// False: the connection that was ready is none any more. It is closed, and tells nothing of its
+// endpoint, which may end what is idle.
+iouring::Task<bool> Race::use_warm(Attempt& attempt) {
+  std::unique_ptr<ReadyConnection> ready = co_await attempt.pick.warm->take();
+  const bool by_these_rules = &attempt.pick.warm->route() == &route_;  // and no later ones
+  if (!ready || !by_these_rules) co_return false;
+  if (opening_ && !ready->peer) {
+    const auto opened =
+        co_await opening_(ready->records->socket(), *attempt.pick.endpoint, attempt.wait);
+    if (!opened) co_return false;
+  }
+  if (!winner_) won(attempt, {.socket = {}, .ready = std::move(ready)});
+  co_return true;
 }
 
 iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
@@ -146,32 +178,41 @@ iouring::Task<void> Race::try_others_beside(Attempt& attempt) {
   if (attempt.silent) co_await try_each();
 }
 
-// TCP's options come first: one that is set behind a send which holds its bytes back pushes them.
-iouring::Result<> Race::open(const iouring::Result<iouring::Socket>& socket) const {
-  if (!socket) return iouring::failure(socket.error().value);
-  set_tcp_options(socket->descriptor());
-  return opening_ ? opening_(*socket) : iouring::Result<>();
-}
-
-void Race::won(Attempt& attempt, iouring::Socket socket) {
-  const Endpoint& endpoint = *attempt.pick.endpoint;
-  endpoint.health->succeeded();
-  if (endpoint.ipv6) endpoint.ipv6->succeeded(ring_.now());
-  endpoint.life->connected();
-  winner_.emplace(Dialed{std::move(socket), std::move(attempt.pick.endpoint),
-                         std::move(attempt.pick.in_use), failure_.attempts});
+void Race::won(Attempt& attempt, Dialed dialed) {
+  dialed.endpoint = std::move(attempt.pick.endpoint);
+  dialed.in_use = std::move(attempt.pick.in_use);
+  dialed.attempts = failure_.attempts;
+  winner_.emplace(std::move(dialed));
   scope_.cancel();
 }
 
-// A connect that was cancelled tells something of its endpoint only after a silence.
-void Race::failed(const Attempt& attempt, int error) {
-  const Endpoint& endpoint = *attempt.pick.endpoint;
+void Race::failed(const Attempt& attempt, OpeningFailure why) {
   if (failure_.error == DialError::kInternal) return;
+  if (!why.tls) return connect_failed(attempt, why.sys_errno);
+  failure_.tls = std::move(why.tls);
+  failure_.last_errno = 0;
+  failure_.endpoint = attempt.pick.endpoint;
+  if (of_client(*failure_.tls)) return attempt.pick.endpoint->life->count_connect_failure();
+  note_opening_failed(balancer_, route_, *attempt.pick.endpoint, ring_.now());
+}
+
+// The client chose the protocol that is forwarded. An endpoint that does not speak it is not
+// broken: else one client could have it ejected for all.
+bool Race::of_client(const ktls::HandshakeFailure& failure) const {
+  return route_.backend_tls && route_.backend_tls->forward_alpn &&
+         failure.result == ktls::HandshakeResult::kNoApplicationProtocol;
+}
+
+// What was cancelled tells something of its endpoint only after a silence.
+void Race::connect_failed(const Attempt& attempt, int error) {
+  const Endpoint& endpoint = *attempt.pick.endpoint;
   if (error == ECANCELED) {
-    const bool silent = ring_.now() - attempt.began >= attempt_delay_ || deadline_.expired();
-    if (cancelled_by_caller() || !silent) return;
+    any_silent_ = any_silent_ || deadline_.expired();
+    const bool silent = ring_.now() - attempt.wait.since >= attempt_delay_ || deadline_.expired();
+    if (cancelled_by_caller() || attempt.wait.for_us || !silent) return;
     error = ETIMEDOUT;
   }
+  failure_.tls.reset();
   failure_.last_errno = error;
   failure_.endpoint = attempt.pick.endpoint;
   if (is_our_own(error)) {
@@ -179,12 +220,8 @@ void Race::failed(const Attempt& attempt, int error) {
     scope_.cancel();
     return;
   }
-  if (endpoint.ipv6) endpoint.ipv6->failed(ring_.now(), error);
-  if (is_local(error)) return;
   any_silent_ = any_silent_ || error == ETIMEDOUT;
-  endpoint.health->failed(ring_.now(), error);
-  endpoint.life->count_connect_failure();
-  balancer_.eject_if_due(route_, endpoint, endpoint.life->count_failure(), ring_.now());
+  note_connect_failed(balancer_, route_, endpoint, error, ring_.now());
 }
 
 std::expected<Dialed, DialFailure> Race::verdict() {
@@ -193,6 +230,8 @@ std::expected<Dialed, DialFailure> Race::verdict() {
     failure_.error = DialError::kCancelled;
   } else if (failure_.attempts == 0 && balancer_.any_full(route_.name, rules_)) {
     failure_.error = DialError::kFull;
+  } else if (failure_.tls) {
+    failure_.error = DialError::kBackendTls;
   } else if (failure_.attempts > 0 && failure_.error != DialError::kInternal) {
     failure_.error = any_silent_ ? DialError::kBackendTimeout : DialError::kBackendRefused;
   }

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "gateway/backends/endpoint_identity.h"
 #include "gateway/policy/json_document.h"
 
 namespace sallyport::gateway {
@@ -56,6 +57,7 @@ Discovery update_discovery(const Discovery* previous, Discovery next, const Upda
     return ConfigError{next.file, line, "route '" + printable(before.name) + "'", *std::move(why)};
   };
 
+  if (limits.policy) judge_identities(next, *limits.policy);
   RoutesByName before = routes_with_targets(previous);
   for (DiscoveredRoute& route : next.routes) {
     const auto found = before.find(route.name);

@@ -17,7 +17,7 @@ struct UpdateLimits {
 /// targets of `previous` (null at the start: none). An update of a route that had targets is
 /// refused, too, if it is left with none (unless allowed), or with fewer by more than the
 /// percentage; the error's key is then "route 'NAME'". Errors in routes that the policy lacks
-/// become warnings.
+/// become warnings. See judge_identities() for those whose endpoints must prove who they are.
 Discovery update_discovery(const Discovery* previous, Discovery next, const UpdateLimits& limits);
 
 }  // namespace sallyport::gateway

@@ -75,6 +75,11 @@ std::size_t RouteEndpoints::usable() const {
       std::ranges::count_if(weights, [](const EndpointWeight& each) { return each.weight > 0; }));
 }
 
+const Endpoint* RouteEndpoints::find(std::uint64_t id) const {
+  const auto found = std::ranges::lower_bound(endpoints, id, {}, &Endpoint::id);
+  return found != endpoints.end() && (*found)->id == id ? found->get() : nullptr;
+}
+
 struct EndpointSet::Known {
   std::shared_ptr<Ipv6Reach> ipv6 = std::make_shared<Ipv6Reach>();
   KnownByName<RouteLife> routes;

@@ -109,7 +109,8 @@ struct RouteEndpoints {
   std::vector<EndpointWeight> weights;                     ///< of endpoints, same order
   std::vector<std::string> unresolved;  ///< targets whose name has no address yet
 
-  std::size_t usable() const;  ///< that take new connections
+  std::size_t usable() const;                    ///< that take new connections
+  const Endpoint* find(std::uint64_t id) const;  ///< nullptr: it is gone
 };
 
 /// All endpoints of one generation, immutable: built by the control thread, read by every shard.

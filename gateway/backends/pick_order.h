@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "gateway/policy/policy.h"
 
 namespace sallyport::gateway {
+
+class WarmStock;
 
 /// What one shard counts of an endpoint of a route.
 struct PickSlot {
@@ -23,8 +26,9 @@ struct PickSlot {
   std::uint32_t full_weight = 0;
   std::uint32_t weight = 0;  ///< now, in parts
   std::uint32_t in_use = 0;
-  std::uint32_t place = kNowhere;  ///< in its group's PickOrder
-  std::uint8_t group = kNoGroup;   ///< none: it has not been in one with this weight
+  std::uint32_t place = kNowhere;             ///< in its group's PickOrder
+  std::uint8_t group = kNoGroup;              ///< none: it has not been in one with this weight
+  std::shared_ptr<WarmStock> warm = nullptr;  ///< null: none
 };
 
 /// Negative if `a` has fewer connections for its weight than `b`, positive if more.

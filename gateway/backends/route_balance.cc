@@ -81,7 +81,7 @@ std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& trie
   }
   identity_ = method_ == Balance::kHashIdentity ? rules.identity : std::nullopt;
   most_per_endpoint_ = rules.most_per_endpoint;
-  PickSlot* slot = choose_with_room(rules, tried);
+  auto [slot, warm] = choose_with_room(rules, tried);
   if (!slot) return std::nullopt;
   if (tried.empty() && !identity_) {
     group_of(*slot).order.take_turn(*slot);
@@ -91,19 +91,32 @@ std::optional<Pick> RouteBalance::pick(const PickRules& rules, const Tried& trie
   outstanding_ += 1;
   restore(*slot);
   const std::shared_ptr<const Endpoint>& picked = endpoints_->endpoints[index(*slot)];
-  return Pick{picked, InUse(this, picked)};
+  return Pick{picked, InUse(this, picked), std::move(warm)};
 }
 
 // Other shards fill an endpoint, too: one that is full by the time it is entered is not taken.
-PickSlot* RouteBalance::choose_with_room(const PickRules& rules, const Tried& tried) {
-  PickSlot* slot = choose(rules, tried);
-  if (!slot || endpoint(*slot).life->enter(most_per_endpoint_)) return slot;
+RouteBalance::Place RouteBalance::choose_with_room(const PickRules& rules, const Tried& tried) {
+  Place place{.slot = choose(rules, tried)};
+  if (!place.slot || enter(place)) return place;
   Tried passed_by = tried;
   do {
-    passed_by.push_back(slot->id);
-    slot = choose(rules, passed_by);
-  } while (slot && !endpoint(*slot).life->enter(most_per_endpoint_));
-  return slot;
+    passed_by.push_back(place.slot->id);
+    place.slot = choose(rules, passed_by);
+  } while (place.slot && !enter(place));
+  return place;
+}
+
+// A connection that is ready has its place there. For want of a good endpoint none is used: what it
+// was made to may be what is not good.
+bool RouteBalance::enter(Place& place) const {
+  const Endpoint& its = endpoint(*place.slot);
+  if (place.slot->warm && its.standing(time_) == Standing::kGood)
+    place.warm = place.slot->warm->claim();
+  return place.warm || its.life->enter(most_per_endpoint_);
+}
+
+void RouteBalance::set_warm(const std::shared_ptr<WarmStock>& stock) {
+  if (PickSlot* const slot = find(stock->endpoint()->id)) slot->warm = stock;
 }
 
 PickSlot* RouteBalance::choose(const PickRules& rules, const Tried& tried) {

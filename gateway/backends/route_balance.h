@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -28,6 +29,8 @@ class RouteBalance {
   /// `endpoints` lives until the next call; null: the route is gone.
   void update(const RouteEndpoints* endpoints);
   std::optional<Pick> pick(const PickRules& rules, const Tried& tried, iouring::TimePoint now);
+  /// See Balancer::set_warm().
+  void set_warm(const std::shared_ptr<WarmStock>& stock);
   /// The connection of a Pick, to the endpoint of this id, has ended.
   void release(std::uint64_t id) noexcept;
 
@@ -67,14 +70,20 @@ class RouteBalance {
     return static_cast<std::uint32_t>(&slot - slots_.data());
   }
   bool full(const PickSlot& slot) const {
-    return most_per_endpoint_ > 0 && endpoint(slot).life->connections() >= most_per_endpoint_;
+    return most_per_endpoint_ > 0 && endpoint(slot).life->connections() >= most_per_endpoint_ &&
+           !(slot.warm && slot.warm->any_ready());
   }
   bool good(const PickSlot& slot) const {
     return endpoint(slot).standing(time_) == Standing::kGood && !full(slot);
   }
 
   void build_groups();
-  PickSlot* choose_with_room(const PickRules& rules, const Tried& tried);
+  struct Place {
+    PickSlot* slot = nullptr;  // null: there is none
+    std::optional<WarmClaim> warm = {};
+  };
+  Place choose_with_room(const PickRules& rules, const Tried& tried);
+  bool enter(Place& place) const;
   PickSlot* choose(const PickRules& rules, const Tried& tried);
   void look_at_passed_over(Group& group);
   PickSlot* trial(Group& group);

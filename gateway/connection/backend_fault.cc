@@ -20,7 +20,8 @@ bool client_did_nothing(const LiveConnection& connection, bool client_ended) {
 }  // namespace
 
 void count_backend_reset(const LiveConnection& connection, bool client_ended) {
-  if (connection.sent_bytes() > 0) return;
+  // What was idle for a while may have been ended for that.
+  if (connection.sent_bytes() > 0 || connection.began_warm()) return;
   const Endpoint& endpoint = *connection.backend();
   const auto identity = std::hash<std::string>()(connection.peer().identity.display());
   const unsigned resets =

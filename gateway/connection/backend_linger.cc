@@ -17,29 +17,32 @@ constexpr milliseconds kCatchUp{250};
 
 enum class Heard : std::uint8_t { kNothing, kBytes, kEnd };
 
-iouring::Task<Heard> hear(ShardState& shard, iouring::Socket& backend) {
-  iouring::Result<iouring::Lease> received = co_await backend.recv(shard.pools.small);
-  if (!received) co_return received.error().value == ECANCELED ? Heard::kNothing : Heard::kEnd;
-  co_return received->bytes().empty() ? Heard::kEnd : Heard::kBytes;
+iouring::Task<Heard> hear(ktls::RecordLayer& backend) {
+  ktls::Received received = co_await backend.receive();
+  if (received.kind == ktls::Received::Kind::kData) co_return Heard::kBytes;
+  const bool waited = received.kind == ktls::Received::Kind::kFailed &&
+                      received.error.failure == ktls::RecordFailure::kCancelled;
+  co_return waited ? Heard::kNothing : Heard::kEnd;
 }
 
-iouring::Task<Heard> hear_within(ShardState& shard, iouring::Socket& backend, milliseconds time) {
+iouring::Task<Heard> hear_within(ShardState& shard, ktls::RecordLayer& backend, milliseconds time) {
   iouring::CancelScope* const parent = co_await iouring::current_scope();
   iouring::CancelScope scope(parent);
   iouring::Deadline deadline(shard.ring, scope);
   deadline.arm(time);
-  co_return co_await iouring::in_scope(scope, hear(shard, backend));
+  co_return co_await iouring::in_scope(scope, hear(backend));
 }
 
 // Most clients leave a while after their last answer: then nothing is left to wait for.
-iouring::Task<bool> long_answered(ShardState& shard, iouring::Socket& backend, BackendLeft left) {
+iouring::Task<bool> long_answered(ShardState& shard, ktls::RecordLayer& backend, BackendLeft left) {
   if (!left.answered || left.behind || left.fin_sent) co_return false;
-  const std::optional<PeerState> state = co_await peer_state(backend);
+  const std::optional<PeerState> state = co_await peer_state(backend.socket());
   co_return state && state->acknowledged && state->silent_for > shard.timeouts.answered;
 }
 
 // Returns when the backend has ended, has had its time, or the scope was cancelled.
-iouring::Task<void> read_and_drop(ShardState& shard, iouring::Socket& backend, BackendLeft& left) {
+iouring::Task<void> read_and_drop(ShardState& shard, ktls::RecordLayer& backend,
+                                  BackendLeft& left) {
   iouring::CancelScope* const scope = co_await iouring::current_scope();
   const Timeouts& timeouts = shard.timeouts;
   milliseconds silent{0};
@@ -59,7 +62,7 @@ iouring::Task<void> read_and_drop(ShardState& shard, iouring::Socket& backend, B
     silent += interval;
     if (left.fin_sent || silent < (left.answered ? timeouts.answered : timeouts.unanswered))
       continue;
-    const std::optional<PeerState> state = co_await peer_state(backend);
+    const std::optional<PeerState> state = co_await peer_state(backend.socket());
     if (state && state->acknowledged) co_return;
   }
 }
@@ -83,7 +86,7 @@ void LingeringConnection::end() noexcept {
   scope_.cancel();
 }
 
-iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Socket& backend,
+iouring::Task<void> linger_for_backend(LiveConnection& connection, ktls::RecordLayer& backend,
                                        BackendLeft left) {
   ShardState& shard = connection.shard();
   iouring::CancelScope scope(&connection.scope());
@@ -93,7 +96,7 @@ iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Sock
   const bool dealt_with = co_await long_answered(shard, backend, left);
   if (!dealt_with) co_await iouring::in_scope(scope, read_and_drop(shard, backend, left));
   if (left.ended && left.fin_sent) co_return;
-  backend.reset();
+  backend.socket().reset();
 }
 
 void end_lingering(ShardState& shard) noexcept {

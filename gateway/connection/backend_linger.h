@@ -5,8 +5,8 @@
 #include "gateway/connection/relay.h"
 #include "iouring/cancel.h"
 #include "iouring/list.h"
-#include "iouring/socket.h"
 #include "iouring/task.h"
+#include "ktls/records/record_layer.h"
 #include "metrics/cells.h"
 
 namespace sallyport::gateway {
@@ -28,7 +28,7 @@ class LingeringConnection : public iouring::ListNode {
   bool ended_for_another_ = false;
 };
 
-/// Keeps the backend's socket open, reads what it sends and drops it, and then closes it, by a
+/// Keeps the backend's side open, reads what it sends and drops it, and then closes it, by a
 /// reset unless both sides ended cleanly: a reset, or a close with something unread, would make the
 /// backend's kernel drop what the backend has not read. Ends
 ///   - when the backend has ended or is gone;
@@ -37,8 +37,8 @@ class LingeringConnection : public iouring::ListNode {
 ///     client ended cleanly: then the backend has our FIN, and ends by itself;
 ///   - after Timeouts::longest_linger();
 ///   - when the connection is ended, or its place is needed.
-/// The client's side should be freed before: what is held here is the frames and one socket.
-iouring::Task<void> linger_for_backend(LiveConnection& connection, iouring::Socket& backend,
+/// The client's side should be freed before: what is held here is the frames and one record layer.
+iouring::Task<void> linger_for_backend(LiveConnection& connection, ktls::RecordLayer& backend,
                                        BackendLeft left);
 
 /// Ends as many of the shard's lingering connections as --max-connections needs, oldest first.

@@ -9,6 +9,7 @@
 #include "gateway/connection/handshake.h"
 #include "gateway/connection/limit_table.h"
 #include "gateway/connection/live_connection.h"
+#include "ktls/records/plain_records.h"
 #include "ktls/records/record_layer.h"
 
 namespace sallyport::gateway {
@@ -16,9 +17,14 @@ namespace sallyport::gateway {
 /// First a handshake, then records; both null when nothing can be sent to the client any more.
 /// Lives in the frame of serve().
 struct Client {
-  Client(LiveConnection& its_connection, iouring::Socket socket)
-      : connection(its_connection),
-        handshake(std::make_unique<Handshake>(its_connection, std::move(socket))) {}
+  /// An application of this machine speaks plaintext.
+  Client(LiveConnection& its_connection, iouring::Socket socket) : connection(its_connection) {
+    if (connection.is_egress()) {
+      records = ktls::plain_records(std::move(socket), connection.shard().pools);
+    } else {
+      handshake = std::make_unique<Handshake>(connection, std::move(socket));
+    }
+  }
 
   LiveConnection& connection;
   std::optional<ConnectionLimit::Place> place;  ///< of --max-connections

@@ -21,6 +21,16 @@ constexpr std::string_view word_of(CloseReason::End end) {
       return "client_reset";
     case CloseReason::kBackendReset:
       return "backend_reset";
+    case CloseReason::kBackendTruncated:
+      return "backend_truncated";
+    case CloseReason::kBackendAlert:
+      return "backend_alert";
+    case CloseReason::kBackendRecordError:
+      return "backend_record_error";
+    case CloseReason::kBackendKeyupdateFlood:
+      return "backend_keyupdate_flood";
+    case CloseReason::kBackendKeyupdateUnsupported:
+      return "backend_keyupdate_unsupported";
     case CloseReason::kIdleTimeout:
       return "idle_timeout";
     case CloseReason::kLifetime:
@@ -80,6 +90,14 @@ CloseReason reason_of(LiveCause cause) {
       return CloseReason::kExpired;
     case LiveCause::kRouteGone:
       return CloseReason::kRouteGone;
+    case LiveCause::kBackendRevoked:
+      return CloseReason::kBackendRevoked;
+    case LiveCause::kBackendUntrusted:
+      return CloseReason::kBackendUntrusted;
+    case LiveCause::kBackendNotVerified:
+      return CloseReason::kBackendNotVerified;
+    case LiveCause::kBackendExpired:
+      return CloseReason::kBackendExpired;
     case LiveCause::kBackendDown:
       return CloseReason::kBackendDown;
     case LiveCause::kEndpointRemoved:
@@ -95,10 +113,16 @@ std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason) {
   return std::nullopt;
 }
 
+bool is_offence_of_backend(CloseReason reason) {
+  return reason == CloseReason::kBackendRecordError ||
+         reason == CloseReason::kBackendKeyupdateFlood ||
+         reason == CloseReason::kBackendKeyupdateUnsupported;
+}
+
 bool prefers_quiet_moment(CloseReason reason) {
   return reason == CloseReason::kDrain || reason == CloseReason::kLifetime ||
          reason == CloseReason::kExpired || reason == CloseReason::kRouteGone ||
-         reason == CloseReason::kEndpointRemoved;
+         reason == CloseReason::kBackendExpired || reason == CloseReason::kEndpointRemoved;
 }
 
 }  // namespace sallyport::gateway

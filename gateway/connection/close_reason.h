@@ -28,6 +28,12 @@ class CloseReason {
     kClientTruncated,  // FIN without close_notify
     kClientReset,
     kBackendReset,
+    // Of a backend that speaks TLS.
+    kBackendTruncated,  // FIN without close_notify
+    kBackendAlert,      // a fatal one of its own
+    kBackendRecordError,
+    kBackendKeyupdateFlood,
+    kBackendKeyupdateUnsupported,
     kIdleTimeout,
     kLifetime,
     kHalfCloseTimeout,
@@ -94,7 +100,10 @@ extern const std::array<std::string_view, kCloseReasonCount> kCloseReasonWords;
 /// The alert by which the client learns of it once records have begun, where its end takes one.
 [[nodiscard]] std::optional<ktls::AlertDescription> alert_of_live(CloseReason reason);
 
-/// Whether the connection may end with close_notify at a quiet moment for this reason.
+/// Whether the backend broke the rules of TLS, and has an alert of ours for it.
+[[nodiscard]] bool is_offence_of_backend(CloseReason reason);
+
+/// Whether a connection that relays may end with close_notify at a quiet moment for this reason.
 [[nodiscard]] bool prefers_quiet_moment(CloseReason reason);
 
 /// The result of a handshake that ended for this reason: unknown_failure where the reason is no

@@ -20,18 +20,22 @@ namespace sallyport::gateway {
 struct ConnectionFacts {
   std::string id;
   std::string listener;
-  std::string client;    ///< address and port; the true one, where a proxy in front says it
-  std::string proxy;     ///< address and port of that proxy
-  std::string identity;  ///< "-" for a verified certificate without a usable name
+  bool egress = false;     ///< its client is an application of this machine
+  std::string local_user;  ///< that one, "UID/PID"; empty: not known
+  std::string client;      ///< address and port; the true one, where a proxy in front says it
+  std::string proxy;       ///< address and port of that proxy
+  std::string identity;    ///< "-" for a verified certificate without a usable name
   std::string sni;
   std::string alpn;
   std::string route;
-  std::string backend;          ///< the target, as the discovery file writes it
-  std::string backend_address;  ///< address and port, where the target may be a name
-  std::string local_address;    ///< of the gateway, towards the backend; empty for a unix socket
-  std::string tls;              ///< "TLSv1.3"
-  std::string cipher;           ///< "TLS_AES_128_GCM_SHA256"
-  std::string group;            ///< "X25519"
+  std::string backend;                  ///< the target, as the discovery file writes it
+  std::string backend_address;          ///< address and port, where the target may be a name
+  std::string backend_identity;         ///< that it has proven; empty: in plaintext
+  std::optional<bool> backend_resumed;  ///< likewise
+  std::string local_address;  ///< of the gateway, towards the backend; empty for a unix socket
+  std::string tls;            ///< "TLSv1.3"
+  std::string cipher;         ///< "TLS_AES_128_GCM_SHA256"
+  std::string group;          ///< "X25519"
   std::optional<bool> resumed;
   std::string records;               ///< "kernel" or "userspace"
   std::uint64_t received_bytes = 0;  ///< application bytes from the client

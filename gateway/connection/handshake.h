@@ -44,7 +44,8 @@ struct Handshake final : HandshakeMemory::Holder {
   iouring::Socket socket;
   iouring::CancelScope scope;  ///< cancelled by the timeout, and with the connection
   iouring::Deadline deadline;
-  std::vector<std::byte> unread;               ///< came with the PROXY header, behind it
+  std::vector<std::byte> unread;  ///< came with a PROXY header, or where one or a request may be
+  bool asked_for_tls = false;     ///< by PostgreSQL's SSLRequest, and was told to begin
   ktls::ClientHelloFragments received;         ///< until `tls` is made
   std::unique_ptr<ktls::ServerHandshake> tls;  ///< once the ClientHello is whole
   FairSlots::Slot slot;

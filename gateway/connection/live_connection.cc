@@ -38,9 +38,11 @@ LiveConnection::~LiveConnection() {
   shard_.recheck.ends.remove(*this);
   if (const auto cause = kept()) shard_.metrics.kept_no_more(*cause);
   if (in_use_) RoutePlace::leave(*backend()->route_life);
+  settle_warm(true);
   open_.ends_with(reason_);  // before the line, so that its reader finds it counted
   shard_.connection_log.write(facts());
   if (proxied_) shard_.proxied.erase(id_);
+  if (is_egress()) shard_.local_users.erase(id_);
 }
 
 void LiveConnection::end(CloseReason reason) noexcept {
@@ -83,6 +85,20 @@ void LiveConnection::set_proxied(const ProxiedAddresses& addresses) {
 
 iouring::SocketAddress LiveConnection::proxied_destination() const {
   return proxied_ ? shard_.proxied.at(id_).destination.expand() : iouring::SocketAddress();
+}
+
+void LiveConnection::set_local(std::shared_ptr<const Route> route, std::optional<LocalUser> user) {
+  grant_.route = std::move(route);
+  open_.routed(grant_.route->name);
+  negotiated_ = shard_.negotiated.intern(Negotiated{});
+  if (user) shard_.local_users[id_] = *user;
+}
+
+const ktls::PeerTrust& LiveConnection::nobody() noexcept {
+  using namespace std::chrono_literals;
+  static const ktls::PeerTrust nobody{
+      .identity = {}, .links = {}, .not_after = std::chrono::sys_days{9999y / 12 / 31}};
+  return nobody;
 }
 
 void LiveConnection::start_handshake() {
@@ -156,6 +172,21 @@ void LiveConnection::set_backend(InUse in_use, RoutePlace of_route, std::chrono:
   open_.route().backend_connected(took);
 }
 
+void LiveConnection::set_backend_peer(std::shared_ptr<const ktls::PeerTrust> peer, bool resumed) {
+  backend_peer_ = std::make_unique<const BackendPeer>(std::move(peer), resumed);
+}
+
+void LiveConnection::set_warm(bool got_one) noexcept {
+  began_warm_ = warm_open_ = got_one;
+  if (!got_one) open_.route().warm_taken(false);
+}
+
+void LiveConnection::settle_warm(bool hit) noexcept {
+  if (!warm_open_) return;
+  warm_open_ = false;
+  open_.route().warm_taken(hit);
+}
+
 void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcept {
   const auto now = shard_.ring.now();
   if (now - accepted_at_ > kEstablished) shard_.relayed_at = std::max(shard_.relayed_at, now);
@@ -163,8 +194,9 @@ void LiveConnection::count_received(metrics::Leg leg, std::size_t bytes) noexcep
   heard_ = heard_ | (leg == metrics::Leg::kClient ? 1U : 2U);
   if (leg == metrics::Leg::kClient) {
     received_bytes_ += bytes;
-  } else if (sent_bytes_ == 0 && in_use_) {
-    backend()->life->answered();
+  } else {
+    if (sent_bytes_ == 0 && in_use_) backend()->life->answered();
+    settle_warm(true);
   }
 }
 
@@ -191,6 +223,10 @@ ConnectionFacts LiveConnection::facts() const {
   facts.id = ktls::encode_hex(id_);
   facts.listener = listener_.text;
   facts.client = client_.expand().to_string();
+  facts.egress = is_egress();
+  if (facts.egress) facts.identity = "-";
+  if (const auto user = shard_.local_users.find(id_); user != shard_.local_users.end())
+    facts.local_user = user->second.to_string();
   if (proxied_) facts.proxy = shard_.proxied.at(id_).proxy.expand().to_string();
   if (grant_.peer) {
     facts.identity = grant_.peer->identity.display();
@@ -208,6 +244,10 @@ ConnectionFacts LiveConnection::facts() const {
     facts.backend = backend()->target;
     facts.backend_address = backend()->address.to_string();
     facts.connect = connect_took_;
+  }
+  if (backend_peer_) {
+    facts.backend_identity = backend_peer_->trust->identity.display();
+    facts.backend_resumed = backend_peer_->resumed;
   }
   if (local_host_ != LocalHosts::kNone) {
     facts.local_address = shard_.local_hosts.address(local_host_, local_port_).to_string();

@@ -73,6 +73,9 @@ class LiveConnection : public iouring::ListNode {
 
   /// What its socket is connected to is a proxy, which says these addresses: client() from now on.
   void set_proxied(const ProxiedAddresses& addresses);
+  /// Its client is an application of this machine, `user` if that is known: it acts as this gateway
+  /// on `route`, and no handshake is to come.
+  void set_local(std::shared_ptr<const Route> route, std::optional<LocalUser> user);
   /// The first byte has arrived: a handshake has begun, and must get a verdict.
   void start_handshake();
   [[nodiscard]] bool handshake_started() const noexcept { return undecided_ != nullptr; }
@@ -91,6 +94,14 @@ class LiveConnection : public iouring::ListNode {
   /// gateway's address towards it.
   void set_backend(InUse in_use, RoutePlace of_route, std::chrono::nanoseconds took,
                    const iouring::SocketAddress& local);
+  /// It has proven its identity, too.
+  void set_backend_peer(std::shared_ptr<const ktls::PeerTrust> peer, bool resumed);
+  /// Its route keeps connections ready, and it has got one of them, or none. Counted as a hit once
+  /// the backend answers, or at its end; as a miss where the backend ends it before.
+  void set_warm(bool got_one) noexcept;
+  [[nodiscard]] bool began_warm() const noexcept { return began_warm_; }
+  /// The backend has ended its side, or the whole, of a client that has not.
+  void backend_ended_first() noexcept { settle_warm(false); }
 
   /// The reason of its end, unless end() or set_refused() gives another.
   void set_reason(CloseReason reason) noexcept {
@@ -126,8 +137,21 @@ class LiveConnection : public iouring::ListNode {
   [[nodiscard]] const Route& route() const noexcept { return *grant_.route; }
   /// After set_backend(); null before.
   [[nodiscard]] const Endpoint* backend() const noexcept { return in_use_.endpoint().get(); }
-  /// After set_peer().
-  [[nodiscard]] const ktls::PeerTrust& peer() const noexcept { return *grant_.peer; }
+  /// Who it is; null: it has not proven that, since its route speaks plaintext with it.
+  [[nodiscard]] const ktls::PeerTrust* backend_peer() const noexcept {
+    return backend_peer_ ? backend_peer_->trust.get() : nullptr;
+  }
+  /// After set_route(): the protocol that was confirmed to the client; empty: none.
+  [[nodiscard]] std::string_view alpn() const noexcept { return negotiated()->alpn; }
+  /// After set_peer(). Of an application of this machine: nobody's, without an identity and without
+  /// end.
+  [[nodiscard]] const ktls::PeerTrust& peer() const noexcept {
+    return grant_.peer ? *grant_.peer : nobody();
+  }
+  /// Whether its client is an application of this machine.
+  [[nodiscard]] bool is_egress() const noexcept { return !listener_.egress_route.empty(); }
+  /// The listener that it came to.
+  [[nodiscard]] const ServedListener& listener() const noexcept { return listener_; }
   /// Complete after mark_established().
   [[nodiscard]] const Grant& grant() const noexcept { return grant_; }
   [[nodiscard]] CloseReason reason() const noexcept { return reason_; }
@@ -150,9 +174,16 @@ class LiveConnection : public iouring::ListNode {
     Negotiated negotiated;
   };
 
+  struct BackendPeer {
+    std::shared_ptr<const ktls::PeerTrust> trust;  // never null; shared by equal ones of the shard
+    bool resumed;
+  };
+
   using Microseconds = std::chrono::duration<std::uint32_t, std::micro>;
 
+  static const ktls::PeerTrust& nobody() noexcept;
   void decide(ktls::HandshakeResult result);
+  void settle_warm(bool hit) noexcept;
   [[nodiscard]] const Negotiated* negotiated() const noexcept;
 
   // An idle connection is mostly this: what is shared is a pointer, what is over is gone, and text
@@ -170,6 +201,7 @@ class LiveConnection : public iouring::ListNode {
   Grant grant_;
   std::shared_ptr<const Negotiated> negotiated_;  // after the verdict
   InUse in_use_;
+  std::unique_ptr<const BackendPeer> backend_peer_;  // most routes have none
   std::uint64_t received_bytes_ = 0;
   std::uint64_t sent_bytes_ = 0;
   RefusalPtr refusal_;
@@ -184,6 +216,8 @@ class LiveConnection : public iouring::ListNode {
   bool over_ : 1 = false;         // its reason is known
   bool resumed_ : 1 = false;
   bool proxied_ : 1 = false;  // in ShardState::proxied
+  bool began_warm_ : 1 = false;
+  bool warm_open_ : 1 = false;  // neither a hit nor a miss yet
   std::uint8_t heard_ : 2 = 0;
 };
 

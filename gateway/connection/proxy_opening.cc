@@ -14,7 +14,7 @@ std::expected<std::vector<std::byte>, std::string> make_proxy_header(
     Client& client, std::span<const std::byte> certificate) {
   const LiveConnection& connection = client.connection;
   const ConnectionFacts facts = connection.facts();
-  const std::string common_name = ktls::common_name(connection.grant().peer->leaf.subject);
+  const std::string common_name = ktls::common_name(connection.peer().leaf.subject);
   iouring::SocketAddress destination = connection.proxied_destination();
   if (facts.proxy.empty())
     destination = client.records->socket().local_address().value_or(destination);

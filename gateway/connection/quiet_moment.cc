@@ -13,7 +13,7 @@ namespace {
 iouring::Task<bool> is_quiet(RelayState& state) {
   const bool asked = state.connection.received_bytes() > 0 && !state.backend_answered;
   if (asked || state.client_ended || state.backend_ended || state.client_took_late) co_return false;
-  if (!state.client.unopened().empty()) co_return false;
+  if (!state.client.unopened().empty() || !state.backend.unopened().empty()) co_return false;
   // What is relayed moves on the client's leg.
   const std::optional<PeerState> client = co_await peer_state(state.client.socket());
   if (!client || !client->acknowledged) co_return false;

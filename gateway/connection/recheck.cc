@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "gateway/backends/judge_backend.h"
 #include "gateway/connection/end_window.h"
 #include "gateway/connection/quiet_moment.h"
 #include "gateway/connection/relay_end.h"
@@ -63,21 +65,61 @@ class Pace {
   unsigned turns_ = 0;
 };
 
-milliseconds left_of(const LiveConnection& connection) {
-  return connection.peer().not_after - connection.shard().now();
+bool is_expiry(LiveCause cause) {
+  return cause == LiveCause::kExpired || cause == LiveCause::kBackendExpired;
 }
 
-EndWindow expiry_window(const LiveConnection& connection) {
-  const ktls::PeerTrust::Leaf& leaf = connection.peer().leaf;
-  return window_of_expiry(left_of(connection),
-                          {.spread = connection.shard().ends.expiry_spread,
-                           .leaf_lifetime = leaf.not_after - leaf.not_before},
-                          connection.age(), connection.chance());
+milliseconds left_of(const ShardState& shard, const ktls::PeerTrust& peer) {
+  return peer.not_after - shard.now();
+}
+
+EndWindow expiry_window(const LiveConnection& connection, const ktls::PeerTrust& peer) {
+  const ShardState& shard = connection.shard();
+  const ktls::PeerTrust::Leaf& leaf = peer.leaf;
+  return window_of_expiry(
+      left_of(shard, peer),
+      {.spread = shard.ends.expiry_spread, .leaf_lifetime = leaf.not_after - leaf.not_before},
+      connection.age(), connection.chance());
 }
 
 // Whether --keep-live keeps those whose chain has expired.
 bool keeps_expired(const ShardState& shard) {
   return contains(shard.ends.keep, LiveCause::kExpired);
+}
+
+/// The next expiry that ends a connection, of its client's chain or its backend's.
+struct Expiry {
+  LiveCause cause{};
+  milliseconds left = milliseconds::max();  // of both chains
+  EndWindow window{};
+};
+
+// None: the client's is kept, and the backend has none.
+std::optional<Expiry> next_expiry(const LiveConnection& connection) {
+  const ShardState& shard = connection.shard();
+  std::optional<Expiry> next;
+  const auto consider = [&](const ktls::PeerTrust& peer, LiveCause cause) {
+    Expiry expiry = next.value_or(Expiry());
+    const EndWindow window = expiry_window(connection, peer);
+    if (!next || window.asks_in < expiry.window.asks_in) {
+      expiry.cause = cause;
+      expiry.window = window;
+    }
+    expiry.left = std::min(expiry.left, left_of(shard, peer));
+    next = expiry;
+  };
+  if (!keeps_expired(shard)) consider(connection.peer(), LiveCause::kExpired);
+  if (connection.backend_peer() != nullptr)
+    consider(*connection.backend_peer(), LiveCause::kBackendExpired);
+  return next;
+}
+
+// Whether there is time left before an expiry that its end is pending for: a clock that was set
+// back gives it more.
+bool has_time(const LiveConnection& connection, LiveCause expiry) {
+  const bool of_backend = expiry == LiveCause::kBackendExpired;
+  const ktls::PeerTrust& peer = of_backend ? *connection.backend_peer() : connection.peer();
+  return expiry_window(connection, peer).asks_in > kClockTick;
 }
 
 void look_again_at(ShardState& shard, WallTime time) {
@@ -114,12 +156,12 @@ PendingEnd end_of_change(const LiveConnection& connection, LiveCause cause) {
   return end;
 }
 
-// What ends it waits no longer than its chain lasts: a change may have the longer time, and the
+// What ends it waits no longer than its chains last: a change may have the longer time, and the
 // clock may have been set since.
-void end_by_expiry(LiveConnection& connection, PendingEnd end) {
+void end_by_expiry(LiveConnection& connection, PendingEnd end, milliseconds until_expiry) {
   ShardState& shard = connection.shard();
-  const milliseconds left = std::max(left_of(connection), milliseconds(0));
-  if (left.count() > 0) look_again_at(shard, connection.peer().not_after);
+  const milliseconds left = std::max(until_expiry, milliseconds(0));
+  if (left.count() > 0) look_again_at(shard, shard.now() + left);
   // In milliseconds, of which those to the year 9999 have no nanoseconds.
   if (std::chrono::ceil<milliseconds>(end.ends_at - shard.ring.now()) <= left) return;
   end.ends_at = shard.ring.now() + left;
@@ -127,19 +169,24 @@ void end_by_expiry(LiveConnection& connection, PendingEnd end) {
   shard.recheck.ends.set(connection, end);
 }
 
-// What is due when its chain expires, and when that is.
+void look_at_kept_expiry(LiveConnection& connection) {
+  ShardState& shard = connection.shard();
+  if (left_of(shard, connection.peer()).count() > 0)
+    return look_again_at(shard, connection.peer().not_after);
+  if (!connection.kept()) connection.set_kept(LiveCause::kExpired);
+}
+
+// What is due when its chains expire, and when that is.
 void look_at_expiry(LiveConnection& connection) {
   ShardState& shard = connection.shard();
-  if (keeps_expired(shard)) {
-    if (left_of(connection).count() > 0) return look_again_at(shard, connection.peer().not_after);
-    if (!connection.kept()) connection.set_kept(LiveCause::kExpired);
-    return;
-  }
+  if (keeps_expired(shard)) look_at_kept_expiry(connection);
+  const std::optional<Expiry> expiry = next_expiry(connection);
+  if (!expiry) return;
   if (const PendingEnd* const pending = shard.recheck.ends.find(connection))
-    return end_by_expiry(connection, *pending);
-  const EndWindow window = expiry_window(connection);
-  if (window.asks_in.count() > 0) return look_again_at(shard, shard.now() + window.asks_in);
-  shard.recheck.ends.set(connection, in_window(shard, LiveCause::kExpired, window));
+    return end_by_expiry(connection, *pending, expiry->left);
+  const milliseconds asks_in = expiry->window.asks_in;
+  if (asks_in.count() > 0) return look_again_at(shard, shard.now() + asks_in);
+  shard.recheck.ends.set(connection, in_window(shard, expiry->cause, expiry->window));
 }
 
 // The end that is pending stays as it is where the new one is no earlier.
@@ -150,8 +197,7 @@ void end_for_change(LiveConnection& connection, LiveCause cause) {
   const bool same_removal = cause == LiveCause::kEndpointRemoved && pending != nullptr &&
                             pending->cause == cause && !pending->asked;
   if (same_removal) return ends.set(connection, end_of_removal(connection));
-  if (pending != nullptr && pending->cause <= cause && pending->cause != LiveCause::kExpired)
-    return;
+  if (pending != nullptr && pending->cause <= cause && !is_expiry(pending->cause)) return;
   PendingEnd end = end_of_change(connection, cause);
   if (pending != nullptr) {
     end.ends_at = std::min(end.ends_at, pending->ends_at);
@@ -169,7 +215,7 @@ void let_go_on(LiveConnection& connection) {
   ends.remove(connection);
 }
 
-// The causes that end it and the first of those that do not, by --keep-live.
+// The first cause that ends it, and of its client's the first that does not, by --keep-live.
 struct Judged {
   std::optional<LiveCause> ends;
   std::optional<LiveCause> kept;
@@ -189,23 +235,52 @@ LiveCauses causes_of_endpoint(const LiveConnection& connection) {
   return causes;
 }
 
-Judged judge_live(LiveConnection& connection) {
-  const LiveCauses keep = connection.shard().ends.keep;
-  const LiveCauses causes = judge_now(connection).causes() | causes_of_endpoint(connection);
-  return {.ends = first_of(causes & ~keep), .kept = first_of(causes & keep)};
+// As the discovery file has them now; of an endpoint that is gone, as it had them.
+const GroupLabels& labels_of_backend(const LiveConnection& connection) {
+  const Endpoint& dialled = *connection.backend();
+  const auto* const endpoints =
+      connection.shard().snapshot->endpoints->find(connection.route().name);
+  const Endpoint* const now = endpoints != nullptr ? endpoints->find(dialled.id) : nullptr;
+  return now != nullptr ? *now->labels : *dialled.labels;
 }
 
-// Its end is pending for that, and a clock that was set back does not give it more time.
+// Of one that nothing is asked of, every verdict is good. Where the route is gone there is no rule
+// any more, but its chain may be revoked.
+BackendVerdict judge_backend_now(const LiveConnection& connection) {
+  if (connection.backend() == nullptr) return {};
+  const Snapshot& snapshot = *connection.shard().snapshot;
+  const Route* const route = snapshot.policy->find(connection.route().name);
+  const ktls::PeerTrust* const server = connection.backend_peer();
+  const auto now = std::chrono::floor<std::chrono::seconds>(connection.shard().now());
+  if (route == nullptr) {
+    if (server == nullptr) return {};
+    return {.trust = snapshot.credentials_of(nullptr, *server)->judge(*server, now), .refused = {}};
+  }
+  if (!route->backend_tls) return {};
+  if (server == nullptr) return {.trust = {}, .refused = "was connected to in plaintext"};
+  return judge_backend(*server, *route->backend_tls, labels_of_backend(connection),
+                       connection.backend()->target, *snapshot.credentials_of(*route->backend_tls),
+                       now);
+}
+
+Judged judge_live(LiveConnection& connection) {
+  const LiveCauses keep = connection.shard().ends.keep;
+  const LiveCauses of_client = judge_now(connection).causes();
+  const LiveCauses of_backend =
+      judge_backend_now(connection).causes() | causes_of_endpoint(connection);
+  return {.ends = first_of((of_client & ~keep) | of_backend), .kept = first_of(of_client & keep)};
+}
+
+// Its end is pending for that.
 bool expires_soon(const LiveConnection& connection) {
   const PendingEnd* const pending = connection.shard().recheck.ends.find(connection);
-  return pending != nullptr && pending->cause == LiveCause::kExpired &&
-         expiry_window(connection).asks_in <= kClockTick;
+  return pending != nullptr && is_expiry(pending->cause) && !has_time(connection, pending->cause);
 }
 
 void judge_again(LiveConnection& connection) {
   const Judged judged = judge_live(connection);
   connection.set_kept(judged.kept);
-  if (judged.ends && *judged.ends != LiveCause::kExpired) {
+  if (judged.ends && !is_expiry(*judged.ends)) {
     end_for_change(connection, *judged.ends);
   } else if (!expires_soon(connection)) {
     let_go_on(connection);
@@ -257,10 +332,9 @@ void carry_out(LiveConnection& connection) {
   if (!connection.is_established()) return shard.recheck.ends.remove(connection);
   const Judged judged = judge_live(connection);
   PendingEnd end = *shard.recheck.ends.find(connection);
-  const bool expires = end.cause == LiveCause::kExpired;
-  // A clock that was set back gives it more time.
-  const bool has_time = expires && expiry_window(connection).asks_in > kClockTick;
-  if (has_time || (!expires && judged.ends != end.cause)) {
+  const bool holds =
+      is_expiry(end.cause) ? !has_time(connection, end.cause) : judged.ends == end.cause;
+  if (!holds) {
     let_go_on(connection);
     return judge_again(connection);
   }
@@ -314,6 +388,12 @@ Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps) {
   const ShardState& shard = connection.shard();
   const Snapshot& snapshot = *shard.snapshot;
   const Route* const route = snapshot.policy->find(connection.route().name);
+  // An application of this machine was let in by its socket alone.
+  if (connection.is_egress()) {
+    const bool routed = route != nullptr && route->backend_tls;
+    if (routed) connection.renew_grant(std::shared_ptr<const Route>(snapshot.policy, route), {});
+    return {.routed = routed, .trust = {}, .rule = Rule{}};
+  }
   const auto now = std::chrono::floor<std::chrono::seconds>(shard.now());
   const auto& credentials = snapshot.credentials_of(route, connection.peer());
   const Verdict verdict = judge(connection.peer(), route, *credentials, now, steps);
@@ -324,12 +404,19 @@ Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps) {
 
 void watch_expiry(const LiveConnection& connection) {
   ShardState& shard = connection.shard();
-  look_again_at(shard, keeps_expired(shard) ? WallTime(connection.peer().not_after)
-                                            : shard.now() + expiry_window(connection).asks_in);
+  if (keeps_expired(shard)) look_again_at(shard, connection.peer().not_after);
+  if (const std::optional<Expiry> expiry = next_expiry(connection))
+    look_again_at(shard, shard.now() + expiry->window.asks_in);
 }
 
-void look_at_endpoint(LiveConnection& connection) {
+std::optional<ktls::HandshakeFailure> judge_new_backend(LiveConnection& connection) {
+  BackendVerdict verdict = judge_backend_now(connection);
+  if (const auto result = verdict.result(); result != ktls::HandshakeResult::kSuccess)
+    return ktls::HandshakeFailure{.result = result,
+                                  .detail = std::move(verdict.refused).value_or(std::string())};
+  if (connection.backend_peer() != nullptr) watch_expiry(connection);
   if (causes_of_endpoint(connection).any()) judge_again(connection);
+  return std::nullopt;
 }
 
 void judge_all(ShardState& shard) noexcept {

@@ -15,6 +15,12 @@ ktls::AlertDescription alert_of(CloseReason reason) {
   return ktls::alert_for(handshake_result(reason)).value_or(ktls::AlertDescription::kInternalError);
 }
 
+// Of what ends live connections at a quiet moment: a client that was never relayed had no other. A
+// backend that has expired is refused like every other.
+bool ends_cleanly(CloseReason reason) {
+  return prefers_quiet_moment(reason) && reason != CloseReason::kBackendExpired;
+}
+
 bool is_of_route(CloseReason reason) {
   return reason == CloseReason::kNoRoute || reason == CloseReason::kNoApplicationProtocol;
 }
@@ -65,7 +71,9 @@ iouring::Task<void> free_openssl(ShardState& shard, Handshake& handshake) {
 
 iouring::Task<void> tell_by_records(Client& client, CloseReason reason) {
   ShardState& shard = client.connection.shard();
-  if (prefers_quiet_moment(reason)) {
+  if (client.connection.is_egress()) {
+    client.records->socket().reset();  // any other end is a clean one, in plaintext
+  } else if (ends_cleanly(reason)) {
     co_await close_with_close_notify(shard, *client.records);
   } else {
     co_await close_with_alert(shard, *client.records, alert_of(reason));
@@ -126,7 +134,7 @@ std::vector<std::string> alpn_offered(const ktls::ClientHello& hello) {
     connection.set_reason(reason);
     co_return;
   }
-  if (is_before_crypto(reason) && !connection.handshake_started()) {
+  if (client.handshake && is_before_crypto(reason) && !connection.handshake_started()) {
     connection.start_handshake();
   }
   complete_facts(client, *why);

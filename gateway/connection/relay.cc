@@ -34,12 +34,23 @@ std::optional<CloseReason> fault_of(const ktls::RecordError& error) {
   }
 }
 
-CloseReason reason_of(const ktls::RecordError& error, CloseReason gone) {
-  return fault_of(error).value_or(gone);
+// Of a leg to a backend.
+CloseReason reason_of_backend(const ktls::RecordError& error) {
+  if (error.failure == RecordFailure::kAlertReceived) return CloseReason::kBackendAlert;
+  const CloseReason fault = fault_of(error).value_or(CloseReason::kBackendReset);
+  if (fault == CloseReason::kRecordError) return CloseReason::kBackendRecordError;
+  if (fault == CloseReason::kKeyupdateFlood) return CloseReason::kBackendKeyupdateFlood;
+  if (fault == CloseReason::kKeyupdateUnsupported) return CloseReason::kBackendKeyupdateUnsupported;
+  return fault;
 }
 
 bool cancelled(const ktls::RecordError& error) {
   return error.failure == RecordFailure::kCancelled;
+}
+
+bool is_end(const Received& received) {
+  if (received.kind == Received::Kind::kFailed) return !cancelled(received.error);
+  return received.kind != Received::Kind::kData;
 }
 
 // Passes what the client sent to the backend. False: it was the last.
@@ -61,6 +72,10 @@ bool cancelled(const ktls::RecordError& error) {
       ktls::RecordLayer::SendResult sent = co_await state.backend.send(std::move(received));
       if (!sent) {
         if (cancelled(sent.error())) co_return false;
+        if (fault_of(sent.error())) {
+          state.stop(reason_of_backend(sent.error()));
+          co_return false;
+        }
         // It takes no more, but may have sent a reason: the other direction receives that, and the
         // end. EPIPE is behind a FIN. Any other error was the socket's, which this send has taken
         // from it: what is received then ends as if a FIN had come.
@@ -113,6 +128,7 @@ bool cancelled(const ktls::RecordError& error) {
 [[gnu::noinline]] iouring::Task<bool> pass_to_client(RelayState& state,
                                                      iouring::Task<Received> receiving) {
   Received received = co_await std::move(receiving);
+  if (is_end(received) && !state.client_ended) state.connection.backend_ended_first();
   switch (received.kind) {
     case Received::Kind::kData: {
       const std::size_t bytes = received.size();
@@ -139,7 +155,8 @@ bool cancelled(const ktls::RecordError& error) {
       co_return true;
     }
     case Received::Kind::kTruncated:
-      state.stop(CloseReason::kBackendClosed);
+      // No clean end for a client, whatever `truncation` of its route says of it.
+      if (!state.client_left) state.stop(CloseReason::kBackendTruncated);
       co_return false;
     case Received::Kind::kEndOfStream:
     case Received::Kind::kCloseNotify: {
@@ -161,7 +178,7 @@ bool cancelled(const ktls::RecordError& error) {
     }
     case Received::Kind::kFailed:
       if (!cancelled(received.error)) {
-        state.stop(reason_of(received.error, CloseReason::kBackendReset));
+        state.stop(reason_of_backend(received.error));
       }
       co_return false;
   }

@@ -36,7 +36,8 @@ struct RelayEnd {
 ///   backend_closed      the backend ended first; then the client left without close_notify, or
 ///                       the backend took no more of what the client sent
 ///   client_truncated, client_reset, backend_reset, record_error, keyupdate_flood,
-///   keyupdate_unsupported, idle_timeout, half_close_timeout, lifetime, or the reason given to
+///   keyupdate_unsupported, and those of a backend that speaks TLS (backend_truncated and so on);
+///   idle_timeout, half_close_timeout, lifetime, or the reason given to
 ///   LiveConnection::end() or end_when_quiet()
 /// Neither side sees a clean end that the other did not give, but for a client at a quiet moment: a
 /// drain or the lifetime ends it with close_notify then, else by a FIN without it, as timeouts and

@@ -6,6 +6,7 @@
 #include "gateway/connection/peer_state.h"
 #include "gateway/connection/quiet_moment.h"
 #include "gateway/connection/relay_state.h"
+#include "iouring/both.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -31,21 +32,38 @@ bool lingers(const RelayState& state, CloseReason reason) {
          !state.backend_ended && !state.backend_send_failed && !state.timers.ran_out();
 }
 
+// So that the client knows that it was cut: without close_notify, or, in plaintext, by a reset.
+iouring::Task<void> cut_off(RelayState& state) {
+  LiveConnection& connection = state.connection;
+  if (!connection.is_egress()) {
+    co_await close_with_fin(connection.shard(), state.client);
+    co_return;
+  }
+  co_await iouring::in_scope(connection.scope(),
+                             until_acknowledged(connection, state.client.socket()));
+  state.client.socket().reset();
+}
+
 // What each side is left with. Not inlined: its frame is not needed before.
 [[gnu::noinline]] iouring::Task<void> leave(RelayState& state, CloseReason reason) {
   LiveConnection& connection = state.connection;
   ktls::RecordLayer& client = state.client;
+  if (is_offence_of_backend(reason)) {
+    // The alert follows what it was sent, and a reset would overtake it.
+    co_await iouring::both(cut_off(state), linger(connection.shard(), state.backend.socket()));
+    co_return;
+  }
   // No clean end for a backend whose client gave none.
   if (reason != CloseReason::kDone && !(state.client_ended && state.backend_ended)) {
     state.backend.socket().reset();
   }
-  if (const auto alert = alert_of_live(reason)) {
+  // A client that speaks plaintext knows no alert: it is cut off.
+  if (const auto alert = alert_of_live(reason); alert && !connection.is_egress()) {
     co_await close_with_alert(connection.shard(), client, *alert);
     co_return;
   }
   if (prefers_quiet_moment(reason)) {
-    co_await (state.quiet ? close_with_close_notify(connection.shard(), client)
-                          : close_with_fin(connection.shard(), client));
+    co_await (state.quiet ? close_with_close_notify(connection.shard(), client) : cut_off(state));
     co_return;
   }
   if (reason == CloseReason::kBackendReset) {
@@ -55,7 +73,7 @@ bool lingers(const RelayState& state, CloseReason reason) {
   }
   if (state.client_owed) client.socket().reset();
   if (reason == CloseReason::kDone || left_by_client(reason)) co_return;
-  co_await close_with_fin(connection.shard(), client);
+  co_await cut_off(state);
 }
 
 // Behind the records that are under way: a send that is cancelled may leave half a record, and

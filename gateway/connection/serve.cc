@@ -18,6 +18,7 @@
 #include "gateway/connection/recheck.h"
 #include "gateway/connection/relay.h"
 #include "gateway/connection/start_records.h"
+#include "gateway/connection/starttls.h"
 #include "gateway/policy/route.h"
 
 namespace sallyport::gateway {
@@ -26,8 +27,10 @@ namespace {
 using BackendPtr = std::unique_ptr<ktls::RecordLayer>;
 
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish(Client& client);
+iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish_local(Client& client);
 iouring::Task<std::expected<BackendPtr, RefusalPtr>> connect(Client& client);
 iouring::PeerAddress address_of(const iouring::Socket& client);
+std::expected<Choice, ktls::HandshakeResult> choose_route(const Client& client);
 void accept_route(Client& client, const Choice& choice);
 RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResult result);
 iouring::Task<void> move_to_table(ktls::RecordLayer& client, ktls::RecordLayer& backend);
@@ -41,19 +44,24 @@ iouring::Task<void> serve(ShardState& shard, ServedListener& listener, iouring::
   LiveConnection connection(shard, listener, *scope, address_of(socket));
   Client client(connection, std::move(socket));
 
-  auto backend = co_await establish(client);
+  std::expected<BackendPtr, RefusalPtr> backend;
+  {
+    auto established = connection.is_egress() ? establish_local(client) : establish(client);
+    backend = co_await std::move(established);
+  }
   if (!backend) co_return co_await refuse(client, std::move(backend.error()));
 
   RelayEnd end;
   {
-    const CountedRecords counted(client);
+    const CountedRecords counted(client, **backend);
     end = co_await relay(client, **backend);
   }
   connection.set_reason(end.reason);
-  if (end.reason == CloseReason::kBackendReset) count_backend_reset(connection, end.client_ended);
+  if (end.reason == CloseReason::kBackendReset || end.reason == CloseReason::kBackendAlert)
+    count_backend_reset(connection, end.client_ended);
   if (!end.lingers) co_return;
   client.records.reset();
-  co_await linger_for_backend(connection, (*backend)->socket(), *end.lingers);
+  co_await linger_for_backend(connection, **backend, *end.lingers);
 }
 
 namespace {
@@ -73,11 +81,13 @@ namespace {
   refused = limit_connections_of_address(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
+  if (connection.listener().starttls_postgresql) refused = co_await answer_starttls(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
   refused = co_await receive_hello(client);
   if (refused) co_return std::unexpected(std::move(refused));
 
-  const ktls::ClientHello& hello = client.handshake->tls->hello();
-  const auto route = choose(*client.handshake->policy, hello.sni, hello.alpn);
+  const auto route = choose_route(client);
   if (!route) co_return std::unexpected(refusal(route.error()));
   accept_route(client, *route);
 
@@ -94,7 +104,7 @@ namespace {
   watch_expiry(connection);
 
   // The hello goes with the handshake, when records start.
-  std::vector<std::string> offered = alpn_offered(hello);
+  std::vector<std::string> offered = alpn_offered(client.handshake->tls->hello());
   auto backend = co_await connect(client);
   if (!backend) backend.error()->alpn_offered = std::move(offered);
   co_return backend;
@@ -106,10 +116,33 @@ namespace {
   if (refused) co_return std::unexpected(std::move(refused));
 
   auto backend = co_await connect_backend(client, std::move(certificate));
-  if (backend) {
-    look_at_endpoint(client.connection);
-    co_await move_to_table(*client.records, **backend);
-  }
+  if (backend) co_await move_to_table(*client.records, **backend);
+  co_return backend;
+}
+
+// An application of this machine: what let it in is the access to the socket. No TLS with it.
+[[gnu::noinline]] iouring::Task<std::expected<BackendPtr, RefusalPtr>> establish_local(
+    Client& client) {
+  LiveConnection& connection = client.connection;
+  ShardState& shard = connection.shard();
+
+  client.place = shard.limit.enter();
+  if (!client.place)
+    co_return std::unexpected(refusal(CloseReason::kShed, "--max-connections reached"));
+
+  const Policy::Pointer& policy = shard.snapshot->policy;
+  const Route* const route = policy->find(connection.listener().egress_route);
+  if (route == nullptr || !route->backend_tls)  // a policy without it is not taken
+    co_return std::unexpected(refusal(CloseReason::kInternalError, "no route with backend-tls"));
+  connection.set_local(std::shared_ptr<const Route>(policy, route),
+                       local_user(client.records->socket()));
+
+  RefusalPtr refused = limit_connections_of_address(client);
+  if (!refused) refused = limit_identity(client);
+  if (refused) co_return std::unexpected(std::move(refused));
+
+  auto backend = co_await connect_backend(client, {});
+  if (backend) co_await move_to_table(*client.records, **backend);
   co_return backend;
 }
 
@@ -126,6 +159,14 @@ RefusalPtr refused_by_judgement(LiveConnection& connection, ktls::HandshakeResul
   const auto failed = std::ranges::find(steps, false, &ktls::JudgementStep::passed);
   if (failed != steps.end()) refused->failure.detail = failed->finding;
   return refused;
+}
+
+std::expected<Choice, ktls::HandshakeResult> choose_route(const Client& client) {
+  const Handshake& handshake = *client.handshake;
+  const ktls::ClientHello& hello = handshake.tls->hello();
+  const auto chosen = choose(*handshake.policy, hello.sni, hello.alpn);
+  if (!chosen || !client.connection.listener().starttls_postgresql) return chosen;
+  return confirm_postgresql(handshake, *chosen);
 }
 
 void accept_route(Client& client, const Choice& choice) {

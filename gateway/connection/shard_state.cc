@@ -25,6 +25,7 @@ ShardState::ShardState(iouring::Ring& its_ring, iouring::IdleWorker& its_idle_wo
       handshake_slots(its_ring, handshake_limits.at_work),
       handshake_memory(handshake_limits.memory),
       peers(its_metrics, wall_time),
+      backend_sessions(*this),
       random(seed),
       next_id(random()) {}
 

@@ -9,13 +9,16 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "gateway/backends/balance.h"
+#include "gateway/connection/backend_sessions.h"
 #include "gateway/connection/connection_facts.h"
 #include "gateway/connection/connection_limit.h"
 #include "gateway/connection/fair_slots.h"
 #include "gateway/connection/handshake_memory.h"
 #include "gateway/connection/local_hosts.h"
+#include "gateway/connection/local_user.h"
 #include "gateway/connection/negotiated.h"
 #include "gateway/connection/peer_table.h"
 #include "gateway/connection/pending_ends.h"
@@ -28,6 +31,7 @@
 #include "iouring/ip_network.h"
 #include "iouring/list.h"
 #include "iouring/ring.h"
+#include "ktls/handshake/client_context.h"
 #include "ktls/handshake/server_context.h"
 #include "ktls/records/record_layer.h"
 #include "metrics/cells.h"
@@ -48,6 +52,7 @@ struct Timeouts {
   std::chrono::milliseconds lifetime{0};         ///< less up to a tenth, by chance
   // No flags, and not off.
   std::chrono::milliseconds tickets{10'000};  ///< for a client to take them, without `handshake`
+  std::chrono::milliseconds backend_tickets{1'000};  ///< for a server to send its tickets
   std::chrono::milliseconds lingering_close{1'000};  ///< for a client to take an end and close
   std::chrono::milliseconds round{10'000};           ///< between two looks at a connection
   std::chrono::milliseconds owes{110'000};           ///< unheard, and an acknowledgement is due
@@ -93,15 +98,21 @@ struct ProxiedEnds {
   iouring::PeerAddress destination;  ///< that the client connected to
 };
 
-/// A --listen, as this shard serves it.
+/// A --listen or an --egress, as this shard serves it.
 struct ServedListener {
   std::string text;  ///< as configured: metric label and log value
   metrics::ListenerCells& cells;
+  std::string egress_route = {};     ///< of an --egress; empty: a --listen
+  bool starttls_postgresql = false;  ///< TLS begins behind PostgreSQL's SSLRequest, or at once
 };
 
 /// A shard's TLS contexts, one for each of Policy::files(): where Route::files says. Handshakes
 /// begin with the first.
 using TlsContexts = std::shared_ptr<const std::vector<std::shared_ptr<ktls::ServerContext>>>;
+
+/// Its contexts towards backends, one for each of Policy::routes() of its snapshot; null: a route
+/// without `backend-tls`.
+using BackendContexts = std::shared_ptr<const std::vector<std::shared_ptr<ktls::ClientContext>>>;
 
 /// One per shard, of its thread alone. Everything in it outlives the connections.
 struct ShardState {
@@ -129,14 +140,17 @@ struct ShardState {
   HandshakeMemory handshake_memory;
   NegotiatedPool negotiated;
   LocalHosts local_hosts;
-  std::unordered_map<std::uint64_t, ProxiedEnds> proxied;  ///< by LiveConnection::number()
+  std::unordered_map<std::uint64_t, ProxiedEnds> proxied;    ///< by LiveConnection::number()
+  std::unordered_map<std::uint64_t, LocalUser> local_users;  ///< likewise
   PeerTable peers;
+  BackendSessions backend_sessions;
   std::mt19937_64 random;
   std::uint64_t next_id;  ///< counts up from a random start, so that ids of two runs differ
 
   /// Replaced as one when the control thread sends new ones; never null while serving.
   std::shared_ptr<const Snapshot> snapshot;
   TlsContexts tls;
+  BackendContexts backend_tls;
 
   /// --accept-proxy: what connects from there begins with a PROXY header. Outlives the shard.
   std::span<const iouring::IpNetwork> accept_proxy{};

@@ -35,7 +35,11 @@ struct Snapshot {
   [[nodiscard]] const CredentialsPointer& credentials_of(const Route& route) const {
     return credentials_at(route.files);
   }
-  /// Null is a route that is gone: its clients are judged by the first credentials that vouch for
+  /// Under which the backends of a route with this rule are judged.
+  [[nodiscard]] const CredentialsPointer& credentials_of(const BackendTls& rule) const {
+    return credentials_at(rule.files);
+  }
+  /// Null is a route that is gone: its peers are judged by the first credentials that vouch for
   /// them, those of the flags if none do.
   [[nodiscard]] const CredentialsPointer& credentials_of(const Route* route,
                                                          const ktls::PeerTrust& peer) const;

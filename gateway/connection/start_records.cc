@@ -78,17 +78,28 @@ RefusalPtr refused_by_kernel(const ktls::KernelRefusal& refused) {
   return refusal(reason, std::move(detail));
 }
 
-RefusalPtr hand_to_kernel(Client& client) {
-  ShardState& shard = client.connection.shard();
+metrics::Records label(ktls::RecordModel model) {
+  return model == ktls::RecordModel::kKernel ? metrics::Records::kKernel
+                                             : metrics::Records::kUserspace;
+}
+
+}  // namespace
+
+void attach_kernel_tls(const ShardState& shard, const iouring::Socket& peer) noexcept {
+  if (shard.records.wanted == RecordsWanted::kUserspace || !shard.records.kernel.usable()) return;
+  [[maybe_unused]] const int reported_later = ktls::attach_kernel_tls(peer.descriptor());
+}
+
+RefusalPtr choose_records(ShardState& shard, std::unique_ptr<ktls::RecordLayer>& records,
+                          ktls::Role own) {
   if (shard.records.wanted == RecordsWanted::kUserspace) return nullptr;
-  auto handed = ktls::hand_to_kernel(client.records, shard.records.kernel, shard.pools);
+  auto handed = ktls::hand_to_kernel(records, shard.records.kernel, shard.pools, own);
   if (handed) {
-    client.records = *std::move(handed);
-    client.connection.set_records(ktls::RecordModel::kKernel);
+    records = *std::move(handed);
     return nullptr;
   }
   const ktls::KernelRefusal refused = handed.error();
-  // The client has left. What it sent before is read here, whatever records are wanted.
+  // The peer has left. What it sent before is read here, whatever records are wanted.
   if (!refused.connection_lost && refused.sys_errno == ENOTCONN) return nullptr;
   if (refused.connection_lost || shard.records.wanted == RecordsWanted::kKernel) {
     return refused_by_kernel(refused);
@@ -97,23 +108,14 @@ RefusalPtr hand_to_kernel(Client& client) {
   return nullptr;
 }
 
-metrics::Records label(ktls::RecordModel model) {
-  return model == ktls::RecordModel::kKernel ? metrics::Records::kKernel
-                                             : metrics::Records::kUserspace;
-}
-
-}  // namespace
-
-void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) noexcept {
-  if (shard.records.wanted == RecordsWanted::kUserspace || !shard.records.kernel.usable()) return;
-  [[maybe_unused]] const int reported_later = ktls::attach_kernel_tls(client.descriptor());
-}
-
 [[gnu::noinline]] iouring::Task<RefusalPtr> start_records(Client& client) {
   RefusalPtr refused = co_await iouring::in_scope(client.handshake->scope, end_tls(client));
   if (refused) co_return refused;
   start_userspace_records(client);
-  co_return hand_to_kernel(client);
+  refused = choose_records(client.connection.shard(), client.records, ktls::Role::kServer);
+  if (refused) co_return refused;
+  client.connection.set_records(client.records->rx_model());
+  co_return nullptr;
 }
 
 iouring::Task<void> start_records_for_refusal(Client& client) {
@@ -133,27 +135,36 @@ iouring::Task<void> start_records_for_refusal(Client& client) {
   start_userspace_records(client);
 }
 
-CountedRecords::CountedRecords(const Client& client) : client_(client) {
-  const ktls::RecordLayer& layer = *client_.records;
-  cells().records_opened(metrics::Direction::kReceive, label(layer.rx_model()));
-  cells().records_opened(metrics::Direction::kSend, label(layer.tx_model()));
+CountedRecords::CountedRecords(const Client& client, const ktls::RecordLayer& backend)
+    : client_(client), backend_(backend) {
+  opened(*client_.records);
+  opened(backend_);
 }
 
 CountedRecords::~CountedRecords() {
-  const ktls::RecordLayer& layer = *client_.records;
-  cells().records_closed(metrics::Direction::kReceive, label(layer.rx_model()));
-  cells().records_closed(metrics::Direction::kSend, label(layer.tx_model()));
-  const ktls::RecordCounters& counters = layer.counters();
-  for (auto i = counters.key_updates_received; i > 0; --i) {
-    cells().keyupdate(metrics::Direction::kReceive);
-  }
-  for (auto i = counters.key_updates_sent; i > 0; --i) {
-    cells().keyupdate(metrics::Direction::kSend);
-  }
+  closed(*client_.records);
+  closed(backend_);
 }
 
-metrics::ShardMetrics& CountedRecords::cells() const {
-  return client_.connection.shard().metrics;
+void CountedRecords::opened(const ktls::RecordLayer& layer) const {
+  if (layer.tx_model() == ktls::RecordModel::kPlain) return;
+  metrics::ShardMetrics& cells = client_.connection.shard().metrics;
+  cells.records_opened(metrics::Direction::kReceive, label(layer.rx_model()));
+  cells.records_opened(metrics::Direction::kSend, label(layer.tx_model()));
+}
+
+void CountedRecords::closed(const ktls::RecordLayer& layer) const {
+  if (layer.tx_model() == ktls::RecordModel::kPlain) return;
+  metrics::ShardMetrics& cells = client_.connection.shard().metrics;
+  cells.records_closed(metrics::Direction::kReceive, label(layer.rx_model()));
+  cells.records_closed(metrics::Direction::kSend, label(layer.tx_model()));
+  const ktls::RecordCounters& counters = layer.counters();
+  for (auto i = counters.key_updates_received; i > 0; --i) {
+    cells.keyupdate(metrics::Direction::kReceive);
+  }
+  for (auto i = counters.key_updates_sent; i > 0; --i) {
+    cells.keyupdate(metrics::Direction::kSend);
+  }
 }
 
 }  // namespace sallyport::gateway

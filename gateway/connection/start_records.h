@@ -12,14 +12,19 @@
 
 namespace sallyport::gateway {
 
-/// Before the handshake: attaches kernel TLS without keys where start_records() will want it, since
-/// a client that has sent its FIN prevents that. Where it fails, start_records() reports why.
-void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) noexcept;
+/// Before the handshake: attaches kernel TLS without keys where choose_records() will want it,
+/// since a peer that has sent its FIN prevents that. Where it fails, choose_records() reports why.
+void attach_kernel_tls(const ShardState& shard, const iouring::Socket& peer) noexcept;
+
+/// Hands `records`, of userspace_records() and at rest, over to the kernel, as the shard's
+/// RecordChoice wants it. Where the kernel does not take them they go on in userspace, counted in
+/// ktls_fallback_total{reason}; with --records kernel that is a refusal. `own`: which end we are.
+[[nodiscard]] RefusalPtr choose_records(ShardState& shard,
+                                        std::unique_ptr<ktls::RecordLayer>& records,
+                                        ktls::Role own);
 
 /// Ends OpenSSL's part, with tickets for the client, and starts the records of an established
-/// client: Client::records. They are handed over to the kernel, as the shard's RecordChoice wants
-/// it. Where the kernel does not take the connection it goes on in userspace, counted in
-/// ktls_fallback_total{reason}; with --records kernel it is refused.
+/// client, by choose_records(): Client::records.
 ///
 /// It comes right after the handshake, before the backend is dialled: later the client may have
 /// ended already, or be half-way through a message, and the kernel can take over neither.
@@ -29,20 +34,23 @@ void attach_kernel_tls(const ShardState& shard, const iouring::Socket& client) n
 /// Client::records stays null if it is gone.
 [[nodiscard]] iouring::Task<void> start_records_for_refusal(Client& client);
 
-/// Counts a TLS connection in records_connections from construction to destruction, and then its
-/// KeyUpdates.
+/// Counts the TLS connections of both legs in records_connections from construction to destruction,
+/// and then their KeyUpdates.
 class CountedRecords {
  public:
-  /// `client` and Client::records, which is not null, outlive the object.
-  explicit CountedRecords(const Client& client);
+  /// `client`, Client::records, which is not null, and `backend` outlive the object.
+  CountedRecords(const Client& client, const ktls::RecordLayer& backend);
   ~CountedRecords();
   CountedRecords(const CountedRecords&) = delete;
   CountedRecords& operator=(const CountedRecords&) = delete;
 
  private:
-  [[nodiscard]] metrics::ShardMetrics& cells() const;
+  void opened(const ktls::RecordLayer& layer) const;
+  void closed(const ktls::RecordLayer& layer) const;
 
-  const Client& client_;  // one pointer only, since it is kept while a connection is idle
+  // Little, since it is kept while a connection is idle.
+  const Client& client_;
+  const ktls::RecordLayer& backend_;
 };
 
 }  // namespace sallyport::gateway

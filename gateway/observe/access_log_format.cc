@@ -71,6 +71,11 @@ class Line {
   bool empty_ = true;
 };
 
+// What connects comes to the service, or from one.
+std::string_view direction_of(const ConnectionFacts& record) {
+  return record.egress ? "egress" : "ingress";
+}
+
 }  // namespace
 
 // The keys of docs/operate.md, in its order. A refusal shows what is known; a served connection
@@ -88,10 +93,19 @@ std::string format_line(const ConnectionFacts& record, LogFormat format) {
       line.nothing(key);
     }
   };
+  const auto boolean = [&](const char* key, const std::optional<bool>& value) {
+    if (value) {
+      line.boolean(key, *value);
+    } else if (all) {
+      line.nothing(key);
+    }
+  };
   line.text("time", rfc3339(record.time));
   text("id", record.id, true);
   text("listener", record.listener, true);
+  line.text("direction", direction_of(record));
   text("client", record.client, true);
+  text("local_user", record.local_user, false);
   text("proxy", record.proxy, false);
   text("identity", record.identity, all);
   text("sni", record.sni, all);
@@ -100,14 +114,12 @@ std::string format_line(const ConnectionFacts& record, LogFormat format) {
   text("backend", record.backend, all);
   text("backend_address", record.backend_address, all);
   text("local_address", record.local_address, all);
+  text("backend_identity", record.backend_identity, all);
+  boolean("backend_resumed", record.backend_resumed);
   text("tls", record.tls, all);
   text("cipher", record.cipher, all);
   text("group", record.group, all);
-  if (record.resumed) {
-    line.boolean("resumed", *record.resumed);
-  } else if (all) {
-    line.nothing("resumed");
-  }
+  boolean("resumed", record.resumed);
   text("records", record.records, all);
   line.number("received_bytes", record.received_bytes);
   line.number("sent_bytes", record.sent_bytes);

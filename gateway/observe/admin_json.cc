@@ -143,14 +143,19 @@ ConnectionList::ConnectionList(std::optional<std::uint64_t> total)
 
 void ConnectionList::add(const ConnectionFacts& connection) {
   const auto& not_after = connection.not_after;
+  const auto& resumed = connection.backend_resumed;
   const Json json{{"id", connection.id},
+                  {"direction", connection.egress ? "egress" : "ingress"},
                   {"client", connection.client},
+                  {"local_user", connection.local_user},
                   {"proxy", connection.proxy},
                   {"identity", connection.identity},
                   {"listener", connection.listener},
                   {"route", connection.route},
                   {"backend", connection.backend},
                   {"backend_address", connection.backend_address},
+                  {"backend_identity", connection.backend_identity},
+                  {"backend_resumed", resumed ? Json(*resumed) : Json(nullptr)},
                   {"local_address", connection.local_address},
                   {"records", connection.records},
                   {"kept", connection.kept.empty() ? Json(nullptr) : Json(connection.kept)},

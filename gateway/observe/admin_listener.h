@@ -4,9 +4,10 @@
 #include <sys/types.h>
 
 #include <expected>
+#include <optional>
 #include <string>
-#include <utility>
 
+#include "gateway/observe/socket_file.h"
 #include "iouring/address.h"
 #include "iouring/file_descriptor.h"
 
@@ -28,14 +29,6 @@ class AdminListener {
   /// and the reason.
   [[nodiscard]] static std::expected<AdminListener, std::string> bind(const AdminAddress& at);
 
-  AdminListener(AdminListener&& other) noexcept
-      : descriptor_(std::move(other.descriptor_)),
-        address_(other.address_),
-        device_(other.device_),
-        inode_(std::exchange(other.inode_, 0)) {}
-  AdminListener& operator=(AdminListener&&) = delete;
-  ~AdminListener();
-
   /// The address listened on: the one asked for, or the one got for port 0.
   [[nodiscard]] const iouring::SocketAddress& address() const { return address_; }
   /// Passes ownership of the descriptor, which is non-blocking, to the caller.
@@ -47,8 +40,7 @@ class AdminListener {
 
   iouring::FileDescriptor descriptor_;
   iouring::SocketAddress address_;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;  // of the file that bind() made; 0: none
+  std::optional<SocketFile> file_;  // of a unix socket
 };
 
 }  // namespace sallyport::gateway

@@ -19,12 +19,10 @@ LiveCauses Verdict::causes() const noexcept {
   const auto add = [&causes](LiveCause cause, bool holds) {
     causes.set(static_cast<std::size_t>(cause), holds);
   };
-  add(LiveCause::kRevoked, trust.revocation == HandshakeResult::kCertificateRevoked);
-  // A serial that was let in is not malformed: facts that cannot be judged are not trusted.
-  add(LiveCause::kUntrusted, trust.anchor != HandshakeResult::kSuccess ||
-                                 trust.revocation == HandshakeResult::kCertificateMalformed);
+  add(LiveCause::kRevoked, trust.is_revoked());
+  add(LiveCause::kUntrusted, trust.is_untrusted());
   add(LiveCause::kNotAuthorized, routed && !rule);
-  add(LiveCause::kExpired, trust.validity != HandshakeResult::kSuccess);
+  add(LiveCause::kExpired, trust.has_expired());
   add(LiveCause::kRouteGone, !routed);
   return causes;
 }

@@ -1,5 +1,5 @@
-// Causes for which a live connection ends: what let its client in holds no longer, or its endpoint
-// has gone.
+// Causes for which a live connection ends: what let its client in holds no longer, or what its
+// backend was taken for, or its endpoint has gone.
 #pragma once
 
 #include <array>
@@ -12,22 +12,29 @@
 
 namespace sallyport::gateway {
 
-/// Those that tell the client by an alert come first: of several, the first one counts.
+/// Of several, the first one counts: those that tell the client by an alert come first, and those
+/// that may be long in coming last.
 enum class LiveCause : std::uint8_t {
   kRevoked,        ///< a certificate of the chain
   kUntrusted,      ///< the anchor
   kNotAuthorized,  ///< no rule of the route matches any more
   kExpired,        ///< a certificate below the anchor
   kRouteGone,      ///< the policy has no route of this name
-  // Of the endpoint; --keep-live does not know them.
+  // Of the backend; --keep-live does not know them.
+  kBackendRevoked,      ///< a certificate of its chain
+  kBackendUntrusted,    ///< its anchor
+  kBackendNotVerified,  ///< it is not, or no longer, the one that the route asks for
+  kBackendExpired,      ///< a certificate below its anchor
+  // Of its endpoint, likewise.
   kBackendDown,      ///< by its checks, and the route ends connections then
   kEndpointRemoved,  ///< it drains or is gone, and the route's time for that is over
 };
 
 /// By LiveCause: close reason.
-inline constexpr std::array<std::string_view, 7> kLiveCauseWords{
-    "revoked",    "untrusted",    "not_authorized",  "expired",
-    "route_gone", "backend_down", "endpoint_removed"};
+inline constexpr std::array<std::string_view, 11> kLiveCauseWords{
+    "revoked",         "untrusted",       "not_authorized",    "expired",
+    "route_gone",      "backend_revoked", "backend_untrusted", "backend_not_verified",
+    "backend_expired", "backend_down",    "endpoint_removed"};
 
 /// Those of the client, the first ones: metric label, value of --keep-live.
 inline constexpr std::span<const std::string_view> kKeepLiveWords =

@@ -104,7 +104,8 @@ std::expected<void, RouteConflict> Policy::index() {
   const Route* without_sni = nullptr;
   for (std::size_t i = 0; i < routes_.size(); ++i) {
     Route& route = routes_[i];
-    if (route.endpoint_rules.removal_timeout.count() > 0) ends_when_removed_ = true;
+    if (route.endpoint_rules.removal_timeout.count() > 0 || route.backend_tls)
+      judges_endpoints_ = true;
     route.name_hash = ktls::sha256(std::as_bytes(std::span(route.name)));
     if (!by_route_name_.emplace(route.name, &route).second) {
       return std::unexpected(RouteConflict{i, std::nullopt, "a second route of this name"});
@@ -116,6 +117,7 @@ std::expected<void, RouteConflict> Policy::index() {
     const auto again = std::ranges::unique(route.trust_domains);
     route.trust_domains.erase(again.begin(), again.end());
     trust_domains.insert(route.trust_domains.begin(), route.trust_domains.end());
+    if (route.egress) continue;
     if (route.sni.empty()) {
       if (without_sni) {
         return std::unexpected(RouteConflict{

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gateway/policy/backend_tls.h"
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/limit_rules.h"
@@ -18,6 +19,7 @@
 #include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/route_files.h"
 #include "gateway/policy/string_hash.h"
+#include "gateway/policy/warm_rule.h"
 #include "ktls/trust/peer_trust.h"
 
 namespace sallyport::gateway {
@@ -36,7 +38,7 @@ struct Route {
   /// Takes clients that offer no protocol: beside those that share one of `alpn`; with an empty
   /// `alpn` them alone. Off, with an empty `alpn`: the offer is not looked at.
   bool takes_no_offer = false;
-  std::vector<IdentityPattern> allow;  ///< empty exactly if allow_any_verified
+  std::vector<IdentityPattern> allow;  ///< empty if allow_any_verified or egress, else not
   bool allow_any_verified = false;
   std::vector<std::string> trust_domains;  ///< of `allow`, sorted, each once; by Policy::build()
   Balance balance = Balance::kRoundRobin;
@@ -47,6 +49,9 @@ struct Route {
   EndpointRules endpoint_rules;
   LimitRules limits;
   std::optional<ProxyRule> proxy = {};  ///< its backends get a PROXY header of this kind
+  bool egress = false;  ///< for local applications: no client of a --listen reaches it
+  std::optional<BackendTls> backend_tls = {};  ///< TLS to its backends; none: plaintext
+  std::optional<WarmRule> warm = {};  ///< what is kept ready of each endpoint; none: nothing
 };
 
 /// Whether its backends get the client's certificate.
@@ -113,8 +118,9 @@ class Policy {
   /// What its routes present and trust, none twice: first what the flags name, used or not.
   std::span<const RouteFiles> files() const { return files_; }
   const Route* find(std::string_view route_name) const;  ///< nullptr: unknown
-  /// Whether connections of any route end some time after their endpoint was removed.
-  bool ends_when_removed() const { return ends_when_removed_; }
+  /// Whether live connections of any route are judged by what the discovery file says of their
+  /// endpoints.
+  bool judges_endpoints() const { return judges_endpoints_; }
   [[nodiscard]] bool names(const RouteFiles& files) const;  ///< whether files() has them
 
   /// Lookup for choose(); `name` in lower case. nullptr: no route has it.
@@ -138,7 +144,7 @@ class Policy {
   ByName exact_, wildcard_;
   Candidates without_sni_;
   std::vector<std::string> trust_domains_;
-  bool ends_when_removed_ = false;
+  bool judges_endpoints_ = false;
 };
 
 /// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file

@@ -3,9 +3,9 @@
 #include <iterator>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
+#include "gateway/policy/backend_tls.h"
 #include "gateway/policy/endpoint_rules.h"
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/json_document.h"
@@ -13,11 +13,14 @@
 #include "gateway/policy/named_files.h"
 #include "gateway/policy/policy.h"
 #include "gateway/policy/proxy_rule.h"
+#include "gateway/policy/string_list.h"
+#include "gateway/policy/warm_rule.h"
 
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::string_view kPlannedKeys[] = {"backend-tls", "egress", "warm"};
+constexpr std::string_view kOfClients[] = {"sni",         "alpn", "allow", "allow-any-verified",
+                                           "credentials", "trust"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
                                  Balance::kPowerOfTwo, Balance::kHashIdentity};
 constexpr Truncation kTruncations[] = {Truncation::kReset, Truncation::kClose};
@@ -50,11 +53,11 @@ class PolicyReader : JsonReader {
 
  private:
   std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
+  std::expected<Route, ConfigError> check_egress(Route route, const JsonMember& member,
+                                                 const std::string& key) const;
   Known read_key(Route& route, const JsonMember& member, const std::string& key);
   Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
-  Outcome read_allow(Route& route, const JsonValue& value, const std::string& key);
-  Outcome check_coverage(const Route& route, const JsonValue& value, const std::string& key);
   template <class Enumerator, std::size_t N>
   Outcome read_policy_word(Enumerator& target, const Enumerator (&all)[N], const JsonValue& value,
                            const std::string& key) const {
@@ -116,18 +119,33 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   Route route;
   route.name = member.key;
   RouteFiles files;
+  RouteFiles backend_files;
   auto read = read_object(member.value, key,
                           [&](const JsonMember& inner, const std::string& place) -> Known {
                             if (inner.key == "credentials")
                               return named_.choose_credentials(*this, files, inner.value, place);
                             if (inner.key == "trust")
                               return named_.choose_trust(*this, files, inner.value, place);
+                            if (inner.key == "backend-tls")
+                              return read_backend_tls(*this, named_, route.backend_tls,
+                                                      backend_files, inner.value, place);
                             return read_key(route, inner, place);
                           });
   if (!read) return std::unexpected(std::move(read.error()));
   if (route.endpoint_rules.end_when_down && !route.endpoint_rules.health)
     return refuse(member.line, key, "\"end-when-down\" needs \"health\"");
+  if (route.warm && route.backend_tls) {
+    // Neither is known before there is a client.
+    const std::string place = key + ".warm";
+    const unsigned line = member.value.find("warm")->line;
+    if (route.proxy)
+      return refuse(line, place, "beside \"backend-tls\" there can be no \"proxy-protocol\"");
+    if (route.backend_tls->forward_alpn)
+      return refuse(line, place, "there can be no \"alpn\": \"forward\" in \"backend-tls\"");
+  }
   route.files = place_of(std::move(files));
+  if (route.backend_tls) route.backend_tls->files = place_of(std::move(backend_files));
+  if (route.egress) return check_egress(std::move(route), member, key);
   if (route.allow.empty() && !route.allow_any_verified) {
     return refuse(member.line, key, "needs \"allow\" or \"allow-any-verified\": true");
   }
@@ -135,6 +153,21 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
     return refuse(member.line, key,
                   "has both \"allow\" and \"allow-any-verified\"; they exclude each other");
   }
+  return route;
+}
+
+// There is no client's handshake that they would be about.
+std::expected<Route, ConfigError> PolicyReader::check_egress(Route route, const JsonMember& member,
+                                                             const std::string& key) const {
+  for (const JsonMember& inner : *member.value.object()) {
+    if (std::ranges::find(kOfClients, inner.key) == std::end(kOfClients)) continue;
+    return refuse(inner.line, key + "." + inner.key,
+                  "is for clients of a --listen, and none reaches a route with \"egress\"");
+  }
+  if (!route.backend_tls) return refuse(member.line, key, "\"egress\" needs \"backend-tls\"");
+  if (route.backend_tls->forward_alpn)
+    return refuse(member.line, key + ".backend-tls.alpn",
+                  "no protocol is confirmed to an application that could be forwarded");
   return route;
 }
 
@@ -150,16 +183,15 @@ JsonReader::Known PolicyReader::read_key(Route& route, const JsonMember& member,
   const JsonValue& value = member.value;
   if (member.key == "sni") return read_sni(route, value, key);
   if (member.key == "alpn") return read_alpn(route, value, key);
-  if (member.key == "allow") return read_allow(route, value, key);
+  if (member.key == "allow") return read_patterns(*this, route.allow, value, key);
   if (member.key == "balance") return read_policy_word(route.balance, kBalances, value, key);
   if (member.key == "truncation")
     return read_policy_word(route.truncation, kTruncations, value, key);
   if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
+  if (member.key == "egress") return read_bool(route.egress, value, key);
   if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
   if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
-  // Words of later versions: refused by name, never accepted and ignored.
-  if (std::ranges::find(kPlannedKeys, member.key) != std::end(kPlannedKeys))
-    return refuse(member.line, key, "not supported by this version");
+  if (member.key == "warm") return read_warm_rule(*this, route.warm, value, key);
   Known known = read_endpoint_rule(*this, route.endpoint_rules, member, key);
   return known ? known : read_limit_rule(*this, route.limits, member, key);
 }
@@ -182,56 +214,7 @@ Outcome PolicyReader::read_alpn(Route& route, const JsonValue& value, const std:
     route.takes_no_offer = true;  // no protocol is spoken here
     return {};
   }
-  if (auto checked = check_strings(value, key); !checked) return checked;
-  for (const JsonValue& item : *value.array()) {
-    const std::string place = item_key(key, route.alpn.size());
-    const std::string& protocol = *item.string();
-    if (protocol.empty() || protocol.size() > 255) {  // RFC 7301, section 3.1
-      return refuse(item.line, place, "a protocol name has 1 to 255 bytes");
-    }
-    if (std::ranges::find(route.alpn, protocol) != route.alpn.end()) {
-      return refuse(item.line, place, "is listed twice");
-    }
-    route.alpn.push_back(protocol);
-  }
-  return {};
-}
-
-Outcome PolicyReader::read_allow(Route& route, const JsonValue& value, const std::string& key) {
-  if (auto checked = check_strings(value, key); !checked) return checked;
-  for (const JsonValue& item : *value.array()) {
-    auto pattern = IdentityPattern::parse(*item.string());
-    if (!pattern) {
-      return refuse(item.line, item_key(key, route.allow.size()), std::move(pattern.error()));
-    }
-    route.allow.push_back(std::move(*pattern));
-  }
-  return check_coverage(route, value, key);
-}
-
-// A pattern that another one covers is refused: its removal would lock no client out, although the
-// file reads as if it would.
-Outcome PolicyReader::check_coverage(const Route& route, const JsonValue& value,
-                                     const std::string& key) {
-  const std::vector<IdentityPattern>& allow = route.allow;
-  std::unordered_map<std::string_view, std::size_t> seen;
-  std::vector<std::size_t> wildcards;  // only these cover more than their like
-  for (std::size_t i = 0; i < allow.size(); ++i) {
-    const auto [first, fresh] = seen.emplace(allow[i].text(), i);
-    if (!fresh) {
-      return refuse((*value.array())[i].line, item_key(key, i),
-                    "is the same as " + item_key("allow", first->second));
-    }
-    if (allow[i].has_wildcard()) wildcards.push_back(i);
-  }
-  for (std::size_t i = 0; i < allow.size(); ++i) {
-    for (const std::size_t wide : wildcards) {
-      if (wide == i || !allow[wide].covers(allow[i])) continue;
-      return refuse((*value.array())[i].line, item_key(key, i),
-                    "is covered by " + item_key("allow", wide) + ", " + allow[wide].text());
-    }
-  }
-  return {};
+  return read_protocols(*this, route.alpn, value, key);
 }
 
 }  // namespace

@@ -10,8 +10,9 @@
 namespace sallyport::gateway {
 
 struct Choice {
-  const Route* route;     ///< never nullptr; lives as long as the Policy
-  std::string_view alpn;  ///< protocol to select, points into `route`; empty = select none
+  const Route* route;  ///< never nullptr; lives as long as the Policy
+  std::string_view
+      alpn;  ///< protocol to select, points into `route` or is a constant; empty = none
 };
 
 /// Which route a ClientHello gets. `sni` as received (empty = none sent; a dot at its end does not

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gateway/run/check_summary.h"
+#include "gateway/run/client_contexts.h"
 #include "gateway/run/config.h"
 #include "gateway/run/configuration_error.h"
 #include "gateway/run/exit_code.h"
@@ -16,6 +17,7 @@
 #include "gateway/run/process.h"
 #include "gateway/run/rehearsal.h"
 #include "gateway/run/server_contexts.h"
+#include "gateway/run/socket_access.h"
 #include "gateway/run/state_dir.h"
 
 namespace sallyport::gateway {
@@ -34,8 +36,12 @@ void check_files(const Options& options, Config& config, Errors& errors) {
     for (const auto& each : outcome.refused_routes) add(errors, each.error.to_string());
   }
   if (!config.complete()) return;
-  const auto contexts = ServerContexts(options.listen, 1).renew(config.all_credentials());
+  const Policy& policy = *config.policy();
+  const auto credentials = config.all_credentials();
+  const auto contexts = ServerContexts(options.listen, 1).renew(for_clients(policy, credentials));
   if (!contexts) add(errors, contexts.error());
+  const auto of_backends = ClientContexts(1).renew(policy, credentials);
+  if (!of_backends) add(errors, of_backends.error());
 }
 
 void check_state(const Options& options, Errors& errors) {
@@ -55,6 +61,14 @@ void check_addresses(const Options& options, Errors& errors) {
       std::fprintf(stderr,
                    "sallyport: warning: --listen %s: IPv6 is switched off, no client comes there\n",
                    listen.text.c_str());
+    }
+  }
+  for (const EgressAddress& egress : options.egress) {
+    if (egress.address.is_unix()) {  // as below
+      if (const auto access = socket_access(egress); !access)
+        add(errors, "--egress " + egress.text + ": " + access.error());
+    } else if (auto why = unusable_address(egress.address)) {
+      add(errors, "--egress " + egress.text + ": " + *why);
     }
   }
   for (const AdminAddress& admin : options.admin) {

@@ -115,6 +115,8 @@ std::string flags(const Options& options) {
     all += " " + std::string(name) + "=" + value;
   };
   for (const ListenAddress& listen : options.listen) add("listen", listen.text);
+  for (const EgressAddress& egress : options.egress) add("egress", egress.text);
+  if (!options.egress.empty()) add("egress-expose", on(options.egress_expose));
   add("share-port", on(options.share_port));
   for (const iouring::IpNetwork& network : options.accept_proxy)
     add("accept-proxy", network.to_string());

@@ -23,13 +23,19 @@
 #include "gateway/connection/fair_slots.h"
 #include "gateway/observe/log.h"
 #include "gateway/run/due_groups.h"
+#include "iouring/block_pool.h"
+#include "iouring/buffer_ring.h"
 #include "iouring/cancel.h"
 #include "iouring/deadline.h"
+#include "iouring/idle_worker.h"
 #include "iouring/inbox.h"
 #include "iouring/ring.h"
 #include "iouring/signals_masked.h"
 #include "iouring/spare_sockets.h"
 #include "iouring/task_group.h"
+#include "ktls/handshake/client_context.h"
+#include "ktls/records/cipher_contexts.h"
+#include "ktls/records/record_layer.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -55,6 +61,7 @@ struct CheckedEndpoint {
   HealthCheck rule;
   bool end_when_down = false;
   bool proxy_header = false;  // the endpoint expects one
+  std::optional<CheckTls> tls;
   CheckHistory history;
   bool counted_up = false;                // among those of its route
   iouring::TimePoint heard_before{};      // Thread::heard_at_ when its check began
@@ -67,6 +74,18 @@ struct CheckedEndpoint {
   }
 };
 using CheckedPtr = std::shared_ptr<CheckedEndpoint>;
+using ContextPtr = std::shared_ptr<ktls::ClientContext>;
+
+// What TLS needs beside the ring.
+struct TlsParts {
+  std::unique_ptr<iouring::IdleWorker> idle_worker;
+  bool started = false;
+  std::unique_ptr<iouring::BufferRing> small;
+  std::unique_ptr<iouring::BufferRing> whole;
+  std::unique_ptr<iouring::BlockPool> blocks;
+  ktls::CipherContexts contexts;
+  std::optional<ktls::RecordPools> pools;
+};
 
 milliseconds part_of(milliseconds time, double part) {
   return std::chrono::duration_cast<milliseconds>(time * part);
@@ -130,17 +149,21 @@ class Checker::Thread {
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
-  void serve(std::shared_ptr<const Snapshot> snapshot) {
-    inbox_->post([this, snapshot = std::move(snapshot)] { update(*snapshot); });
+  void serve(std::shared_ptr<const Snapshot> snapshot, BackendContexts contexts) {
+    inbox_->post([this, snapshot = std::move(snapshot), contexts = std::move(contexts)] {
+      update(*snapshot, *contexts);
+    });
   }
 
  private:
   explicit Thread(const std::function<void()>& on_down) : on_down_(on_down) {}
+  [[nodiscard]] iouring::Result<> make_tls_tools();
   void run();
   void stop();
-  void update(const Snapshot& snapshot);
-  void keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
-            std::vector<CheckedPtr>& fresh);
+  void update(const Snapshot& snapshot, const std::vector<ContextPtr>& contexts);
+  void keep(const Route& route, const std::optional<CheckTls>& tls,
+            const std::shared_ptr<const Endpoint>& endpoint, std::vector<CheckedPtr>& fresh);
+  void start_idle_worker();
   static void forget(CheckedEndpoint& checked);
   void note(CheckedEndpoint& checked, const CheckOutcome& outcome);
   static void log_change(const CheckedEndpoint& checked, Checked before,
@@ -171,6 +194,7 @@ class Checker::Thread {
   std::unique_ptr<iouring::Inbox> inbox_;
   std::optional<FairSlots> slots_;
   std::optional<iouring::SpareSockets> sockets_;
+  TlsParts tls_;
   std::optional<iouring::TaskGroup> tasks_;
   DueGroups<CheckedPtr> due_;
   std::optional<Wake> wake_;
@@ -197,6 +221,10 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
     return nullptr;
   }
   thread->inbox_ = *std::move(inbox);
+  if (const auto made = thread->make_tls_tools(); !made) {
+    log_error("no buffers for checks of endpoints", {{"error", made.error().name()}});
+    return nullptr;
+  }
   // A quarter of the sockets stays from one check to another: enough for most groups.
   thread->slots_.emplace(*thread->ring_, most - most / 4);
   thread->sockets_.emplace(*thread->ring_, most / 4);
@@ -205,6 +233,24 @@ std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
   const iouring::SignalsMasked masked;  // signals belong to the control thread
   thread->thread_ = std::thread([&self = *thread] { self.run(); });
   return thread;
+}
+
+iouring::Result<> Checker::Thread::make_tls_tools() {
+  auto idle_worker = iouring::IdleWorker::create(*ring_, {});
+  if (!idle_worker) return iouring::failure(idle_worker.error().value);
+  auto small = iouring::BufferRing::create(*ring_);
+  if (!small) return iouring::failure(small.error().value);
+  auto whole = iouring::BufferRing::create(*ring_, ktls::kWholeBytes, ktls::kWholeCount);
+  if (!whole) return iouring::failure(whole.error().value);
+  tls_.idle_worker = *std::move(idle_worker);
+  tls_.small = *std::move(small);
+  tls_.whole = *std::move(whole);
+  tls_.blocks = std::make_unique<iouring::BlockPool>(ring_->timers());
+  tls_.pools.emplace(ktls::RecordPools{.small = *tls_.small,
+                                       .whole = *tls_.whole,
+                                       .blocks = *tls_.blocks,
+                                       .contexts = tls_.contexts});
+  return {};
 }
 
 Checker::Thread::~Thread() {
@@ -223,22 +269,41 @@ void Checker::Thread::run() {
   pthread_setname_np(pthread_self(), "checker");
   tasks_->spawn(stay_until_cancelled(*ring_));
   ring_->run(wait_for_checks(*tasks_));
+  tls_.idle_worker->stop();
 }
 
-void Checker::Thread::update(const Snapshot& snapshot) {
+// On first use. Without it handshakes are this thread's, one at a time between its other work.
+void Checker::Thread::start_idle_worker() {
+  if (std::exchange(tls_.started, true)) return;
+  const iouring::Result<> started = tls_.idle_worker->start("check-tls");
+  if (started) return;
+  log_info(
+      "handshakes of checks run in their event loop: a thread for them needs an RLIMIT_NICE "
+      "of 20",
+      {{"error", started.error().name()}});
+}
+
+void Checker::Thread::update(const Snapshot& snapshot, const std::vector<ContextPtr>& contexts) {
   std::unordered_map<const EndpointLife*, CheckedPtr> before = std::move(checked_);
   checked_.clear();
   std::vector<CheckedPtr> fresh;
-  for (const Route& route : snapshot.policy->routes()) {
+  const std::span<const Route> routes = snapshot.policy->routes();
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const Route& route = routes[i];
     const RouteEndpoints* const endpoints = snapshot.endpoints->find(route.name);
     if (!route.endpoint_rules.health || endpoints == nullptr) continue;
+    std::optional<CheckTls> tls;
+    if (route.backend_tls) {
+      start_idle_worker();
+      tls = {.context = contexts[i], .route = {snapshot.policy, &route}};
+    }
     for (const auto& endpoint : endpoints->endpoints) {
       const auto known = before.find(endpoint->life.get());
       if (known != before.end()) {
         checked_.emplace(endpoint->life.get(), std::move(known->second));
         before.erase(known);
       }
-      keep(route, endpoint, fresh);
+      keep(route, tls, endpoint, fresh);
     }
   }
   for (const auto& [life, checked] : before) forget(*checked);
@@ -251,7 +316,8 @@ void Checker::Thread::update(const Snapshot& snapshot) {
 
 // What is checked by the same rule goes on; by another it is one of its own, and knows what was
 // known.
-void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpoint>& endpoint,
+void Checker::Thread::keep(const Route& route, const std::optional<CheckTls>& tls,
+                           const std::shared_ptr<const Endpoint>& endpoint,
                            std::vector<CheckedPtr>& fresh) {
   CheckedPtr& checked = checked_[endpoint->life.get()];
   const HealthCheck& rule = *route.endpoint_rules.health;
@@ -269,6 +335,7 @@ void Checker::Thread::keep(const Route& route, const std::shared_ptr<const Endpo
   checked->endpoint = endpoint;
   checked->end_when_down = route.endpoint_rules.end_when_down;
   checked->proxy_header = route.proxy.has_value();
+  checked->tls = tls;
 }
 
 void Checker::Thread::forget(CheckedEndpoint& checked) {
@@ -330,9 +397,14 @@ iouring::Task<CheckOutcome> Checker::Thread::check(CheckedEndpoint& checked) {
   if (!slot) co_return CheckOutcome{};
   checked.heard_before = heard_at_;
   const std::shared_ptr<const Endpoint> endpoint = checked.endpoint;
-  const std::span<const std::byte> opening(kLocalHeader);
-  co_return co_await check_endpoint(*sockets_, checked.rule, *endpoint,
-                                    checked.proxy_header ? opening : opening.first(0));
+  const std::optional<CheckTls> tls = checked.tls;
+  CheckOpening opening;
+  if (checked.proxy_header) opening.header = kLocalHeader;
+  if (tls) opening.tls = &*tls;
+  const CheckTools tools{.sockets = *sockets_,
+                         .tls = {.idle_worker = *tls_.idle_worker, .pools = *tls_.pools}};
+  CheckOutcome outcome = co_await check_endpoint(tools, checked.rule, *endpoint, opening);
+  co_return outcome;
 }
 
 milliseconds Checker::Thread::jittered(milliseconds interval) {
@@ -388,10 +460,11 @@ Checker::Checker(unsigned most, std::function<void()> on_down)
 
 Checker::~Checker() = default;
 
-void Checker::serve(const std::shared_ptr<const Snapshot>& snapshot) {
+void Checker::serve(const std::shared_ptr<const Snapshot>& snapshot,
+                    const BackendContexts& contexts) {
   if (!thread_ && !any_checked(*snapshot)) return;
   if (!thread_) thread_ = Thread::start(most_, on_down_);
-  if (thread_) thread_->serve(snapshot);
+  if (thread_) thread_->serve(snapshot, contexts);
 }
 
 }  // namespace sallyport::gateway

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "gateway/connection/shard_state.h"
 #include "gateway/connection/snapshot.h"
 
 namespace sallyport::gateway {
@@ -22,10 +23,10 @@ class Checker {
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;
 
-  /// Control thread. From now on the endpoints of this generation are checked, by its policy. The
-  /// thread starts with the first that has anything to check. Where the kernel gives no ring, that
-  /// is logged, and all stay unknown.
-  void serve(const std::shared_ptr<const Snapshot>& snapshot);
+  /// Control thread. From now on the endpoints of this generation are checked, by its policy, and
+  /// by `contexts` where that has `backend-tls`. The thread starts with the first that has anything
+  /// to check. Where the kernel gives no ring, that is logged, and all stay unknown.
+  void serve(const std::shared_ptr<const Snapshot>& snapshot, const BackendContexts& contexts);
 
  private:
   class Thread;

@@ -40,6 +40,28 @@ bool same_names(const Policy& one, const Policy& other) {
   return std::ranges::equal(one.routes(), other.routes(), {}, &Route::name, &Route::name);
 }
 
+// What applications of this machine send leaves it under TLS or not at all.
+std::optional<std::string> why_no_egress(const Options& options, const Policy& policy) {
+  for (const EgressAddress& egress : options.egress) {
+    const Route* const route = policy.find(egress.route);
+    if (route == nullptr)
+      return options.policy + ": has no route '" + egress.route + "', which --egress " +
+             egress.text + " names";
+    if (!route->backend_tls)
+      return options.policy + ": route '" + egress.route +
+             "' has no \"backend-tls\", and --egress " + egress.text + " names it";
+  }
+  for (const Route& route : policy.routes()) {
+    const bool lacks = route.backend_tls && route.backend_tls->presents_certificate &&
+                       route.backend_tls->credentials.empty() && options.pairs.empty();
+    if (lacks && !options.explain)
+      return options.policy + ": route '" + route.name +
+             "' presents the certificate of --cert to its backends, and none is given; "
+             "\"credentials\" of its \"backend-tls\" names another, or \"none\"";
+  }
+  return std::nullopt;
+}
+
 // How many routes of the file can be reached.
 std::size_t routes_of(const Discovery& discovery, const Policy* policy) {
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -198,7 +220,9 @@ std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
   const bool same = in_force != nullptr && in_force->files == now;
   if (same && !attempt.forced) return *in_force;
   const CredentialsTable::Entry* const shared = read.find_trust(named);
-  auto loaded = load_credentials(files, shared == nullptr ? nullptr : shared->credentials.get());
+  const PresentedTo whom = presented_to(attempt.next.policy.get(), named);
+  auto loaded =
+      load_credentials(files, whom, shared == nullptr ? nullptr : shared->credentials.get());
   if (!loaded) return std::unexpected(std::move(loaded.error()));
   // Equal ones stay, since shards have chains that were verified under them.
   if (same) return *in_force;
@@ -335,6 +359,23 @@ ktls::CredentialFiles Config::files_of(const RouteFiles& named) const {
   return files;
 }
 
+PresentedTo Config::presented_to(const Policy* policy, const RouteFiles& named) const {
+  const auto any_route = [policy](const auto& uses) {
+    return policy != nullptr && std::ranges::any_of(policy->routes(), uses);
+  };
+  const bool only_egress = options_.listen.empty() && !options_.egress.empty();
+  const bool to_clients = named == RouteFiles{}
+                              ? !only_egress
+                              : policy == nullptr || any_route([&](const Route& route) {
+                                  return !route.egress && policy->files()[route.files] == named;
+                                });
+  const bool to_backends = any_route([&](const Route& route) {
+    return route.backend_tls && route.backend_tls->presents_certificate &&
+           policy->files()[route.backend_tls->files] == named;
+  });
+  return {.clients = to_clients, .backends = to_backends};
+}
+
 std::vector<std::string> Config::secret_files() const {
   std::set<std::string> files;
   for (const auto& pair : options_.pairs) files.insert(pair.key);
@@ -368,7 +409,8 @@ std::vector<std::filesystem::path> Config::directories() const {
 }
 
 std::expected<CredentialsTable::Pointer, std::string> Config::load_credentials(
-    const ktls::CredentialFiles& files, const ktls::Credentials* of_same_trust) const {
+    const ktls::CredentialFiles& files, PresentedTo whom,
+    const ktls::Credentials* of_same_trust) const {
   ktls::HandshakeSettings settings;
   settings.accept_expired_crl = options_.crl_expired == Options::CrlExpired::kAccept;
   settings.client_eku = options_.client_eku;
@@ -384,8 +426,8 @@ std::expected<CredentialsTable::Pointer, std::string> Config::load_credentials(
 
   auto loaded = ktls::load_usable_credentials(files, std::move(settings), of_same_trust);
   if (!loaded) return std::unexpected(loaded.error().message());
-  std::string why =
-      join(review_credentials(**loaded, ktls::wall_clock_now()), Finding::Effect::kRefusesAll);
+  std::string why = join(review_credentials(**loaded, ktls::wall_clock_now(), whom),
+                         Finding::Effect::kRefusesAll);
   if (!why.empty()) return std::unexpected(std::move(why));
   return *std::move(loaded);
 }
@@ -397,6 +439,7 @@ std::expected<Policy::Pointer, std::string> Config::load_policy(
     if (!text) return std::unexpected(std::move(text.error()));
     auto policy = parse_policy(*text, options_.policy);
     if (!policy) return std::unexpected(policy.error().to_string());
+    if (auto why = why_no_egress(options_, **policy)) return std::unexpected(*std::move(why));
     return *std::move(policy);
   }
   FlagRules rules{.allow = {},

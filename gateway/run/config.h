@@ -155,7 +155,9 @@ class Config {
   [[nodiscard]] ktls::CredentialFiles files_of(const RouteFiles& named) const;
   [[nodiscard]] std::vector<std::string> secret_files() const;
   [[nodiscard]] std::expected<CredentialsTable::Pointer, std::string> load_credentials(
-      const ktls::CredentialFiles& files, const ktls::Credentials* of_same_trust) const;
+      const ktls::CredentialFiles& files, PresentedTo whom,
+      const ktls::Credentials* of_same_trust) const;
+  [[nodiscard]] PresentedTo presented_to(const Policy* policy, const RouteFiles& named) const;
   [[nodiscard]] std::expected<Policy::Pointer, std::string> load_policy(
       const std::optional<Discovery>& discovery) const;
   [[nodiscard]] std::expected<Discovery, std::string> load_discovery(Attempt& attempt,

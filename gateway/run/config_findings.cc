@@ -76,6 +76,12 @@ std::vector<Finding> Config::find_oddities() const {
     if (!route.endpoint_rules.prefer_zone || !options_.zone.empty()) continue;
     add("route " + route.name + " has \"prefer-zone\", and without --zone no zone is preferred");
   }
+  for (const EgressAddress& egress : options_.egress) {
+    if (policy_->find(egress.route)->egress) continue;
+    add("--egress " + egress.text +
+        ": its route lacks \"egress\": true, so that applications of "
+        "this machine reach it without its \"allow\"");
+  }
   for (const DiscoveredRoute& route : discovery_->routes) {
     if (policy_->find(route.name) != nullptr) continue;
     add("route " + route.name + " of the discovery file is not in the policy file: unreachable");
@@ -92,7 +98,8 @@ std::vector<Finding> Config::findings() const {
                        rfc3339(*as_of)});
   }
   for (const CredentialsTable::Entry& entry : credentials_.entries()) {
-    std::vector<Finding> found = review_credentials(*entry.credentials, ktls::wall_clock_now());
+    std::vector<Finding> found = review_credentials(*entry.credentials, ktls::wall_clock_now(),
+                                                    presented_to(policy_.get(), entry.named));
     for (Finding& each : found) {
       // Of some routes, and others have their own.
       if (entry.named != RouteFiles{} && each.effect == Finding::Effect::kRefusesAll)

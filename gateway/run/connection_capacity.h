@@ -9,6 +9,7 @@ struct ConnectionCapacity {
   std::uint64_t registered_descriptors = 0;  ///< slots of each shard's table; 0: no table is used
   std::uint64_t connections = 0;             ///< of all shards together
   unsigned checks = 0;                       ///< of endpoints, under way at once
+  std::uint64_t warm = 0;                    ///< connections to endpoints that wait for a client
 };
 
 /// `descriptors` is the limit of the process (RLIMIT_NOFILE). `can_install` says whether the kernel

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -47,8 +48,8 @@ bool may_cover(const CrlFact& crl, const CertificateFact& issuer) {
 
 class CredentialsReview {
  public:
-  CredentialsReview(const ktls::Credentials& credentials, Time now)
-      : credentials_(credentials), now_(now) {
+  CredentialsReview(const ktls::Credentials& credentials, Time now, PresentedTo whom)
+      : credentials_(credentials), now_(now), whom_(whom) {
     for (const CertificateFact& fact : credentials.certificates()) {
       (fact.role == CertificateFact::Role::kServer ? own_ : trusted_).push_back(&fact);
     }
@@ -89,6 +90,7 @@ class CredentialsReview {
 
   const ktls::Credentials& credentials_;
   Time now_;
+  PresentedTo whom_;
   Facts own_, trusted_;
   std::vector<Finding> findings_;
 };
@@ -107,6 +109,10 @@ void CredentialsReview::review_own() {
     if (ends_soon(fact->not_before, fact->not_after, now_)) {
       add(Effect::kNoneYet, described(*fact) + " expires at " + rfc3339(fact->not_after));
     }
+    if (whom_.backends && !fact->calls)
+      add(Effect::kRefusesSome, described(*fact) +
+                                    " is no client's certificate: its extended key usage lacks "
+                                    "clientAuth: backends that ask for one refuse it");
     review_chain(*fact);
   }
   const Effect effect = refused.size() == leaves ? Effect::kRefusesAll : Effect::kRefusesSome;
@@ -145,7 +151,8 @@ void CredentialsReview::review_chain(const CertificateFact& leaf) {
 // Why a client refuses the leaf that we present; empty: it does not.
 std::string CredentialsReview::why_refused(const CertificateFact& leaf) const {
   if (std::string why = outside_dates(leaf, now_); !why.empty()) return why;
-  if (!leaf.serves) return "is no server's certificate: its extended key usage lacks serverAuth";
+  if (whom_.clients && !leaf.serves)
+    return "is no server's certificate: its extended key usage lacks serverAuth";
   return {};
 }
 
@@ -284,16 +291,28 @@ template <class Uses>
 Routes routes_that(const Policy& policy, Uses uses) {
   Routes found;
   for (const Route& route : policy.routes())
-    if (uses(policy.files()[route.files])) found.push_back(&route);
+    if (!route.egress && uses(policy.files()[route.files])) found.push_back(&route);
   return found;
 }
 
-// An unscoped bundle would let the CA of one trust domain vouch for the IDs of another.
-void review_scopes(const ktls::Credentials& credentials, const Routes& routes,
-                   const RouteFiles& files, std::vector<Finding>& findings) {
+// The trust domains that this trust has to vouch for, of the clients of `routes` and of backends.
+std::set<std::string> domains_of(const Policy& policy, const Routes& routes,
+                                 const RouteFiles& files) {
   std::set<std::string> domains;
   for (const Route* route : routes)
     domains.insert(route->trust_domains.begin(), route->trust_domains.end());
+  for (const Route& route : policy.routes()) {
+    const std::optional<BackendTls>& tls = route.backend_tls;
+    if (!tls || policy.files()[tls->files].trust != files.trust) continue;
+    for (const IdentityPattern& pattern : tls->verify)
+      if (!pattern.trust_domain().empty()) domains.emplace(pattern.trust_domain());
+  }
+  return domains;
+}
+
+// An unscoped bundle would let the CA of one trust domain vouch for the IDs of another.
+void review_scopes(const ktls::Credentials& credentials, const std::set<std::string>& domains,
+                   const RouteFiles& files, std::vector<Finding>& findings) {
   if (!credentials.has_unscoped_trust() || domains.size() < 2) return;
   std::string named;
   for (const std::string& domain : domains) named += (named.empty() ? "" : ", ") + domain;
@@ -308,10 +327,12 @@ void review_scopes(const ktls::Credentials& credentials, const Routes& routes,
 
 // Scoped bundles vouch for SPIFFE IDs of their domains and for nothing else.
 void review_patterns(const ktls::Credentials& credentials, const Routes& routes,
-                     const RouteFiles& files, std::vector<Finding>& findings) {
+                     const std::set<std::string>& needed, const RouteFiles& files,
+                     std::vector<Finding>& findings) {
   if (credentials.has_unscoped_trust()) return;
   const std::vector<std::string> domains = credentials.trust_domains();
   std::set<std::string, std::less<>> unneeded(domains.begin(), domains.end());
+  for (const std::string& domain : needed) unneeded.erase(domain);
   std::vector<std::string> unvouched;
   bool some_admitted = false;
   for (const Route* route : routes) {
@@ -319,7 +340,6 @@ void review_patterns(const ktls::Credentials& credentials, const Routes& routes,
     if (route->allow_any_verified) unneeded.clear();
     for (const IdentityPattern& pattern : route->allow) {
       if (std::ranges::find(domains, pattern.trust_domain()) != domains.end()) {
-        unneeded.erase(std::string(pattern.trust_domain()));
         some_admitted = true;
       } else {
         unvouched.push_back("no " + given_as(files) + " vouches for " + pattern.text() +
@@ -353,8 +373,9 @@ void review_ca_names(const ktls::Credentials& credentials, const Routes& routes,
 
 }  // namespace
 
-std::vector<Finding> review_credentials(const ktls::Credentials& credentials, Time now) {
-  return CredentialsReview(credentials, now).findings();
+std::vector<Finding> review_credentials(const ktls::Credentials& credentials, Time now,
+                                        PresentedTo whom) {
+  return CredentialsReview(credentials, now, whom).findings();
 }
 
 std::vector<Finding> review_trust(const ktls::Credentials& credentials, const Policy& policy,
@@ -363,9 +384,10 @@ std::vector<Finding> review_trust(const ktls::Credentials& credentials, const Po
   const RouteFiles& named = policy.files()[files];
   const Routes routes =
       routes_that(policy, [&named](const RouteFiles& each) { return each.trust == named.trust; });
+  const std::set<std::string> needed = domains_of(policy, routes, named);
+  review_scopes(credentials, needed, named, findings);
   if (routes.empty() && !policy.routes().empty()) return findings;
-  review_scopes(credentials, routes, named, findings);
-  review_patterns(credentials, routes, named, findings);
+  review_patterns(credentials, routes, needed, named, findings);
   review_ca_names(credentials, routes, named, findings);
   return findings;
 }

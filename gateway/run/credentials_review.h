@@ -29,10 +29,17 @@ struct Finding {
 /// Adds those of `more` that are not in `all` yet.
 void add_new(std::vector<Finding>& all, std::vector<Finding> more);
 
+/// Whom our own certificates are for.
+struct PresentedTo {
+  bool clients = true;
+  bool backends = false;
+};
+
 /// What is wrong with the certificates and CRLs by themselves at `now`: dates, the purpose of our
 /// own certificate and the intermediates behind it, issuers without a CRL.
 [[nodiscard]] std::vector<Finding> review_credentials(const ktls::Credentials& credentials,
-                                                      std::chrono::sys_seconds now);
+                                                      std::chrono::sys_seconds now,
+                                                      PresentedTo whom = {});
 
 /// Whether the trust bundles vouch for what the rules of their routes let in, and clients are told
 /// of their CAs. `credentials` are those of policy.files()[files]. Does not change with time.

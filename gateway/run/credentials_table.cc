@@ -6,13 +6,13 @@
 namespace sallyport::gateway {
 ktls::CredentialFiles credential_files(const Options& options, const RouteFiles& named) {
   ktls::CredentialFiles files;
-  files.trust_only = options.explain.has_value();
   for (const NamedCredentials& each : named.credentials)
     files.pairs.push_back(
         {.cert = each.cert, .key = each.key, .given_as = "credentials." + each.name});
   if (named.credentials.empty()) {
     for (const auto& pair : options.pairs) files.pairs.push_back({pair.cert, pair.key});
   }
+  files.trust_only = options.explain || files.pairs.empty();
   if (named.trust) {
     files.trust_given_as = "trust." + named.trust->name;
     for (const std::string& file : named.trust->ca)

@@ -32,8 +32,14 @@ struct Group {
 
 constexpr std::array kTraffic{
     Flag{"listen", "ADDR:PORT", true,
-         "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. Required, "
+         "Mutual-TLS listener, IPv4 or [IPv6]; port 0 takes a free one and logs it. With "
+         "',starttls=postgresql' behind it for clients of PostgreSQL. Required, or --egress; "
          "repeatable"},
+    Flag{"egress", "ADDR:PORT=ROUTE", true,
+         "Plaintext listener for applications of this machine, which act as this gateway on that "
+         "route of --policy; also unix:/PATH=ROUTE[,mode=0600][,owner=U][,group=G]. The route has "
+         "\"backend-tls\". Repeatable"},
+    Flag{"egress-expose", "", false, "Accept an --egress on an address that is not loopback"},
     Flag{"share-port", "", false,
          "Listen beside another process of this user that has the address, to take over from it "
          "without a gap (default: an address in use is an error)"},
@@ -58,8 +64,8 @@ constexpr std::array kTraffic{
 };
 constexpr std::array kTrust{
     Flag{"cert", "FILE", true,
-         "PEM certificate chain, leaf first, with --key. Required, or --credentials; repeatable in "
-         "pairs: an ECDSA pair beside an RSA one"},
+         "PEM certificate chain, leaf first, with --key. Required with --listen, or --credentials; "
+         "repeatable in pairs: an ECDSA pair beside an RSA one"},
     Flag{"key", "FILE", true, "PEM private key of the --cert at the same place"},
     Flag{"credentials", "FILE", true,
          "PEM private key and certificate chain in one file, in any order, instead of or beside "
@@ -186,8 +192,6 @@ constexpr std::array kCommandLineOnly{
     Flag{"version", "", false, "Print versions and exit"},
     Flag{"help", "", false, "Print this and exit"},
 };
-// Flags of later versions: refused by name, so that none is taken for a typing error.
-constexpr auto kPlannedFlags = std::to_array<std::string_view>({"egress", "egress-expose"});
 constexpr std::array kGroups{
     Group{"Traffic", kTraffic},
     Group{"Credentials and trust", kTrust},
@@ -230,12 +234,6 @@ const Flag* find_flag(std::string_view name) {
   return nullptr;
 }
 
-// What is wrong with a name that is no flag.
-std::string why_unknown(std::string_view name, std::string_view otherwise) {
-  const bool planned = std::ranges::find(kPlannedFlags, name) != kPlannedFlags.end();
-  return planned ? "is not supported by this version" : std::string(otherwise);
-}
-
 std::optional<OptionsError> add(GivenFlags& given, const Flag& flag, std::string value,
                                 std::string where) {
   auto& uses = given[flag.name];
@@ -271,9 +269,7 @@ std::expected<GivenFlags, OptionsError> read_command_line(const std::vector<std:
                  .style(Style::allow_long | Style::long_allow_adjacent | Style::long_allow_next)
                  .run();
   } catch (const po::unknown_option& error) {
-    const std::string flag = error.get_option_name();
-    const std::string name = flag.substr(std::min(flag.find_first_not_of('-'), flag.size()));
-    return std::unexpected(OptionsError{where, flag, "", why_unknown(name, "unknown flag")});
+    return std::unexpected(OptionsError{where, error.get_option_name(), "", "unknown flag"});
   } catch (const po::error_with_option_name& error) {
     return std::unexpected(OptionsError{where, error.get_option_name(), "", error.what()});
   } catch (const po::error& error) {
@@ -313,7 +309,7 @@ std::optional<OptionsError> read_line(std::string_view line, const std::string& 
   const std::string name(ktls::trim(line.substr(0, equals)));
   const std::string value(ktls::trim(line.substr(equals + 1)));
   const Flag* flag = find_flag(name);
-  if (flag == nullptr) return OptionsError{where, name, value, why_unknown(name, "unknown name")};
+  if (flag == nullptr) return OptionsError{where, name, value, "unknown name"};
   const bool command_line_only =
       std::ranges::any_of(kCommandLineOnly, [&](const Flag& each) { return name == each.name; });
   if (command_line_only) {

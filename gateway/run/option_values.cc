@@ -38,7 +38,8 @@ std::expected<std::vector<std::string>, std::string> parse_list(std::string_view
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kModeKey = ",mode=";
 
-// "0600": octal, with or without the leading zero, permission bits only.
+}  // namespace
+
 std::optional<mode_t> parse_mode(std::string_view digits) {
   mode_t mode = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
@@ -46,8 +47,6 @@ std::optional<mode_t> parse_mode(std::string_view digits) {
   if (!whole || digits.size() < 3 || mode > 0777) return std::nullopt;
   return mode;
 }
-
-}  // namespace
 
 std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text) {
   const bool v6 = text.starts_with('[');
@@ -78,12 +77,24 @@ std::expected<ListenAddress, std::string> parse_listen_address(std::string_view 
     return std::unexpected("needs a numeric address, '" + host + "' is not " +
                            (v6 ? "IPv6" : "IPv4"));
   }
-  if (text.substr(colon).contains(",starttls=")) {
-    return std::unexpected(std::string("has starttls, which is not supported by this version"));
-  }
   const auto address = iouring::SocketAddress::parse(text);
   if (!address) return std::unexpected("has no port from 0 to 65535 after the colon");
   return ListenAddress{.text = std::string(text), .address = *address};
+}
+
+std::expected<ListenAddress, std::string> parse_listener(std::string_view text) {
+  constexpr std::string_view kStarttls = "starttls=";
+  const std::size_t comma = text.find(',');
+  auto listen = parse_listen_address(text.substr(0, comma));
+  if (!listen || comma == std::string_view::npos) return listen;
+  const std::string_view setting = text.substr(comma + 1);
+  if (!setting.starts_with(kStarttls))
+    return std::unexpected(std::string("has something else than starttls=postgresql behind it"));
+  if (setting.substr(kStarttls.size()) != "postgresql")
+    return std::unexpected(std::string("has starttls= of another protocol than postgresql"));
+  listen->text = text;
+  listen->starttls_postgresql = true;
+  return listen;
 }
 
 bool overlap(const ListenAddress& one, const ListenAddress& other) {

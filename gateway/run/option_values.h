@@ -1,6 +1,8 @@
 // Values of flags, parsed from text. Pure; an error is what is wrong with the text.
 #pragma once
 
+#include <sys/types.h>
+
 #include <expected>
 #include <optional>
 #include <string>
@@ -18,6 +20,7 @@ namespace sallyport::gateway {
 struct ListenAddress {
   std::string text;
   iouring::SocketAddress address;
+  bool starttls_postgresql = false;  ///< of a --listen
 };
 
 /// The admin HTTP of a gateway that runs.
@@ -35,8 +38,14 @@ struct TrustBundle {
   std::string file;
 };
 
+/// "0600": octal, of permission bits only; nothing for any other text.
+[[nodiscard]] std::optional<mode_t> parse_mode(std::string_view digits);
+
 /// "127.0.0.1:80" or "[::1]:80"; names are refused.
 [[nodiscard]] std::expected<ListenAddress, std::string> parse_listen_address(std::string_view text);
+
+/// A value of --listen: such an address, and ",starttls=postgresql" behind it or nothing.
+[[nodiscard]] std::expected<ListenAddress, std::string> parse_listener(std::string_view text);
 
 /// A client's connection could be for either: the same text, or an address beside every address of
 /// its family at the same port. [::] takes no IPv4.

@@ -125,9 +125,10 @@ class Reader {
 };
 
 void read_listeners(Reader& reader, Options& options) {
-  reader.require("listen");
+  if (!reader.has("listen") && !reader.has("egress"))
+    return reader.fail("", "", "command line", "one of --listen and --egress is required");
   for (const GivenValue& use : reader.uses("listen")) {
-    auto address = parse_listen_address(use.value);
+    auto address = parse_listener(use.value);
     if (!address) return reader.fail("listen", use, address.error());
     const auto taken = std::ranges::find_if(
         options.listen, [&](const ListenAddress& each) { return overlap(each, *address); });
@@ -142,6 +143,36 @@ void read_listeners(Reader& reader, Options& options) {
   reader.parsed("accept-proxy", iouring::IpNetwork::parse, [&](const iouring::IpNetwork& network) {
     options.accept_proxy.push_back(network);
   });
+}
+
+// The same place, or one for two.
+bool overlap(const EgressAddress& egress, const ListenAddress& other) {
+  if (egress.address.is_unix() || other.address.is_unix()) return egress.address == other.address;
+  return overlap(ListenAddress{.text = egress.text, .address = egress.address}, other);
+}
+
+// Whoever connects acts as this gateway.
+void read_egress(Reader& reader, Options& options) {
+  reader.on("egress-expose", options.egress_expose);
+  for (const GivenValue& use : reader.uses("egress")) {
+    auto egress = parse_egress_address(use.value);
+    if (!egress) return reader.fail("egress", use, egress.error());
+    if (!reader.has("policy"))
+      return reader.fail("egress", use, "needs --policy, which says how its route is reached");
+    if (!egress->address.is_loopback() && !options.egress_expose)
+      return reader.fail("egress", use,
+                         "is not loopback: others than this machine's applications could act as "
+                         "this gateway; --egress-expose accepts this");
+    for (const ListenAddress& listen : options.listen) {
+      if (overlap(*egress, listen)) return reader.fail("egress", use, "overlaps " + listen.text);
+    }
+    for (const EgressAddress& each : options.egress) {
+      if (overlap(*egress, {.text = each.text, .address = each.address}))
+        return reader.fail("egress", use,
+                           each.text == egress->text ? "is given twice" : "overlaps " + each.text);
+    }
+    options.egress.push_back(*std::move(egress));
+  }
 }
 
 void read_pairs(Reader& reader, Options& options) {
@@ -160,7 +191,7 @@ void read_pairs(Reader& reader, Options& options) {
                        "and --key go in pairs: there are " + std::to_string(certs) + " and " +
                            std::to_string(keys));
   }
-  if (certs == 0 && options.pairs.empty()) {
+  if (certs == 0 && options.pairs.empty() && reader.has("listen")) {
     return reader.fail("", "", "command line",
                        "a certificate is required: --cert and --key, or --credentials");
   }
@@ -347,6 +378,7 @@ std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
   Reader reader(*std::move(given));
   Options options;
   read_listeners(reader, options);
+  read_egress(reader, options);
   read_pairs(reader, options);
   read_trust(reader, options);
   read_rules(reader, options);

@@ -18,6 +18,7 @@
 #include "gateway/observe/log.h"
 #include "gateway/policy/live_cause.h"
 #include "gateway/policy/policy.h"
+#include "gateway/run/egress_address.h"
 #include "gateway/run/option_values.h"
 #include "iouring/ip_network.h"
 #include "ktls/keys/suite.h"
@@ -31,10 +32,12 @@ struct Options {
   };
   enum class CrlExpired { kRefuse, kAccept };
 
-  std::vector<ListenAddress> listen;  ///< at least one, no two overlap
+  std::vector<ListenAddress> listen;  ///< no two overlap; at least one of these or `egress`
+  std::vector<EgressAddress> egress;  ///< for local applications; no two overlap
+  bool egress_expose = false;         ///< some of them are not of loopback
   bool share_port = false;            ///< listen beside another process that has the address
   std::vector<iouring::IpNetwork> accept_proxy;  ///< what connects from there is a proxy
-  std::vector<CertificatePair> pairs;            ///< at least one
+  std::vector<CertificatePair> pairs;            ///< at least one, but for egress alone
   std::vector<TrustBundle> ca;                   ///< at least one
   std::vector<std::string> crl;
   CrlExpired crl_expired = CrlExpired::kRefuse;

@@ -9,13 +9,17 @@ namespace sallyport::gateway {
 
 std::expected<void, std::string> Publisher::publish() {
   const std::shared_ptr<const Snapshot> next = next_snapshot();
-  const auto contexts = contexts_.renew(next->all_credentials());
+  const auto credentials = next->all_credentials();
+  // First, since these are handed out at each call, and those for clients only when they are new.
+  const auto of_backends = backend_contexts_.renew(*next->policy, credentials);
+  if (!of_backends) return std::unexpected(of_backends.error());
+  const auto contexts = contexts_.renew(for_clients(*next->policy, credentials));
   if (!contexts) return std::unexpected(contexts.error());
   if (const auto before = snapshot()) retire(*before, *next);
   put_in_force(next);
   set_snapshot_metrics(registry_, *next);
-  shards_.serve(next, *contexts);
-  checker_.serve(next);
+  shards_.serve(next, *contexts, *of_backends);
+  checker_.serve(next, of_backends->back());
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "gateway/connection/snapshot.h"
 #include "gateway/observe/discovery_json.h"
 #include "gateway/run/checker.h"
+#include "gateway/run/client_contexts.h"
 #include "gateway/run/config.h"
 #include "gateway/run/options.h"
 #include "gateway/run/retired.h"
@@ -34,7 +35,8 @@ class Publisher {
         shards_(shards),
         checker_(checker),
         registry_(registry),
-        contexts_(options.listen, shards.size()) {}
+        contexts_(options.listen, shards.size()),
+        backend_contexts_(shards.size() + 1) {}
 
   /// The configuration must be complete(). The first call starts the shards. The error is why
   /// OpenSSL takes no context of the credentials; the shards then go on with what they have.
@@ -76,6 +78,7 @@ class Publisher {
   Checker& checker_;
   metrics::Registry& registry_;
   ServerContexts contexts_;
+  ClientContexts backend_contexts_;  // for the shards, and then the checker
   Retired retired_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Snapshot> snapshot_;

@@ -20,6 +20,15 @@ std::string set_of_ports(std::span<const ListenAddress> listen) {
 
 }  // namespace
 
+std::vector<Snapshot::CredentialsPointer> for_clients(
+    const Policy& policy, std::vector<Snapshot::CredentialsPointer> credentials) {
+  for (std::size_t files = 1; files < credentials.size(); ++files) {  // the first serve every hello
+    if (std::ranges::find(policy.routes(), files, &Route::files) == policy.routes().end())
+      credentials[files].reset();
+  }
+  return credentials;
+}
+
 ServerContexts::ServerContexts(std::span<const ListenAddress> listen, std::size_t shards)
     : listeners_(set_of_ports(listen)), shards_(shards) {}
 
@@ -27,9 +36,11 @@ std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
     const std::vector<Snapshot::CredentialsPointer>& credentials) {
   if (credentials == latest_) return {};
   // A handshake changes between contexts of one library only.
-  OSSL_LIB_CTX* const library = ktls::ServerContext::library_for(credentials);
+  std::vector<Snapshot::CredentialsPointer> used = credentials;
+  std::erase(used, nullptr);
+  OSSL_LIB_CTX* const library = ktls::library_for(used);
   std::map<Snapshot::CredentialsPointer, Contexts> made;
-  for (const auto& each : credentials) {
+  for (const auto& each : used) {
     const auto known = made_.find(each);
     if (known != made_.end() && library == library_) {
       made.insert(*known);
@@ -44,7 +55,7 @@ std::expected<std::vector<TlsContexts>, std::string> ServerContexts::renew(
   std::vector<TlsContexts> of_shards(shards_);
   for (std::size_t shard = 0; shard < shards_; ++shard) {
     auto all = std::make_shared<std::vector<std::shared_ptr<ktls::ServerContext>>>();
-    for (const auto& each : credentials) all->push_back(made.at(each)[shard]);
+    for (const auto& each : credentials) all->push_back(each ? made.at(each)[shard] : nullptr);
     of_shards[shard] = std::move(all);
   }
   latest_ = credentials;

@@ -15,6 +15,10 @@
 
 namespace sallyport::gateway {
 
+/// `credentials`, those of policy.files(), with null for those by which no client is judged.
+[[nodiscard]] std::vector<Snapshot::CredentialsPointer> for_clients(
+    const Policy& policy, std::vector<Snapshot::CredentialsPointer> credentials);
+
 /// Makes the TLS contexts of the shards, and new ones for new credentials only: with a context a
 /// shard loses the chains that it has seen. Control thread only.
 class ServerContexts {
@@ -23,7 +27,7 @@ class ServerContexts {
   /// gateways of one fleet, each on an address of its own, take each other's tickets.
   ServerContexts(std::span<const ListenAddress> listen, std::size_t shards);
 
-  /// Those of each shard, one for each of `credentials` (Snapshot::all_credentials()); none if the
+  /// Those of each shard, one for each of `credentials` (for_clients()), null for null; none if the
   /// latest are of these already. The error is OpenSSL's.
   [[nodiscard]] std::expected<std::vector<TlsContexts>, std::string> renew(
       const std::vector<Snapshot::CredentialsPointer>& credentials);

@@ -72,6 +72,7 @@ Shard::Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
              options_.timeouts, options_.ends, options_.records, options_.handshakes,
              options_.limit, options_.client_limits, options_.metrics, options_.connection_log,
              random_word()),
+      warm_(state_, {.shard = options_.index, .shards = options_.shards, .most = options_.warm}),
       connections_(*ring_),
       chores_(*ring_) {
   state_.accept_proxy = options_.accept_proxy;
@@ -84,21 +85,41 @@ Shard::~Shard() {
 
 iouring::Result<iouring::SocketAddress> Shard::bind(const std::string& text,
                                                     const iouring::SocketAddress& address,
-                                                    iouring::ListenOptions options) {
+                                                    iouring::ListenOptions options,
+                                                    Clients clients) {
   auto listener = iouring::Listener::bind(*ring_, address, options);
   if (!listener) return std::unexpected(listener.error());
   set_tcp_options((*listener)->descriptor());
   const iouring::SocketAddress got = (*listener)->address();
-  listeners_.push_back(std::make_unique<Bound>(
-      Bound{.listener = *std::move(listener),
-            .served = {.text = text, .cells = options_.metrics.listener(text)}}));
+  add(text, *std::move(listener), std::move(clients));
   return got;
 }
 
-void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
+iouring::Result<> Shard::adopt(const std::string& text, iouring::FileDescriptor bound,
+                               Clients clients) {
+  auto listener = iouring::Listener::adopt(*ring_, std::move(bound));
+  if (!listener) return std::unexpected(listener.error());
+  add(text, *std::move(listener), std::move(clients));
+  return {};
+}
+
+void Shard::add(const std::string& text, std::unique_ptr<iouring::Listener> listener,
+                Clients clients) {
+  listeners_.push_back(std::make_unique<Bound>(
+      Bound{.listener = std::move(listener),
+            .served = {.text = text,
+                       .cells = options_.metrics.listener(text),
+                       .egress_route = std::move(clients.egress_route),
+                       .starttls_postgresql = clients.starttls_postgresql}}));
+}
+
+void Shard::start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                  BackendContexts backend_tls) {
   state_.balancer.update(snapshot->endpoints);
   state_.snapshot = std::move(snapshot);
   state_.tls = std::move(tls);
+  state_.backend_tls = std::move(backend_tls);
+  warm_.update();
   thread_ = std::thread([this] { thread_main(); });
 }
 
@@ -112,8 +133,11 @@ std::expected<void, Shard::ListenError> Shard::listen(bool beside_others) {
 std::expected<void, Shard::ListenError> Shard::listen_on_all(bool beside_others) {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     iouring::Listener& listener = *listeners_[i]->listener;
-    iouring::Result<> outcome = beside_others ? listener.share_port() : listener.listen();
-    if (outcome) outcome = beside_others ? listener.listen() : listener.share_port();
+    // All shards have the same unix socket.
+    const bool is_unix = listener.address().is_unix();
+    iouring::Result<> outcome =
+        beside_others && !is_unix ? listener.share_port() : listener.listen();
+    if (outcome && !is_unix) outcome = beside_others ? listener.listen() : listener.share_port();
     if (!outcome) return std::unexpected(ListenError{i, outcome.error()});
   }
   return {};
@@ -132,6 +156,7 @@ void Shard::thread_main() {
   idle_worker_->stop();
   // Released here, so that no other thread drops what only this one may touch.
   state_.tls.reset();
+  state_.backend_tls.reset();
   state_.snapshot.reset();
   ended_ = true;
   if (options_.on_ended) options_.on_ended();
@@ -161,6 +186,7 @@ void Shard::start_idle_worker() const {
 iouring::Task<void> Shard::run() {
   chores_.spawn(make_rounds(state_));
   chores_.spawn(recheck_live(state_));
+  chores_.spawn(warm_.run());
   iouring::TaskGroup acceptors(*ring_);
   for (const auto& bound : listeners_) {
     acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
@@ -168,6 +194,7 @@ iouring::Task<void> Shard::run() {
   co_await acceptors.join();  // until drain() has stopped the listeners
   chores_.spawn(end_within_drain_timeout());
   co_await connections_.join();
+  co_await state_.backend_sessions.stop();
   chores_.cancel_all();
   co_await chores_.join();
 }
@@ -201,16 +228,19 @@ void Shard::end_all() {
   state_.live.splice_back(ended);
 }
 
-void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls) {
-  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls)]() mutable {
-    const bool judges_otherwise = snapshot->credentials != state_.snapshot->credentials ||
-                                  snapshot->named != state_.snapshot->named ||
-                                  snapshot->policy != state_.snapshot->policy ||
-                                  (snapshot->endpoints != state_.snapshot->endpoints &&
-                                   snapshot->policy->ends_when_removed());
+void Shard::update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+                   BackendContexts backend_tls) {
+  inbox_->post([this, snapshot = std::move(snapshot), tls = std::move(tls),
+                backend_tls = std::move(backend_tls)]() mutable {
+    const bool judges_otherwise =
+        snapshot->credentials != state_.snapshot->credentials ||
+        snapshot->named != state_.snapshot->named || snapshot->policy != state_.snapshot->policy ||
+        (snapshot->endpoints != state_.snapshot->endpoints && snapshot->policy->judges_endpoints());
     state_.balancer.update(snapshot->endpoints);
     state_.snapshot = std::move(snapshot);
     if (tls) state_.tls = std::move(tls);
+    state_.backend_tls = std::move(backend_tls);
+    warm_.update();
     if (judges_otherwise) gateway::judge_all(state_);
   });
 }
@@ -222,6 +252,7 @@ void Shard::judge_all() {
 void Shard::drain() {
   inbox_->post([this] {
     if (std::exchange(draining_, true)) return;
+    warm_.stop();
     chores_.spawn(stop_listeners());
   });
 }

@@ -17,6 +17,7 @@
 #include "gateway/connection/live_connection.h"
 #include "gateway/connection/peer_slice.h"
 #include "gateway/connection/shard_state.h"
+#include "gateway/connection/warm_pool.h"
 #include "gateway/run/fault_plan.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
@@ -34,6 +35,8 @@ namespace sallyport::gateway {
 /// What shards are made from. References outlive the shards.
 struct ShardOptions {
   unsigned index = 0;
+  unsigned shards = 1;     ///< of the process
+  std::size_t warm = 0;    ///< connections to endpoints that may wait for a client
   std::optional<int> cpu;  ///< to pin to
   unsigned registered_descriptors = 0;
   HandshakeLimits handshakes;
@@ -53,6 +56,12 @@ struct ShardOptions {
 
 class Shard {
  public:
+  /// Who connects to a listener: as in ServedListener.
+  struct Clients {
+    std::string egress_route = {};
+    bool starttls_postgresql = false;
+  };
+
   /// Makes the ring; binds nothing yet.
   [[nodiscard]] static std::expected<std::unique_ptr<Shard>, std::string> create(
       ShardOptions options);
@@ -65,10 +74,15 @@ class Shard {
   /// may have port 0. The address that it got, or bind(2)'s error.
   [[nodiscard]] iouring::Result<iouring::SocketAddress> bind(const std::string& text,
                                                              const iouring::SocketAddress& address,
-                                                             iouring::ListenOptions options);
+                                                             iouring::ListenOptions options,
+                                                             Clients clients);
+  /// The same for a unix socket that is bound already, a duplicate for each shard.
+  [[nodiscard]] iouring::Result<> adopt(const std::string& text, iouring::FileDescriptor bound,
+                                        Clients clients);
 
   /// Starts the thread, which accepts once listen() was called.
-  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void start(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+             BackendContexts backend_tls);
   void join();
 
   /// After start(), once. Listens on all its addresses. The first shard of the process excludes all
@@ -82,7 +96,8 @@ class Shard {
   // From any thread, after start(). A shard that has ended ignores these.
 
   /// New connections use these from now on; without `tls`, the contexts that are there.
-  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls);
+  void update(std::shared_ptr<const Snapshot> snapshot, TlsContexts tls,
+              BackendContexts backend_tls);
   /// Live connections are judged again: their endpoints may have gone down.
   void judge_all();
   /// Stops accepting without losing a connection; those that live have until the drain timeout.
@@ -112,6 +127,7 @@ class Shard {
   Shard(ShardOptions options, std::unique_ptr<iouring::Ring> ring,
         std::unique_ptr<iouring::IdleWorker> idle_worker,
         std::unique_ptr<iouring::BufferRing> small, std::unique_ptr<iouring::BufferRing> whole);
+  void add(const std::string& text, std::unique_ptr<iouring::Listener> listener, Clients clients);
   void thread_main();
   void pin() const;
   void start_idle_worker() const;
@@ -133,6 +149,7 @@ class Shard {
   iouring::BlockPool blocks_;
   ktls::CipherContexts contexts_;
   ShardState state_;
+  WarmPool warm_;
   std::vector<std::unique_ptr<Bound>> listeners_;
   std::unique_ptr<iouring::Inbox> inbox_;
   // Of the shard's thread: while run() runs.

@@ -1,17 +1,22 @@
 #include "gateway/run/shard_set.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <iterator>
 #include <optional>
 #include <utility>
 
 #include "gateway/observe/log.h"
-#include "gateway/run/connection_capacity.h"
 #include "gateway/run/cpu_quota.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/process.h"
+#include "gateway/run/socket_access.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -61,7 +66,7 @@ std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
 
   std::unique_ptr<ShardSet> shards(new ShardSet(std::move(options), max_connections));
   shards->carried_checks_ = capacity.checks;
-  if (!shards->create_shards(count, cpus, capacity.registered_descriptors)) return nullptr;
+  if (!shards->create_shards(count, cpus, capacity)) return nullptr;
   if (!shards->bind_listeners()) return nullptr;
   return shards;
 }
@@ -81,31 +86,33 @@ ShardSet::ShardSet(ShardSetOptions options, std::uint64_t max_connections)
 }
 
 bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
-                             std::uint64_t registered_descriptors) {
+                             const ConnectionCapacity& capacity) {
   const bool pinned = count <= cpus.size();
   if (!pinned) {
     log_warning("more shards than CPUs: not pinned", {{"shards", count}, {"cpus", cpus.size()}});
   }
   for (unsigned i = 0; i < count; ++i) {
     metrics::ShardMetrics& metrics = options_.registry.add_shard(i);
-    auto shard =
-        Shard::create({.index = i,
-                       .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
-                       .registered_descriptors = static_cast<unsigned>(registered_descriptors),
-                       .handshakes = {.at_work = options_.options.max_handshakes,
-                                      .memory = options_.options.handshake_memory},
-                       .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
-                       .drain_timeout = options_.options.drain_timeout,
-                       .timeouts = timeouts_,
-                       .ends = ends_,
-                       .records = options_.records,
-                       .accept_proxy = options_.options.accept_proxy,
-                       .zone = options_.options.zone,
-                       .limit = limit_,
-                       .client_limits = client_limits_,
-                       .metrics = metrics,
-                       .connection_log = options_.connection_log,
-                       .on_ended = options_.on_ended});
+    auto shard = Shard::create(
+        {.index = i,
+         .shards = count,
+         .warm = std::max<std::size_t>(capacity.warm / count, 1),
+         .cpu = pinned ? std::optional(cpus[i]) : std::nullopt,
+         .registered_descriptors = static_cast<unsigned>(capacity.registered_descriptors),
+         .handshakes = {.at_work = options_.options.max_handshakes,
+                        .memory = options_.options.handshake_memory},
+         .busy_poll = std::chrono::microseconds(options_.options.busy_poll_us),
+         .drain_timeout = options_.options.drain_timeout,
+         .timeouts = timeouts_,
+         .ends = ends_,
+         .records = options_.records,
+         .accept_proxy = options_.options.accept_proxy,
+         .zone = options_.options.zone,
+         .limit = limit_,
+         .client_limits = client_limits_,
+         .metrics = metrics,
+         .connection_log = options_.connection_log,
+         .on_ended = options_.on_ended});
     if (!shard) {
       log_error("no io_uring for a shard", {{"shard", i}, {"error", shard.error()}});
       return false;
@@ -117,22 +124,57 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
 }
 
 bool ShardSet::bind_listeners() {
-  return std::ranges::all_of(options_.options.listen,
-                             [this](const ListenAddress& listen) { return bind_listener(listen); });
+  const Options& options = options_.options;
+  return std::ranges::all_of(options.listen,
+                             [this](const ListenAddress& listen) {
+                               return bind_listener(
+                                   listen, {.starttls_postgresql = listen.starttls_postgresql});
+                             }) &&
+         std::ranges::all_of(options.egress,
+                             [this](const EgressAddress& egress) { return bind_egress(egress); });
 }
 
-bool ShardSet::bind_listener(const ListenAddress& listen) {
+bool ShardSet::bind_egress(const EgressAddress& egress) {
+  if (egress.address.is_unix()) return bind_unix_egress(egress);
+  return bind_listener({.text = egress.text, .address = egress.address},
+                       {.egress_route = egress.route});
+}
+
+// One socket for all shards: unix sockets know no SO_REUSEPORT.
+bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
+  const auto failed = [&egress](const std::string& why) {
+    log_error("cannot listen", {{"listener", egress.text}, {"error", why}});
+    return false;
+  };
+  const auto access = socket_access(egress);
+  if (!access) return failed(access.error());
+  const iouring::FileDescriptor bound(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!bound) return failed(std::strerror(errno));
+  auto file = SocketFile::bind(bound.get(), egress.address, *access);
+  if (!file) return failed(file.error());
+  socket_files_.push_back(*std::move(file));
+  for (const auto& shard : shards_) {
+    iouring::FileDescriptor mine(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 0));
+    if (!mine) return failed(std::strerror(errno));
+    const auto adopted = shard->adopt(egress.text, std::move(mine), {.egress_route = egress.route});
+    if (!adopted) return failed(adopted.error().name());
+  }
+  listeners_.push_back({.text = egress.text, .address = egress.address});
+  return true;
+}
+
+bool ShardSet::bind_listener(const ListenAddress& listen, const Shard::Clients& clients) {
   iouring::SocketAddress address = listen.address;
   for (const auto& shard : shards_) {
     const auto bound =
-        shard->bind(listen.text, address, {.reuse_port = options_.options.share_port});
+        shard->bind(listen.text, address, {.reuse_port = options_.options.share_port}, clients);
     if (!bound) {
       log_cannot_listen(listen, bound.error());
       return false;
     }
     address = *bound;  // port 0: the others take the port that the first shard got
   }
-  addresses_.push_back(address);
+  listeners_.push_back({.text = listen.text, .address = address});
   return true;
 }
 
@@ -141,14 +183,13 @@ bool ShardSet::listen() {
     const bool beside_others = i > 0 || options_.options.share_port;
     const auto listens = shards_[i]->listen(beside_others);
     if (!listens) {
-      log_cannot_listen(options_.options.listen[listens.error().listener], listens.error().error);
+      log_cannot_listen(listeners_[listens.error().listener], listens.error().error);
       return false;
     }
   }
   listening_ = true;
-  for (std::size_t i = 0; i < addresses_.size(); ++i) {
-    const ListenAddress& listen = options_.options.listen[i];
-    log_info("listening", {{"listener", listen.text}, {"address", addresses_[i].to_string()}});
+  for (const ListenAddress& listen : listeners_) {
+    log_info("listening", {{"listener", listen.text}, {"address", listen.address.to_string()}});
     if (listen.address.family() == AF_INET6 && ipv6_is_off()) {
       log_warning("IPv6 is switched off: no client comes here", {{"listener", listen.text}});
     }
@@ -157,13 +198,14 @@ bool ShardSet::listen() {
 }
 
 void ShardSet::serve(const std::shared_ptr<const Snapshot>& snapshot,
-                     const std::vector<TlsContexts>& contexts) {
+                     const std::vector<TlsContexts>& contexts,
+                     const std::vector<BackendContexts>& of_backends) {
   const bool first = !std::exchange(started_, true);
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (first) {
-      shards_[i]->start(snapshot, contexts[i]);
+      shards_[i]->start(snapshot, contexts[i], of_backends[i]);
     } else {
-      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i]);
+      shards_[i]->update(snapshot, contexts.empty() ? nullptr : contexts[i], of_backends[i]);
     }
   }
 }

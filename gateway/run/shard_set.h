@@ -11,6 +11,8 @@
 
 #include "gateway/connection/client_limits.h"
 #include "gateway/connection/connection_limit.h"
+#include "gateway/observe/socket_file.h"
+#include "gateway/run/connection_capacity.h"
 #include "gateway/run/options.h"
 #include "gateway/run/shard.h"
 #include "metrics/registry.h"
@@ -44,9 +46,11 @@ class ShardSet {
   [[nodiscard]] unsigned carried_checks() const { return carried_checks_; }
 
   /// New connections use `snapshot` and the contexts of their shard (one for each shard, in order)
-  /// from now on. Without contexts the shards keep theirs. The first call starts the shards.
+  /// from now on. Without `contexts` the shards keep theirs for clients. The first call starts the
+  /// shards.
   void serve(const std::shared_ptr<const Snapshot>& snapshot,
-             const std::vector<TlsContexts>& contexts);
+             const std::vector<TlsContexts>& contexts,
+             const std::vector<BackendContexts>& of_backends);
   /// Listens, after the first serve(), as the last step of a start: a start that failed before has
   /// taken no client from a process that it was to stand beside or replace. False, with the reason
   /// logged, where another process took an address meanwhile.
@@ -72,9 +76,11 @@ class ShardSet {
  private:
   explicit ShardSet(ShardSetOptions options, std::uint64_t max_connections);
   [[nodiscard]] bool create_shards(unsigned count, const std::vector<int>& cpus,
-                                   std::uint64_t registered_descriptors);
+                                   const ConnectionCapacity& capacity);
   [[nodiscard]] bool bind_listeners();
-  [[nodiscard]] bool bind_listener(const ListenAddress& listen);
+  [[nodiscard]] bool bind_listener(const ListenAddress& listen, const Shard::Clients& clients);
+  [[nodiscard]] bool bind_egress(const EgressAddress& egress);
+  [[nodiscard]] bool bind_unix_egress(const EgressAddress& egress);
 
   ShardSetOptions options_;
   Timeouts timeouts_;
@@ -82,8 +88,9 @@ class ShardSet {
   ConnectionLimit limit_;
   ClientLimits client_limits_;
   std::vector<std::unique_ptr<Shard>> shards_;
-  std::vector<metrics::ShardMetrics*> metrics_;    // of the shard at the same index
-  std::vector<iouring::SocketAddress> addresses_;  // got, one for each --listen
+  std::vector<metrics::ShardMetrics*> metrics_;  // of the shard at the same index
+  std::vector<ListenAddress> listeners_;  // in the order of Shard::bind(), with the ports they got
+  std::vector<SocketFile> socket_files_;  // of unix sockets
   unsigned carried_checks_ = 0;
   bool started_ = false;
   std::atomic<bool> listening_ = false;

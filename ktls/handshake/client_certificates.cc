@@ -111,7 +111,7 @@ std::expected<std::shared_ptr<const PeerTrust>, RefusedCertificates> ServerConte
     throw std::bad_alloc();
 
   ChainCache cache;
-  auto verified = verify_chain(store.get(), *credentials_, cache, now());
+  auto verified = verify_chain(store.get(), *credentials_, cache, now(), Role::kClient);
   if (verified) return *std::move(verified);
   const AlertDescription alert =
       alert_for(verified.error().result)

@@ -30,10 +30,14 @@ constexpr unsigned kMostRecords = 2048;
 
 // What OpenSSL holds for one handshake that waits for its peer, beside its BIOs: 40 to 45 KiB, from
 // 3.5 on up to 59; for a message that the peer has begun, which it takes once the size is
-// announced: kMaxCertificateMessage and a third more; and for each byte of a Certificate message
-// that it has decoded, where names of many short parts take most. handshake_memory_test compares.
+// announced, the largest and a third more; and for each byte of a Certificate message that it has
+// decoded, where names of many short parts take most. handshake_memory_test compares.
 constexpr std::size_t kOpensslMemory = std::size_t{60} << 10;
-constexpr std::size_t kMessageMemory = kMaxCertificateMessage / 3 * 4 + 4096;
+template <std::size_t kLargest>
+constexpr std::size_t kMessageMemory = kLargest / 3 * 4 + 4096;
+constexpr std::size_t kClientMessageMemory = kMessageMemory<kMaxCertificateMessage>;
+// Of a server OpenSSL takes a ServerKeyExchange of so much (TLS 1.2), and a ServerHello of 64 KiB.
+constexpr std::size_t kServerMessageMemory = kMessageMemory<std::size_t{100} << 10>;
 constexpr std::size_t kDecodedFactor = 24;
 
 // The header of no record: OpenSSL answers it with unexpected_message.
@@ -43,7 +47,8 @@ constexpr std::array<std::byte, kRecordHeaderSize> kNoRecord{
 // A text for the log about bytes that are not TLS.
 std::string not_tls_text(std::span<const std::byte> bytes) {
   const std::string_view text = as_text(bytes).substr(0, 8);
-  for (const std::string_view method : {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "CONNECT "})
+  for (const std::string_view method :
+       {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "CONNECT ", "HTTP/"})
     if (text.starts_with(method.substr(0, text.size()))) return "plaintext HTTP, not TLS";
   return "not TLS: the first byte is " + std::to_string(std::to_integer<int>(bytes.front()));
 }
@@ -90,6 +95,12 @@ HandshakeEngine::HandshakeEngine(SSL_CTX* context, void* owner)
   SSL_set_app_data(ssl_.get(), this);
 }
 
+void HandshakeEngine::set_client() noexcept {
+  own_ = Role::kClient;
+  state_ = State::kSuspended;
+  SSL_set_connect_state(ssl());
+}
+
 HandshakeEngine& HandshakeEngine::of(const SSL* ssl) {
   auto* engine = static_cast<HandshakeEngine*>(SSL_get_app_data(ssl));
   if (engine == nullptr) std::abort();
@@ -104,9 +115,12 @@ void HandshakeEngine::feed(std::span<const std::byte> ciphertext) {
 }
 
 std::size_t HandshakeEngine::memory() const {
-  std::size_t memory = received_.capacity() + alert_.capacity();
+  std::size_t memory = received_.capacity() + unsent_.capacity();
   if (ssl_) memory += kOpensslMemory + capacity(in_) + capacity(out_);
-  if (ssl_ && peer_began_) memory += kMessageMemory + kDecodedFactor * certificate_bytes_;
+  if (ssl_ && peer_began_) {
+    memory += own_ == Role::kServer ? kClientMessageMemory : kServerMessageMemory;
+    memory += kDecodedFactor * certificate_bytes_;
+  }
   return memory;
 }
 
@@ -122,7 +136,7 @@ HandshakeEngine::Step HandshakeEngine::advance() {
   while (state_ == State::kRunning) {
     const std::span<const std::byte> rest = std::span(received_).subspan(consumed_);
     if (rest.empty()) return Step::kWantRead;
-    if (!wrote_ && !is_content_type(rest.front())) {
+    if (!alerts_by_openssl_ && !is_content_type(rest.front())) {
       return fail({.result = HandshakeResult::kUnexpectedMessage, .detail = not_tls_text(rest)},
                   AlertDescription::kUnexpectedMessage);
     }
@@ -134,18 +148,18 @@ HandshakeEngine::Step HandshakeEngine::advance() {
     if (rest.size() < size) return Step::kWantRead;
     consumed_ += size;
     received_records_ = header.type == ContentType::kChangeCipherSpec ? 0 : received_records_ + 1;
-    if (hello_awaited_ && header.type == ContentType::kHandshake &&
+    if (own_ == Role::kServer && hello_awaited_ && header.type == ContentType::kHandshake &&
         announces_large_hello(rest.subspan(kRecordHeaderSize, header.length))) {
       return fail(
           {.result = HandshakeResult::kUnexpectedMessage,
            .detail = "ClientHello of more than " + std::to_string(kMaxClientHello) + " bytes"},
           AlertDescription::kIllegalParameter);
     }
-    peer_began_ = peer_began_ || !hello_awaited_;
+    peer_began_ = peer_began_ || own_ == Role::kClient || !hello_awaited_;
     if (++records_ > kMostRecords) {
       refuse({.result = HandshakeResult::kUnexpectedMessage,
               .detail = "more than " + std::to_string(kMostRecords) + " records"});
-      if (wrote_) return reject(kNoRecord);
+      if (alerts_by_openssl_) return reject(kNoRecord);
       return fail(std::move(failure_), AlertDescription::kUnexpectedMessage);
     }
     if (const Step next = run(rest.first(size)); next != Step::kWantRead) return next;
@@ -163,12 +177,11 @@ bool HandshakeEngine::announces_large_hello(std::span<const std::byte> fragment)
 }
 
 // Refuses a header that announces no record of ours. OpenSSL gets it first, to choose the alert and
-// seal it if keys are in use. Of TLS 1.2 it looks at the type of whole records only: once something
-// was written, where no other alert is possible, it gets a rest of zeros, for that of the peer may
-// never come.
+// seal it if keys are in use. Of TLS 1.2 it looks at the type of whole records only: where no alert
+// but its own is possible it gets a rest of zeros, for that of the peer may never come.
 HandshakeEngine::Step HandshakeEngine::reject(std::span<const std::byte> header) {
   if (const Step next = run(header); next != Step::kWantRead) return next;
-  if (wrote_) {
+  if (alerts_by_openssl_) {
     const std::vector<std::byte> rest(
         RecordHeader::parse(header.first<kRecordHeaderSize>()).length);
     if (const Step next = run(rest); next != Step::kWantRead) return next;
@@ -186,7 +199,7 @@ HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
     const SecretTap tap(secrets_);
     return SSL_do_handshake(ssl_.get());
   }();
-  wrote_ = wrote_ || BIO_ctrl_pending(out_) > 0;
+  alerts_by_openssl_ = alerts_by_openssl_ || BIO_ctrl_pending(out_) > 0;
   if (done == 1) {
     state_ = State::kDone;
     return Step::kDone;
@@ -216,10 +229,10 @@ HandshakeEngine::Step HandshakeEngine::run(std::span<const std::byte> record) {
 HandshakeEngine::Step HandshakeEngine::fail(HandshakeFailure failure,
                                             std::optional<AlertDescription> alert) {
   const std::span<const std::byte> pending = output();
-  alert_.assign(pending.begin(), pending.end());
-  if (alert && !wrote_) {
+  unsent_.assign(pending.begin(), pending.end());
+  if (alert && !alerts_by_openssl_) {
     const auto record = plaintext_alert(*alert);
-    alert_.insert(alert_.end(), record.begin(), record.end());
+    unsent_.insert(unsent_.end(), record.begin(), record.end());
   }
   failure_ = std::move(failure);
   state_ = State::kFailed;
@@ -236,15 +249,15 @@ void HandshakeEngine::refuse(HandshakeFailure failure) {
 }
 
 std::span<const std::byte> HandshakeEngine::output() const {
-  if (!ssl_) return alert_;
+  if (!ssl_) return unsent_;
   char* data = nullptr;
   const long size = BIO_get_mem_data(out_, &data);
   return {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(size)};
 }
 
 void HandshakeEngine::output_sent() {
-  alert_.clear();
-  if (hello_awaited_) wrote_ = false;  // a HelloRetryRequest
+  unsent_.clear();
+  if (hello_awaited_) alerts_by_openssl_ = false;  // a HelloRetryRequest or a ClientHello
   if (ssl_) (void)BIO_reset(out_);
 }
 
@@ -266,10 +279,18 @@ void HandshakeEngine::drop_tickets() {
 
 std::vector<std::byte> HandshakeEngine::free_openssl() {
   if (state_ != State::kDone) std::abort();
+  if (ssl_) (void)release_openssl();
+  return std::exchange(unsent_, {});
+}
+
+SslPtr HandshakeEngine::release_openssl() {
+  if (state_ != State::kDone) std::abort();
   const std::span<const std::byte> pending = output();
-  std::vector<std::byte> unsent(pending.begin(), pending.end());
-  ssl_.reset();
-  return unsent;
+  unsent_.assign(pending.begin(), pending.end());
+  (void)BIO_reset(out_);
+  SSL_set_msg_callback(ssl(), nullptr);
+  SSL_set_app_data(ssl(), nullptr);
+  return std::move(ssl_);
 }
 
 std::vector<std::byte> HandshakeEngine::take_leftover() {
@@ -309,6 +330,16 @@ bool HandshakeEngine::derive_tls12_secrets(CipherSuite suite) {
   return true;
 }
 
+// In TLS 1.2 keys change at ChangeCipherSpec, in both directions, and Finished is the first record
+// under them (RFC 5246 6.1). In TLS 1.3 they change behind Finished.
+std::uint64_t HandshakeEngine::next_tx_record(RecordVersion version) const noexcept {
+  return sent_records_ + (version == RecordVersion::kTls12 ? 1 : 0);
+}
+
+std::uint64_t HandshakeEngine::next_rx_record(RecordVersion version) const noexcept {
+  return version == RecordVersion::kTls12 ? received_records_ : 0;
+}
+
 void HandshakeEngine::install(SSL_CTX* context, bool log_keys) {
   SSL_CTX_set_msg_callback(context, on_message);
   if (log_keys) SSL_CTX_set_keylog_callback(context, on_keylog);
@@ -339,26 +370,29 @@ void HandshakeEngine::on_certificate(std::span<const std::byte> message) {
   spoil_certificate_message(message.data());
 }
 
+// Read or written. One that is a HelloRetryRequest is answered by another ClientHello.
+void HandshakeEngine::on_server_hello(std::span<const unsigned char> message) {
+  hello_awaited_ = is_hello_retry_request(message);
+  hello_start_.clear();
+  alerts_by_openssl_ = alerts_by_openssl_ || !hello_awaited_;
+}
+
 // Counts records sent. Our write keys change right behind our Finished (in TLS 1.2 right before
 // it), so the sequence numbers start there; the record layer goes on behind the records that are
 // sealed here after it (tickets).
 void HandshakeEngine::on_message(int write, int, int type, const void* data, std::size_t size,
                                  SSL* ssl, void*) {
   HandshakeEngine& engine = of(ssl);
+  const std::span bytes(static_cast<const unsigned char*>(data), size);
+  const bool handshake = type == SSL3_RT_HANDSHAKE && size > 0;
+  if (handshake && bytes.front() == SSL3_MT_SERVER_HELLO) engine.on_server_hello(bytes);
   if (write == 0) {
-    const std::span message(static_cast<const std::byte*>(data), size);
-    if (type == SSL3_RT_HANDSHAKE && size > kHandshakeHeaderSize &&
-        message.front() == std::byte{SSL3_MT_CERTIFICATE})
-      engine.on_certificate(message);
+    if (handshake && bytes.front() == SSL3_MT_CERTIFICATE && size > kHandshakeHeaderSize)
+      engine.on_certificate(std::as_bytes(bytes));
     return;
   }
-  if (type == SSL3_RT_HANDSHAKE && size > 0) {
-    const std::span bytes(static_cast<const unsigned char*>(data), size);
+  if (handshake) {
     const int message = bytes.front();
-    if (message == SSL3_MT_SERVER_HELLO) {
-      engine.hello_awaited_ = is_hello_retry_request(bytes);
-      engine.hello_start_.clear();
-    }
     if (message == SSL3_MT_FINISHED) {
       engine.sent_records_ = 0;
       // From here on OpenSSL seals no session into a ticket, which it would write out four times
@@ -367,7 +401,7 @@ void HandshakeEngine::on_message(int write, int, int type, const void* data, std
       SSL_set_options(ssl, SSL_OP_NO_TICKET);
     }
     if (message == SSL3_MT_NEWSESSION_TICKET && engine.on_ticket_ != nullptr)
-      engine.on_ticket_(engine.owner_, {static_cast<const std::byte*>(data), size});
+      engine.on_ticket_(engine.owner_, std::as_bytes(bytes));
   }
   if (type == SSL3_RT_HEADER) ++engine.sent_records_;
 }

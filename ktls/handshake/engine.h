@@ -9,14 +9,15 @@
 #include "ktls/base/openssl_handles.h"
 #include "ktls/keys/suite.h"
 #include "ktls/openssl/tls13_kdf.h"
+#include "ktls/records/record.h"
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::ktls {
 
-/// One TLS handshake of OpenSSL's over memory BIOs, of either role: the role is what its SSL_CTX
-/// and the callbacks there make of it. No IO: ciphertext goes in by feed() and comes out by
-/// output(). OpenSSL is given whole records only, and nothing behind the peer's Finished. Neither
-/// copies nor moves. One thread at a time; any thread.
+/// One TLS handshake of OpenSSL's over memory BIOs, of either role: beside set_server() and
+/// set_client() that is what its SSL_CTX and the callbacks there make of it. No IO: ciphertext goes
+/// in by feed() and comes out by output(). OpenSSL is given whole records only, and nothing behind
+/// the peer's Finished. Neither copies nor moves. One thread at a time; any thread.
 class HandshakeEngine {
  public:
   enum class Step : std::uint8_t {
@@ -32,7 +33,9 @@ class HandshakeEngine {
   HandshakeEngine(const HandshakeEngine&) = delete;
   HandshakeEngine& operator=(const HandshakeEngine&) = delete;
 
+  /// One of these first. A client begins: its first advance() needs no bytes.
   void set_server() noexcept { SSL_set_accept_state(ssl()); }
+  void set_client() noexcept;
 
   /// Copies received bytes, in pieces of any size.
   void feed(std::span<const std::byte> ciphertext);
@@ -40,7 +43,7 @@ class HandshakeEngine {
   /// included: an upper bound, which the peer's last message may not have reached.
   [[nodiscard]] std::size_t memory() const;
   /// Whether advance() would do anything: a whole record was fed, or bytes that can never be one,
-  /// or the handshake is suspended.
+  /// or the handshake is suspended, or a client has not begun.
   [[nodiscard]] bool can_advance() const noexcept;
   /// Goes on with the bytes that were fed.
   Step advance();
@@ -73,10 +76,10 @@ class HandshakeEngine {
   /// The application traffic secrets of both sides, without sequence numbers.
   [[nodiscard]] ApplicationSecrets& secrets() noexcept { return secrets_; }
 
-  /// Records sent under our application keys, so the next one's sequence number in TLS 1.3.
-  [[nodiscard]] std::uint64_t sent_records() const noexcept { return sent_records_; }
-  /// Records received after the peer's last ChangeCipherSpec: in TLS 1.2 under its record keys.
-  [[nodiscard]] std::uint64_t received_records() const noexcept { return received_records_; }
+  /// After kDone: the sequence numbers of the next record under the application keys, ours and the
+  /// peer's.
+  [[nodiscard]] std::uint64_t next_tx_record(RecordVersion version) const noexcept;
+  [[nodiscard]] std::uint64_t next_rx_record(RecordVersion version) const noexcept;
 
   /// After kDone: whether the record with the peer's Finished holds more. OpenSSL refuses that by
   /// itself in TLS 1.3 only.
@@ -84,6 +87,8 @@ class HandshakeEngine {
   /// After kDone: puts `count` records that the owner sealed behind output(). False if memory is
   /// short.
   [[nodiscard]] bool append_output(std::span<const std::byte> records, std::uint64_t count);
+  /// Of the Certificate message that the peer sent; 0: it sent none.
+  [[nodiscard]] std::size_t certificate_bytes() const noexcept { return certificate_bytes_; }
   /// After kDone in TLS 1.3: drops the tickets that OpenSSL wrote into output(), which was empty
   /// before them, and does not count their records.
   void drop_tickets();
@@ -91,6 +96,9 @@ class HandshakeEngine {
   /// After kDone: frees OpenSSL's part and returns the bytes of output(), which is empty from then
   /// on.
   [[nodiscard]] std::vector<std::byte> free_openssl();
+  /// After kDone, as free_openssl(): gives OpenSSL's part away, which has no owner() any more and
+  /// calls nobody. output() stays.
+  [[nodiscard]] SslPtr release_openssl();
   /// After kDone, once: ciphertext behind the peer's Finished, from the first byte of a record on.
   [[nodiscard]] std::vector<std::byte> take_leftover();
 
@@ -108,6 +116,7 @@ class HandshakeEngine {
 
   static void on_keylog(const SSL* ssl, const char* line);
   void on_certificate(std::span<const std::byte> message);
+  void on_server_hello(std::span<const unsigned char> message);
   static void on_message(int write, int version, int type, const void* data, std::size_t size,
                          SSL* ssl, void*);
 
@@ -117,22 +126,24 @@ class HandshakeEngine {
   bool derive_tls12_secrets(CipherSuite suite);
 
   void* owner_;
+  Role own_ = Role::kServer;
   OnTicket on_ticket_ = nullptr;
   SslPtr ssl_;
   BIO* in_ = nullptr;   ///< owned by ssl_
   BIO* out_ = nullptr;  ///< owned by ssl_
   State state_ = State::kRunning;
-  /// OpenSSL has written something behind a HelloRetryRequest: from now on alerts may be sealed.
-  bool wrote_ = false;
+  /// Alerts are left to OpenSSL, which may have to seal them. False before there is a ServerHello,
+  /// while nothing that OpenSSL has written waits to be sent.
+  bool alerts_by_openssl_ = false;
   bool refused_ = false;  ///< failure_ was set by a callback
   std::vector<std::byte> received_;
-  unsigned records_ = 0;                ///< given to OpenSSL
-  std::size_t consumed_ = 0;            ///< of received_, already given to OpenSSL
-  bool hello_awaited_ = true;           ///< the first one, or the answer to a HelloRetryRequest
-  std::vector<std::byte> hello_start_;  ///< of the one that is awaited: its header
+  unsigned records_ = 0;       ///< given to OpenSSL
+  std::size_t consumed_ = 0;   ///< of received_, already given to OpenSSL
+  bool hello_awaited_ = true;  ///< there is no ServerHello yet, but for a HelloRetryRequest
+  std::vector<std::byte> hello_start_;  ///< the header of a client's that is awaited
   std::size_t certificate_bytes_ = 0;   ///< of the peer's Certificate message, once it has come
-  bool peer_began_ = false;             ///< the peer's flight behind its hello
-  std::vector<std::byte> alert_;
+  bool peer_began_ = false;             ///< its flight: a server's, or a client's behind its hello
+  std::vector<std::byte> unsent_;       ///< output() where there is no ssl_
   std::uint64_t sent_records_ = 0;      ///< after our Finished
   std::uint64_t received_records_ = 0;  ///< after the peer's last ChangeCipherSpec
   ApplicationSecrets secrets_;

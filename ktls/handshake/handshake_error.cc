@@ -1,7 +1,7 @@
 #include "ktls/handshake/handshake_error.h"
 
 #include <openssl/err.h>
-#include <openssl/sslerr.h>
+#include <openssl/ssl.h>
 
 namespace sallyport::ktls {
 
@@ -9,7 +9,9 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
   using enum HandshakeResult;
   if (ERR_GET_LIB(error.code) != ERR_LIB_SSL) return kUnknownFailure;
   const int reason = ERR_GET_REASON(error.code);
-  // Alerts received are reasons from 1000 on; reasons shared by all libraries lie far above.
+  if (reason == SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL)
+    return kNoApplicationProtocol;
+  // Other alerts received are reasons from 1000 on; reasons shared by all libraries lie far above.
   if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
     return kPeerConnectionClosed;
   switch (reason) {
@@ -28,6 +30,7 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_VERSION_TOO_HIGH:
     case SSL_R_NO_PROTOCOLS_AVAILABLE:
     case SSL_R_BAD_LEGACY_VERSION:
+    case SSL_R_WRONG_SSL_VERSION:  // a server chose one that was not offered
     case SSL_R_INAPPROPRIATE_FALLBACK:
     case SSL_R_UNKNOWN_PROTOCOL:
       return kProtocolVersionUnsupported;
@@ -38,6 +41,8 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
     case SSL_R_MISSING_SIGALGS_EXTENSION:
     case SSL_R_BAD_CIPHER:
+    case SSL_R_WRONG_CIPHER_RETURNED:
+    case SSL_R_UNKNOWN_CIPHER_RETURNED:
       return kCipherSuiteMismatch;
 
     case SSL_R_NO_SUITABLE_KEY_SHARE:
@@ -45,6 +50,7 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_BAD_KEY_SHARE:
     case SSL_R_MISSING_SUPPORTED_GROUPS_EXTENSION:
     case SSL_R_BAD_ECPOINT:
+    case SSL_R_UNKNOWN_KEY_EXCHANGE_TYPE:
       return kKeyExchangeFailure;
 
     case SSL_R_BAD_SIGNATURE:
@@ -98,6 +104,11 @@ HandshakeResult result_of_handshake_error(const OpensslError& error) noexcept {
     case SSL_R_UNSOLICITED_EXTENSION:
     case SSL_R_MISSING_PSK_KEX_MODES_EXTENSION:
     case SSL_R_DUPLICATE_COMPRESSION_ID:
+    case SSL_R_INVALID_SESSION_ID:
+    case SSL_R_BAD_HRR_VERSION:
+    case SSL_R_NO_CHANGE_FOLLOWING_HRR:
+    case SSL_R_RENEGOTIATION_ENCODING_ERR:
+    case SSL_R_RENEGOTIATION_MISMATCH:
       return kUnexpectedMessage;
     default:
       return kUnknownFailure;

@@ -187,8 +187,8 @@ int ServerHandshake::on_verify(X509_STORE_CTX* store, void*) {
   ServerHandshake& handshake = of(ssl);
   const ServerContext& context = *handshake.context_;
   try {
-    auto verified =
-        verify_chain(store, context.credentials(), handshake.context_->chains_, context.now());
+    auto verified = verify_chain(store, context.credentials(), handshake.context_->chains_,
+                                 context.now(), Role::kClient);
     if (verified) {
       handshake.trust_ = *std::move(verified);
       return 1;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ktls/base/openssl_handles.h"
+#include "ktls/handshake/context_settings.h"
 #include "ktls/handshake/curve_certificates.h"
 #include "ktls/trust/chain_cache.h"
 #include "ktls/trust/credentials.h"
@@ -17,10 +18,6 @@
 #include "ktls/trust/tickets.h"
 
 namespace sallyport::ktls {
-
-/// The clock by which certificates and tickets are validated; tests give their own.
-using WallClock = std::chrono::sys_seconds (*)();
-std::chrono::sys_seconds wall_clock_now();
 
 /// Credentials::load(), and a trial: OpenSSL may refuse keys, groups or suites that load() accepts,
 /// and such credentials must not reach a shard. Blocks on file IO.
@@ -59,10 +56,6 @@ class ServerContext {
       std::shared_ptr<const Credentials> credentials, std::string_view listener_set,
       WallClock clock = wall_clock_now);
 
-  /// The library context for handshakes under any of these credentials: that of tls_library(), if
-  /// it has every kind of key among them, else OpenSSL's default, null.
-  static OSSL_LIB_CTX* library_for(std::span<const std::shared_ptr<const Credentials>> credentials);
-
   const Credentials& credentials() const noexcept { return *credentials_; }
   std::chrono::sys_seconds now() const { return clock_(); }
 
@@ -79,12 +72,7 @@ class ServerContext {
   std::expected<void, CredentialsError> set_up();
   static std::expected<void, CredentialsError> try_out(
       std::shared_ptr<const Credentials> credentials, bool with_trust);
-  std::expected<void, CredentialsError> set_settings();
-  std::expected<void, CredentialsError> set_pairs();
-  std::expected<void, CredentialsError> set_pair(const Credentials::KeyPair& pair,
-                                                 const CurveCertificates::Certificate& copy);
-  std::expected<void, CredentialsError> set_trust(const ServerContext* of_same_trust);
-  std::expected<void, CredentialsError> fill_store(X509_STORE* store) const;
+  std::expected<void, CredentialsError> judge_clients(const ServerContext* of_same_trust);
   friend std::expected<std::shared_ptr<const Credentials>, CredentialsError>
   load_usable_credentials(const CredentialFiles& files, HandshakeSettings settings,
                           const Credentials* of_same_trust);

@@ -17,28 +17,13 @@
 #include "ktls/base/secret_bytes.h"
 #include "ktls/handshake/client_hello.h"
 #include "ktls/handshake/engine.h"
+#include "ktls/handshake/outcome.h"
 #include "ktls/handshake/server_context.h"
-#include "ktls/keys/traffic_secret.h"
 #include "ktls/trust/handshake_result.h"
 #include "ktls/trust/peer_trust.h"
 #include "ktls/trust/presented_certificate.h"
 
 namespace sallyport::ktls {
-
-/// The result of a finished handshake.
-struct Outcome {
-  std::shared_ptr<const PeerTrust> trust;     ///< never null
-  std::chrono::sys_seconds authenticated_at;  ///< of the last full handshake of this trust
-  bool resumed = false;
-  std::string_view version;  ///< "TLSv1.3", "TLSv1.2"; static storage, as the next two
-  std::string_view cipher;   ///< OpenSSL's name: "TLS_AES_128_GCM_SHA256", in TLS 1.2 "ECDHE-..."
-  std::string_view group;    ///< "X25519", "X25519MLKEM768", "P-256", ...; "other"
-  /// Secrets and sequence numbers; only in what finish() returns.
-  SessionState state;
-  /// Ciphertext behind the client's Finished, from the first byte of a record on, byte-exact; only
-  /// in what finish() returns.
-  std::vector<std::byte> leftover;
-};
 
 /// What the route that was chosen asks of the rest of a handshake.
 struct RouteTerms {
@@ -177,8 +162,6 @@ class ServerHandshake {
   bool becomes_tls12() const;
 
   Step complete();
-  Step refuse_what_follows_finished();
-  std::uint64_t next_tx_record() const;
   bool send_tickets(std::chrono::seconds lifetime);
   void take_ticket(std::span<const std::byte> new_session_ticket);
   SslSessionPtr bare_session(std::span<const std::byte> psk, std::chrono::seconds lifetime) const;

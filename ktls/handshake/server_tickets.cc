@@ -82,7 +82,7 @@ bool ServerHandshake::send_tickets(std::chrono::seconds lifetime) {
   DirectionState& server = engine_.secrets().server;
   server.keep_key(suite);
   DirectionState tx = server;
-  tx.rec_seq = engine_.sent_records();
+  tx.rec_seq = engine_.next_tx_record(RecordVersion::kTls13);
   const std::uint16_t max_fragment = outcome_.state.max_fragment;
   RecordSealer sealer(contexts, suite, tx, RecordVersion::kTls13, max_fragment);
   for (const TicketPsk& each : ticket_psks_) {

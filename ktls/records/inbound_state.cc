@@ -37,10 +37,16 @@ void InboundState::process(ContentType type, std::span<const std::byte> content,
   refuse(RecordFailure::kUnexpectedMessage);
 }
 
+void InboundState::end_with(End how) noexcept {
+  end_ = how;
+  tickets_.reset();
+}
+
 void InboundState::process_data(std::size_t bytes) noexcept {
   received_bytes_ += bytes;
   if (bytes != 0) {
     empty_records_ = 0;
+    if (tickets_) tickets_.reset();
   } else if (++empty_records_ > kMaxEmptyRecords) {
     refuse(RecordFailure::kUnexpectedMessage);
   }
@@ -59,7 +65,7 @@ void InboundState::process_alert(std::span<const std::byte> content) noexcept {
   const bool fatal =
       version_ == RecordVersion::kTls12 ? level == AlertLevel::kFatal : is_fatal(description);
   if (description == AlertDescription::kCloseNotify) {
-    end_ = End::kCloseNotify;
+    end_with(End::kCloseNotify);
   } else if (fatal) {
     refuse({.failure = RecordFailure::kAlertReceived, .alert = description});
   } else if (++warnings_ > kMaxWarnings) {
@@ -83,7 +89,8 @@ void InboundState::process_message(const PostHandshakeMessage& message,
                                    const Moment& moment) noexcept {
   switch (message.kind) {
     case PostHandshakeMessage::Kind::kNewSessionTicket:
-      return;  // dropped: this end never resumes as a client
+      if (tickets_ && !tickets_->take(message.body)) tickets_.reset();
+      return;
     case PostHandshakeMessage::Kind::kRenegotiation:
       if (++post_->renegotiations > kMaxRenegotiations)
         return refuse(RecordFailure::kRenegotiation);
@@ -109,7 +116,7 @@ bool InboundState::take_update_request() noexcept {
 }
 
 void InboundState::refuse(RecordError error) noexcept {
-  end_ = End::kFailed;
+  end_with(End::kFailed);
   error_ = error;
   failure_pending_ = true;
   update_requested_ = false;
@@ -118,7 +125,7 @@ void InboundState::refuse(RecordError error) noexcept {
 Received InboundState::receive_failed(iouring::Errno error) noexcept {
   const RecordError reason = RecordError::from_errno(error.value);
   if (reason.failure != RecordFailure::kCancelled) {
-    end_ = End::kSocketFailed;
+    end_with(End::kSocketFailed);
     error_ = reason;
   }
   return {.kind = Received::Kind::kFailed, .error = reason, .chunk = {}};

@@ -5,12 +5,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "ktls/keys/suite.h"
 #include "ktls/records/post_handshake.h"
 #include "ktls/records/received.h"
 #include "ktls/records/record.h"
 #include "ktls/records/record_error.h"
+#include "ktls/records/ticket_sink.h"
 
 namespace sallyport::ktls {
 
@@ -40,11 +42,17 @@ class InboundState {
   /// but for application data; that may come in pieces of any size. Data may be delivered if
   /// ended() is still false afterwards.
   void process(ContentType type, std::span<const std::byte> content, const Moment& moment);
+  /// Gives the tickets that come to `sink`; null: drops them, as without it. The sink is gone once
+  /// it wants no more, with the server's first data, which servers send behind their tickets, and
+  /// with an end.
+  void collect_tickets(std::unique_ptr<TicketSink> sink) noexcept { tickets_ = std::move(sink); }
+  /// The sink, if it is still there, for another layer.
+  std::unique_ptr<TicketSink> release_tickets() noexcept { return std::move(tickets_); }
   /// A record could not be opened, or the direction cannot go on.
   void refuse(RecordFailure failure) noexcept { refuse(RecordError{.failure = failure}); }
   void refuse(RecordError error) noexcept;
   /// The peer's FIN.
-  void end_of_file() noexcept { end_ = End::kTruncated; }
+  void end_of_file() noexcept { end_with(End::kTruncated); }
   /// A receive failed with an errno of the socket. A cancelled one ends nothing: the result says so
   /// and the next receive goes on.
   Received receive_failed(iouring::Errno error) noexcept;
@@ -69,6 +77,7 @@ class InboundState {
   std::uint64_t received_bytes() const noexcept { return received_bytes_; }  ///< of plaintext
 
  private:
+  void end_with(End how) noexcept;
   void process_data(std::size_t bytes) noexcept;
   void process_alert(std::span<const std::byte> content) noexcept;
   void process_handshake(std::span<const std::byte> content, const Moment& moment);
@@ -82,6 +91,7 @@ class InboundState {
   };
 
   std::unique_ptr<PostHandshake> post_;  ///< from the first of them on
+  std::unique_ptr<TicketSink> tickets_;  ///< null: tickets are dropped
   std::uint64_t received_bytes_ = 0;
   std::uint32_t key_updates_ = 0;
   RecordError error_;

@@ -1,5 +1,6 @@
 #include "ktls/records/kernel_hand_off.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -15,6 +16,13 @@ namespace {
 
 std::unexpected<KernelRefusal> refusal(KtlsFallback reason, int error = 0) noexcept {
   return std::unexpected(KernelRefusal{.reason = reason, .sys_errno = error});
+}
+
+bool is_tcp(int descriptor) noexcept {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  return ::getsockopt(descriptor, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 &&
+         protocol == IPPROTO_TCP;
 }
 
 CryptoInfo crypto_info(const SessionState& state, const DirectionState& direction) noexcept {
@@ -54,7 +62,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
   const int descriptor = userspace->socket().descriptor();
   const std::optional<SessionState> state = userspace->export_state();
   if (!state || userspace->rx_model() != RecordModel::kUserspace ||
-      userspace->tx_model() != RecordModel::kUserspace || descriptor < 0) {
+      userspace->tx_model() != RecordModel::kUserspace || descriptor < 0 || !is_tcp(descriptor)) {
     return refusal(KtlsFallback::kSocketUnsuitable);
   }
   if (const auto reason = kernel.refuses(state->version, state->suite)) {
@@ -79,6 +87,7 @@ std::expected<std::unique_ptr<RecordLayer>, KernelRefusal> hand_to_kernel(
     userspace->socket() = std::move(layer->socket());
     return refusal(KtlsFallback::kKeyRefused, error);
   }
+  layer->collect_tickets(userspace->release_tickets());
   userspace.reset();
   if (const int error = rx_at_once ? install_rx(descriptor, *state, kernel) : 0) {
     send_internal_error(descriptor);

@@ -52,6 +52,12 @@ class KernelRecords final : public RecordLayer {
   }
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
+  void collect_tickets(std::unique_ptr<TicketSink> sink) noexcept override {
+    inbound_.collect_tickets(std::move(sink));
+  }
+  std::unique_ptr<TicketSink> release_tickets() noexcept override {
+    return inbound_.release_tickets();
+  }
   bool at_rest() const noexcept override;
   RecordModel rx_model() const noexcept override { return RecordModel::kKernel; }
   RecordModel tx_model() const noexcept override { return RecordModel::kKernel; }

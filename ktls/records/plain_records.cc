@@ -31,6 +31,8 @@ class PlainRecords final : public RecordLayer {
   Task<SendResult> send_alert(AlertDescription) override { co_return SendResult{}; }
   std::optional<SessionState> export_state() const override { return std::nullopt; }
   std::span<const std::byte> unopened() const noexcept override { return {}; }
+  void collect_tickets(std::unique_ptr<TicketSink>) noexcept override {}
+  std::unique_ptr<TicketSink> release_tickets() noexcept override { return nullptr; }
   bool at_rest() const noexcept override {
     return socket_.in_flight() == 0 && end_ == Received::Kind::kData;
   }

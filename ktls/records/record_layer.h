@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "ktls/records/received.h"
 #include "ktls/records/record.h"
 #include "ktls/records/record_error.h"
+#include "ktls/records/ticket_sink.h"
 
 namespace sallyport::ktls {
 
@@ -121,6 +123,14 @@ class RecordLayer {
   /// Bytes taken from the socket but not delivered: whole and partial records (ciphertext) of TLS,
   /// leftover bytes of a plain layer. An export carries them; valid until the next receive().
   virtual std::span<const std::byte> unopened() const noexcept = 0;
+
+  /// For a client's layer: receive() gives the tickets that the server sends to `sink`, which is
+  /// freed once it wants no more, at the server's first data, or at the end; null frees it before.
+  /// hand_to_kernel() keeps it. A plain layer has no tickets and frees it at once. Between
+  /// operations, or while one waits.
+  virtual void collect_tickets(std::unique_ptr<TicketSink> sink) noexcept = 0;
+  /// The sink, if it is still there.
+  virtual std::unique_ptr<TicketSink> release_tickets() noexcept = 0;
 
   /// Whether another model could take over now: no operation under way, no control record queued,
   /// no handshake message half received, and neither direction has ended.

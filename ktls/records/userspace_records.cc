@@ -48,6 +48,12 @@ class UserspaceRecords final : public RecordLayer {
   }
   std::optional<SessionState> export_state() const override;
   std::span<const std::byte> unopened() const noexcept override;
+  void collect_tickets(std::unique_ptr<TicketSink> sink) noexcept override {
+    inbound().collect_tickets(std::move(sink));
+  }
+  std::unique_ptr<TicketSink> release_tickets() noexcept override {
+    return inbound().release_tickets();
+  }
   bool at_rest() const noexcept override {
     return socket_.in_flight() == 0 && !inbound().ended() && !held_ && !inbound().mid_message() &&
            writer_.at_rest();

@@ -9,7 +9,7 @@
 
 namespace sallyport::ktls {
 
-/// The largest Certificate message that is accepted from a client. Three certificates with
+/// The largest Certificate message that is accepted from a peer. Three certificates with
 /// ML-DSA-87 have 23 KiB.
 inline constexpr std::size_t kMaxCertificateMessage = std::size_t{32} << 10;
 

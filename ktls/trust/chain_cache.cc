@@ -2,7 +2,6 @@
 
 #include <openssl/x509.h>
 
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -37,12 +36,6 @@ std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * oth
     if (!append_der(sk_X509_value(others, i), chain)) return std::nullopt;
   }
   return sha256(chain);
-}
-
-std::size_t ChainCache::Hash::operator()(const ChainName& name) const noexcept {
-  std::size_t hash = 0;
-  std::memcpy(&hash, name.data(), sizeof hash);
-  return hash;
 }
 
 std::shared_ptr<const PeerTrust> ChainCache::find(const ChainName& name) {

@@ -25,10 +25,10 @@ std::optional<ChainName> chain_name(const X509* leaf, const STACK_OF(X509) * oth
 /// path and no second check of its signatures. Only successes. The caller of find() judges validity
 /// and revocation again (Credentials::judge()); the proof of possession is never skipped.
 ///
-/// Belongs to a ServerContext, and so to one shard and one generation of trust: it holds nothing
-/// that was verified under other anchors. When it is full the chain used longest ago is dropped.
-/// Any thread. No call waits for another: while one thread uses the cache, find() of another
-/// returns null and its remember() does nothing.
+/// Belongs to a context, and so to one shard, one generation of trust and one role of the peers: it
+/// holds nothing that was verified under other anchors or for another purpose. When it is full the
+/// chain used longest ago is dropped. Any thread. No call waits for another: while one thread uses
+/// the cache, find() of another returns null and its remember() does nothing.
 class ChainCache {
  public:
   explicit ChainCache(std::size_t capacity = 1024) : known_(capacity) {}
@@ -40,12 +40,8 @@ class ChainCache {
   std::size_t size() const;
 
  private:
-  struct Hash {
-    std::size_t operator()(const ChainName& name) const noexcept;
-  };
-
   mutable std::mutex mutex_;
-  RecentMap<ChainName, std::shared_ptr<const PeerTrust>, Hash> known_;
+  RecentMap<ChainName, std::shared_ptr<const PeerTrust>, Sha256Hash> known_;
 };
 
 }  // namespace sallyport::ktls

@@ -84,6 +84,7 @@ struct CertificateFact {
   bool anchor = false;     ///< of kCa: an anchor, not only an intermediate for building chains
   bool leaf = false;       ///< of kServer: the leaf, not an intermediate
   bool serves = true;      ///< its extended key usage lets it be a server's
+  bool calls = true;       ///< and a client's
   bool spiffe = false;     ///< it has a SPIFFE identity
   std::optional<std::string> trust_domain;  ///< of kCa
 };
@@ -121,7 +122,7 @@ struct Expiry {
 
 /// A generation of certificates, keys, trust, CRLs and TLS settings: checked as a whole, shared by
 /// all shards and threads, and immutable but for the signers that its CrlSet learns, under a lock.
-/// Each shard makes a ServerContext of its own from it.
+/// Each shard makes contexts of its own from it.
 class Credentials {
  public:
   /// Reads and checks everything: files parse, keys belong to their certificates and obey the file
@@ -210,21 +211,29 @@ class Credentials {
 
   const HandshakeSettings& settings() const noexcept { return settings_; }
 
- private:
-  friend class ServerContext;
-  friend class CredentialsLoader;
+  // For the contexts of handshakes.
 
+  /// A certificate that we present, with the others of its file, and its key.
   struct KeyPair {
     std::string cert_file, key_file;
     X509Ptr leaf;
     std::vector<X509Ptr> chain;
     EvpPkeyPtr key;
   };
+  const std::vector<KeyPair>& pairs() const noexcept { return pairs_; }
   struct TrustedCertificate {
     X509Ptr certificate;
     std::optional<std::string> domain;
     bool anchor = false;
   };
+  /// One object for all credentials that share their trust.
+  const std::vector<TrustedCertificate>& trusted() const noexcept { return trust_->trusted; }
+  /// Null: no resumption.
+  const TicketSecrets* tickets() const noexcept { return tickets_.get(); }
+
+ private:
+  friend class CredentialsLoader;
+
   struct Anchor {
     Sha256 key{};
     bool unscoped = false;

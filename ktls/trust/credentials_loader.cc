@@ -23,11 +23,12 @@
 namespace sallyport::ktls {
 namespace {
 
-// Without the extension every purpose is allowed (RFC 5280 4.2.1.12).
-bool allows_server(const X509* certificate) {
+// Whether the extended key usage has one of these purposes. Without the extension every one is
+// allowed (RFC 5280 4.2.1.12).
+bool allows(const X509* certificate, std::uint32_t purposes) {
   // OpenSSL computes the flags of the extensions on demand and keeps them in the certificate.
   const std::uint32_t usage = X509_get_extended_key_usage(const_cast<X509*>(certificate));
-  return (usage & (XKU_SSL_SERVER | XKU_SGC | XKU_ANYEKU)) != 0;
+  return (usage & (purposes | XKU_ANYEKU)) != 0;
 }
 
 CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std::string name) {
@@ -47,7 +48,8 @@ CertificateFact fact_of(const X509* certificate, CertificateFact::Role role, std
   fact.not_after = to_time(X509_get0_notAfter(certificate));
   fact.authority = X509_check_ca(const_cast<X509*>(certificate)) != 0;
   if (role == CertificateFact::Role::kCa) return fact;
-  fact.serves = allows_server(certificate);
+  fact.serves = allows(certificate, XKU_SSL_SERVER | XKU_SGC);
+  fact.calls = allows(certificate, XKU_SSL_CLIENT);
   const auto identity = identify(certificate);
   fact.spiffe = identity && !identity->spiffe.empty();
   return fact;

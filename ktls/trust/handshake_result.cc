@@ -30,6 +30,11 @@ std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept {
     case kNoEndpoint:
     case kBackendRefused:
     case kBackendTimeout:
+    case kBackendTlsFailed:
+    case kBackendExpired:
+    case kBackendRevoked:
+    case kBackendUntrusted:
+    case kBackendNotVerified:
     case kShed:
       return AlertDescription::kInternalError;
     case kDrain:

@@ -36,6 +36,12 @@ enum class HandshakeResult : std::uint8_t {
   kNoEndpoint,
   kBackendRefused,
   kBackendTimeout,
+  kBackendTlsFailed,
+  // Of the backend's certificate.
+  kBackendExpired,
+  kBackendRevoked,
+  kBackendUntrusted,
+  kBackendNotVerified,
   kShed,
   kLimitReached,
   kDrain,
@@ -48,7 +54,7 @@ enum class HandshakeResult : std::uint8_t {
   kKeyExchangeFailure,
   kUnexpectedMessage,
   kHandshakeTimeout,
-  kPeerConnectionClosed,  ///< also: the client ended the handshake with an alert of its own
+  kPeerConnectionClosed,  ///< also: the peer ended the handshake with an alert of its own
   kUnknownFailure,
 };
 
@@ -91,6 +97,16 @@ constexpr std::string_view to_string(HandshakeResult result) noexcept {
       return "backend_refused";
     case kBackendTimeout:
       return "backend_timeout";
+    case kBackendTlsFailed:
+      return "backend_tls_failed";
+    case kBackendExpired:
+      return "backend_expired";
+    case kBackendRevoked:
+      return "backend_revoked";
+    case kBackendUntrusted:
+      return "backend_untrusted";
+    case kBackendNotVerified:
+      return "backend_not_verified";
     case kShed:
       return "shed";
     case kLimitReached:
@@ -129,7 +145,7 @@ inline constexpr std::array<std::string_view, kHandshakeResults> kHandshakeResul
   return words;
 }();
 
-/// The alert that the client gets for this refusal (docs/operate.md); nothing where it gets none.
+/// The alert that a client gets for this refusal (docs/operate.md); nothing where it gets none.
 /// In TLS 1.2, which has no certificate_required, OpenSSL sends handshake_failure for it.
 std::optional<AlertDescription> alert_for(HandshakeResult result) noexcept;
 

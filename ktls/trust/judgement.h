@@ -27,6 +27,18 @@ struct TrustVerdict {
     return revocation;
   }
   [[nodiscard]] bool passed() const noexcept { return result() == HandshakeResult::kSuccess; }
+
+  // Of a peer that was let in before. A CRL that lapsed or is missing is none of these.
+
+  [[nodiscard]] bool is_revoked() const noexcept {
+    return revocation == HandshakeResult::kCertificateRevoked;
+  }
+  /// A serial that was let in is not malformed: facts that cannot be judged are not trusted.
+  [[nodiscard]] bool is_untrusted() const noexcept {
+    return anchor != HandshakeResult::kSuccess ||
+           revocation == HandshakeResult::kCertificateMalformed;
+  }
+  [[nodiscard]] bool has_expired() const noexcept { return validity != HandshakeResult::kSuccess; }
 };
 
 }  // namespace sallyport::ktls

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -122,6 +123,12 @@ std::optional<PeerTrust> take_trust(WireReader& in) {
 }
 
 }  // namespace
+
+std::size_t Sha256Hash::operator()(const Sha256& digest) const noexcept {
+  std::size_t hash = 0;
+  std::memcpy(&hash, digest.data(), sizeof hash);
+  return hash;
+}
 
 std::size_t PeerTrustHash::operator()(const PeerTrust& trust) const noexcept {
   std::size_t result = std::hash<std::string>{}(trust.identity.spiffe);

@@ -19,6 +19,10 @@
 namespace sallyport::ktls {
 
 using Sha256 = std::array<std::uint8_t, 32>;
+/// For maps: its first bytes.
+struct Sha256Hash {
+  std::size_t operator()(const Sha256& digest) const noexcept;
+};
 
 /// A certificate's SubjectPublicKeyInfo.
 std::vector<std::byte> public_key_der(const X509* certificate);

@@ -32,6 +32,13 @@ struct Refusal {
 };
 using Judged = std::expected<std::shared_ptr<const PeerTrust>, Refusal>;
 
+// By what a chain is judged.
+struct Rules {
+  const Credentials& credentials;
+  std::chrono::sys_seconds now;
+  Role peer;
+};
+
 // `error` is the X509_V_ERR_* that OpenSSL is told where no alert is promised for `result`.
 std::unexpected<Refusal> refuse(HandshakeResult result, std::string detail, const X509* certificate,
                                 int error) {
@@ -81,10 +88,9 @@ std::unexpected<Refusal> refuse_as_openssl(X509_STORE_CTX* store, const X509* le
 
 // With the steps of a chain that leads to an anchor. It is judged once more for them: those that
 // are let in do not pay for steps.
-std::unexpected<Refusal> with_steps(std::unexpected<Refusal> refused,
-                                    const Credentials& credentials, const PeerTrust& trust,
-                                    std::chrono::sys_seconds now) {
-  (void)credentials.judge(trust, now, &refused.error().failure.steps);
+std::unexpected<Refusal> with_steps(std::unexpected<Refusal> refused, const Rules& rules,
+                                    const PeerTrust& trust) {
+  (void)rules.credentials.judge(trust, rules.now, &refused.error().failure.steps);
   return refused;
 }
 
@@ -105,18 +111,18 @@ std::unexpected<Refusal> refuse_revoked(X509_STORE_CTX* store, const TrustVerdic
   return refused;
 }
 
-// By what OpenSSL judges a chain, beside its own settings of a server.
-void set_parameters(X509_STORE_CTX* store, const HandshakeSettings& settings,
-                    std::chrono::sys_seconds now) {
+// By what OpenSSL judges a chain, beside its own settings of a server or client.
+void set_parameters(X509_STORE_CTX* store, const Rules& rules) {
+  const HandshakeSettings& settings = rules.credentials.settings();
   X509_VERIFY_PARAM* const parameters = X509_STORE_CTX_get0_param(store);
-  X509_VERIFY_PARAM_set_time(parameters, now.time_since_epoch().count());
+  X509_VERIFY_PARAM_set_time(parameters, rules.now.time_since_epoch().count());
   if (settings.partial_chain) X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN);
-  if (settings.client_eku == ClientEku::kIgnore)
+  if (rules.peer == Role::kClient && settings.client_eku == ClientEku::kIgnore)
     X509_VERIFY_PARAM_set_purpose(parameters, X509_PURPOSE_ANY);
 }
 
 // What is wrong with the usage of a leaf's key, where it is not OpenSSL that looks at it.
-std::optional<std::string> wrong_usage(const X509* leaf, ClientEku eku) {
+std::optional<std::string> wrong_usage_by_client(const X509* leaf, ClientEku eku) {
   X509* const cached = const_cast<X509*>(leaf);
   const std::uint32_t flags = X509_get_extension_flags(cached);
   if (eku == ClientEku::kRequire && (flags & EXFLAG_XKUSAGE) == 0)
@@ -128,14 +134,32 @@ std::optional<std::string> wrong_usage(const X509* leaf, ClientEku eku) {
   return std::nullopt;
 }
 
+// OpenSSL's purpose of a server also takes the usages of server gated cryptography, and keys that
+// do not sign, which none of our suites is for (RFC 8446 4.4.2.2).
+std::optional<std::string> wrong_usage_by_server(const X509* leaf) {
+  X509* const cached = const_cast<X509*>(leaf);
+  if ((X509_get_extended_key_usage(cached) & XKU_SSL_SERVER) == 0)  // all bits for none
+    return "extendedKeyUsage without serverAuth";
+  if ((X509_get_key_usage(cached) & KU_DIGITAL_SIGNATURE) == 0)
+    return "keyUsage without digitalSignature";
+  return std::nullopt;
+}
+
+std::optional<std::string> wrong_usage(const X509* leaf, const Rules& rules) {
+  return rules.peer == Role::kServer
+             ? wrong_usage_by_server(leaf)
+             : wrong_usage_by_client(leaf, rules.credentials.settings().client_eku);
+}
+
 // Judges the one path that OpenSSL finds from the leaf of `store`, which is prepared for it.
-Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono::sys_seconds now) {
+Judged judge(X509_STORE_CTX* store, const Rules& rules) {
+  const Credentials& credentials = rules.credentials;
   const X509* const leaf = X509_STORE_CTX_get0_cert(store);
   if (X509_verify_cert(store) != 1) return refuse_as_openssl(store, leaf);
 
   auto identity = identify(leaf);
   if (!identity) return refuse_as_malformed(std::move(identity.error()), leaf);
-  if (auto wrong = wrong_usage(leaf, credentials.settings().client_eku)) {
+  if (auto wrong = wrong_usage(leaf, rules)) {
     auto refused = refuse(HandshakeResult::kCertificatePurposeInvalid, *std::move(wrong), leaf,
                           X509_V_ERR_INVALID_PURPOSE);
     refused.error().of_leaf = true;
@@ -159,11 +183,12 @@ Judged judge(X509_STORE_CTX* store, const Credentials& credentials, std::chrono:
                      (trust.identity.spiffe.empty() ? "certificates without a SPIFFE ID"
                                                     : trust.identity.spiffe),
                  leaf, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
-          credentials, trust, now);
+          rules, trust);
   }
-  const TrustVerdict verdict = credentials.judge(X509_STORE_CTX_get0_chain(store), trust, now);
+  const TrustVerdict verdict =
+      credentials.judge(X509_STORE_CTX_get0_chain(store), trust, rules.now);
   if (verdict.revocation != HandshakeResult::kSuccess)
-    return with_steps(refuse_revoked(store, verdict), credentials, trust, now);
+    return with_steps(refuse_revoked(store, verdict), rules, trust);
   return std::shared_ptr<const PeerTrust>(new PeerTrust(std::move(trust)));
 }
 
@@ -192,8 +217,7 @@ int is_next_of_path(X509_STORE_CTX* context, X509* certificate, X509* issuer) {
 }
 
 // Judges one path, by the parameters of `store`, which gets its chain if that is good.
-Judged judge_path(X509_STORE_CTX* store, CertificatePath path, const Credentials& credentials,
-                  std::chrono::sys_seconds now) {
+Judged judge_path(X509_STORE_CTX* store, CertificatePath path, const Rules& rules) {
   const CertificatePath below = path.first(path.size() - 1);  // nothing if the leaf is the anchor
   const X509StackPtr between = stack_of(below.subspan(below.empty() ? 0 : 1));
   const X509StackPtr anchor = stack_of(path.last(1));
@@ -207,18 +231,17 @@ Judged judge_path(X509_STORE_CTX* store, CertificatePath path, const Credentials
                              X509_STORE_CTX_get0_param(store)) != 1)
     throw std::bad_alloc();
   X509_STORE_CTX_set0_trusted_stack(alone.get(), anchor.get());
-  Judged judged = judge(alone.get(), credentials, now);
+  Judged judged = judge(alone.get(), rules);
   if (judged) X509_STORE_CTX_set0_verified_chain(store, X509_STORE_CTX_get1_chain(alone.get()));
   return judged;
 }
 
 // Tries the other paths of a chain that was refused: one that is good is enough. If none is, a path
 // that leads to an anchor says more than one that does not.
-void try_other_paths(X509_STORE_CTX* store, const Credentials& credentials,
-                     std::chrono::sys_seconds now, Judged& judged) {
+void try_other_paths(X509_STORE_CTX* store, const Rules& rules, Judged& judged) {
   search_paths(store, [&](CertificatePath path) {
     if (is_path_of(X509_STORE_CTX_get0_chain(store), path)) return false;
-    Judged other = judge_path(store, path, credentials, now);
+    Judged other = judge_path(store, path, rules);
     const bool good = other.has_value();
     if (good || judged.error().failure.result == HandshakeResult::kCertificateAuthorityInvalid)
       judged = std::move(other);
@@ -230,7 +253,7 @@ void try_other_paths(X509_STORE_CTX* store, const Credentials& credentials,
 
 std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
     X509_STORE_CTX* store, const Credentials& credentials, ChainCache& cache,
-    std::chrono::sys_seconds now) {
+    std::chrono::sys_seconds now, Role peer) {
   const X509* leaf = X509_STORE_CTX_get0_cert(store);
   const auto name = chain_name(leaf, X509_STORE_CTX_get0_untrusted(store));
   auto cached = name ? cache.find(*name) : nullptr;
@@ -239,9 +262,10 @@ std::expected<std::shared_ptr<const PeerTrust>, HandshakeFailure> verify_chain(
     return cached;
   }
 
-  set_parameters(store, credentials.settings(), now);
-  Judged judged = judge(store, credentials, now);
-  if (!judged && !judged.error().of_leaf) try_other_paths(store, credentials, now, judged);
+  const Rules rules{.credentials = credentials, .now = now, .peer = peer};
+  set_parameters(store, rules);
+  Judged judged = judge(store, rules);
+  if (!judged && !judged.error().of_leaf) try_other_paths(store, rules, judged);
   X509_STORE_CTX_set_error(store, judged ? X509_V_OK : judged.error().error);
   if (!judged) {
     HandshakeFailure& failure = judged.error().failure;

@@ -1,4 +1,5 @@
 // What one client may have: by its address, by its identity, of a route and of an endpoint.
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,17 @@ class ClientLimit : public Scenario {
   }
   double reached(const std::string& limit, const std::string& route = "orders") const {
     return gateway->metrics().sum("limit_reached_total", {{"route", route}, {"limit", limit}});
+  }
+  /// Each connection's was counted once, by these results and no others.
+  void expect_handshakes(const std::map<std::string, double>& by_result) const {
+    const Metrics metrics = gateway->metrics();
+    double all = 0;
+    for (const auto& [result, count] : by_result) {
+      EXPECT_EQ(metrics.sum("tls_handshakes_total", {{"result", result}}), count) << result;
+      all += count;
+    }
+    EXPECT_EQ(metrics.sum("tls_handshakes_total"), all);
+    EXPECT_EQ(metrics.sum("connections_accepted_total"), all);
   }
   /// Ends it and waits until the gateway has noticed.
   void end(TlsClient& open, int left) const {
@@ -41,6 +53,7 @@ TEST_F(ClientLimit, AnIdentityHasItsConnectionsAndNoMore) {
   EXPECT_EQ(reached("connections-per-identity"), 0) << "there from the start";
   for (int i = 0; i < 4; ++i) expect_refused(as(client), "limit_reached", kAccessDenied);
   EXPECT_EQ(reached("connections-per-identity"), 4);
+  expect_handshakes({{"success", 2}, {"limit_reached", 4}});
   EXPECT_TRUE(served(as(other))) << "another identity";
   end(one, 1);
   EXPECT_TRUE(served());
@@ -78,6 +91,7 @@ TEST_F(ClientLimit, AnAddressHasItsConnectionsAndIsToldInPlaintextBeforeAnyCrypt
   EXPECT_TRUE(two.echo("b"));
   expect_refused(as(other), "limit_reached", kInternalError);
   EXPECT_EQ(reached("max-connections-per-address", ""), 1);
+  expect_handshakes({{"success", 2}, {"limit_reached", 1}});
   end(two, 1);
   EXPECT_TRUE(served(as(other)));
   EXPECT_TRUE(one.echo("c"));
@@ -124,6 +138,7 @@ TEST_F(ClientLimit, AnEndpointHasItsConnectionsAndOthersTakeTheRest) {
   EXPECT_EQ(second.open(), 1);
   expect_ended(as(client), "limit_reached", kAccessDenied);
   EXPECT_EQ(reached("max-connections-per-endpoint"), 1);
+  expect_handshakes({{"success", 3}});  // it was over by then
   end(one, 1);
   EXPECT_TRUE(served());
 }

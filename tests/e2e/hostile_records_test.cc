@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/e2e/forged_records.h"
 #include "tests/e2e/scenario.h"
-#include "tests/ktls/records/scripted_peer.h"
 
 namespace sallyport::test {
 namespace {
@@ -30,15 +30,10 @@ class HostileRecords : public Scenario {
     options.ciphersuites = "TLS_AES_128_GCM_SHA256";
     TlsClient tls = connect(std::move(options));
     EXPECT_TRUE(tls.connected());
-    const auto secret = [this](const char* label) {
-      const std::size_t line = key_log_.find(label);
-      const std::size_t begin = key_log_.find(' ', key_log_.find(' ', line) + 1) + 1;
-      return ktls::TrafficSecret(
-          from_hex(key_log_.substr(begin, key_log_.find('\n', begin) - begin)));
-    };
-    forger_.emplace(contexts_, ktls::SessionState{ktls::CipherSuite::kAes128GcmSha256,
-                                                  {secret("SERVER_TRAFFIC_SECRET_0"), 0},
-                                                  {secret("CLIENT_TRAFFIC_SECRET_0"), 0}});
+    forger_.emplace(contexts_,
+                    ktls::SessionState{ktls::CipherSuite::kAes128GcmSha256,
+                                       {logged_secret(key_log_, "SERVER_TRAFFIC_SECRET_0"), 0},
+                                       {logged_secret(key_log_, "CLIENT_TRAFFIC_SECRET_0"), 0}});
     put(tls, forger_->data(std::as_bytes(std::span("hello", 5))));
     EXPECT_EQ(tls.receive(5), "hello");
     return tls;
@@ -78,51 +73,13 @@ class HostileRecords : public Scenario {
 
 TEST_F(HostileRecords, EndWithTheAlertThatEachDeserves) {
   start_for(backend);
-  // Three that the kernel judges by itself, before it says what they are (RFC 8446 5.1, 5.4).
-  const int unless_in_kernel = in_kernel() ? kBadRecordMac : kUnexpectedMessage;
-  struct Offence {
-    const char* what;
-    Bytes (*bytes)(ScriptedPeer&);
-    int alert;
-  };
-  const Offence offences[] = {
-      {"nothing but padding", [](ScriptedPeer& peer) { return peer.inner({}, 0, 100); },
-       unless_in_kernel},
-      {"plaintext alert", [](ScriptedPeer&) { return from_hex("15 0303 0002 0100"); },
-       unless_in_kernel},
-      {"too long", [](ScriptedPeer&) { return from_hex("17 0303 4112"); }, kRecordOverflow},
-      {"tampered",
-       [](ScriptedPeer& peer) {
-         Bytes record = peer.data(Bytes(100));
-         record[20] ^= std::byte{1};
-         return record;
-       },
-       kBadRecordMac},
-      {"once more",
-       [](ScriptedPeer& peer) {
-         Bytes twice = peer.data({});
-         ktls::testing::append(twice, Bytes(twice));
-         return twice;
-       },
-       kBadRecordMac},
-      {"ChangeCipherSpec", [](ScriptedPeer& peer) { return peer.inner(Bytes(1), 20, 1); },
-       kUnexpectedMessage},
-      {"a type of no protocol", [](ScriptedPeer& peer) { return peer.inner(Bytes(1), 99, 1); },
-       kUnexpectedMessage},
-      {"a ticket",
-       [](ScriptedPeer& peer) {
-         return peer.seal(ContentType::kHandshake, from_hex("04 000001 00"));
-       },
-       kUnexpectedMessage},
-      {"an alert of three bytes",
-       [](ScriptedPeer& peer) { return peer.seal(ContentType::kAlert, Bytes(3)); }, kDecodeError},
-      {"a KeyUpdate that asks for the impossible",
-       [](ScriptedPeer& peer) {
-         return peer.seal(ContentType::kHandshake, from_hex("18 000001 02"));
-       },
-       kIllegalParameter},
-  };
-  for (const Offence& offence : offences) {
+  std::vector<Offence> all = offences(in_kernel());
+  all.push_back({"a ticket",
+                 [](ScriptedPeer& peer) {
+                   return peer.seal(ContentType::kHandshake, from_hex("04 000001 00"));
+                 },
+                 kUnexpectedMessage});
+  for (const Offence& offence : all) {
     SCOPED_TRACE(offence.what);
     TlsClient tls = established();
     put(tls, offence.bytes(*forger_));

@@ -119,8 +119,8 @@ std::vector<BrokenPolicyFile> broken_policies() {
       {"BadBalance", route(allow + ", \"balance\": \"random\""), "balance"},
       {"HealthWithoutType", route(allow + ", \"health\": {}"), "is missing"},
       {"UnknownProxyVersion", route(allow + ", \"proxy-protocol\": \"v1\""), "proxy-protocol"},
-      {"LaterKeyBackendTls", route(allow + ", \"backend-tls\": {}"),
-       "not supported by this version"},
+      {"BackendTlsWithoutVerify", route(allow + ", \"backend-tls\": {}"), "is missing"},
+      {"WarmWithoutMax", route(allow + ", \"warm\": {}"), "of at least 1"},
   };
 }
 

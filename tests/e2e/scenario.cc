@@ -26,9 +26,7 @@ std::vector<std::string> Scenario::flags(std::vector<std::string> given) {
   }
   if (!has("--drain-timeout")) add("--drain-timeout", "5s");
   // Guests with kernel TLS run every scenario on it.
-  if (const char* records = std::getenv("SALLYPORT_RECORDS"); records && !has("--records")) {
-    add("--records", records);
-  }
+  if (!wanted_records().empty() && !has("--records")) add("--records", wanted_records());
   all.insert(all.end(), given.begin(), given.end());
   return all;
 }

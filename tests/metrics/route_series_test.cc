@@ -114,5 +114,26 @@ TEST_F(RouteSeriesTest, StayIfTheRouteComesBackWithinTheHour) {
   EXPECT_EQ(find(shown(), "orders")->closed[0], 1u);
 }
 
+TEST_F(RouteSeriesTest, BeginAtZeroWithTheWarmConnectionsToo) {
+  series_.configure({"orders"}, now_);
+  RouteCells& cells = listener_.route("orders");
+  cells.warm_opened();
+  cells.warm_taken(true);
+  cells.warm_taken(false);
+  EXPECT_EQ(find(shown(), "orders")->warm, 1U);
+  cells.warm_closed();
+  series_.configure({}, now_);
+  now_ += 1h;
+  EXPECT_EQ(find(shown(), "orders"), nullptr);
+
+  cells.warm_taken(true);
+  const ListenerSample listener = shown();
+  const RouteSample* const orders = find(listener, "orders");
+  ASSERT_NE(orders, nullptr);
+  EXPECT_EQ(orders->warm, 0U);
+  EXPECT_EQ(orders->warm_hits, 1U);
+  EXPECT_EQ(orders->warm_misses, 0U);
+}
+
 }  // namespace
 }  // namespace sallyport::metrics

@@ -128,6 +128,11 @@ bool is_json(std::string_view text) {
   return !json::parse(text, nullptr, false).is_discarded();
 }
 
+std::string wanted_records() {
+  const char* const wanted = std::getenv("SALLYPORT_RECORDS");
+  return wanted == nullptr ? "" : wanted;
+}
+
 std::string sallyport_program() {
   if (const char* given = std::getenv("SALLYPORT_BIN")) return given;
   return SALLYPORT_PROGRAM;
@@ -159,7 +164,7 @@ Gateway::Gateway(std::vector<std::string> flags, bool wait_ready,
 
 Gateway::Gateway(Command command, bool wait_ready, std::vector<std::string> environment) {
   const auto given = [&](const char* flag) { return std::ranges::count(command.argv, flag); };
-  const auto wanted = static_cast<std::size_t>(given("--listen"));
+  const auto wanted = static_cast<std::size_t>(given("--listen") + given("--egress"));
   const auto wanted_admin = std::max<std::ptrdiff_t>(1, given("--admin"));
   process_ = std::make_unique<Process>(std::move(command.argv), std::move(environment));
   wait_until("the gateway listens", [&] {

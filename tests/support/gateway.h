@@ -63,7 +63,7 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  /// The address that the n-th --listen got.
+  /// The address that the n-th --listen got, and behind those the n-th --egress.
   const std::string& address(std::size_t listener = 0) const { return listeners_.at(listener); }
   const std::string& admin() const { return admin_; }
   HttpResponse get(const std::string& path, const std::string& method = "GET") const {
@@ -107,6 +107,10 @@ class Gateway {
 
 /// Where the program under test is: SALLYPORT_BIN, else where CMake builds it.
 std::string sallyport_program();
+
+/// The records that gateways under test are to have, as --records says it: SALLYPORT_RECORDS, which
+/// guests with kernel TLS set; else empty, any.
+std::string wanted_records();
 
 /// Runs the program to its end, for --check, --version and command lines that are refused.
 Finished run_sallyport(std::vector<std::string> flags);

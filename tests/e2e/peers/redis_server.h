@@ -8,12 +8,16 @@
 
 namespace sallyport::test {
 
-/// A redis-server that stores nothing on disk, on a TCP port of its own and on a unix socket.
+/// A redis-server that stores nothing on disk, on a TCP port of its own and on a unix socket. With
+/// an authority the port is for mutual TLS within that, and the server's name redis.example.org.
 class RedisServer {
  public:
-  explicit RedisServer(const TempDir& dir) : socket_("unix:" + (dir / "redis.sock").string()) {
+  explicit RedisServer(const TempDir& dir, const TestAuthority* authority = nullptr)
+      : socket_("unix:" + (dir / "redis.sock").string()) {
+    const std::vector<std::string> tls =
+        authority ? tls_settings(dir, *authority) : std::vector<std::string>();
     start_on_free_port("redis-server",
-                       [&](const std::string& address) { return start(dir, address); });
+                       [&](const std::string& address) { return start(dir, address, tls); });
   }
 
   const std::string& tcp() const { return tcp_; }
@@ -37,12 +41,26 @@ class RedisServer {
   }
 
  private:
-  bool start(const TempDir& dir, const std::string& address) {
+  static std::vector<std::string> tls_settings(const TempDir& dir, const TestAuthority& authority) {
+    const TestCertificate own = authority.issue({.cn = "redis", .dns = {"redis.example.org"}});
+    return {"--tls-cert-file",    dir.write("redis.pem", own.chain_pem),
+            "--tls-key-file",     dir.write_secret("redis.key", own.key_pem),
+            "--tls-ca-cert-file", dir.write("redis-ca.pem", authority.cert_pem()),
+            "--tls-auth-clients", "yes"};
+  }
+  bool start(const TempDir& dir, const std::string& address, const std::vector<std::string>& tls) {
     tcp_ = address;
     const std::string path = socket_.substr(socket_.find(':') + 1);
-    process_ = std::make_unique<Process>(std::vector<std::string>{
-        "redis-server", "--bind", "127.0.0.1", "--port", tcp_.substr(tcp_.rfind(':') + 1),
-        "--unixsocket", path, "--dir", dir / ".", "--save", ""});
+    const std::string port = tcp_.substr(tcp_.rfind(':') + 1);
+    std::vector<std::string> argv{"redis-server", "--bind", "127.0.0.1",
+                                  "--unixsocket", path,     "--dir",
+                                  dir / ".",      "--save", ""};
+    const std::vector<std::string> ports =
+        tls.empty() ? std::vector<std::string>{"--port", port}
+                    : std::vector<std::string>{"--port", "0", "--tls-port", port};
+    argv.insert(argv.end(), ports.begin(), ports.end());
+    argv.insert(argv.end(), tls.begin(), tls.end());
+    process_ = std::make_unique<Process>(argv);
     eventually([this] { return answers() || !process_->running(); });
     return answers();
   }

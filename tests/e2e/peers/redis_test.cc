@@ -82,5 +82,39 @@ TEST_F(Redis, ExecutesEveryCommandAfterAPauseOfThreeSeconds) {
   }
 }
 
+class RedisOverTls : public PeerScenario {
+ protected:
+  static Finished cli(const std::string& socket, const std::string& commands,
+                      std::vector<std::string> more = {}) {
+    std::vector<std::string> argv{"redis-cli", "-s", socket};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return run(argv, commands);
+  }
+  RedisServer redis{dir, &root};
+};
+
+// An application of this machine speaks plaintext on a unix socket, and Redis gets mutual TLS.
+TEST_F(RedisOverTls, ServesApplicationsOfThisMachine) {
+  discover({redis.tcp()});
+  const std::string socket = dir / "cache.sock";
+  start({"--egress", "unix:" + socket + "=orders", "--policy",
+         dir.write("policy.json", R"({"routes": {"orders": {"egress": true,
+                    "backend-tls": {"verify": ["dns:redis.example.org"]}}}})")});
+  std::string commands;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string number = std::to_string(i);
+    commands += "SET key" + number + " " + std::string(200, 'v') + number + "\r\n";
+  }
+  const Finished piped = cli(socket, commands, {"--pipe"});
+  EXPECT_NE(piped.out.find("errors: 0, replies: 20000"), std::string::npos)
+      << piped.out << piped.err;
+  EXPECT_EQ(redis.executed(), 20'000);
+  EXPECT_EQ(cli(socket, "GET key19999\n").out, std::string(200, 'v') + "19999\n");
+  // Redis ends its side without close_notify, also where the client has ended before.
+  gateway->wait_log({{"direction", "egress"},
+                     {"reason", "backend_truncated"},
+                     {"backend_identity", "dns:redis.example.org"}});
+}
+
 }  // namespace
 }  // namespace sallyport::test

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "iouring/cancel.h"
+#include "tests/gateway/backends/check_fixture.h"
 #include "tests/support/backend.h"
 #include "tests/support/temp_dir.h"
 
@@ -26,16 +27,6 @@ HealthCheck text_check(std::string send, std::string expect) {
           .timeout = 60s,
           .send = std::move(send),
           .expect = std::move(expect)};
-}
-
-Endpoint endpoint_at(const std::string& target, GroupLabels labels = {}) {
-  return {.id = 0,
-          .address = *iouring::SocketAddress::parse(target),
-          .target = target,
-          .labels = std::make_shared<const GroupLabels>(std::move(labels)),
-          .health = {},
-          .life = {},
-          .route_life = {}};
 }
 
 std::string verdict_on(const HealthCheck& rule, std::string_view received) {
@@ -98,36 +89,7 @@ TEST(QuestionOf, NamesTheHostThatTheRuleTheLabelOrTheTargetGives) {
   EXPECT_EQ(host(endpoint_at("10.0.0.1:80", {.tls_name = "a.example"})), "b.example");
 }
 
-class CheckEndpoint : public testing::Test {
- protected:
-  void SetUp() override {
-    auto created = iouring::Ring::create();
-    ASSERT_TRUE(created) << created.error().what;
-    ring_ = std::move(*created);
-    sockets_.emplace(*ring_, 1);
-  }
-
-  static iouring::Task<void> check_into(iouring::SpareSockets& sockets, const HealthCheck& rule,
-                                        const Endpoint& endpoint,
-                                        std::optional<CheckOutcome>& outcome,
-                                        std::span<const std::byte> opening = {}) {
-    outcome.emplace(co_await check_endpoint(sockets, rule, endpoint, opening));
-  }
-
-  std::string check(const HealthCheck& rule, const std::string& target) {
-    const Endpoint endpoint = endpoint_at(target);
-    std::optional<CheckOutcome> outcome;
-    ring_->run(check_into(*sockets_, rule, endpoint, outcome, opening_));
-    heard_ = outcome->heard;
-    if (outcome->result == CheckResult::kUnknown) return "unknown: " + outcome->why;
-    return outcome->result == CheckResult::kSuccess ? "good" : outcome->why;
-  }
-
-  std::unique_ptr<iouring::Ring> ring_;
-  std::optional<iouring::SpareSockets> sockets_;
-  bool heard_ = false;
-  std::span<const std::byte> opening_;
-};
+using CheckEndpoint = CheckFixture;
 
 TEST_F(CheckEndpoint, ByTcpNeedsAConnectAndNoMore) {
   const HealthCheck rule{.type = Type::kTcp, .timeout = 60s};
@@ -142,12 +104,12 @@ TEST_F(CheckEndpoint, ByTcpNeedsAConnectAndNoMore) {
 TEST_F(CheckEndpoint, KeepsTheSocketOfAConnectionThatItMayReset) {
   const test::Backend backend(test::http_server("body"));
   EXPECT_EQ(check({.type = Type::kTcp, .timeout = 60s}, backend.address()), "good");
-  EXPECT_EQ(sockets_->size(), 1U);
+  EXPECT_EQ(sockets_.size(), 1U);
   EXPECT_EQ(check(http_check(), backend.address()), "good");
-  EXPECT_EQ(sockets_->size(), 1U);
-  opening_ = std::as_bytes(std::span(std::string_view("LOCAL")));
+  EXPECT_EQ(sockets_.size(), 1U);
+  opening_.header = std::as_bytes(std::span(std::string_view("LOCAL")));
   EXPECT_EQ(check({.type = Type::kTcp, .timeout = 60s}, backend.address()), "good");
-  EXPECT_EQ(sockets_->size(), 0U) << "a reset would overtake what was sent";
+  EXPECT_EQ(sockets_.size(), 0U) << "a reset would overtake what was sent";
 }
 
 TEST_F(CheckEndpoint, GivesUpASilentOne) {
@@ -193,7 +155,7 @@ TEST_F(CheckEndpoint, SendsItsOpeningFirstAndWhole) {
   for (const HealthCheck& rule : {HealthCheck{.type = Type::kTcp, .timeout = 60s}, silent}) {
     test::Transcript heard;
     const test::Backend backend([&heard](test::Fd& socket) { test::listener(heard)(socket); });
-    opening_ = std::as_bytes(std::span(std::string_view("LOCAL")));
+    opening_.header = std::as_bytes(std::span(std::string_view("LOCAL")));
     [[maybe_unused]] const std::string found = check(rule, backend.address());
     heard.wait_end();
     EXPECT_EQ(heard.data(), rule.type == Type::kTcp ? "LOCAL" : "LOCALPING");
@@ -211,7 +173,7 @@ TEST_F(CheckEndpoint, KnowsNothingOnceItsScopeIsCancelled) {
                                iouring::Task<void> task) -> iouring::Task<void> {
     co_await iouring::in_scope(its, std::move(task));
   };
-  ring_->run(in_cancelled(scope, check_into(*sockets_, rule, endpoint, outcome)));
+  ring_->run(in_cancelled(scope, check_into(tools_, rule, endpoint, outcome, opening_)));
   EXPECT_EQ(outcome->result, CheckResult::kUnknown);
 }
 

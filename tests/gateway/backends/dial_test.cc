@@ -125,6 +125,26 @@ Task<void> dial_all(iouring::Ring& ring, Balancer& balancer, const Route& route,
   co_await group.join();
 }
 
+using Opened = std::expected<OpenedTls, OpeningFailure>;
+
+// An opening with this errno; 0: one that ended well.
+Task<Opened> ends_with(int error) {
+  if (error != 0) co_return std::unexpected(OpeningFailure{.sys_errno = error});
+  co_return OpenedTls{};
+}
+
+Task<Opened> fails_with(ktls::HandshakeResult result) {
+  co_return std::unexpected(OpeningFailure{.tls = std::make_unique<const ktls::HandshakeFailure>(
+                                               ktls::HandshakeFailure{.result = result})});
+}
+
+// Until the time of the dialling is over.
+Task<Opened> takes_its_time(iouring::Ring& ring, OpeningWait& wait, bool for_us) {
+  wait = {.for_us = for_us, .since = ring.now()};
+  iouring::Result<> slept = co_await iouring::sleep_for(ring, 1h);
+  co_return std::unexpected(OpeningFailure{.sys_errno = slept.error().value});
+}
+
 class Dial : public testing::Test {
  protected:
   void SetUp() override {
@@ -221,12 +241,13 @@ TEST_F(Dial, GoesOnToTheNextEndpointWhenOneRefuses) {
 TEST_F(Dial, OpensWhatItTakes) {
   const Backend refuses(Backend::kRefuses), good(Backend::kListens);
   std::vector<std::string> opened;
-  const DialResult dialed =
-      dial_to({refuses.target, good.target}, 60s, [&](const iouring::Socket& backend) {
-        opened.push_back(backend.peer_address()->to_string());
-        EXPECT_EQ(get_option(backend, IPPROTO_TCP, TCP_NODELAY), 1) << "set later it would push";
-        return iouring::Result<>();
-      });
+  const DialResult dialed = dial_to({refuses.target, good.target}, 60s,
+                                    [&](iouring::Socket& backend, const Endpoint&, OpeningWait&) {
+                                      opened.push_back(backend.peer_address()->to_string());
+                                      EXPECT_EQ(get_option(backend, IPPROTO_TCP, TCP_NODELAY), 1)
+                                          << "set later it would push";
+                                      return ends_with(0);
+                                    });
   ASSERT_TRUE(dialed);
   EXPECT_EQ(opened, std::vector{good.target});
 }
@@ -234,12 +255,12 @@ TEST_F(Dial, OpensWhatItTakes) {
 TEST_F(Dial, GoesOnToTheNextEndpointWhereOneCannotBeOpened) {
   const Backend first(Backend::kListens), second(Backend::kListens);
   std::string failed;
-  const DialResult dialed =
-      dial_to({first.target, second.target}, 60s, [&](const iouring::Socket& backend) {
-        if (!failed.empty()) return iouring::Result<>();
-        failed = backend.peer_address()->to_string();
-        return iouring::Result<>(iouring::failure(EPIPE));
-      });
+  const DialResult dialed = dial_to({first.target, second.target}, 60s,
+                                    [&](iouring::Socket& backend, const Endpoint&, OpeningWait&) {
+                                      if (!failed.empty()) return ends_with(0);
+                                      failed = backend.peer_address()->to_string();
+                                      return ends_with(EPIPE);
+                                    });
   ASSERT_TRUE(dialed);
   EXPECT_EQ(dialed->attempts, 2U);
   EXPECT_NE(dialed->endpoint->target, failed);
@@ -251,13 +272,57 @@ TEST_F(Dial, GoesOnToTheNextEndpointWhereOneCannotBeOpened) {
 
 TEST_F(Dial, IsRefusedWhereNoneCanBeOpened) {
   const Backend first(Backend::kListens), second(Backend::kListens);
-  const DialResult dialed = dial_to({first.target, second.target}, 60s, [](const iouring::Socket&) {
-    return iouring::Result<>(iouring::failure(EAGAIN));
-  });
+  const DialResult dialed =
+      dial_to({first.target, second.target}, 60s, [](auto&&...) { return ends_with(EAGAIN); });
   ASSERT_FALSE(dialed);
   EXPECT_EQ(dialed.error().error, DialError::kBackendRefused);
   EXPECT_EQ(dialed.error().last_errno, EAGAIN);
   EXPECT_EQ(dialed.error().attempts, 2U);
+}
+
+// The address may be another route's endpoint, which trusts another authority.
+TEST_F(Dial, HoldsAFailedHandshakeAgainstTheEndpointAndNotAgainstItsAddress) {
+  const Backend first(Backend::kListens), second(Backend::kListens);
+  const DialResult dialed = dial_to({first.target, second.target}, 60s, [](auto&&...) {
+    return fails_with(ktls::HandshakeResult::kCertificateExpired);
+  });
+  ASSERT_FALSE(dialed);
+  EXPECT_EQ(dialed.error().error, DialError::kBackendTls);
+  EXPECT_EQ(dialed.error().tls->result, ktls::HandshakeResult::kCertificateExpired);
+  EXPECT_EQ(dialed.error().attempts, 2U);
+  for (const Backend* each : {&first, &second}) {
+    EXPECT_EQ(endpoint(*each).life->connect_failures(), 1U);
+    EXPECT_EQ(endpoint(*each).life->failures_in_row(), 1U);
+    EXPECT_FALSE(endpoint(*each).health->failing());
+  }
+}
+
+// A client could have endpoints ejected otherwise.
+TEST_F(Dial, DoesNotEjectAnEndpointForAProtocolThatTheClientChose) {
+  const Backend backend(Backend::kListens);
+  for (const bool forward : {true, false}) {
+    route_.backend_tls = BackendTls{.forward_alpn = forward};
+    const DialResult dialed = dial_to({backend.target}, 60s, [](auto&&...) {
+      return fails_with(ktls::HandshakeResult::kNoApplicationProtocol);
+    });
+    ASSERT_FALSE(dialed);
+    EXPECT_EQ(dialed.error().error, DialError::kBackendTls);
+    EXPECT_EQ(only_endpoint().life->connect_failures(), forward ? 1U : 2U);
+    EXPECT_EQ(only_endpoint().life->failures_in_row(), forward ? 0U : 1U);
+  }
+}
+
+TEST_F(Dial, DoesNotBlameTheEndpointForADelayOfOurOwn) {
+  const Backend backend(Backend::kListens);
+  for (const bool for_us : {true, false}) {
+    const DialResult dialed =
+        dial_to({backend.target}, 20ms, [&](iouring::Socket&, const Endpoint&, OpeningWait& wait) {
+          return takes_its_time(*ring_, wait, for_us);
+        });
+    ASSERT_FALSE(dialed);
+    EXPECT_EQ(dialed.error().error, DialError::kBackendTimeout);
+    EXPECT_EQ(only_endpoint().life->connect_failures(), for_us ? 0U : 1U);
+  }
 }
 
 TEST_F(Dial, IsRefusedWhenEachRefuses) {

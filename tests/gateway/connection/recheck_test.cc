@@ -122,15 +122,6 @@ class RecheckTest : public ServeTest {
     return *Policy::build(std::move(routes));
   }
 
-  // On the loop; returns when it has taken effect.
-  void on_loop(const std::function<void()>& act) {
-    std::promise<void> done;
-    inbox_->post([&] {
-      act();
-      done.set_value();
-    });
-    done.get_future().get();
-  }
   void change(const std::function<void(Snapshot&)>& make) {
     on_loop([&] {
       Snapshot next = *state_.snapshot;
@@ -193,30 +184,9 @@ class RecheckTest : public ServeTest {
         return;  // the clock is looked at by itself
       case LiveCause::kRouteGone:
         return set_policy(policy({"orders"}));
-      case LiveCause::kBackendDown:
-      case LiveCause::kEndpointRemoved:
+      default:
         break;  // none of the client
     }
-  }
-
-  void serve_and_recheck(const std::function<void()>& clients) {
-    inbox_ = iouring::Inbox::create(*shard_.ring).value();
-    iouring::TaskGroup stopping(*shard_.ring);
-    std::thread thread([&] {
-      clients();
-      inbox_->post([&] { stopping.spawn(listener_->stop()); });
-    });
-    shard_.ring->run(accept_and_recheck());
-    thread.join();
-    inbox_.reset();
-  }
-  iouring::Task<void> accept_and_recheck() {
-    iouring::TaskGroup connections(*shard_.ring);
-    iouring::TaskGroup chores(*shard_.ring);
-    chores.spawn(recheck_live(state_));
-    co_await accept_all(connections);
-    chores.cancel_all();
-    co_await chores.join();
   }
 
   struct Served {
@@ -275,7 +245,6 @@ class RecheckTest : public ServeTest {
   test::TestAuthority concerned_authority_{"Concerned Root"};
   test::TestCertificate concerned_ =
       concerned_authority_.issue({.dns = {"concerned.test"}, .not_after = std::chrono::hours(1)});
-  std::unique_ptr<iouring::Inbox> inbox_;
 };
 
 class EachCause : public RecheckTest, public ::testing::WithParamInterface<Expected> {};

@@ -65,6 +65,13 @@ class RelayTest : public ShardTest {
     make_ends();
   }
 
+  // The client is an application of this machine.
+  void with_plaintext_from_client() {
+    served_.egress_route = route_.name;
+    client_peer_ = ktls::plain_records(std::move(client_peer_->socket()), shard_.pools());
+    client_->records = ktls::plain_records(std::move(client_->records->socket()), shard_.pools());
+  }
+
   // The leg to the backend speaks TLS from here on.
   void with_tls_to_backend() {
     const ktls::SessionState session =
@@ -83,8 +90,8 @@ class RelayTest : public ShardTest {
     connection_->set_reason(reason_);
     client_->records.reset();
     if (end.lingers) {
-      co_await iouring::in_scope(
-          connection_->scope(), linger_for_backend(*connection_, backend_->socket(), *end.lingers));
+      co_await iouring::in_scope(connection_->scope(),
+                                 linger_for_backend(*connection_, *backend_, *end.lingers));
     }
     backend_.reset();
   }

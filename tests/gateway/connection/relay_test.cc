@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "gateway/connection/quiet_moment.h"
+#include "gateway/connection/relay_end.h"
 #include "gateway/connection/relay_state.h"
 #include "iouring/deadline.h"
 #include "iouring/frame_memory.h"
@@ -173,6 +174,70 @@ TEST_F(RelayTest, EndsAsBackendClosedWhenTheClientLeavesAfterTheBackend) {
   EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
 }
 
+// Of what was ready for it.
+class RelayOfWarm : public RelayTest {
+ protected:
+  void SetUp() override {
+    RelayTest::SetUp();
+    connection_->set_warm(true);
+  }
+  // Hits and misses, as they are shown.
+  std::string counted() {
+    client_.reset();
+    connection_.reset();
+    const std::string scrape = registry_.scrape();
+    const auto value_of = [&scrape](const std::string& name) {
+      const std::string series = "\nsallyport_warm_" + name + "_total{route=\"orders\"} ";
+      const std::size_t place = scrape.find(series);
+      return place == std::string::npos ? "?" : scrape.substr(place + series.size(), 1);
+    };
+    return value_of("hits") + " " + value_of("misses");
+  }
+};
+
+TEST_F(RelayOfWarm, CountsAHitOnceTheBackendAnswers) {
+  Story client_heard;
+  run(backend_ends_first(client_peer_, *backend_peer_, client_heard));
+  EXPECT_EQ(counted(), "1 0");
+}
+
+Task<void> backend_ends_unanswered(Layer& client, ktls::RecordLayer& backend) {
+  co_await ktls::testing::send_one(*client, 100);
+  co_await backend.send_close();
+  Story client_heard;
+  co_await ktls::testing::tell(*client, client_heard);
+  client.reset();
+}
+TEST_F(RelayOfWarm, CountsAMissWhereTheBackendEndsItUnanswered) {
+  run(backend_ends_unanswered(client_peer_, *backend_peer_));
+  EXPECT_EQ(counted(), "0 1");
+}
+
+Task<void> backend_resets_unanswered(Layer& client, Layer& backend) {
+  co_await ktls::testing::send_one(*client, 100);
+  backend->socket().reset();
+  Story client_heard;
+  co_await ktls::testing::tell(*client, client_heard);
+  client.reset();
+}
+TEST_F(RelayOfWarm, CountsAMissWhereTheBackendResetsItUnanswered) {
+  run(backend_resets_unanswered(client_peer_, backend_peer_));
+  EXPECT_EQ(counted(), "0 1");
+}
+
+Task<void> client_ends_unanswered(Layer& client, ktls::RecordLayer& backend) {
+  co_await client->send_close();
+  Story heard;
+  co_await ktls::testing::tell(backend, heard);
+  co_await backend.send_close();
+  co_await ktls::testing::tell(*client, heard);
+  client.reset();
+}
+TEST_F(RelayOfWarm, CountsAHitWhereTheClientWantsNoAnswer) {
+  run(client_ends_unanswered(client_peer_, *backend_peer_));
+  EXPECT_EQ(counted(), "1 0");
+}
+
 Task<void> hear_both(ktls::RecordLayer& client, ktls::RecordLayer& backend, Story& client_heard,
                      Story& backend_heard) {
   co_await iouring::both(ktls::testing::tell(client, client_heard),
@@ -247,6 +312,22 @@ TEST_F(RelayTest, EndsAtAQuietMomentForTheReasonThatHolds) {
                                  backend_heard));
   EXPECT_EQ(reason_, CloseReason::kExpired);
   EXPECT_EQ(client_heard.end, Kind::kCloseNotify);
+}
+
+Task<void> revoke_and_hear(LiveConnection& connection, ktls::RecordLayer& client,
+                           ktls::RecordLayer& backend, Story& client_heard, Story& backend_heard) {
+  end_with_alert(connection, CloseReason::kRevoked);
+  co_await hear_both(client, backend, client_heard, backend_heard);
+}
+
+TEST_F(RelayTest, ResetsAnApplicationThatNoAlertCanReach) {
+  with_plaintext_from_client();
+  with_tls_to_backend();
+  Story client_heard, backend_heard;
+  run(revoke_and_hear(*connection_, *client_peer_, *backend_peer_, client_heard, backend_heard));
+  EXPECT_EQ(reason_, CloseReason::kRevoked);
+  EXPECT_EQ(client_heard.end, Kind::kFailed) << "a FIN would be a clean end";
+  EXPECT_EQ(backend_heard.end, Kind::kFailed);
 }
 
 /// Its sockets are in the ring's table: the kernel is asked for a descriptor before what it knows

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include <functional>
+#include <future>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "gateway/backends/discovery.h"
+#include "gateway/connection/recheck.h"
 #include "gateway/connection/serve.h"
 #include "iouring/inbox.h"
 #include "iouring/listener.h"
@@ -24,7 +27,8 @@ namespace sallyport::gateway {
 
 class ServeTest : public ShardTest {
  protected:
-  ServeTest() : ShardTest({.memory = std::size_t{150} << 10}) {
+  explicit ServeTest(std::size_t handshake_memory = std::size_t{150} << 10)
+      : ShardTest({.memory = handshake_memory}) {
     timeouts_.handshake = std::chrono::milliseconds(0);
   }
   void SetUp() override {
@@ -68,19 +72,50 @@ class ServeTest : public ShardTest {
       connections.spawn(serve(state_, served_, *std::move(client)));
     }
     co_await connections.join();
+    co_await state_.backend_sessions.stop();
   }
   template <class Clients>
   void serve_clients(Clients clients) {
-    const auto inbox = iouring::Inbox::create(*shard_.ring).value();
+    inbox_ = iouring::Inbox::create(*shard_.ring).value();
     iouring::TaskGroup connections(*shard_.ring);
     std::thread thread([&] {
       clients();
-      inbox->post([&] { connections.spawn(listener_->stop()); });
+      inbox_->post([&] { connections.spawn(listener_->stop()); });
     });
     enters_loop();
     shard_.ring->run(accept_all(connections));
     leaves_loop();
     thread.join();
+    inbox_.reset();
+  }
+  void serve_and_recheck(const std::function<void()>& clients) {
+    inbox_ = iouring::Inbox::create(*shard_.ring).value();
+    iouring::TaskGroup stopping(*shard_.ring);
+    std::thread thread([&] {
+      clients();
+      inbox_->post([&] { stopping.spawn(listener_->stop()); });
+    });
+    shard_.ring->run(accept_and_recheck());
+    thread.join();
+    inbox_.reset();
+  }
+  iouring::Task<void> accept_and_recheck() {
+    iouring::TaskGroup connections(*shard_.ring);
+    iouring::TaskGroup chores(*shard_.ring);
+    chores.spawn(recheck_live(state_));
+    co_await accept_all(connections);
+    chores.cancel_all();
+    co_await chores.join();
+  }
+
+  // From the thread of the clients; returns when it is done.
+  void on_loop(const std::function<void()>& act) {
+    std::promise<void> done;
+    inbox_->post([&] {
+      act();
+      done.set_value();
+    });
+    done.get_future().get();
   }
 
   virtual void enters_loop() {}
@@ -118,6 +153,7 @@ class ServeTest : public ShardTest {
   ktls::testing::TestServer pki_;
   test::Fd backend_ = test::listen_on("127.0.0.1:0");  // its backlog takes what connects
   int send_buffer_ = 0;                                // of the accepted; 0: the kernel's
+  std::unique_ptr<iouring::Inbox> inbox_;              // while it serves
   std::unique_ptr<iouring::Listener> listener_ =
       iouring::Listener::bind(*shard_.ring, *iouring::SocketAddress::parse("127.0.0.1:0")).value();
 };

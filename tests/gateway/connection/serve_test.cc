@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <set>
@@ -13,18 +14,18 @@
 #include <utility>
 #include <vector>
 
-#include "tests/gateway/connection/serve_fixture.h"
+#include "tests/gateway/connection/backend_tls_fixture.h"
 #include "tests/support/wait.h"
 
 namespace {
 
 // The thread of the loop while it serves; calls of OpenSSL by it, and by others.
 std::atomic<std::thread::id> loop{};
-std::atomic<int> on_loop = 0;
-std::atomic<int> elsewhere = 0;
+std::atomic<int> calls_on_loop = 0;
+std::atomic<int> calls_elsewhere = 0;
 
 void count() {
-  ++(std::this_thread::get_id() == loop.load() ? on_loop : elsewhere);
+  ++(std::this_thread::get_id() == loop.load() ? calls_on_loop : calls_elsewhere);
 }
 
 }  // namespace
@@ -45,6 +46,11 @@ int __real_SSL_new_session_ticket(SSL* ssl);
 int __wrap_SSL_new_session_ticket(SSL* ssl) {
   count();
   return __real_SSL_new_session_ticket(ssl);
+}
+int __real_SSL_read(SSL* ssl, void* buffer, int size);
+int __wrap_SSL_read(SSL* ssl, void* buffer, int size) {
+  count();
+  return __real_SSL_read(ssl, buffer, size);
 }
 void __real_SSL_free(SSL* ssl);
 void __wrap_SSL_free(SSL* ssl) {
@@ -102,8 +108,43 @@ TEST_F(Serve, CallsOpensslForHandshakesBesideTheLoopWhileConnectionsAreBusy) {
                                               "client_reset (resumed)", "no_endpoint", "no_route",
                                               "not_authorized", "peer_connection_closed",
                                               "protocol_version_unsupported", "shed"}));
-  EXPECT_GT(elsewhere, 40);
-  EXPECT_EQ(on_loop, 0);
+  EXPECT_GT(calls_elsewhere, 40);
+  EXPECT_EQ(calls_on_loop, 0);
+}
+
+class ServeOverTls : public BackendTlsTest {
+ protected:
+  void enters_loop() override { loop = std::this_thread::get_id(); }
+  void leaves_loop() override { loop = std::thread::id(); }
+};
+
+TEST_F(ServeOverTls, CallsOpensslForBackendsAndTheirTicketsBesideTheLoop) {
+  const iouring::Result<> started = idle_worker_->start("handshake");
+  if (!started)
+    GTEST_SKIP() << "a thread under SCHED_IDLE is forbidden: " << started.error().name();
+  calls_on_loop = calls_elsewhere = 0;
+  const Backend good(echo());
+  const Backend other(echo({.spiffe = {"spiffe://example.org/billing"}}));
+  const Backend leaves([](test::Fd& socket) {
+    std::string hello;
+    test::receive(socket, hello, 1);
+  });
+  serve_to(std::vector{DiscoveryGroup{{good.address(), other.address(), leaves.address()}, {}}});
+  serve_clients([this] {
+    for (int i = 0; i < 6; ++i) {
+      TlsClient client = connect();
+      EXPECT_TRUE(client.echo("hello"));
+      client.close_notify();
+      client.receive_all();
+    }
+  });
+  idle_worker_->stop();
+  EXPECT_TRUE(std::ranges::any_of(log_.records, [](const ConnectionFacts& each) {
+    return each.backend_resumed.value_or(false);
+  }));
+  EXPECT_GT(other.accepted(), 0);
+  EXPECT_GT(leaves.accepted(), 0);
+  EXPECT_EQ(calls_on_loop, 0);
 }
 
 // What it is sent then fills its socket's buffers and ours.

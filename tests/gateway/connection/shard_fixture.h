@@ -38,6 +38,11 @@ class ShardTest : public ::testing::Test {
   void serve_with(Snapshot snapshot) {
     state_.snapshot = std::make_shared<const Snapshot>(std::move(snapshot));
   }
+  /// The kernel makes the records, and is refused nothing. The test has asked for
+  /// SALLYPORT_NEEDS_KTLS().
+  void with_kernel_records() {
+    records_ = {.wanted = RecordsWanted::kKernel, .kernel = ktls::testing::kernel_tls()};
+  }
 
   const HandshakeLimits limits_;
   ktls::testing::Shard shard_;

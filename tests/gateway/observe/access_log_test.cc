@@ -85,11 +85,13 @@ TEST(Rfc3339, IsUtcWithMilliseconds) {
 TEST(AccessLogLine, HasTheKeysOfTheContractInOrder) {
   const auto line = ordered_json::parse(format_line(served(), LogFormat::kJson));
   EXPECT_THAT(keys(line),
-              ElementsAre("time", "id", "listener", "client", "identity", "sni", "alpn", "route",
-                          "backend", "backend_address", "local_address", "tls", "cipher", "group",
+              ElementsAre("time", "id", "listener", "direction", "client", "identity", "sni",
+                          "alpn", "route", "backend", "backend_address", "local_address",
+                          "backend_identity", "backend_resumed", "tls", "cipher", "group",
                           "resumed", "records", "received_bytes", "sent_bytes", "handshake_ms",
                           "connect_ms", "duration_ms", "reason"));
   EXPECT_EQ(line["time"], "2023-11-14T22:13:20.123Z");
+  EXPECT_TRUE(line["backend_resumed"].is_null()) << "in plaintext";
   EXPECT_EQ(line["resumed"], false);
   EXPECT_EQ(line["received_bytes"], 12);
   EXPECT_EQ(line["handshake_ms"], 1.235);
@@ -107,6 +109,15 @@ TEST(AccessLogLine, OfAServedConnectionShowsEvenWhatIsEmpty) {
   EXPECT_TRUE(line.at("connect_ms").is_null());
 }
 
+TEST(AccessLogLine, ShowsWhomABackendHasProvenToBe) {
+  ConnectionFacts record = served();
+  record.backend_identity = "spiffe://example.org/orders";
+  record.backend_resumed = true;
+  const auto line = ordered_json::parse(format_line(record, LogFormat::kJson));
+  EXPECT_EQ(line.at("backend_identity"), record.backend_identity);
+  EXPECT_EQ(line.at("backend_resumed"), true);
+}
+
 TEST(AccessLogLine, ShowsTheProxyThatAClientCameBy) {
   for (ConnectionFacts record : {served(), refused()}) {
     record.proxy = "10.0.0.9:1";
@@ -119,9 +130,9 @@ TEST(AccessLogLine, ShowsTheProxyThatAClientCameBy) {
 
 TEST(AccessLogLine, OfARefusalShowsWhatIsKnownAndTheCertificate) {
   const auto line = ordered_json::parse(format_line(refused(), LogFormat::kJson));
-  EXPECT_THAT(keys(line),
-              ElementsAre("time", "id", "listener", "client", "received_bytes", "sent_bytes",
-                          "duration_ms", "reason", "issuer", "serial", "not_after", "detail"));
+  EXPECT_THAT(keys(line), ElementsAre("time", "id", "listener", "direction", "client",
+                                      "received_bytes", "sent_bytes", "duration_ms", "reason",
+                                      "issuer", "serial", "not_after", "detail"));
   EXPECT_EQ(line["reason"], "certificate_expired");
   EXPECT_EQ(line["issuer"], "CN=CA \"one\"");
   EXPECT_EQ(line["not_after"], "2020-09-13T12:26:40.000Z");

@@ -90,11 +90,27 @@ TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
             "p.json:2: routes.a: duplicate key, already given on line 1");
 }
 
-TEST(PolicyFile, RefusesKeysOfLaterVersionsByName) {
-  for (const char* key : {"backend-tls", "warm", "egress"}) {
-    EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"" + key + "\": true"),
-              "p.json:3: routes.orders." + std::string(key) + ": not supported by this version");
+TEST(PolicyFile, KeepsClientsFromARouteOfApplications) {
+  constexpr char kEgress[] = R"("egress": true, "backend-tls": {"verify": ["dns:a.b"]})";
+  const auto policy = parse_policy(std::string("{\"routes\": {\"orders\": {") + kEgress +
+                                       "}, \"users\": {" + std::string(kAllow) + "}}}",
+                                   "p.json");
+  ASSERT_TRUE(policy) << policy.error().to_string();
+  EXPECT_TRUE((*policy)->find("orders")->egress);
+  EXPECT_EQ((*policy)->without_sni().without_alpn, (*policy)->find("users"));
+
+  const std::string keys[] = {"\"sni\": [\"a.b\"]", "\"alpn\": [\"h2\"]", std::string(kAllow),
+                              "\"allow-any-verified\": false"};
+  for (const std::string& key : keys) {
+    const std::string name = key.substr(1, key.find('"', 1) - 1);
+    EXPECT_EQ(route_error(std::string(kEgress) + ",\n" + key),
+              "p.json:3: routes.orders." + name +
+                  ": is for clients of a --listen, and none reaches a route with \"egress\"");
   }
+  EXPECT_EQ(route_error("\"egress\": true"),
+            "p.json:1: routes.orders: \"egress\" needs \"backend-tls\"");
+  EXPECT_EQ(route_error("\"egress\": 1"),
+            "p.json:2: routes.orders.egress: must be true or false, not a number");
 }
 
 TEST(PolicyFile, NeedsExactlyOneKindOfRule) {

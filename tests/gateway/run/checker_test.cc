@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/backends/discovery.h"
 #include "gateway/backends/endpoints.h"
@@ -66,13 +67,17 @@ std::shared_ptr<const Snapshot> checked_by_http(const std::string& port, int end
   return std::make_shared<const Snapshot>(std::move(snapshot));
 }
 
+BackendContexts no_tls() {
+  return std::make_shared<const std::vector<std::shared_ptr<ktls::ClientContext>>>(1);
+}
+
 TEST(Checker, HasNoMoreChecksUnderWayThanItMay) {
   Waiting waiting;
   Backend silent([&waiting](Fd& socket) { waiting.wait(socket); }, "0.0.0.0:0");
   const auto snapshot = checked_by_http(silent.port(), 30);
   {
     Checker checker(4, [] {});
-    checker.serve(snapshot);
+    checker.serve(snapshot, no_tls());
     const auto& endpoints = snapshot->endpoints->find("orders")->endpoints;
     test::wait_until("all were checked", [&] {
       return std::ranges::all_of(endpoints, [](const auto& endpoint) {

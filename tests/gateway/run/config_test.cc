@@ -418,6 +418,54 @@ TEST_F(ConfigTest, RefusesToRenameTheOnlyRouteWithoutAPolicyFile) {
   EXPECT_EQ(config.policy()->routes().size(), 1u);
 }
 
+TEST_F(ConfigTest, KeepsThePolicyThatItsEgressNeeds) {
+  const std::string good = R"({"routes": {"orders": {"egress": true,
+      "backend-tls": {"verify": ["dns:orders.test"]}}}})";
+  use_policy(good);
+  options_.egress = {*parse_egress_address("127.0.0.1:1=orders")};
+  Config config(options_);
+  config.reload(false);
+  ASSERT_TRUE(config.complete());
+  const auto in_force = config.policy();
+
+  use_policy(kOrdersAndUsers);
+  EXPECT_THAT(error(config.reload(false), Source::kPolicy).value_or(""),
+              HasSubstr("route 'orders' has no \"backend-tls\", and --egress "
+                        "127.0.0.1:1=orders names it"));
+  EXPECT_EQ(config.policy(), in_force);
+  use_policy(R"({"routes": {"users": {"allow-any-verified": true}}})");
+  EXPECT_THAT(error(config.reload(false), Source::kPolicy).value_or(""),
+              HasSubstr("has no route 'orders', which --egress 127.0.0.1:1=orders names"));
+  EXPECT_EQ(config.policy(), in_force);
+}
+
+TEST_F(ConfigTest, WarnsOfAnEgressToARouteOfClients) {
+  use_policy(R"({"routes": {"orders": {"allow-any-verified": true,
+      "backend-tls": {"verify": ["dns:orders.test"]}}}})");
+  options_.egress = {*parse_egress_address("127.0.0.1:1=orders")};
+  Config config(options_);
+  config.reload(false);
+  EXPECT_THAT(findings(config), Contains(HasSubstr("its route lacks \"egress\": true")));
+}
+
+TEST_F(ConfigTest, NeedsACertificateThatARoutePresents) {
+  const auto policy = [](const std::string& credentials) {
+    return R"({"routes": {"orders": {"egress": true, "backend-tls":
+        {"verify": ["dns:orders.test"])" +
+           credentials + "}}}}";
+  };
+  options_.pairs.clear();
+  options_.egress = {*parse_egress_address("127.0.0.1:1=orders")};
+  use_policy(policy(""));
+  Config lacks(options_);
+  EXPECT_THAT(error(lacks.reload(false), Source::kPolicy).value_or(""),
+              HasSubstr("presents the certificate of --cert to its backends, and none is given"));
+  use_policy(policy(R"(, "credentials": "none")"));
+  Config presents_none(options_);
+  presents_none.reload(false);
+  EXPECT_TRUE(presents_none.complete());
+}
+
 TEST_F(ConfigTest, ReadsADirectoryAgainWhenItsFilesChange) {
   const test::TestAuthority other("Other");
   const auto cas = files_ / "cas";

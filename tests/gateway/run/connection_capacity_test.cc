@@ -20,14 +20,19 @@ TEST(ConnectionCapacity, ATableHasAtMost262144Slots) {
 TEST(ConnectionCapacity, WithoutATableIsTwoDescriptorsOfTheProcessPerConnection) {
   const ConnectionCapacity capacity = connection_capacity(1024, 4, false);
   EXPECT_EQ(capacity.registered_descriptors, 0u);
-  EXPECT_EQ(capacity.connections, (1024u - 128u - 64u) / 2)
-      << "128 are for other things, and one in sixteen for checks";
+  EXPECT_EQ(capacity.connections, (1024u - 128u - 64u - 64u) / 2)
+      << "128 are for other things, one in sixteen for checks, and as many for warm connections";
 }
 
 TEST(ConnectionCapacity, ChecksAreAtMost1024) {
   EXPECT_EQ(connection_capacity(20'000, 1, true).checks, 1024u);
   EXPECT_EQ(connection_capacity(1024, 1, true).checks, 64u);
   EXPECT_EQ(connection_capacity(8, 1, false).checks, 1u);
+}
+
+TEST(ConnectionCapacity, WarmConnectionsHaveDescriptorsOfTheProcess) {
+  EXPECT_EQ(connection_capacity(1024, 4, true).warm, 256u);
+  EXPECT_EQ(connection_capacity(1024, 4, false).warm, 64u);
 }
 
 TEST(ConnectionCapacity, IsOneConnectionWhereDescriptorsAreVeryFew) {

@@ -44,9 +44,9 @@ class CredentialsReviewTest : public ::testing::Test {
   std::shared_ptr<const ktls::Credentials> load() const {
     return ktls::Credentials::load(credentials_, settings_).value();
   }
-  std::vector<Finding> review(std::chrono::seconds later = 0s) const {
+  std::vector<Finding> review(std::chrono::seconds later = 0s, PresentedTo whom = {}) const {
     const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-    return review_credentials(*load(), now + later);
+    return review_credentials(*load(), now + later, whom);
   }
   static Policy::Pointer policy(const std::string& routes) {
     return parse_policy(R"({"routes": {)" + routes + "}}", "p").value();
@@ -83,6 +83,20 @@ TEST_F(CredentialsReviewTest, WarnsOfACertificateThatExpiresSoon) {
 TEST_F(CredentialsReviewTest, FindsACertificateThatIsForClientsOnly) {
   present_only(root_.issue({.dns = {"orders.test"}, .eku = test::Eku::kClientAuth}));
   EXPECT_THAT(join(review(), Effect::kRefusesAll), HasSubstr("lacks serverAuth"));
+}
+
+TEST_F(CredentialsReviewTest, FindsACertificateForBackendsThatIsForServersOnly) {
+  const PresentedTo both{.clients = true, .backends = true};
+  EXPECT_THAT(review(0s, both), IsEmpty());
+  present_only(root_.issue({.dns = {"orders.test"}, .eku = test::Eku::kServerAuth}));
+  EXPECT_THAT(join(review(0s, both), Effect::kRefusesSome), HasSubstr("lacks clientAuth"));
+  EXPECT_EQ(join(review(0s, both), Effect::kRefusesAll), "") << "clients are served";
+  EXPECT_THAT(review(), IsEmpty()) << "no backend gets it";
+}
+
+TEST_F(CredentialsReviewTest, TakesACertificateForClientsOnlyWhereOnlyBackendsGetIt) {
+  present_only(root_.issue({.dns = {"orders.test"}, .eku = test::Eku::kClientAuth}));
+  EXPECT_THAT(review(0s, {.clients = false, .backends = true}), IsEmpty());
 }
 
 TEST_F(CredentialsReviewTest, OfTwoCertificatesABadOneRefusesSomeClientsOnly) {

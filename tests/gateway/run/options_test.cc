@@ -276,15 +276,103 @@ TEST(Options, RefuseCertificatesWithoutAKey) {
   EXPECT_THAT(error_of(without("--cert")), HasSubstr("go in pairs: there are 0 and 1"));
 }
 
-// Planned, so no typing error.
-TEST(Options, RefuseFlagsOfLaterVersionsByName) {
-  for (const char* flag : {"--egress", "--egress-expose"}) {
-    EXPECT_THAT(error_of(with({flag, "x"})),
-                HasSubstr(std::string(flag) + " is not supported by this version"));
-  }
-  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql"})),
-              HasSubstr("starttls, which is not supported by this version"));
+TEST(Options, RefuseUnknownFlags) {
   EXPECT_THAT(error_of(with({"--zoned", "x"})), HasSubstr("--zoned unknown flag"));
+}
+
+// The label of its metrics is the whole text.
+TEST(Options, TakeAListenerOfPostgresql) {
+  const Options options = options_of(with({"--listen", "[::1]:5432,starttls=postgresql"}));
+  EXPECT_FALSE(options.listen.at(0).starttls_postgresql);
+  EXPECT_TRUE(options.listen.at(1).starttls_postgresql);
+  EXPECT_EQ(options.listen.at(1).text, "[::1]:5432,starttls=postgresql");
+  EXPECT_EQ(options.listen.at(1).address.to_string(), "[::1]:5432");
+}
+
+TEST(Options, RefuseOtherSettingsOfListeners) {
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=smtp"})),
+              HasSubstr("has starttls= of another protocol than postgresql"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,starttls=postgresql,mode=0600"})),
+              HasSubstr("has starttls= of another protocol than postgresql"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:1,tls"})),
+              HasSubstr("has something else than starttls=postgresql behind it"));
+  EXPECT_THAT(error_of(with({"--listen", "127.0.0.1:port,starttls=postgresql"})),
+              HasSubstr("has no port from 0 to 65535"));
+  EXPECT_THAT(
+      error_of(with({"--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1,starttls=postgresql"})),
+      HasSubstr("overlaps 127.0.0.1:1"));
+  EXPECT_THAT(error_of(with({"--admin", "127.0.0.1:1,starttls=postgresql"})),
+              HasSubstr("has no port from 0 to 65535"));
+}
+
+const Words kEgress{
+    "--egress", "127.0.0.1:8000=orders", "--ca", "ca.pem", "--discovery", "d.json", "--policy",
+    "p.json"};
+
+Words egress_with(const Words& more) {
+  Words words = kEgress;
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+TEST(Options, NeedACertificateForListenersOfTlsOnly) {
+  const Options options = options_of(kEgress);
+  EXPECT_TRUE(options.listen.empty());
+  EXPECT_TRUE(options.pairs.empty());
+  ASSERT_EQ(options.egress.size(), 1U);
+  EXPECT_EQ(options.egress[0].text, "127.0.0.1:8000=orders");
+  EXPECT_EQ(options.egress[0].address.to_string(), "127.0.0.1:8000");
+  EXPECT_EQ(options.egress[0].route, "orders");
+  EXPECT_THAT(error_of(egress_with({"--listen", "0.0.0.0:1"})),
+              HasSubstr("a certificate is required"));
+  EXPECT_THAT(error_of({"--ca", "ca.pem"}), HasSubstr("one of --listen and --egress is required"));
+}
+
+TEST(Options, TakeUnixSocketsOfApplications) {
+  const Options options = options_of(egress_with(
+      {"--egress", "unix:/run/a.sock=a,b=c", "--egress",
+       "unix:/run/b.sock=b,group=shop,mode=0660,owner=1000", "--egress", "[::1]:1=v6"}));
+  ASSERT_EQ(options.egress.size(), 4U);
+  EXPECT_EQ(options.egress[1].address.to_string(), "unix:/run/a.sock");
+  EXPECT_EQ(options.egress[1].route, "a,b=c");
+  EXPECT_EQ(options.egress[1].mode, 0600U);
+  EXPECT_EQ(options.egress[1].owner, "");
+  EXPECT_EQ(options.egress[2].route, "b");
+  EXPECT_EQ(options.egress[2].mode, 0660U);
+  EXPECT_EQ(options.egress[2].owner, "1000");
+  EXPECT_EQ(options.egress[2].group, "shop");
+}
+
+TEST(Options, RefuseEgressThatIsWrong) {
+  const std::pair<const char*, const char*> wrong[] = {
+      {"127.0.0.1:1", "is not ADDR:PORT=ROUTE or unix:/PATH=ROUTE"},
+      {"localhost:1=a", "needs a numeric address"},
+      {"127.0.0.1:1=", "names no route behind the '='"},
+      {"unix:run/a=a", "is not unix:/PATH=ROUTE"},
+      {"unix:@a=a", "is not unix:/PATH=ROUTE"},
+      {"unix:/a=a,mode=0999", "has no mode such as"},
+      {"unix:/a=a,owner=", "names no owner"},
+      {"unix:/a=a,group=", "names no group"},
+      {"unix:/a=a,mode=0600,mode=0660", "has mode= twice"},
+      {"unix:/a=a,owner=x,mode=0600,owner=y", "has owner= twice"},
+      {"unix:/a=a,group=x,group=x", "has group= twice"},
+      {"unix:/a=,mode=0600", "names no route behind the '='"},
+      {"127.0.0.1:8000=users", "overlaps 127.0.0.1:8000=orders"},
+      {"127.0.0.1:8000=orders", "is given twice"},
+      {"0.0.0.0:1=a", "is not loopback"},
+  };
+  for (const auto& [value, what] : wrong)
+    EXPECT_THAT(error_of(egress_with({"--egress", value})), HasSubstr(what)) << value;
+  EXPECT_THAT(error_of(egress_with({"--egress", "unix:/a=a", "--egress", "unix:/a=b"})),
+              HasSubstr("overlaps unix:/a=a"));
+  EXPECT_THAT(error_of(egress_with({"--listen", "127.0.0.1:8000", "--credentials", "c"})),
+              HasSubstr("overlaps 127.0.0.1:8000"));
+  EXPECT_THAT(error_of(with({"--egress", "127.0.0.1:1=a"})), HasSubstr("needs --policy"));
+  const std::string longest = "unix:/" + std::string(106, 'x');
+  EXPECT_EQ(error_of(egress_with({"--egress", longest + "=a"})), "no error");
+  EXPECT_THAT(error_of(egress_with({"--egress", longest + "x=a"})),
+              HasSubstr("with a path of at most 107 bytes"));
+  EXPECT_EQ(error_of(egress_with({"--egress", "0.0.0.0:1=a", "--egress-expose"})), "no error");
 }
 
 TEST(Options, TakeTheNameOfOurZone) {

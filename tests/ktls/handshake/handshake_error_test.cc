@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 #include <openssl/evperr.h>
-#include <openssl/sslerr.h>
+#include <openssl/ssl.h>
 
 #include <initializer_list>
 
@@ -38,17 +38,18 @@ TEST(HandshakeError, OfACertificateIsToldFromThatOfItsSignature) {
 }
 
 TEST(HandshakeError, SaysWhatBothSidesDoNotShare) {
+  expect(kNoApplicationProtocol, {SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL});
   expect(kProtocolVersionUnsupported,
          {SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_VERSION_TOO_HIGH,
-          SSL_R_NO_PROTOCOLS_AVAILABLE, SSL_R_BAD_LEGACY_VERSION, SSL_R_INAPPROPRIATE_FALLBACK,
-          SSL_R_UNKNOWN_PROTOCOL});
-  expect(
-      kCipherSuiteMismatch,
-      {SSL_R_NO_SHARED_CIPHER, SSL_R_NO_CIPHERS_SPECIFIED, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
-       SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_MISSING_SIGALGS_EXTENSION, SSL_R_BAD_CIPHER});
-  expect(kKeyExchangeFailure,
-         {SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SUITABLE_GROUPS, SSL_R_BAD_KEY_SHARE,
-          SSL_R_MISSING_SUPPORTED_GROUPS_EXTENSION, SSL_R_BAD_ECPOINT});
+          SSL_R_NO_PROTOCOLS_AVAILABLE, SSL_R_BAD_LEGACY_VERSION, SSL_R_WRONG_SSL_VERSION,
+          SSL_R_INAPPROPRIATE_FALLBACK, SSL_R_UNKNOWN_PROTOCOL});
+  expect(kCipherSuiteMismatch,
+         {SSL_R_NO_SHARED_CIPHER, SSL_R_NO_CIPHERS_SPECIFIED, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
+          SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_MISSING_SIGALGS_EXTENSION, SSL_R_BAD_CIPHER,
+          SSL_R_WRONG_CIPHER_RETURNED, SSL_R_UNKNOWN_CIPHER_RETURNED});
+  expect(kKeyExchangeFailure, {SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SUITABLE_GROUPS,
+                               SSL_R_BAD_KEY_SHARE, SSL_R_MISSING_SUPPORTED_GROUPS_EXTENSION,
+                               SSL_R_BAD_ECPOINT, SSL_R_UNKNOWN_KEY_EXCHANGE_TYPE});
 }
 
 TEST(HandshakeError, OfAKeyThatDoesNotFitIsOfDecryption) {
@@ -94,13 +95,20 @@ TEST(HandshakeError, OfBytesThatAreNotTlsOrOutOfOrderIsAnUnexpectedMessage) {
                               SSL_R_TOO_MANY_WARN_ALERTS,
                               SSL_R_UNSOLICITED_EXTENSION,
                               SSL_R_MISSING_PSK_KEX_MODES_EXTENSION,
-                              SSL_R_DUPLICATE_COMPRESSION_ID});
+                              SSL_R_DUPLICATE_COMPRESSION_ID,
+                              SSL_R_INVALID_SESSION_ID,
+                              SSL_R_BAD_HRR_VERSION,
+                              SSL_R_NO_CHANGE_FOLLOWING_HRR,
+                              SSL_R_RENEGOTIATION_ENCODING_ERR,
+                              SSL_R_RENEGOTIATION_MISMATCH});
 }
 
 // libssl's reasons from 1000 on are the alerts that the peer sent.
 TEST(HandshakeError, OfAnAlertOfThePeersIsItsEnd) {
-  for (int alert = 0; alert < 256; ++alert)
+  for (int alert = 0; alert < 256; ++alert) {
+    if (alert == SSL_AD_NO_APPLICATION_PROTOCOL) continue;  // says what is not shared
     EXPECT_EQ(result_of(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert), kPeerConnectionClosed) << alert;
+  }
   EXPECT_EQ(result_of(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + 256), kUnknownFailure);
 }
 

@@ -11,7 +11,9 @@
 #include <memory>
 #include <string>
 
+#include "ktls/handshake/client_handshake.h"
 #include "ktls/handshake/server_handshake.h"
+#include "ktls/records/record.h"
 #include "ktls/trust/certificate_message.h"
 #include "tests/ktls/handshake/loopback.h"
 
@@ -132,6 +134,106 @@ TEST_F(HandshakeMemory, IsBoundedInTheMiddleOfTheLargestCertificates) {
   }
   EXPECT_GT(most, waiting + (std::size_t{256} << 10)) << "certificates were decoded";
   EXPECT_LE(server->memory(), 3 * most);
+}
+
+// ---- our client's side
+
+class ClientMemory : public ::testing::Test {
+ protected:
+  ClientMemory() { EXPECT_TRUE(kCounting); }
+
+  void begin(const ServerSetup& setup) {
+    for (int i = 0; i < 2; ++i) {
+      ClientHandshake first(context, terms());
+      MemoryServer peer(setup);
+      EXPECT_EQ(shuttle(first, peer), ClientHandshake::Step::kDone) << first.failure().detail;
+    }
+    server = std::make_unique<MemoryServer>(setup);
+    others = held;
+    client = std::make_unique<ClientHandshake>(context, terms());
+    EXPECT_EQ(client->advance(), ClientHandshake::Step::kWantRead);
+  }
+  // The server's first flight; what it takes is not the client's.
+  std::string flight() {
+    const std::size_t before = held;
+    server->give(client->output());
+    EXPECT_FALSE(server->handshake());
+    std::string bytes = server->take();
+    others += held - before;
+    client->output_sent();
+    return bytes;
+  }
+  static ClientTerms terms() {
+    return {.min_version = RecordVersion::kTls12,
+            .refuse = [](const PeerTrust&) { return std::nullopt; }};
+  }
+  std::size_t taken() const { return held - others; }
+
+  TestServer pki;
+  std::shared_ptr<ClientContext> context = pki.client_context();
+  test::TestCertificate certificate = pki.authority.issue({.dns = {"orders.test"}});
+  std::unique_ptr<MemoryServer> server;
+  std::unique_ptr<ClientHandshake> client;
+  std::size_t others = 0;
+};
+/// For each version.
+class ClientMemoryBy : public ClientMemory, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Each, ClientMemoryBy, ::testing::Values(TLS1_2_VERSION, TLS1_3_VERSION));
+
+TEST_P(ClientMemoryBy, IsBoundedBehindItsHello) {
+  begin({.certificate = &certificate, .max_version = GetParam()});
+  EXPECT_LE(taken(), client->memory());
+  EXPECT_GE(2 * taken(), client->memory());
+}
+
+TEST_P(ClientMemoryBy, IsBoundedInTheMiddleOfTheLargestCertificates) {
+  const test::TestCertificate wide{
+      .x509 = wide_certificate(certificate, kMaxCertificateMessage - 1024),
+      .key = certificate.key,
+      .cert_pem = {},
+      .chain_pem = {},
+      .key_pem = {}};
+  begin({.certificate = &certificate, .more_of_chain = {&wide}, .max_version = GetParam()});
+  const std::string bytes = flight();
+  ASSERT_GT(bytes.size(), kMaxCertificateMessage - 2048);
+  constexpr std::size_t kPiece = 1024;
+  constexpr std::size_t kFinished = 100;  // at most: without it, or ServerHelloDone, it waits
+  const std::size_t waiting = client->memory();
+  std::size_t most = 0;
+  for (std::size_t at = 0; at < bytes.size() - kFinished; at += kPiece) {
+    const std::size_t size = std::min(kPiece, bytes.size() - kFinished - at);
+    client->feed(bytes_of(bytes).subspan(at, size));
+    ASSERT_EQ(client->advance(), ClientHandshake::Step::kWantRead) << client->failure().detail;
+    EXPECT_LE(taken(), client->memory()) << at;
+    most = std::max(most, taken());
+  }
+  EXPECT_GT(most, waiting + (std::size_t{256} << 10)) << "certificates were decoded";
+  EXPECT_LE(client->memory(), 3 * most);
+}
+
+// ServerKeyExchange is the largest message that OpenSSL takes memory for: 100 KiB are announced.
+// OpenSSL 3.0 takes it then, 3.5 as the message comes.
+TEST_F(ClientMemory, IsBoundedWhereTheServerAnnouncesMore) {
+  begin({.certificate = &certificate, .max_version = TLS1_2_VERSION});
+  const std::string bytes = flight();
+  // The records of the flight are ServerHello, Certificate, ServerKeyExchange and its end.
+  std::size_t at = 0;
+  for (int i = 0; i < 2; ++i)
+    at += kRecordHeaderSize +
+          RecordHeader::parse(bytes_of(bytes).subspan(at).first<kRecordHeaderSize>()).length;
+  const std::string start{22, 3, 3, 0, 4, 12, 1, static_cast<char>(0x8f), static_cast<char>(0xff)};
+  client->feed(bytes_of(bytes).first(at));
+  client->feed(bytes_of(start));
+  ASSERT_EQ(client->advance(), ClientHandshake::Step::kWantRead) << client->failure().detail;
+  EXPECT_LE(taken(), client->memory());
+  std::string more{22, 3, 3, 0x40, 0};
+  more.resize(more.size() + kMaxPlaintextSize);
+  for (int i = 0; i < 6; ++i) {  // all but 4 KiB
+    client->feed(bytes_of(more));
+    ASSERT_EQ(client->advance(), ClientHandshake::Step::kWantRead) << client->failure().detail;
+    EXPECT_LE(taken(), client->memory()) << i;
+  }
+  EXPECT_GT(taken(), std::size_t{100} << 10) << "it was taken";
 }
 
 }  // namespace

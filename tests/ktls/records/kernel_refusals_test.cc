@@ -28,6 +28,7 @@ class KernelRefusals : public ::testing::Test {
     if (handed) return std::nullopt;
     EXPECT_EQ(layer.get(), before);
     EXPECT_FALSE(handed.error().connection_lost);
+    EXPECT_EQ(handed.error().sys_errno, 0) << "nobody has gone";
     return handed.error().reason;
   }
   void expect_alive(RecordLayer& layer, RecordLayer& other) {

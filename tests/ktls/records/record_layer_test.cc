@@ -157,6 +157,20 @@ TEST_P(RecordContract, RelaysFromAnyModelToPlainAndBack) {
   shard_.expect_idle();
 }
 
+TEST_P(RecordContract, RelaysFromAnyModelToTheOther) {
+  LayerPair outer = pair();
+  LayerPair inner = pair();
+  const Bytes up = random_bytes(testing::bulk(3'000'000), 6);
+  const Bytes down = random_bytes(testing::bulk(5'000'000), 7);
+  Story heard_left, heard_right;
+  run(across_a_relay(outer, inner, up, down, heard_left, heard_right));
+  EXPECT_TRUE(heard_right.data == up);
+  EXPECT_TRUE(heard_left.data == down);
+  EXPECT_EQ(heard_left.end, clean_end());
+  EXPECT_EQ(heard_right.end, clean_end());
+  shard_.expect_idle();
+}
+
 Task<void> half_close(RecordLayer& left, RecordLayer& right, Kind clean_end) {
   const auto closed = co_await left.send_close();
   EXPECT_TRUE(closed);

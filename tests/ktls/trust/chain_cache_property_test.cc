@@ -288,7 +288,7 @@ class RandomPeers {
     X509_STORE_CTX* const context = X509_STORE_CTX_new();
     X509_STORE_CTX_init(context, generation_->store.get(), const_cast<X509*>(chain.leaf), others);
     X509_STORE_CTX_set_default(context, "ssl_client");
-    Verified verified = verify_chain(context, *generation_->credentials, cache, now);
+    Verified verified = verify_chain(context, *generation_->credentials, cache, now, Role::kClient);
     X509_STORE_CTX_free(context);
     sk_X509_free(others);
     return verified;

@@ -260,7 +260,8 @@ class PathSearchTest : public ::testing::Test {
     const BareStackPtr others = stack_of(sent);
     const StoreContextPtr context = context_of(store_.get(), leaf, others.get());
     ChainCache nothing(0);
-    const auto verified = verify_chain(context.get(), *credentials_, nothing, wall_clock_now());
+    const auto verified =
+        verify_chain(context.get(), *credentials_, nothing, wall_clock_now(), Role::kClient);
     return verified ? HandshakeResult::kSuccess : verified.error().result;
   }
 

@@ -225,7 +225,7 @@ Verified verify(const Credentials& credentials, const Peer& peer, ChainCache& ca
   static const X509StorePtr store = root_store();
   const BareStackPtr others = others_of(peer);
   const StoreContextPtr context = context_of(store.get(), peer, others.get());
-  return verify_chain(context.get(), credentials, cache, now);
+  return verify_chain(context.get(), credentials, cache, now, Role::kClient);
 }
 
 /// What a full handshake without any list has put into the peer's ticket.

@@ -1,0 +1,91 @@
+#include "gateway/observe/socket_file.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "gateway/observe/log.h"
+
+namespace sallyport::gateway {
+namespace {
+
+const char* path_of(const iouring::SocketAddress& unix_address) {
+  return reinterpret_cast<const sockaddr_un*>(unix_address.data())->sun_path;
+}
+
+// What keeps the path from being bound; nothing if it is free, or was made so.
+std::optional<std::string> make_way(const iouring::SocketAddress& at, std::optional<uid_t> owner) {
+  struct stat file{};
+  if (::lstat(path_of(at), &file) != 0) return std::nullopt;  // bind(2) reports what is wrong
+  if (!S_ISSOCK(file.st_mode)) return "a file that is no socket is there";
+  if (file.st_uid != ::geteuid() && file.st_uid != owner)
+    return "a socket of another user is there";
+  const iouring::FileDescriptor probe(
+      ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return std::strerror(errno);
+  const bool refused = ::connect(probe.get(), at.data(), at.size()) != 0 && errno == ECONNREFUSED;
+  if (!refused) return std::strerror(EADDRINUSE);
+  if (::unlink(path_of(at)) != 0) return std::strerror(errno);
+  return std::nullopt;
+}
+
+struct stat status_of(int fd) {
+  struct stat file{};
+  if (::fstat(fd, &file) != 0) return {};
+  return file;
+}
+
+// Whoever may write to the directory may put something else in the file's place at any time: what
+// is changed is a socket, by its descriptor. fchmod(2) takes none of O_PATH.
+std::expected<iouring::FileDescriptor, std::string> open_socket(const char* path) {
+  iouring::FileDescriptor file(::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return std::unexpected(std::strerror(errno));
+  if (!S_ISSOCK(status_of(file.get()).st_mode))
+    return std::unexpected("another file has taken the place of the socket");
+  return file;
+}
+
+bool set_access(int file, const SocketFile::Access& access) {
+  constexpr auto kSame = static_cast<uid_t>(-1);
+  const std::string path = "/proc/self/fd/" + std::to_string(file);
+  // The owner's rights come last, when there is nothing left to do.
+  if (::chmod(path.c_str(), access.mode) != 0) return false;
+  if (!access.owner && !access.group) return true;
+  return ::fchownat(file, "", access.owner.value_or(kSame), access.group.value_or(kSame),
+                    AT_EMPTY_PATH) == 0;
+}
+
+}  // namespace
+
+std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::SocketAddress& at,
+                                                        const Access& access) {
+  const auto failed = [] { return std::unexpected(std::string(std::strerror(errno))); };
+  if (auto obstacle = make_way(at, access.owner)) return std::unexpected(*std::move(obstacle));
+  // The file that bind(2) makes has the socket's mode without the umask's bits.
+  if (::fchmod(fd, access.mode) != 0) return failed();
+  if (::bind(fd, at.data(), at.size()) != 0) return failed();
+  auto file = open_socket(path_of(at));
+  if (!file) return std::unexpected(std::move(file.error()));
+  SocketFile made(at, *std::move(file));
+  if (!set_access(made.file_.get(), access)) return failed();
+  return made;
+}
+
+SocketFile::~SocketFile() {
+  if (!file_) return;
+  const struct stat own = status_of(file_.get());
+  struct stat there{};
+  const bool ours = ::lstat(path_of(address_), &there) == 0 && there.st_dev == own.st_dev &&
+                    there.st_ino == own.st_ino;
+  if (ours && ::unlink(path_of(address_)) != 0)
+    log_warning("the file of a socket stays",
+                {{"path", path_of(address_)}, {"error", std::strerror(errno)}});
+}
+
+}  // namespace sallyport::gateway

@@ -1,0 +1,45 @@
+// The file of a unix socket that is listened on.
+#pragma once
+
+#include <sys/types.h>
+
+#include <expected>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "iouring/address.h"
+#include "iouring/file_descriptor.h"
+
+namespace sallyport::gateway {
+
+/// The file that bind(2) made, removed at the end of this unless another took its place. Holds a
+/// descriptor of it, so that no later file gets its inode number.
+class SocketFile {
+ public:
+  struct Access {
+    mode_t mode = 0600;
+    std::optional<uid_t> owner = {};  ///< none: ours
+    std::optional<gid_t> group = {};
+  };
+
+  /// Binds the new unix socket `fd`, on which nobody can connect before listen(2), and gives its
+  /// file this access. A file in its place is replaced if it is a socket of ours, or of `owner`, on
+  /// which no process listens. The error is the reason.
+  [[nodiscard]] static std::expected<SocketFile, std::string> bind(int fd,
+                                                                   const iouring::SocketAddress& at,
+                                                                   const Access& access);
+
+  SocketFile(SocketFile&& other) noexcept = default;
+  SocketFile& operator=(SocketFile&&) = delete;
+  ~SocketFile();
+
+ private:
+  SocketFile(const iouring::SocketAddress& at, iouring::FileDescriptor file)
+      : address_(at), file_(std::move(file)) {}
+
+  iouring::SocketAddress address_;
+  iouring::FileDescriptor file_;  // none: moved from
+};
+
+}  // namespace sallyport::gateway

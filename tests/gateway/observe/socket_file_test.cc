@@ -1,0 +1,205 @@
+#include "gateway/observe/socket_file.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>  // renameat2
+#include <expected>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+
+#include "iouring/file_descriptor.h"
+#include "tests/support/temp_dir.h"
+
+namespace sallyport::gateway {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr uid_t kSomebody = 54'321;
+constexpr uid_t kSomebodyElse = 54'322;
+
+class SocketFileTest : public testing::Test {
+ protected:
+  static iouring::FileDescriptor unix_socket() {
+    return iouring::FileDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  }
+  [[nodiscard]] std::string path() const { return dir_ / "service.sock"; }
+  [[nodiscard]] iouring::SocketAddress address() const {
+    return *iouring::SocketAddress::parse("unix:" + path());
+  }
+  [[nodiscard]] std::expected<SocketFile, std::string> bind(
+      const SocketFile::Access& access = {}) const {
+    return SocketFile::bind(socket_.get(), address(), access);
+  }
+  // One that was left behind.
+  void leave_socket() const {
+    const iouring::FileDescriptor dead = unix_socket();
+    ASSERT_EQ(::bind(dead.get(), address().data(), address().size()), 0);
+  }
+  [[nodiscard]] struct stat file() const {
+    struct stat found{};
+    if (::lstat(path().c_str(), &found) != 0) return {};
+    return found;
+  }
+  [[nodiscard]] bool exists() const { return file().st_ino != 0; }
+
+  test::TempDir dir_;
+  iouring::FileDescriptor socket_ = unix_socket();
+};
+
+TEST_F(SocketFileTest, TakesNobodyBeforeItsAccessIsSet) {
+  const auto made = bind({.mode = 0666});
+  ASSERT_TRUE(made) << made.error();
+  EXPECT_EQ(file().st_mode & 07777U, 0666U);
+  const iouring::FileDescriptor early = unix_socket();
+  EXPECT_NE(::connect(early.get(), address().data(), address().size()), 0);
+  EXPECT_EQ(errno, ECONNREFUSED);
+  ASSERT_EQ(::listen(socket_.get(), 1), 0);
+  EXPECT_EQ(::connect(early.get(), address().data(), address().size()), 0);
+}
+
+TEST_F(SocketFileTest, BelongsToTheOwnerAndTheGroupAskedFor) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to give files away";
+  const auto made = bind({.mode = 0660, .owner = kSomebody, .group = kSomebodyElse});
+  ASSERT_TRUE(made) << made.error();
+  EXPECT_EQ(file().st_uid, kSomebody);
+  EXPECT_EQ(file().st_gid, kSomebodyElse);
+  EXPECT_EQ(file().st_mode & 07777U, 0660U);
+}
+
+TEST_F(SocketFileTest, KeepsOurGroupWhereOnlyAnOwnerIsAskedFor) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to give files away";
+  const auto made = bind({.owner = kSomebody});
+  ASSERT_TRUE(made) << made.error();
+  EXPECT_EQ(file().st_uid, kSomebody);
+  EXPECT_EQ(file().st_gid, ::getegid());
+}
+
+TEST_F(SocketFileTest, ReplacesADeadSocketOfOursOrOfItsOwnerAndOfNobodyElse) {
+  leave_socket();
+  EXPECT_TRUE(bind()) << "ours";
+  EXPECT_FALSE(exists());
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to give files away";
+  for (const uid_t asked : {kSomebody, kSomebodyElse}) {
+    socket_ = unix_socket();
+    leave_socket();
+    ASSERT_EQ(::lchown(path().c_str(), kSomebody, static_cast<gid_t>(-1)), 0);
+    const auto made = bind({.owner = asked});
+    EXPECT_EQ(made.has_value(), asked == kSomebody);
+    if (!made) EXPECT_THAT(made.error(), HasSubstr("a socket of another user"));
+  }
+  EXPECT_EQ(file().st_uid, kSomebody) << "is left alone";
+}
+
+TEST_F(SocketFileTest, LeavesASocketThatIsListenedOn) {
+  const iouring::FileDescriptor live = unix_socket();
+  ASSERT_EQ(::bind(live.get(), address().data(), address().size()), 0);
+  ASSERT_EQ(::listen(live.get(), 1), 0);
+  const ino_t before = file().st_ino;
+  const auto made = bind();
+  ASSERT_FALSE(made);
+  EXPECT_THAT(made.error(), HasSubstr("Address already in use"));
+  EXPECT_EQ(file().st_ino, before);
+}
+
+// One whose queue is full does not answer at once, and is alive all the same.
+TEST_F(SocketFileTest, LeavesASocketWhoseQueueIsFull) {
+  const iouring::FileDescriptor live = unix_socket();
+  ASSERT_EQ(::bind(live.get(), address().data(), address().size()), 0);
+  ASSERT_EQ(::listen(live.get(), 0), 0);
+  const iouring::FileDescriptor filler = unix_socket();
+  ASSERT_EQ(::connect(filler.get(), address().data(), address().size()), 0);
+  EXPECT_FALSE(bind());
+  EXPECT_TRUE(exists());
+}
+
+TEST_F(SocketFileTest, FollowsNoSymbolicLink) {
+  const std::string elsewhere = dir_ / "elsewhere";
+  for (const bool dangling : {true, false}) {
+    if (!dangling) dir_.write("elsewhere", "precious");
+    std::filesystem::create_symlink(elsewhere, path());
+    const auto made = bind({.mode = 0666});
+    ASSERT_FALSE(made);
+    EXPECT_THAT(made.error(), HasSubstr("no socket"));
+    EXPECT_EQ(std::filesystem::exists(elsewhere), !dangling);
+    EXPECT_TRUE(std::filesystem::remove(path())) << "is still there";
+  }
+}
+
+TEST_F(SocketFileTest, SaysWhatIsWrongWithItsDirectory) {
+  const auto at = *iouring::SocketAddress::parse("unix:" + (dir_ / "none/service.sock").string());
+  const auto made = SocketFile::bind(socket_.get(), at, {});
+  ASSERT_FALSE(made);
+  EXPECT_THAT(made.error(), HasSubstr("No such file or directory"));
+}
+
+TEST_F(SocketFileTest, IsRemovedAtItsEndUnlessAnotherTookItsPlace) {
+  {
+    const auto made = bind();
+    ASSERT_TRUE(made);
+    EXPECT_TRUE(exists());
+  }
+  EXPECT_FALSE(exists());
+
+  socket_ = unix_socket();
+  ino_t other = 0;
+  {
+    const auto made = bind();
+    ASSERT_TRUE(made);
+    ASSERT_EQ(::rename(path().c_str(), (dir_ / "aside").c_str()), 0);  // its inode stays in use
+    leave_socket();
+    other = file().st_ino;
+  }
+  EXPECT_EQ(file().st_ino, other);
+}
+
+// A process that takes over replaces the file while the one before it drains. Filesystems such as
+// ext4 give the new file the number of the old one, as soon as nobody has that.
+TEST_F(SocketFileTest, LeavesTheFileOfAProcessThatTookOver) {
+  auto before = std::make_optional(bind());
+  ASSERT_TRUE(*before);
+  const ino_t own = file().st_ino;
+  socket_ = unix_socket();  // closed: what connects is refused
+  const auto after = bind();
+  ASSERT_TRUE(after) << after.error();
+  EXPECT_NE(file().st_ino, own);
+  before.reset();
+  EXPECT_TRUE(exists());
+}
+
+// Whoever owns the directory can put anything in the file's place once bind(2) has made it.
+TEST_F(SocketFileTest, ChangesNoFileThatASymbolicLinkInItsPlaceNames) {
+  const std::string precious = dir_ / "precious";
+  const std::string link = dir_ / "link";
+  dir_.write("precious", "");
+  ASSERT_EQ(::chmod(precious.c_str(), 0600), 0);
+  const pid_t attacker = ::fork();
+  ASSERT_GE(attacker, 0);
+  if (attacker == 0)
+    while (true) ::renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, path().c_str(), RENAME_EXCHANGE);
+  for (int round = 0; round < 3'000; ++round) {
+    ::unlink(path().c_str());
+    ::unlink(link.c_str());
+    std::error_code taken;  // exchanged meanwhile: as good
+    std::filesystem::create_symlink(precious, link, taken);
+    socket_ = unix_socket();
+    [[maybe_unused]] const auto made = bind({.mode = 0666});
+  }
+  ::kill(attacker, SIGKILL);
+  ::waitpid(attacker, nullptr, 0);
+  struct stat found{};
+  EXPECT_EQ(::stat(precious.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777U, 0600U);
+}
+
+}  // namespace
+}  // namespace sallyport::gateway
