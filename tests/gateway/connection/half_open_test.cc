@@ -121,7 +121,9 @@ class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInte
 
   // The backend reads nothing: nothing is received from the client behind what it does not take.
   Task<void> leave() {
-    const Bytes data = ktls::testing::random_bytes(200'000, 1);
+    // More than the backend's buffers hold, less than the window of a client that is not read: with
+    // more its end would wait behind what does not fit.
+    const Bytes data = ktls::testing::random_bytes(50'000, 1);
     co_await ktls::testing::send_what_it_takes(*client_peer_, data);
     iouring::Socket& client = client_peer_->socket();
     if (GetParam() != Leaves::kByFin) {
