@@ -77,7 +77,7 @@ TEST_F(Warm, ServesClientsWhereTheBackendEndsWhatIsIdle) {
     if (!ends) echo()(socket);
   });
   start_warm(R"({"min": 1})", {backend.address()});
-  wait_until("the first one", [&] { return backend.accepted() == 1; });
+  wait_until("the first one", [&] { return backend.accepted() >= 1; });
   wait_warm(0);
   ends = false;
   EXPECT_TRUE(served());
@@ -92,7 +92,7 @@ TEST_F(Warm, ServesClientsWhereTheBackendEndsWhatIsIdle) {
 TEST_F(Warm, KeepsNoConnectionOnWhichTheBackendSpeaksFirst) {
   const Backend backend(named("220 ready\r\n"));
   start_warm(R"({"min": 1})", {backend.address()});
-  wait_until("the first one", [&] { return backend.accepted() == 1; });
+  wait_until("the first one", [&] { return backend.accepted() >= 1; });
   wait_warm(0);
   TlsClient greeted = connect();
   EXPECT_EQ(greeted.receive(11), "220 ready\r\n");
@@ -241,10 +241,12 @@ TEST_F(WarmTls, IsVerifiedAhead) {
   start_warm(R"({"min": 2})", {backend.address()}, verifies(kOrdersId));
   wait_warm(2);
   EXPECT_EQ(verified(), 2);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(served());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(served());
+    wait_warm(2);
+  }
   const LogLine line = gateway->wait_log({{"reason", "done"}});
   EXPECT_EQ(line.at("backend_identity"), kOrdersId);
-  wait_warm(2);
   EXPECT_EQ(warm("hits_total"), 3);
   EXPECT_EQ(verified(), 5);
 }
@@ -255,7 +257,7 @@ TEST_F(WarmTls, KeepsNoConnectionThatTheBackendEnds) {
     if (!ends) echo_over_tls(ssl);
   }));
   start_warm(R"({"min": 1})", {backend.address()}, verifies(kOrdersId));
-  wait_until("the first one", [&] { return verified() == 1; });
+  wait_until("the first one", [&] { return verified() >= 1; });
   wait_warm(0);
   ends = false;
   EXPECT_TRUE(served());
@@ -309,7 +311,7 @@ TEST_F(WarmTls, IsMadeAnewWithOurNewCertificate) {
       root.issue({.cn = "gateway", .dns = {"orders.example.org"}}, server.key);
   dir.replace("gateway.pem", renewed.chain_pem);
   wait_reload("success", reloaded);
-  wait_until("another handshake", [&] { return verified() == 2; });
+  wait_until("another handshake", [&] { return verified() >= 2; });
   wait_warm(1);
   EXPECT_TRUE(served());
 }
