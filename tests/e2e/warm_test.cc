@@ -51,7 +51,7 @@ TEST_F(Warm, ServesClientsByConnectionsThatWereReady) {
   EXPECT_TRUE(one.echo("hello"));
   EXPECT_EQ(warm("hits_total"), 1);
   wait_warm(2);
-  EXPECT_EQ(backend.accepted(), 3);
+  wait_open(backend, 3);
   EXPECT_EQ(warm("misses_total"), 0);
   EXPECT_EQ(gateway->metrics().sum("backend_connections", {{"route", "orders"}}), 3)
       << "those that wait are connections of the endpoint";
@@ -241,10 +241,12 @@ TEST_F(WarmTls, IsVerifiedAhead) {
   start_warm(R"({"min": 2})", {backend.address()}, verifies(kOrdersId));
   wait_warm(2);
   EXPECT_EQ(verified(), 2);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(served());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(served());
+    wait_warm(2);
+  }
   const LogLine line = gateway->wait_log({{"reason", "done"}});
   EXPECT_EQ(line.at("backend_identity"), kOrdersId);
-  wait_warm(2);
   EXPECT_EQ(warm("hits_total"), 3);
   EXPECT_EQ(verified(), 5);
 }
