@@ -32,7 +32,9 @@ class WarmLevel {
 };
 
 /// When the next connection is made: behind one that succeeded soon, so that a burst of clients is
-/// not doubled; behind those that fail, or that the backend ends at once, later and later. Pure.
+/// not doubled; behind a client that has asked as soon, so that what it sends next does not wait,
+/// here or at the backend, for a handshake made for others; behind those that fail, or that the
+/// backend ends at once, later and later. Pure.
 class WarmPace {
  public:
   using TimePoint = iouring::TimePoint;
@@ -44,6 +46,7 @@ class WarmPace {
 
   [[nodiscard]] TimePoint next() const { return next_; }
   void made(TimePoint now) { next_ = now + kBetween; }
+  void asked(TimePoint now) { next_ = std::max(next_, now + kBetween); }
   void failed(TimePoint now) {
     next_ = now + pause_;
     pause_ = std::min(2 * pause_, kLongestPause);

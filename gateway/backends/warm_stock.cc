@@ -149,6 +149,7 @@ iouring::Task<void> WarmStock::watch(std::shared_ptr<Waiting> waiting) {
 
 std::optional<WarmClaim> WarmStock::claim() {
   std::optional<WarmClaim> claimed;
+  pace_.asked(ring_.now());
   if (waiting_.empty()) {
     level_.missed();
   } else {

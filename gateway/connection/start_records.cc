@@ -1,9 +1,5 @@
 #include "gateway/connection/start_records.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <cstddef>
 #include <string>
@@ -14,22 +10,13 @@
 #include "gateway/connection/record_choice.h"
 #include "iouring/idle_worker.h"
 #include "iouring/result.h"
+#include "ktls/records/acknowledge.h"
 #include "ktls/records/kernel_hand_off.h"
 #include "ktls/records/kernel_tls_options.h"
 #include "ktls/records/userspace_records.h"
 
 namespace sallyport::gateway {
 namespace {
-
-// Acknowledges the client's Finished. A client with Nagle's algorithm keeps its first request until
-// it has that acknowledgement, which the kernel would delay by 40 ms to send it along with data.
-// The kernel sends none while there is more to read: such a client does not wait.
-void acknowledge(const iouring::Socket& client) noexcept {
-  // Even: this once (__tcp_sock_set_quickack in the kernel). With 1 a segment would acknowledge the
-  // request, too.
-  constexpr int kOnce = 2;
-  ::setsockopt(client.descriptor(), IPPROTO_TCP, TCP_QUICKACK, &kOnce, sizeof kOnce);
-}
 
 // Tickets are some 30 µs of work, the end of OpenSSL's part 10.
 iouring::Task<RefusalPtr> end_tls(Client& client) {
@@ -44,7 +31,8 @@ iouring::Task<RefusalPtr> end_tls(Client& client) {
   if (!ran) co_return interrupted(ran.error().value);
   handshake.end();
   if (output.empty()) {
-    acknowledge(handshake.socket);
+    // The client's Finished: one with Nagle's algorithm keeps its first request until then.
+    co_await ktls::acknowledge(handshake.socket);
     co_return nullptr;
   }
   // The handshake counts as none of those that wait any more, so a client that reads nothing must

@@ -89,6 +89,7 @@ void InboundState::process_message(const PostHandshakeMessage& message,
                                    const Moment& moment) noexcept {
   switch (message.kind) {
     case PostHandshakeMessage::Kind::kNewSessionTicket:
+      ticket_ = true;
       if (tickets_ && !tickets_->take(message.body)) tickets_.reset();
       return;
     case PostHandshakeMessage::Kind::kRenegotiation:

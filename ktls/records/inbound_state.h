@@ -70,6 +70,8 @@ class InboundState {
   /// True once after the peer asked for new keys, however often it did: in TLS 1.3 for a KeyUpdate,
   /// in TLS 1.2 for another handshake, which is declined.
   bool take_update_request() noexcept;
+  /// True once after tickets, wanted or not.
+  bool take_ticket() noexcept { return std::exchange(ticket_, false); }
   /// A handshake message is half received.
   bool mid_message() const noexcept { return post_ && post_->messages.mid_message(); }
 
@@ -101,6 +103,7 @@ class InboundState {
   bool failure_pending_ = false;
   bool rekey_due_ = false;
   bool update_requested_ = false;
+  bool ticket_ = false;
   std::uint8_t warnings_ = 0;
   std::uint8_t empty_records_ = 0;  ///< since the last data
 };

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "ktls/records/acknowledge.h"
 #include "ktls/records/crypto_info.h"
 #include "ktls/records/inbound_state.h"
 #include "ktls/records/kernel_tls_options.h"
@@ -274,6 +275,8 @@ Task<void> KernelRecords::process_control_record(ContentType type,
     co_await install_rx_key({next_secret(suite_, rx_secret_), 0});
   }
   if (answer) writer_.queue_answer();
+  // A server with Nagle's algorithm keeps its answer until it has that.
+  if (inbound_.take_ticket()) co_await acknowledge(socket_);
 }
 
 Task<void> KernelRecords::install_rx_key(DirectionState rx) {

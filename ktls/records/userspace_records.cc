@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "iouring/invariant.h"
+#include "ktls/records/acknowledge.h"
 #include "ktls/records/record_reader.h"
 #include "ktls/records/record_writer.h"
 
@@ -33,6 +34,10 @@ constexpr std::size_t read_size(std::size_t overhead) noexcept {
 constexpr std::size_t kMaxLeftover = 64 * 1024;
 static_assert(kMaxLeftover >= kMaxRecordSize && kMaxLeftover <= read_size(0));
 static_assert(kTableSize + read_size(kMaxRecordOverhead) <= iouring::BlockPool::kDefaultBytes);
+
+bool is_nothing(const Received& received) {
+  return received.kind == Received::Kind::kData && received.size() == 0;
+}
 
 class UserspaceRecords final : public RecordLayer {
  public:
@@ -115,6 +120,8 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
   } else {
     received = co_await step();
   }
+  // A server with Nagle's algorithm keeps its answer until it has that.
+  if (inbound().take_ticket() && is_nothing(received)) co_await acknowledge(socket_);
   if (hold_back(received)) co_return Received{};
   writer_.reset_flush_due();
   co_return received;
@@ -124,7 +131,7 @@ Task<Received> UserspaceRecords::take(Arrival& arrival) {
 /// the data is answered first, because the pump may take long to receive again.
 bool UserspaceRecords::hold_back(Received& received) {
   if (received.kind != Received::Kind::kData) return false;
-  if (received.size() == 0) return true;
+  if (is_nothing(received)) return true;
   if (!writer_.flush_due()) return false;
   held_ = std::make_unique<Received>(std::move(received));
   return true;

@@ -51,7 +51,7 @@ TEST_F(Warm, ServesClientsByConnectionsThatWereReady) {
   EXPECT_TRUE(one.echo("hello"));
   EXPECT_EQ(warm("hits_total"), 1);
   wait_warm(2);
-  EXPECT_EQ(backend.accepted(), 3);
+  wait_open(backend, 3);
   EXPECT_EQ(warm("misses_total"), 0);
   EXPECT_EQ(gateway->metrics().sum("backend_connections", {{"route", "orders"}}), 3)
       << "those that wait are connections of the endpoint";

@@ -65,6 +65,16 @@ TEST(WarmPace, MakesOneSoonBehindAnother) {
   EXPECT_EQ(pace.next(), now + WarmPace::kBetween);
 }
 
+TEST(WarmPace, LetsAClientGoFirst) {
+  WarmPace pace;
+  const TimePoint now = TimePoint() + 1h;
+  pace.asked(now);
+  EXPECT_EQ(pace.next(), now + WarmPace::kBetween);
+  pace.failed(now);
+  pace.asked(now);
+  EXPECT_EQ(pace.next(), now + WarmPace::kFirstPause) << "and no failure is forgotten for it";
+}
+
 TEST(WarmPace, WaitsTwiceAsLongBehindEachFailure) {
   WarmPace pace;
   const TimePoint now = TimePoint() + 1h;

@@ -1,5 +1,6 @@
 // The kernel model on sockets that have moved into the ring's table.
 #include "ktls/records/kernel_hand_off.h"
+#include "tests/ktls/records/acknowledge.h"
 #include "tests/ktls/records/kernel_fixture.h"
 
 namespace sallyport::ktls {
@@ -41,6 +42,15 @@ class KernelInTable : public KernelFixture {
     ASSERT_TRUE(layer_->socket().in_table());
   }
 };
+
+TEST_F(KernelInTable, AcknowledgesTicketsThatComeAlone) {
+  connect_in_table({.role = Role::kClient});
+  testing::delay_acknowledgements(*layer_, *shard_.ring);
+  put(peer_->seal(ContentType::kHandshake, testing::ticket()));
+  shard_.ring->run(testing::take_nothing(*layer_));  // it is no data:
+  shard_.ring->run(testing::take_nothing(*layer_));  // it is read as what it is
+  EXPECT_EQ(testing::unacknowledged_segments(wire_), 0U);
+}
 
 TEST_F(KernelInTable, DeliversAndClosesAlsoOverAFullSocket) {
   connect_in_table({.send_buffer = 20'000});
