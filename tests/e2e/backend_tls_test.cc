@@ -120,7 +120,7 @@ TEST_F(BackendTls, IsCheckedOverTheSameTls) {
   const Backend other(orders({.spiffe = {"spiffe://example.org/ns/shop/sa/billing"}}));
   const Backend plain(echo());
   start_for({good.address(), other.address(), plain.address()}, R"(,
-      "health": {"type": "send-expect", "interval": "100ms", "send": "PING", "expect": "PING"})");
+      "health": {"type": "send-expect", "interval": "100ms", "timeout": "30s", "send": "PING", "expect": "PING"})");
   gateway->wait_err({"endpoint is down", other.address(), "backend_not_verified: is spiffe://"});
   gateway->wait_err({"endpoint is down", plain.address(), "backend_tls_failed"});
   gateway->wait_metric("backend_healthy", {{"backend", good.address()}}, 1);
@@ -218,12 +218,16 @@ TEST_F(LiveBackends, EndWhereTheDiscoveryFileNamesAnother) {
 }
 
 TEST_F(LiveBackends, EndBeforeTheirChainExpires) {
+  start_both();
+  // Its time begins when everything else is there.
   bank = bank_root.issue({.spiffe = {kBankIdentity},
                           .not_before = std::chrono::minutes(-60),
                           .not_after = std::chrono::seconds(8)});
   Backend short_lived(over_tls({.certificate = bank}, says("bank")));
   address_of_concerned = short_lived.address();
-  start_both();
+  const double reloaded = reloads("success");
+  discover_both({});
+  wait_reload("success", reloaded);
   auto [concerned_client, other_client] = connect_both();
   concerned_client.receive_all();
   EXPECT_EQ(concerned_client.end(), TlsEnd::kCloseNotify);

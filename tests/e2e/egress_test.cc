@@ -105,6 +105,7 @@ TEST_F(Egress, ResetsAnApplicationWhoseBackendIsAnother) {
   const std::size_t before = sidecar->err_size();
   dir.replace("policy.json", policy_of_sidecar(R"("spiffe://example.org/other")"));
   sidecar->wait_err({"reloaded", "policy"}, before);
+  sidecar->get("/connections?limit=1");  // each shard answers behind what it was told before
 
   const Fd application = connect_to(sidecar->address());
   std::string answer;

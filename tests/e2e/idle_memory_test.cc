@@ -1,9 +1,6 @@
 // What an idle connection costs, small enough to be asked on every kernel that we run on: memory
 // per idle connection is what this hop is for, and it grows by one careless member at a time. The
 // figure of the manual, at 10,000 connections, is ten_thousand_connections_test's.
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -24,13 +21,6 @@ long slab_kib() {
     if (line.starts_with("Slab:")) return std::stol(line.substr(5));
   }
   throw TestFailure("no Slab");
-}
-
-// An answer does not wait until the tickets in front of it are acknowledged.
-void echo_at_once(SSL* ssl) {
-  const int one = 1;
-  ::setsockopt(SSL_get_fd(ssl), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  echo_over_tls(ssl);
 }
 
 void raise_descriptors() {
@@ -96,7 +86,7 @@ TEST_F(IdleMemory, StaysWithinItsBoundsOverAThousandConnections) {
 
 TEST_F(IdleMemory, StaysWithinItsBoundsWithTlsOnBothLegs) {
   const TestCertificate orders = root.issue({.spiffe = {"spiffe://example.org/orders"}});
-  Backend backend(over_tls({.certificate = orders, .client_ca = root.cert_pem()}, echo_at_once));
+  Backend backend(over_tls({.certificate = orders, .client_ca = root.cert_pem()}, echo_over_tls));
   start_for(backend,
             {"--shards", "1", "--policy", dir.write("policy.json", R"({"routes": {"orders": {
     "allow": ["spiffe://example.org/**"],

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "tests/e2e/scenario.h"
+#include "tests/support/tls_backend.h"
 
 namespace sallyport::test {
 namespace {
@@ -340,6 +341,29 @@ TEST_F(ProxyHeaders, ShareASegmentWithTheClientsFirstBytes) {
 }
 
 // Of the header that a proxy in front sent, the backend gets the addresses alone.
+// In the clear, in front of the gateway's own handshake with the backend.
+TEST_F(ProxyHeaders, GoBeforeTheHandshakeWithABackend) {
+  constexpr char kBehind[] = "spiffe://example.org/ns/shop/sa/orders";
+  HeaderBackend backend("127.0.0.1:0", over_tls({.certificate = root.issue({.spiffe = {kBehind}}),
+                                                 .client_ca = root.cert_pem()},
+                                                echo_over_tls));
+  const std::string tls = R"(, "backend-tls": {"verify": [")" + std::string(kBehind) + "\"]}";
+  start_with(backend, R"({"tlvs": ["identity", "unique_id"]})" + tls);
+  TlsClient asking = connect_h2();
+  EXPECT_TRUE(asking.echo(pseudo_random(300'000, 1)));
+  const Header header = backend.wait();
+  EXPECT_EQ(header.source, asking.local_address());
+  EXPECT_EQ(header.destination, gateway->address());
+  EXPECT_EQ(header.tlvs.at(kIdentity), kWeb);
+  asking.close_notify();
+  EXPECT_EQ(asking.receive_all(), "");
+  EXPECT_EQ(asking.end(), TlsEnd::kCloseNotify);
+  const LogLine line = gateway->wait_log({{"reason", "done"}});
+  EXPECT_EQ(line.at("backend_identity"), kBehind);
+  EXPECT_EQ(header.tlvs.at(kUniqueId), line.at("id"));
+  EXPECT_EQ(headers("send", "success"), 1);
+}
+
 TEST_F(ProxyHeaders, TellWhatAProxyInFrontSaid) {
   HeaderBackend backend;
   start_with(backend, "\"v2\"", {"--accept-proxy", "127.0.0.0/8"});

@@ -1,5 +1,7 @@
 #include "tests/support/tls_backend.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -83,6 +85,9 @@ void block_sigpipe() {
 Backend::Serve over_tls(TlsBackendOptions options, TlsServe serve) {
   return [made = listening(std::move(options)), serve = std::move(serve)](Fd& socket) {
     block_sigpipe();
+    // What follows a ticket does not wait until that is acknowledged. A unix socket waits for none.
+    const int no_delay = 1;
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof no_delay);
     const std::shared_ptr<SSL> ssl(SSL_new(made->context.get()), SSL_free);
     must(ssl && SSL_set_fd(ssl.get(), socket.get()) == 1, "no connection");
     ERR_clear_error();

@@ -1,8 +1,9 @@
-// gRPC's C core, by Python: HTTP/2 from a client to a server, neither of which knows of the
-// gateway.
+// gRPC's C core, by Python, and grpc-go, by etcd: HTTP/2 from a client to a server, neither of
+// which knows of the gateway.
 #include <optional>
 
 #include "tests/e2e/peers/peer_scenario.h"
+#include "tests/e2e/peers/tls_servers.h"
 
 namespace sallyport::test {
 namespace {
@@ -137,6 +138,76 @@ TEST_F(Grpc, IsNotServedByAnotherServer) {
       "backend-tls": {"verify": ["spiffe://example.org/ns/shop/sa/orders"], "alpn": "forward"})")});
   EXPECT_EQ(call(), "UNAVAILABLE\n");
   EXPECT_EQ(gateway->wait_log({{"reason", "backend_not_verified"}}).at("alpn"), "h2");
+}
+
+// etcd and its client, both of grpc-go. Its releases before 1.67 take a server that confirms no
+// protocol; Debian 13 has 1.64.
+class GrpcGo : public PeerScenario {
+ protected:
+  void start_with(const std::string& policy, const std::vector<std::string>& flags = {}) {
+    server = root.issue({.cn = "gateway", .dns = {"localhost"}});  // whom the client asks for
+    discover({etcd_.address()});
+    std::vector<std::string> all{"--policy", dir.write("policy.json", policy)};
+    all.insert(all.end(), flags.begin(), flags.end());
+    start(all);
+    write_files(client);
+  }
+  std::vector<std::string> etcdctl(std::vector<std::string> command) const {
+    const std::vector<std::string> before{"etcdctl",
+                                          "--endpoints",
+                                          "https://localhost:" + port(),
+                                          "--cert",
+                                          cert(),
+                                          "--key",
+                                          key(),
+                                          "--cacert",
+                                          ca(),
+                                          "--command-timeout=60s",
+                                          "--dial-timeout=60s"};
+    command.insert(command.begin(), before.begin(), before.end());
+    return command;
+  }
+  Finished call(const std::vector<std::string>& command, std::string_view input = {}) const {
+    Finished finished = run(etcdctl(command), input, {"ETCDCTL_API=3"});
+    EXPECT_EQ(finished.status, 0) << finished.err;
+    return finished;
+  }
+  // Requests, and a stream that stays.
+  void expect_served() {
+    Process watching(etcdctl({"watch", "key"}), {"ETCDCTL_API=3"});
+    wait_until("the watch has begun", [&] {
+      call({"put", "key", "value"});
+      return watching.out().ends_with("PUT\nkey\nvalue\n");
+    });
+    const std::string large(1'000'000, 'v');
+    call({"put", "key"}, large);
+    EXPECT_EQ(call({"get", "key", "--print-value-only"}).out, large + "\n");
+    watching.wait_out("what was put", [&](std::string_view out) {
+      return out.ends_with("PUT\nkey\n" + large + "\n");
+    });
+    EXPECT_EQ(gateway->wait_logs(1)[0].at("alpn"), "h2");
+  }
+  std::string to_etcd(const std::string& alpn) const {
+    return R"({"routes": {"orders": {"allow": ["spiffe://example.org/**"], "alpn": ["h2"],
+      "backend-tls": {"verify": [")" +
+           std::string(kOrders) + R"("], "alpn": )" + alpn + "}}}}";
+  }
+
+  TlsServer etcd_{TlsLibrary::kGo,
+                  dir,
+                  {.certificate = root.issue({.dns = {"localhost"}, .spiffe = {kOrders}}),
+                   .client_ca = root.cert_pem()}};
+};
+
+TEST_F(GrpcGo, IsServedByAServerOfTls) {
+  start_with(to_etcd(R"(["h2"])"));
+  expect_served();
+  EXPECT_EQ(gateway->wait_logs(1)[0].at("backend_identity"), kOrders);
+}
+
+TEST_F(GrpcGo, HasItsProtocolForwarded) {
+  start_with(to_etcd(R"("forward")"));
+  expect_served();
 }
 
 }  // namespace

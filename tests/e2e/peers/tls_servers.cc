@@ -92,8 +92,10 @@ void TlsServer::start_openssl(const TempDir& dir, const TlsServerSetup& setup) {
   const Files files(dir, setup);
   std::vector<std::string> argv{"openssl", "s_server",  "-accept", "127.0.0.1:0", "-rev",
                                 "-cert",   files.chain, "-key",    files.key};
-  if (!files.ca.empty())
-    append(argv, {"-CAfile", files.ca, "-Verify", "3", "-verify_return_error"});
+  if (!files.ca.empty()) {
+    append(argv, {"-CAfile", files.ca, setup.insists ? "-Verify" : "-verify", "3",
+                  "-verify_return_error"});
+  }
   if (setup.tls12) append(argv, {"-tls1_2"});
   if (setup.only_p256) append(argv, {"-groups", "P-256"});
   if (!setup.resumes) append(argv, {"-no_ticket", "-num_tickets", "0", "-no_cache"});
@@ -114,10 +116,11 @@ void TlsServer::start_gnutls(const TempDir& dir, const TlsServerSetup& setup) {
                                   "--priority=" + priority,
                                   "--x509certfile=" + files.chain,
                                   "--x509keyfile=" + files.key};
-    if (!files.ca.empty())
-      append(argv, {"--x509cafile=" + files.ca, "--require-client-cert", "--verify-client-cert"});
-    else
+    if (files.ca.empty())
       append(argv, {"--disable-client-cert"});
+    else
+      append(argv, {"--x509cafile=" + files.ca, "--verify-client-cert"});
+    if (!files.ca.empty() && setup.insists) append(argv, {"--require-client-cert"});
     if (!setup.resumes) append(argv, {"--noticket", "--nodb"});
     address_ = address;
     process_ = std::make_unique<Process>(std::move(argv));
@@ -128,14 +131,16 @@ void TlsServer::start_gnutls(const TempDir& dir, const TlsServerSetup& setup) {
 
 void TlsServer::start_node(const TempDir& dir, const TlsServerSetup& setup) {
   const Files files(dir, setup);
-  start_and_learn_address({"node", source("echo_server.js"), files.chain, files.key,
-                           files.ca_or_none(), setup.tls12 ? "TLSv1.2" : "-",
-                           setup.only_p256 ? "P-256" : "-", setup.resumes ? "-" : "none"},
-                          "listens on ");
+  start_and_learn_address(
+      {"node", source("echo_server.js"), files.chain, files.key, files.ca_or_none(),
+       setup.tls12 ? "TLSv1.2" : "-", setup.only_p256 ? "P-256" : "-", setup.resumes ? "-" : "none",
+       setup.insists ? "-" : "optional"},
+      "listens on ");
 }
 
 void TlsServer::start_go(const TempDir& dir, const TlsServerSetup& setup) {
-  if (setup.tls12 || setup.only_p256 || !setup.resumes) throw TestFailure("not of etcd");
+  if (setup.tls12 || setup.only_p256 || !setup.resumes || !setup.insists)
+    throw TestFailure("not of etcd");
   const Files files(dir, setup);
   request_ = "GET /version HTTP/1.1\r\nHost: etcd.test\r\n\r\n";
   answer_ = "\"}";
@@ -177,7 +182,7 @@ void TlsServer::start_java(const TempDir& dir, const TlsServerSetup& setup) {
   std::vector<std::string> argv{"java", "-XX:TieredStopAtLevel=1", "-Xshare:auto"};
   if (setup.only_p256) append(argv, {"-Djdk.tls.namedGroups=secp256r1"});
   append(argv, {source("EchoServer.java"), files.chain, files.key, files.ca_or_none(),
-                setup.tls12 ? "TLSv1.2" : "-"});
+                setup.tls12 ? "TLSv1.2" : "-", setup.insists ? "-" : "optional"});
   start_and_learn_address(std::move(argv), "listens on ");
 }
 

@@ -2,6 +2,7 @@
 // fail; tests/run installs them all.
 #pragma once
 
+#include <csignal>
 #include <memory>
 #include <string>
 
@@ -22,7 +23,8 @@ const char* to_string(TlsLibrary library);
 
 struct TlsServerSetup {
   TestCertificate certificate;
-  std::string client_ca = {};  ///< PEM; given: a client must have a certificate of it
+  std::string client_ca = {};  ///< PEM; given: it asks for a certificate of this
+  bool insists = true;         ///< on one, where it asks; else a client may have none; not of Go
   bool tls12 = false;          ///< the latest version that it speaks; not of Go
   bool only_p256 = false;      ///< the only group; not of Go
   bool resumes = true;         ///< else it lets nobody resume; not of Go and Java
@@ -35,6 +37,9 @@ class TlsServer {
 
   const std::string& address() const { return address_; }
   const Process& process() const { return *process_; }
+  /// SIGSTOP: the kernel still accepts for it; and it goes on.
+  void suspend() { process_->signal(SIGSTOP); }
+  void resume() { process_->signal(SIGCONT); }
   /// What it is asked, and what its answer to that ends with.
   const std::string& request() const { return request_; }
   const std::string& answer() const { return answer_; }

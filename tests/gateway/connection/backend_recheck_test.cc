@@ -179,6 +179,7 @@ TEST_P(EachLoss, IsNothingThatKeepsConnectionsByAFlag) {
       publish();
     });
     concerned.receive_all();
+    test::wait_until("it has ended", [this] { return log_.written == 1; });
     EXPECT_TRUE(other.echo("still here"));
   });
   EXPECT_EQ(to_string(log_.records.at(0).reason), GetParam().reason);
@@ -270,6 +271,7 @@ TEST_F(BackendRecheckTest, AnEndpointThatIsGoneIsJudgedAsWell) {
       judge_all(state_);
     });
     concerned.receive_all();
+    test::wait_until("it has ended", [this] { return log_.written == 1; });
     EXPECT_TRUE(other.echo("still here"));
   });
   EXPECT_EQ(to_string(log_.records.at(0).reason), "backend_revoked");

@@ -6,9 +6,11 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -16,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/connection/proxy_header_reader.h"
 #include "tests/gateway/connection/serve_fixture.h"
 #include "tests/support/gateway.h"
 #include "tests/support/tls_backend.h"
@@ -56,6 +59,18 @@ void send_raw(SSL* ssl, std::string_view bytes) {
   EXPECT_EQ(::send(SSL_get_fd(ssl), bytes.data(), bytes.size(), MSG_NOSIGNAL), size);
 }
 
+// Nothing behind it is read.
+std::optional<ProxiedAddresses> read_proxy_header(const test::Fd& socket) {
+  ProxyHeaderReader reader;
+  auto state = ProxyHeaderReader::State::kPartial;
+  for (std::byte byte{}; state == ProxyHeaderReader::State::kPartial;) {
+    if (::recv(socket.get(), &byte, 1, 0) != 1) return {};
+    std::span<const std::byte> bytes(&byte, 1);
+    state = reader.add(bytes);
+  }
+  return state == ProxyHeaderReader::State::kWhole ? reader.addresses() : std::nullopt;
+}
+
 /// A client of either kind.
 class AnyClient {
  public:
@@ -93,6 +108,9 @@ class AnyClient {
   void reset() {
     if (tls_) return tls_->reset();
     plain_.reset();
+  }
+  std::string local_address() const {
+    return tls_ ? tls_->local_address() : test::local_address(plain_).to_string();
   }
   Heard heard() const {
     if (!tls_) return end_ == StreamEnd::kFin ? Heard::kCleanEnd : Heard::kCut;
@@ -159,12 +177,18 @@ class BothLegs : public ServeTest, public ::testing::WithParamInterface<Legs> {
   // `client` with the backend that serves so.
   template <class Client>
   void relay(test::TlsServe serve, Client client) {
-    const Backend backend(
-        test::over_tls({.certificate = pki_.authority.issue({.spiffe = {kServer}}),
-                        .max_version = version(),
-                        .ciphersuites = suite(),
-                        .cipher_list = suite_of_tls12()},
-                       std::move(serve)));
+    relay_to(over_tls(std::move(serve)), std::move(client));
+  }
+  Backend::Serve over_tls(test::TlsServe serve) const {
+    return test::over_tls({.certificate = pki_.authority.issue({.spiffe = {kServer}}),
+                           .max_version = version(),
+                           .ciphersuites = suite(),
+                           .cipher_list = suite_of_tls12()},
+                          std::move(serve));
+  }
+  template <class Client>
+  void relay_to(Backend::Serve serve, Client client) {
+    const Backend backend(std::move(serve));
     serve_to(backend.address());
     serve_clients([&] {
       AnyClient any = connect_any();
@@ -175,6 +199,8 @@ class BothLegs : public ServeTest, public ::testing::WithParamInterface<Legs> {
   const ConnectionFacts& facts() const { return log_.records.at(0); }
   std::string reason() const { return std::string(to_string(facts().reason)); }
 
+  std::optional<ProxyRule> proxy_;  // of the route
+
  private:
   void serve_to(const std::string& target) {
     Snapshot snapshot;
@@ -184,6 +210,7 @@ class BothLegs : public ServeTest, public ::testing::WithParamInterface<Legs> {
     rule.verify = {IdentityPattern::parse(kServer).value()};
     rule.min_version = protection().version;
     orders.backend_tls = std::move(rule);
+    orders.proxy = proxy_;
     orders.endpoint_rules.ejection.reset();
     snapshot.policy = *Policy::build({std::move(orders)});
     const test::DiscoveryGroup group{{target}, {{"route", "orders"}}};
@@ -226,6 +253,31 @@ INSTANTIATE_TEST_SUITE_P(Each, BothLegs,
 
 /// Of each version one suite.
 class EndsOfBothLegs : public BothLegs {};
+
+// The header in the clear, the handshake behind it, and only then the records, whoever makes them.
+TEST_P(EndsOfBothLegs, BeginBehindAProxyHeader) {
+  proxy_ = ProxyRule{.tlvs = {ProxyTlv::kUniqueId}};
+  std::optional<ProxiedAddresses> told;
+  const auto tls = over_tls(test::echo_over_tls);
+  const auto behind_header = [&](test::Fd& socket) {
+    told = read_proxy_header(socket);
+    tls(socket);
+  };
+  std::string from;
+  const std::string data = test::pseudo_random(ktls::testing::bulk(1 << 20), 7);
+  relay_to(behind_header, [&](AnyClient& client) {
+    from = client.local_address();
+    EXPECT_EQ(test::sha256_hex(client.exchange(data)), test::sha256_hex(data));
+    client.close();
+    EXPECT_EQ(client.receive_all(), "");
+    EXPECT_EQ(client.heard(), Heard::kCleanEnd);
+  });
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->source.to_string(), from);
+  EXPECT_EQ(told->destination.to_string(), listener_->address().to_string());
+  EXPECT_EQ(reason(), "done") << facts().detail;
+  EXPECT_EQ(facts().backend_identity, kServer);
+}
 
 TEST_P(EndsOfBothLegs, LetTheBackendGoOnBehindTheClient) {
   const std::string answer = test::pseudo_random(ktls::testing::bulk(1 << 20), 2);

@@ -67,14 +67,15 @@ class RelayEnds : public RelayTest, public ::testing::WithParamInterface<Case> {
     timeouts_.still = milliseconds(20);
     switch (cause()) {
       case Cause::kIdleTimeout:
-        timeouts_.idle = milliseconds(100);
+        timeouts_.idle = milliseconds(500);
         timeouts_.half_close = milliseconds(0);  // where it is on, it takes the place of the other
         break;
       case Cause::kHalfCloseTimeout:
-        timeouts_.half_close = milliseconds(100);
+        timeouts_.half_close = milliseconds(500);
         break;
       case Cause::kLifetime:
-        timeouts_.lifetime = milliseconds(1'500);  // behind reach_phase(), on a slow machine, too
+        // Behind reach_phase(), on a slow machine, too.
+        timeouts_.lifetime = milliseconds(phase() == Phase::kMidResponse ? 6'000 : 1'500);
         break;
       default:
         break;

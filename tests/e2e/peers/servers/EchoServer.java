@@ -1,5 +1,6 @@
-// A service of Java's: echoes over TLS. Run by `java -D... EchoServer.java CHAIN KEY CA VERSION`: PEM
-// files; CA may be `-`: no certificate is asked for; VERSION may be `-`: all of them.
+// A service of Java's: echoes over TLS. Run by `java -D... EchoServer.java CHAIN KEY CA VERSION NEED`:
+// PEM files; CA may be `-`: no certificate is asked for; VERSION may be `-`: all of them; NEED may be
+// `optional`: a client may have no certificate.
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetAddress;
@@ -71,7 +72,11 @@ public class EchoServer {
     context.init(keys.getKeyManagers(), asks ? trust.getTrustManagers() : null, null);
     SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory()
         .createServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
-    listener.setNeedClientAuth(asks);
+    if (args[4].equals("optional")) {
+      listener.setWantClientAuth(asks);
+    } else {
+      listener.setNeedClientAuth(asks);
+    }
     if (!args[3].equals("-")) listener.setEnabledProtocols(new String[] {args[3]});
     System.out.println("listens on 127.0.0.1:" + listener.getLocalPort());
     while (true) {
