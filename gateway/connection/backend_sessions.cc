@@ -86,7 +86,8 @@ BackendSessions::BackendSessions(ShardState& shard) : shard_(shard), making_(sha
 std::unique_ptr<ktls::TicketSink> BackendSessions::collect(
     ktls::ClientHandshake& tls, const ktls::Sha256& scope,
     std::shared_ptr<const ktls::ClientSession> used) {
-  if (waiting_ == kMostWaiting) return nullptr;
+  const bool sends_tickets = tls.outcome().state.version == ktls::RecordVersion::kTls13;
+  if (sends_tickets && waiting_ == kMostWaiting) return nullptr;
   auto collected = std::make_unique<Collected>();
   collected->scope = scope;
   collected->used = std::move(used);

@@ -19,7 +19,7 @@ struct ShardState;
 class BackendSessions {
  public:
   /// Connections that keep OpenSSL's part for tickets at the same time, 40 to 60 KiB each. Others
-  /// take none.
+  /// of TLS 1.3 take none.
   static constexpr unsigned kMostWaiting = 64;
 
   /// `shard` is the one that it is part of.

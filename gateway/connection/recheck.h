@@ -5,16 +5,10 @@
 
 #include "gateway/connection/live_connection.h"
 #include "gateway/connection/shard_state.h"
-#include "gateway/policy/judge.h"
 #include "iouring/task.h"
 #include "ktls/trust/handshake_result.h"
 
 namespace sallyport::gateway {
-
-/// Judges an authenticated client by the generation and the time that are now. Where it passes, its
-/// grant is of that generation from here on, so that earlier ones are freed. Adds to `steps`, if
-/// given.
-[[nodiscard]] Verdict judge_now(LiveConnection& connection, ktls::JudgementSteps* steps = nullptr);
 
 /// The client was let in: it is judged again when its chain expires. What is in force then, and at
 /// each change before, is up to recheck_live().

@@ -14,6 +14,7 @@
 #include "gateway/connection/client_limits.h"
 #include "gateway/connection/connect_backend.h"
 #include "gateway/connection/hello.h"
+#include "gateway/connection/judge_live.h"
 #include "gateway/connection/proxied_client.h"
 #include "gateway/connection/recheck.h"
 #include "gateway/connection/relay.h"

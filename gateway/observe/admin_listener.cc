@@ -38,6 +38,7 @@ std::expected<AdminListener, std::string> AdminListener::bind(const AdminAddress
       return failed(at, std::strerror(errno));
   }
   if (::listen(fd, SOMAXCONN) != 0) return failed(at, std::strerror(errno));
+  if (is_unix) listener.file_->now_listening();
 
   sockaddr_storage name{};
   socklen_t length = sizeof name;

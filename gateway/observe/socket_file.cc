@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -14,6 +15,9 @@
 
 namespace sallyport::gateway {
 namespace {
+
+// A process that starts has the lock until it listens, one that ends for a moment.
+constexpr std::chrono::milliseconds kPatience{500};
 
 const char* path_of(const iouring::SocketAddress& unix_address) {
   return reinterpret_cast<const sockaddr_un*>(unix_address.data())->sun_path;
@@ -66,26 +70,40 @@ bool set_access(int file, const SocketFile::Access& access) {
 std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::SocketAddress& at,
                                                         const Access& access) {
   const auto failed = [] { return std::unexpected(std::string(std::strerror(errno))); };
+  auto lock = PathLock::take(path_of(at), kPatience);
+  if (!lock) return std::unexpected(std::move(lock.error()));
   if (auto obstacle = make_way(at, access.owner)) return std::unexpected(*std::move(obstacle));
   // The file that bind(2) makes has the socket's mode without the umask's bits.
   if (::fchmod(fd, access.mode) != 0) return failed();
   if (::bind(fd, at.data(), at.size()) != 0) return failed();
   auto file = open_socket(path_of(at));
   if (!file) return std::unexpected(std::move(file.error()));
-  SocketFile made(at, *std::move(file));
+  SocketFile made(at, *std::move(file), *std::move(lock));
   if (!set_access(made.file_.get(), access)) return failed();
   return made;
 }
 
-SocketFile::~SocketFile() {
-  if (!file_) return;
+bool SocketFile::is_in_place() const {
   const struct stat own = status_of(file_.get());
   struct stat there{};
-  const bool ours = ::lstat(path_of(address_), &there) == 0 && there.st_dev == own.st_dev &&
-                    there.st_ino == own.st_ino;
-  if (ours && ::unlink(path_of(address_)) != 0)
-    log_warning("the file of a socket stays",
-                {{"path", path_of(address_)}, {"error", std::strerror(errno)}});
+  return ::lstat(path_of(address_), &there) == 0 && there.st_dev == own.st_dev &&
+         there.st_ino == own.st_ino;
+}
+
+SocketFile::~SocketFile() {
+  if (!file_ || !is_in_place()) return;
+  const auto stays = [this](const std::string& why) {
+    log_warning("the file of a socket stays", {{"path", path_of(address_)}, {"error", why}});
+  };
+  if (!lock_) {
+    auto lock = PathLock::take(path_of(address_), {});
+    if (!lock) {  // whoever has it deals with a dead socket
+      stays(lock.error());
+      return;
+    }
+    lock_.emplace(*std::move(lock));
+  }
+  if (is_in_place() && ::unlink(path_of(address_)) != 0) stays(std::strerror(errno));
 }
 
 }  // namespace sallyport::gateway

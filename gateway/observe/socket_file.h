@@ -8,13 +8,15 @@
 #include <string>
 #include <utility>
 
+#include "gateway/observe/path_lock.h"
 #include "iouring/address.h"
 #include "iouring/file_descriptor.h"
 
 namespace sallyport::gateway {
 
 /// The file that bind(2) made, removed at the end of this unless another took its place. Holds a
-/// descriptor of it, so that no later file gets its inode number.
+/// descriptor of it, so that no later file gets its inode number. Nobody can connect between
+/// bind(2) and listen(2): a PathLock says meanwhile that this socket is not a dead one.
 class SocketFile {
  public:
   struct Access {
@@ -25,21 +27,28 @@ class SocketFile {
 
   /// Binds the new unix socket `fd`, on which nobody can connect before listen(2), and gives its
   /// file this access. A file in its place is replaced if it is a socket of ours, or of `owner`, on
-  /// which no process listens. The error is the reason.
+  /// which no process listens or is about to. The error is the reason. May wait half a second, for
+  /// another process that starts or ends there.
   [[nodiscard]] static std::expected<SocketFile, std::string> bind(int fd,
                                                                    const iouring::SocketAddress& at,
                                                                    const Access& access);
+
+  /// listen(2) has succeeded: to be called then, as others take a socket for dead by that alone.
+  void now_listening() { lock_.reset(); }
 
   SocketFile(SocketFile&& other) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
   ~SocketFile();
 
  private:
-  SocketFile(const iouring::SocketAddress& at, iouring::FileDescriptor file)
-      : address_(at), file_(std::move(file)) {}
+  SocketFile(const iouring::SocketAddress& at, iouring::FileDescriptor file, PathLock lock)
+      : address_(at), file_(std::move(file)), lock_(std::move(lock)) {}
+
+  [[nodiscard]] bool is_in_place() const;
 
   iouring::SocketAddress address_;
   iouring::FileDescriptor file_;  // none: moved from
+  std::optional<PathLock> lock_;  // until it is listened on
 };
 
 }  // namespace sallyport::gateway

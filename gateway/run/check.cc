@@ -18,6 +18,7 @@
 #include "gateway/run/rehearsal.h"
 #include "gateway/run/server_contexts.h"
 #include "gateway/run/socket_access.h"
+#include "gateway/run/socket_paths.h"
 #include "gateway/run/state_dir.h"
 
 namespace sallyport::gateway {
@@ -54,6 +55,7 @@ void check_state(const Options& options, Errors& errors) {
 
 // Addresses that this machine has not. The ports are not looked at: a gateway that runs has them.
 void check_addresses(const Options& options, Errors& errors) {
+  if (auto shared = find_shared_socket(options)) add(errors, *std::move(shared));
   for (const ListenAddress& listen : options.listen) {
     if (auto why = unusable_address(listen.address)) {
       add(errors, "--listen " + listen.text + ": " + *why);

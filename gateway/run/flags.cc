@@ -132,7 +132,7 @@ constexpr std::array kTimeouts{
     Flag{"handshake-timeout", "DURATION", false,
          "From accept to the end of the handshake (default 10s)"},
     Flag{"connect-timeout", "DURATION", false,
-         "To connect to a backend, all tries together (default 3s)"},
+         "To connect to a backend, TLS and all tries together (default 3s)"},
     Flag{"half-close-timeout", "DURATION", false,
          "Without a byte after one side has ended (default 60s)"},
     Flag{"idle-timeout", "DURATION", false, "Without a byte either way (default 0)"},

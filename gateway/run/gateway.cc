@@ -17,6 +17,7 @@
 #include "gateway/run/handle_signals.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
+#include "gateway/run/socket_paths.h"
 #include "gateway/run/versions.h"
 #include "ktls/handshake/tls_library.h"
 
@@ -39,7 +40,7 @@ metrics::BuildInfo build_info() {
 // What needs privileges comes first. The files are read without them, as reloads read them: what
 // this user could not read again is found now.
 int Gateway::run() {
-  if (!find_later_user()) return kExitConfiguration;
+  if (!check_flags()) return kExitConfiguration;
   if (!probe_kernel_records()) return kExitConfiguration;
   forbid_core_dumps();
   open_log_and_metrics();
@@ -63,11 +64,18 @@ int Gateway::run() {
   return drain_->failed() ? kExitFailed : kExitDrained;
 }
 
-bool Gateway::find_later_user() {
-  if (options_.user.empty()) return true;
-  const auto found = find_user(options_.user);
-  if (!found) log_error("configuration refused", {{"source", "flags"}, {"error", found.error()}});
-  return found.has_value();
+// What the machine has to say of them: the user to become, and where paths of sockets lead.
+bool Gateway::check_flags() {
+  const auto refused = [](const std::string& error) {
+    log_error("configuration refused", {{"source", "flags"}, {"error", error}});
+    return false;
+  };
+  if (!options_.user.empty()) {
+    const auto found = find_user(options_.user);
+    if (!found) return refused(found.error());
+  }
+  const auto shared = find_shared_socket(options_);
+  return !shared || refused(*shared);
 }
 
 // Before privileges are dropped: the kernel loads its modules by itself only for the privileged.

@@ -39,7 +39,7 @@ class Gateway {
 
  private:
   // The steps of run(). False, with the reason logged, where it cannot go on.
-  bool find_later_user();
+  bool check_flags();
   bool probe_kernel_records();
   void open_log_and_metrics();
   void report_tls_library();

@@ -187,6 +187,7 @@ bool ShardSet::listen() {
       return false;
     }
   }
+  for (SocketFile& file : socket_files_) file.now_listening();
   listening_ = true;
   for (const ListenAddress& listen : listeners_) {
     log_info("listening", {{"listener", listen.text}, {"address", listen.address.to_string()}});

@@ -15,6 +15,7 @@
 #include "ktls/base/hex.h"
 #include "ktls/base/openssl_handles.h"
 #include "ktls/base/wire.h"
+#include "ktls/handshake/client_hello.h"
 #include "ktls/trust/presented_certificate.h"
 #include "ktls/trust/verify_chain.h"
 
@@ -50,6 +51,33 @@ std::string names_of(std::span<const std::byte> protocols) {
     names += name_of(as_text(in.take(in.u8())));
   }
   return names;
+}
+
+// The extensions of a ServerHello or of EncryptedExtensions.
+std::span<const std::byte> extensions_of(std::span<const std::byte> message) {
+  WireReader in(message);
+  const int type = in.u8();
+  in.take(3);  // length
+  if (type == SSL3_MT_SERVER_HELLO) {
+    in.take(2 + SSL3_RANDOM_SIZE);  // legacy_version, random
+    in.take(in.u8());               // legacy_session_id_echo
+    in.take(2 + 1);                 // cipher_suite, legacy_compression_method
+  }
+  return in.take(in.u16());
+}
+
+// The protocol that a server chose; empty where it chose none, or where OpenSSL will refuse the
+// message because it is malformed.
+std::string_view chosen_protocol(std::span<const std::byte> message) {
+  WireReader extensions(extensions_of(message));
+  while (extensions.good() && !extensions.at_end()) {
+    const int type = extensions.u16();
+    const auto body = extensions.take(extensions.u16());
+    if (type != TLSEXT_TYPE_application_layer_protocol_negotiation) continue;
+    const auto protocols = parse_alpn(body);
+    return protocols && protocols->size() == 1 ? protocols->front() : std::string_view();
+  }
+  return {};
 }
 
 // Those that the server's CertificateRequest has (RFC 8446 4.3.2), as in an extension.
@@ -92,6 +120,7 @@ ClientHandshake::ClientHandshake(std::shared_ptr<ClientContext> context, ClientT
       engine_(context_->ctx_.get(), this) {
   if (!refuse_) std::abort();
   engine_.set_client();
+  engine_.on_extensions(on_extensions);
   const bool tls12 = terms.min_version == RecordVersion::kTls12;
   if (SSL_set_min_proto_version(ssl(), tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) != 1) std::abort();
   offer_name(terms.server_name);
@@ -128,6 +157,11 @@ bool ClientHandshake::offered(std::string_view protocol) const {
   while (!in.at_end())
     if (as_text(in.take(in.u8())) == protocol) return true;
   return false;
+}
+
+HandshakeFailure ClientHandshake::not_offered(std::string_view protocol) const {
+  return {.result = HandshakeResult::kUnexpectedMessage,
+          .detail = "chose ALPN protocol " + name_of(protocol) + ", not " + names_of(protocols_)};
 }
 
 // A session that cannot be offered leads to a full handshake.
@@ -173,10 +207,7 @@ ClientHandshake::Step ClientHandshake::complete() {
   if (!conclude(engine_, Role::kClient, outcome_)) return Step::kFailed;
   // Older releases of OpenSSL do not compare it with the offer.
   if (!outcome_.alpn.empty() && !offered(outcome_.alpn)) {
-    refuse_concluded(engine_, Role::kClient, outcome_.state,
-                     {.result = HandshakeResult::kUnexpectedMessage,
-                      .detail = "chose ALPN protocol " + name_of(outcome_.alpn) + ", not " +
-                                names_of(protocols_)},
+    refuse_concluded(engine_, Role::kClient, outcome_.state, not_offered(outcome_.alpn),
                      AlertDescription::kIllegalParameter);
     return Step::kFailed;
   }
@@ -255,6 +286,18 @@ bool ClientHandshake::judge_server(X509_STORE_CTX* store) {
   }
   trust_ = *std::move(verified);
   return true;
+}
+
+// OpenSSL is about to refuse a protocol that was not offered, and would not name it.
+void ClientHandshake::on_extensions(void* handshake, std::span<const std::byte> message) {
+  auto& self = *static_cast<ClientHandshake*>(handshake);
+  if (self.protocols_.empty()) return;
+  try {
+    const std::string_view chosen = chosen_protocol(message);
+    if (!chosen.empty() && !self.offered(chosen)) self.engine_.refuse(self.not_offered(chosen));
+  } catch (const std::exception& exception) {
+    self.engine_.refuse({.result = HandshakeResult::kUnknownFailure});
+  }
 }
 
 // OpenSSL chooses a certificate behind this. 0 ends the handshake.

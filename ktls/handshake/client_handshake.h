@@ -127,6 +127,7 @@ class ClientHandshake {
   static ClientHandshake& of(const SSL* ssl);
   static int on_verify(X509_STORE_CTX* store, void*);
   static int on_certificate_request(SSL* ssl, void*);
+  static void on_extensions(void* handshake, std::span<const std::byte> message);
   /// Sets these in `context`.
   static void install_callbacks(SSL_CTX* context);
 
@@ -138,6 +139,7 @@ class ClientHandshake {
   Step complete();
   void take_facts();
   bool offered(std::string_view protocol) const;
+  HandshakeFailure not_offered(std::string_view protocol) const;
   SSL* ssl() const noexcept { return engine_.ssl(); }
 
   std::shared_ptr<ClientContext> context_;

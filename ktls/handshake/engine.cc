@@ -377,6 +377,15 @@ void HandshakeEngine::on_server_hello(std::span<const unsigned char> message) {
   alerts_by_openssl_ = alerts_by_openssl_ || !hello_awaited_;
 }
 
+void HandshakeEngine::on_read(std::span<const unsigned char> message) {
+  const int type = message.front();
+  if (type == SSL3_MT_CERTIFICATE && message.size() > kHandshakeHeaderSize)
+    on_certificate(std::as_bytes(message));
+  if (on_extensions_ == nullptr) return;
+  if (type == SSL3_MT_SERVER_HELLO || type == SSL3_MT_ENCRYPTED_EXTENSIONS)
+    on_extensions_(owner_, std::as_bytes(message));
+}
+
 // Counts records sent. Our write keys change right behind our Finished (in TLS 1.2 right before
 // it), so the sequence numbers start there; the record layer goes on behind the records that are
 // sealed here after it (tickets).
@@ -387,8 +396,7 @@ void HandshakeEngine::on_message(int write, int, int type, const void* data, std
   const bool handshake = type == SSL3_RT_HANDSHAKE && size > 0;
   if (handshake && bytes.front() == SSL3_MT_SERVER_HELLO) engine.on_server_hello(bytes);
   if (write == 0) {
-    if (handshake && bytes.front() == SSL3_MT_CERTIFICATE && size > kHandshakeHeaderSize)
-      engine.on_certificate(std::as_bytes(bytes));
+    if (handshake) engine.on_read(bytes);
     return;
   }
   if (handshake) {

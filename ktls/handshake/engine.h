@@ -107,6 +107,11 @@ class HandshakeEngine {
   using OnTicket = void (*)(void* owner, std::span<const std::byte> message);
   void on_ticket(OnTicket call) noexcept { on_ticket_ = call; }
 
+  /// Called with each ServerHello and EncryptedExtensions that was read, before OpenSSL decodes it:
+  /// with its header. For the client's role.
+  using OnExtensions = void (*)(void* owner, std::span<const std::byte> message);
+  void on_extensions(OnExtensions call) noexcept { on_extensions_ = call; }
+
   /// Makes `context` count records and, with `log_keys`, report secrets by OpenSSL's key log: for
   /// contexts outside of our own library. In that one SecretTap takes the secrets.
   static void install(SSL_CTX* context, bool log_keys);
@@ -117,6 +122,7 @@ class HandshakeEngine {
   static void on_keylog(const SSL* ssl, const char* line);
   void on_certificate(std::span<const std::byte> message);
   void on_server_hello(std::span<const unsigned char> message);
+  void on_read(std::span<const unsigned char> message);
   static void on_message(int write, int version, int type, const void* data, std::size_t size,
                          SSL* ssl, void*);
 
@@ -128,6 +134,7 @@ class HandshakeEngine {
   void* owner_;
   Role own_ = Role::kServer;
   OnTicket on_ticket_ = nullptr;
+  OnExtensions on_extensions_ = nullptr;
   SslPtr ssl_;
   BIO* in_ = nullptr;   ///< owned by ssl_
   BIO* out_ = nullptr;  ///< owned by ssl_

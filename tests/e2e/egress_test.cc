@@ -3,7 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/e2e/sidecar_scenario.h"
 
@@ -14,6 +17,19 @@ class Egress : public SidecarScenario {
  protected:
   static std::string ourselves() {
     return std::to_string(::geteuid()) + "/" + std::to_string(::getpid());
+  }
+  // With the files of `sidecar`.
+  Finished run_another(const std::string& path, const std::string& admin,
+                       const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all{"--egress",    "unix:" + path + "=orders",
+                                 "--admin",     admin,
+                                 "--cert",      dir / "web.pem",
+                                 "--key",       dir / "web.key",
+                                 "--ca",        dir / "roots.pem",
+                                 "--policy",    dir / "policy.json",
+                                 "--discovery", dir / "sidecar.json"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_sallyport(all);
   }
 };
 
@@ -145,12 +161,24 @@ TEST_F(Egress, DoesNotReplaceASocketThatIsInUse) {
   const Backend backend(echo());
   const std::string path = dir / "orders.sock";
   start_both(backend, "unix:" + path);
-  const Finished second =
-      run_sallyport({"--egress", "unix:" + path + "=orders", "--admin", "127.0.0.1:0", "--cert",
-                     dir / "web.pem", "--key", dir / "web.key", "--ca", dir / "roots.pem",
-                     "--policy", dir / "policy.json", "--discovery", dir / "sidecar.json"});
+  const Finished second = run_another(path, "127.0.0.1:0");
   EXPECT_EQ(second.status, 1);
   EXPECT_NE(second.err.find("Address already in use"), std::string::npos) << second.err;
+}
+
+// Told apart by their spelling, the one would replace the other.
+TEST_F(Egress, HasNoPathThatLeadsToTheAdminSocket) {
+  const Backend backend(echo());
+  start_both(backend);
+  std::filesystem::create_directory(dir / "run");
+  std::filesystem::create_directory_symlink(dir / "run", dir / "link");
+  for (const char* const mode : {"--check", "--log-format=json"}) {
+    const Finished both =
+        run_another(dir / "run/both.sock", "unix:" + (dir / "link/both.sock").string(), {mode});
+    EXPECT_EQ(both.status, 2) << mode;
+    EXPECT_NE(both.err.find("leads to the same socket as --egress"), std::string::npos) << both.err;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir / "run"));
 }
 
 }  // namespace

@@ -143,6 +143,30 @@ TEST_F(BackendSessionsTest, KeepOpensslsPartOfABoundedNumber) {
   EXPECT_EQ(reasons(), std::set<std::string>{"done"});
 }
 
+TEST_F(BackendSessionsTest, OfVersion12NeedNoPlaceAmongThose) {
+  timeouts_.backend_tickets = std::chrono::hours(1);
+  rule_.min_version = ktls::RecordVersion::kTls12;
+  const Backend silent(
+      test::over_tls({.certificate = certificate(), .tickets = 0}, test::echo_over_tls));
+  const Backend old(test::over_tls({.certificate = certificate(), .max_version = TLS1_2_VERSION},
+                                   test::echo_over_tls));
+  serve_to(silent.address());
+  serve_clients([&] {
+    std::vector<TlsClient> clients;
+    while (clients.size() < BackendSessions::kMostWaiting) clients.push_back(connect());
+    test::wait_until("all wait", [this] { return waiting() == BackendSessions::kMostWaiting; });
+    on_loop([&] { serve_to(old.address()); });
+    for (int i = 0; i < 2; ++i) serve_one();
+    EXPECT_EQ(waiting(), BackendSessions::kMostWaiting);
+    for (TlsClient& each : clients) {
+      each.close_notify();
+      each.receive_all();
+    }
+  });
+  EXPECT_EQ(ends().at(0), "done");
+  EXPECT_EQ(ends().at(1), "done, resumed");
+}
+
 class SessionMatrix;
 
 /// What changes between two connections, and how the second one ends.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,7 @@ class BackendTlsTest : public ServeTest {
     orders.alpn = alpn_;
     orders.takes_no_offer = true;
     if (!plaintext_) orders.backend_tls = rule_;
+    orders.warm = warm_;
     orders.endpoint_rules.ejection.reset();
     snapshot.policy = *Policy::build({std::move(orders)});
     snapshot.endpoints =
@@ -91,6 +93,7 @@ class BackendTlsTest : public ServeTest {
 
   BackendTls rule_;
   bool plaintext_ = false;  // instead of by this rule
+  std::optional<WarmRule> warm_;
   std::vector<std::string> alpn_;
   ktls::ClientContext::Presents presents_ = ktls::ClientContext::Presents::kNothing;
 };

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <barrier>
 #include <csignal>
 #include <cstdio>  // renameat2
 #include <expected>
@@ -15,6 +17,8 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <vector>
 
 #include "iouring/file_descriptor.h"
 #include "tests/support/temp_dir.h"
@@ -111,6 +115,74 @@ TEST_F(SocketFileTest, LeavesASocketThatIsListenedOn) {
   EXPECT_EQ(file().st_ino, before);
 }
 
+// Seconds may pass between the two, where names resolve slowly.
+TEST_F(SocketFileTest, LeavesASocketThatIsAboutToBeListenedOn) {
+  const auto first = bind();
+  ASSERT_TRUE(first) << first.error();
+  const ino_t before = file().st_ino;
+  const iouring::FileDescriptor another = unix_socket();
+  const auto second = SocketFile::bind(another.get(), address(), {});
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error(), HasSubstr("another process starts"));
+  EXPECT_EQ(file().st_ino, before);
+}
+
+// Both find a dead one. Whoever removed it late removed the other's.
+TEST_F(SocketFileTest, OfTwoThatStartAtOnceOneIsReached) {
+  struct Starter {
+    void start(const iouring::SocketAddress& at) {
+      made.emplace(SocketFile::bind(socket.get(), at, {}));
+      if (*made && ::listen(socket.get(), 1) == 0) (*made)->now_listening();
+    }
+    iouring::FileDescriptor socket = unix_socket();
+    std::optional<std::expected<SocketFile, std::string>> made;
+  };
+  for (int round = 0; round < 500; ++round) {
+    leave_socket();
+    std::array<Starter, 2> starters;
+    std::barrier together(2);
+    {
+      std::vector<std::jthread> threads;
+      for (Starter& starter : starters)
+        threads.emplace_back([&] {
+          together.arrive_and_wait();
+          starter.start(address());
+        });
+    }
+    ASSERT_NE(starters[0].made->has_value(), starters[1].made->has_value());
+    const Starter& winner = *starters[0].made ? starters[0] : starters[1];
+    const iouring::FileDescriptor client = unix_socket();
+    ASSERT_EQ(::connect(client.get(), address().data(), address().size()), 0);
+    const iouring::FileDescriptor accepted(
+        ::accept4(winner.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    ASSERT_TRUE(accepted);
+  }
+}
+
+TEST_F(SocketFileTest, LeavesNothingBesideItself) {
+  const std::string lock = dir_ / ".service.sock.sallyport-lock";
+  dir_.write(".service.sock.sallyport-lock", "", 0600);  // of a process that was killed
+  {
+    auto made = bind();
+    ASSERT_TRUE(made) << made.error();
+    EXPECT_TRUE(std::filesystem::exists(lock));
+    ASSERT_EQ(::listen(socket_.get(), 1), 0);
+    made->now_listening();
+    EXPECT_FALSE(std::filesystem::exists(lock));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+}
+
+TEST_F(SocketFileTest, RefusesALockThatIsASymbolicLink) {
+  std::filesystem::create_symlink(dir_ / "elsewhere", dir_ / ".service.sock.sallyport-lock");
+  leave_socket();
+  const auto made = bind();
+  ASSERT_FALSE(made);
+  EXPECT_THAT(made.error(), HasSubstr("sallyport-lock: Too many levels of symbolic links"));
+  EXPECT_TRUE(exists());
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "elsewhere"));
+}
+
 // One whose queue is full does not answer at once, and is alive all the same.
 TEST_F(SocketFileTest, LeavesASocketWhoseQueueIsFull) {
   const iouring::FileDescriptor live = unix_socket();
@@ -167,6 +239,8 @@ TEST_F(SocketFileTest, IsRemovedAtItsEndUnlessAnotherTookItsPlace) {
 TEST_F(SocketFileTest, LeavesTheFileOfAProcessThatTookOver) {
   auto before = std::make_optional(bind());
   ASSERT_TRUE(*before);
+  ASSERT_EQ(::listen(socket_.get(), 1), 0);
+  (*before)->now_listening();
   const ino_t own = file().st_ino;
   socket_ = unix_socket();  // closed: what connects is refused
   const auto after = bind();
