@@ -63,8 +63,10 @@ bool set_access(int file, const SocketFile::Access& access) {
 
 }  // namespace
 
-std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::SocketAddress& at,
-                                                        const Access& access) {
+// A socket that is bound and not listened on cannot be told from one that was left behind: it is
+// one for as short as can be, or the next who wants the path would take it away.
+std::expected<SocketFile, std::string> SocketFile::listen(int fd, const iouring::SocketAddress& at,
+                                                          const Access& access) {
   const auto failed = [] { return std::unexpected(std::string(std::strerror(errno))); };
   if (auto obstacle = make_way(at, access.owner)) return std::unexpected(*std::move(obstacle));
   // The file that bind(2) makes has the socket's mode without the umask's bits.
@@ -74,6 +76,7 @@ std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::S
   if (!file) return std::unexpected(std::move(file.error()));
   SocketFile made(at, *std::move(file));
   if (!set_access(made.file_.get(), access)) return failed();
+  if (::listen(fd, SOMAXCONN) != 0) return failed();
   return made;
 }
 

@@ -23,12 +23,11 @@ class SocketFile {
     std::optional<gid_t> group = {};
   };
 
-  /// Binds the new unix socket `fd`, on which nobody can connect before listen(2), and gives its
-  /// file this access. A file in its place is replaced if it is a socket of ours, or of `owner`, on
-  /// which no process listens. The error is the reason.
-  [[nodiscard]] static std::expected<SocketFile, std::string> bind(int fd,
-                                                                   const iouring::SocketAddress& at,
-                                                                   const Access& access);
+  /// Binds the new unix socket `fd`, gives its file this access, and only then listens: what
+  /// connects waits until somebody accepts. A file in its place is replaced if it is a socket of
+  /// ours, or of `owner`, on which no process listens. The error is the reason.
+  [[nodiscard]] static std::expected<SocketFile, std::string> listen(
+      int fd, const iouring::SocketAddress& at, const Access& access);
 
   SocketFile(SocketFile&& other) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
