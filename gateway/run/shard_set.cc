@@ -146,7 +146,7 @@ bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
     log_error("cannot listen", {{"listener", egress.text}, {"error", why}});
     return false;
   };
-  const auto access = socket_access(egress);
+  const auto access = socket_access(egress, options_.options.user);
   if (!access) return failed(access.error());
   const iouring::FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return failed(std::strerror(errno));
