@@ -32,8 +32,9 @@ class Listener {
   [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(Ring& ring,
                                                               const SocketAddress& address,
                                                               ListenOptions options = {});
-  /// Takes a socket that is bound already, of which other listeners may have duplicates: each
-  /// client gets to one of them. Errors: getsockname(2)'s.
+  /// Takes a socket that is bound, and may listen already: clients then wait for listen(). Other
+  /// listeners may have duplicates of it: each client gets to one of them. Errors:
+  /// getsockname(2)'s.
   [[nodiscard]] static Result<std::unique_ptr<Listener>> adopt(Ring& ring, FileDescriptor bound);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

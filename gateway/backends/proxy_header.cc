@@ -64,6 +64,10 @@ std::unexpected<std::string> longer_than(std::size_t most) {
 
 // Family and protocol, then the addresses. False: of two families, or of none that has ports.
 bool add_addresses(ktls::WireWriter& rest, std::uint8_t& family, const ProxiedClient& client) {
+  if (client.local && client.destination.is_unix()) {
+    family = 0x00;  // UNSPEC: the receiver takes those of its own socket
+    return true;
+  }
   const int domain = client.source.family();
   if (client.destination.family() != domain) return false;
   const auto ip = [domain](const iouring::SocketAddress& address) {
@@ -124,7 +128,7 @@ std::expected<std::vector<std::byte>, std::string> encode_proxy_header(
         add_tlv(rest, kTypeUniqueId, client.unique_id);
         break;
       case ProxyTlv::kSsl:
-        add_ssl(rest, client, with_certificate);
+        if (!client.local) add_ssl(rest, client, with_certificate);
         break;
       case ProxyTlv::kIdentity:
         add_tlv(rest, rule.identity_type, client.identity);

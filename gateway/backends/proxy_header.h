@@ -39,6 +39,8 @@ inline constexpr std::size_t kMaxSentProxyHeaderWithCertificate = 16384;
 struct ProxiedClient {
   iouring::SocketAddress source;       ///< of the client
   iouring::SocketAddress destination;  ///< that it connected to; of the same family
+  /// An application of this machine, in plaintext: no TLV ssl, and over a unix socket no addresses.
+  bool local = false;
   std::string_view unique_id{};
   std::string_view authority{};    ///< the server name that it asked for
   std::string_view alpn{};         ///< as confirmed

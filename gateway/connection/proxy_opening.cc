@@ -21,6 +21,7 @@ std::expected<std::vector<std::byte>, std::string> make_proxy_header(
   auto header =
       encode_proxy_header(*connection.route().proxy, {.source = connection.client().expand(),
                                                       .destination = destination,
+                                                      .local = connection.is_egress(),
                                                       .unique_id = facts.id,
                                                       .authority = facts.sni,
                                                       .alpn = facts.alpn,

@@ -27,7 +27,7 @@ std::expected<AdminListener, std::string> AdminListener::bind(const AdminAddress
   const bool is_unix = at.address.is_unix();
   const int on = 1;
   if (is_unix) {
-    auto file = SocketFile::bind(fd, at.address, {.mode = at.mode});
+    auto file = SocketFile::listen(fd, at.address, {.mode = at.mode});
     if (!file) return failed(at, file.error());
     listener.file_.emplace(*std::move(file));
   } else {
@@ -36,9 +36,8 @@ std::expected<AdminListener, std::string> AdminListener::bind(const AdminAddress
       ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (::bind(fd, at.address.data(), at.address.size()) != 0)
       return failed(at, std::strerror(errno));
+    if (::listen(fd, SOMAXCONN) != 0) return failed(at, std::strerror(errno));
   }
-  if (::listen(fd, SOMAXCONN) != 0) return failed(at, std::strerror(errno));
-  if (is_unix) listener.file_->now_listening();
 
   sockaddr_storage name{};
   socklen_t length = sizeof name;

@@ -16,7 +16,7 @@
 namespace sallyport::gateway {
 namespace {
 
-// A process that starts has the lock until it listens, one that ends for a moment.
+// Nobody has the lock for longer than a few system calls.
 constexpr std::chrono::milliseconds kPatience{500};
 
 const char* path_of(const iouring::SocketAddress& unix_address) {
@@ -67,8 +67,8 @@ bool set_access(int file, const SocketFile::Access& access) {
 
 }  // namespace
 
-std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::SocketAddress& at,
-                                                        const Access& access) {
+std::expected<SocketFile, std::string> SocketFile::listen(int fd, const iouring::SocketAddress& at,
+                                                          const Access& access) {
   const auto failed = [] { return std::unexpected(std::string(std::strerror(errno))); };
   auto lock = PathLock::take(path_of(at), kPatience);
   if (!lock) return std::unexpected(std::move(lock.error()));
@@ -80,6 +80,8 @@ std::expected<SocketFile, std::string> SocketFile::bind(int fd, const iouring::S
   if (!file) return std::unexpected(std::move(file.error()));
   SocketFile made(at, *std::move(file), *std::move(lock));
   if (!set_access(made.file_.get(), access)) return failed();
+  if (::listen(fd, SOMAXCONN) != 0) return failed();
+  made.lock_.reset();
   return made;
 }
 

@@ -15,8 +15,7 @@
 namespace sallyport::gateway {
 
 /// The file that bind(2) made, removed at the end of this unless another took its place. Holds a
-/// descriptor of it, so that no later file gets its inode number. Nobody can connect between
-/// bind(2) and listen(2): a PathLock says meanwhile that this socket is not a dead one.
+/// descriptor of it, so that no later file gets its inode number.
 class SocketFile {
  public:
   struct Access {
@@ -25,16 +24,12 @@ class SocketFile {
     std::optional<gid_t> group = {};
   };
 
-  /// Binds the new unix socket `fd`, on which nobody can connect before listen(2), and gives its
-  /// file this access. A file in its place is replaced if it is a socket of ours, or of `owner`, on
-  /// which no process listens or is about to. The error is the reason. May wait half a second, for
-  /// another process that starts or ends there.
-  [[nodiscard]] static std::expected<SocketFile, std::string> bind(int fd,
-                                                                   const iouring::SocketAddress& at,
-                                                                   const Access& access);
-
-  /// listen(2) has succeeded: to be called then, as others take a socket for dead by that alone.
-  void now_listening() { lock_.reset(); }
+  /// Binds the new unix socket `fd`, gives its file this access, and only then listens: what
+  /// connects waits until somebody accepts. A file in its place is replaced if it is a socket of
+  /// ours, or of `owner`, on which no process listens or is about to. The error is the reason. May
+  /// wait half a second, for another process that starts or ends there.
+  [[nodiscard]] static std::expected<SocketFile, std::string> listen(
+      int fd, const iouring::SocketAddress& at, const Access& access);
 
   SocketFile(SocketFile&& other) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
@@ -48,7 +43,8 @@ class SocketFile {
 
   iouring::SocketAddress address_;
   iouring::FileDescriptor file_;  // none: moved from
-  std::optional<PathLock> lock_;  // until it is listened on
+  // Between bind(2) and listen(2) a socket looks like one that was left behind: until then.
+  std::optional<PathLock> lock_;
 };
 
 }  // namespace sallyport::gateway

@@ -67,7 +67,7 @@ void check_addresses(const Options& options, Errors& errors) {
   }
   for (const EgressAddress& egress : options.egress) {
     if (egress.address.is_unix()) {  // as below
-      if (const auto access = socket_access(egress); !access)
+      if (const auto access = socket_access(egress, options.user); !access)
         add(errors, "--egress " + egress.text + ": " + access.error());
     } else if (auto why = unusable_address(egress.address)) {
       add(errors, "--egress " + egress.text + ": " + *why);

@@ -50,6 +50,11 @@ std::optional<std::string> why_no_egress(const Options& options, const Policy& p
     if (!route->backend_tls)
       return options.policy + ": route '" + egress.route +
              "' has no \"backend-tls\", and --egress " + egress.text + " names it";
+    if (route->proxy && route->proxy->has(ProxyTlv::kClientCert))
+      return options.policy + ": route '" + egress.route +
+             "' tells its backends the client's certificate (\"client_cert\"), which an "
+             "application has not, and --egress " +
+             egress.text + " names it";
   }
   for (const Route& route : policy.routes()) {
     const bool lacks = route.backend_tls && route.backend_tls->presents_certificate &&

@@ -146,15 +146,15 @@ bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
     log_error("cannot listen", {{"listener", egress.text}, {"error", why}});
     return false;
   };
-  const auto access = socket_access(egress);
+  const auto access = socket_access(egress, options_.options.user);
   if (!access) return failed(access.error());
-  const iouring::FileDescriptor bound(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!bound) return failed(std::strerror(errno));
-  auto file = SocketFile::bind(bound.get(), egress.address, *access);
+  const iouring::FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return failed(std::strerror(errno));
+  auto file = SocketFile::listen(socket.get(), egress.address, *access);
   if (!file) return failed(file.error());
   socket_files_.push_back(*std::move(file));
   for (const auto& shard : shards_) {
-    iouring::FileDescriptor mine(::fcntl(bound.get(), F_DUPFD_CLOEXEC, 0));
+    iouring::FileDescriptor mine(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
     if (!mine) return failed(std::strerror(errno));
     const auto adopted = shard->adopt(egress.text, std::move(mine), {.egress_route = egress.route});
     if (!adopted) return failed(adopted.error().name());
@@ -187,7 +187,6 @@ bool ShardSet::listen() {
       return false;
     }
   }
-  for (SocketFile& file : socket_files_) file.now_listening();
   listening_ = true;
   for (const ListenAddress& listen : listeners_) {
     log_info("listening", {{"listener", listen.text}, {"address", listen.address.to_string()}});

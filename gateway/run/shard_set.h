@@ -32,9 +32,9 @@ struct ShardSetOptions {
 /// Control thread only, except where a member is documented otherwise.
 class ShardSet {
  public:
-  /// Makes the shards and binds all listeners, none of which listens yet: the clients of another
-  /// process with the same address notice nothing. Null, with the reason logged, where the kernel
-  /// refuses a ring or an address.
+  /// Makes the shards and binds all listeners. Ports are not listened on yet: the clients of
+  /// another process with the same address notice nothing. Who connects to a unix socket waits.
+  /// Null, with the reason logged, where the kernel refuses a ring or an address.
   [[nodiscard]] static std::unique_ptr<ShardSet> create(ShardSetOptions options);
   /// The shards must have been joined, or never started.
   ~ShardSet() = default;

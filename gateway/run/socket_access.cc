@@ -2,12 +2,14 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <limits>
 #include <optional>
 
 #include "gateway/policy/number.h"
+#include "gateway/run/process.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -31,8 +33,17 @@ std::optional<gid_t> find_group(const std::string& name) {
 
 }  // namespace
 
-std::expected<SocketFile::Access, std::string> socket_access(const EgressAddress& egress) {
+std::expected<SocketFile::Access, std::string> socket_access(const EgressAddress& egress,
+                                                             const std::string& user) {
   SocketFile::Access access{.mode = egress.mode};
+  if (!user.empty()) {
+    const auto later = find_user(user);
+    if (!later) return std::unexpected(later.error());
+    if (later->user != ::geteuid()) {
+      access.owner = later->user;
+      access.group = later->group;
+    }
+  }
   if (!egress.owner.empty()) {
     access.owner = find_owner(egress.owner);
     if (!access.owner) return std::unexpected("no such owner: " + egress.owner);

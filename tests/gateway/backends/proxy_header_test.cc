@@ -48,6 +48,23 @@ TEST(ProxyHeader, IsNotMadeOfAddressesThatDoNotFitTogether) {
   EXPECT_EQ(encoded({}, {}), "no PROXY header from - to -");
 }
 
+TEST(ProxyHeader, OfALocalApplicationClaimsNoTls) {
+  ProxiedClient client = client_between("127.0.0.1:258", "127.0.0.1:443");
+  client.local = true;
+  client.identity = "-";
+  EXPECT_EQ(encoded({.tlvs = {kSsl, kIdentity}}, client),
+            "21110010"
+            "7f0000017f000001010201bb"
+            "e000012d");
+}
+
+TEST(ProxyHeader, OfALocalApplicationOverAUnixSocketHasNoAddresses) {
+  ProxiedClient client{.source = {}, .destination = *iouring::SocketAddress::parse("unix:/b")};
+  client.local = true;
+  client.identity = "-";
+  EXPECT_EQ(encoded({.tlvs = {kIdentity}}, client), "21000004e000012d");
+}
+
 TEST(ProxyHeader, HasItsTlvsInTheOrderOfTheRule) {
   ProxiedClient client = client_between("0.0.0.1:0", "0.0.0.2:0");
   client.unique_id = "id";

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "gateway/backends/proxy_header.h"
 #include "gateway/connection/connect_backend.h"
 #include "tests/gateway/connection/relay_fixture.h"
 #include "tests/iouring/fixture.h"
@@ -61,6 +62,22 @@ TEST_F(ProxyOpening, TellsTheEndsThatAProxySaid) {
   client_.reset();
   connection_.reset();
   EXPECT_TRUE(state_.proxied.empty());
+}
+
+// Nobody has proven anything to us: a backend would take a TLV ssl for that.
+TEST_F(ProxyOpening, ClaimsNoTlsForALocalApplication) {
+  client_.reset();
+  connection_.reset();
+  route_.proxy = ProxyRule{.tlvs = {ProxyTlv::kSsl}};
+  SetUp();
+  connection_->set_proxied({.source = *iouring::SocketAddress::parse("127.0.0.1:258"),
+                            .destination = *iouring::SocketAddress::parse("127.0.0.1:443")});
+  for (const bool local : {false, true}) {
+    if (local) with_plaintext_from_client();
+    const auto header = make_proxy_header(*client_, {});
+    ASSERT_TRUE(header) << header.error();
+    EXPECT_EQ(header->size() == kProxyFixedSize + kProxyIpv4Size, local);
+  }
 }
 
 TEST_F(ProxyOpening, IsSentWholeOrNotAtAll) {

@@ -437,6 +437,12 @@ TEST_F(ConfigTest, KeepsThePolicyThatItsEgressNeeds) {
   EXPECT_THAT(error(config.reload(false), Source::kPolicy).value_or(""),
               HasSubstr("has no route 'orders', which --egress 127.0.0.1:1=orders names"));
   EXPECT_EQ(config.policy(), in_force);
+  use_policy(R"({"routes": {"orders": {"egress": true,
+      "backend-tls": {"verify": ["dns:orders.test"]},
+      "proxy-protocol": {"tlvs": ["ssl", "client_cert"]}}}})");
+  EXPECT_THAT(error(config.reload(false), Source::kPolicy).value_or(""),
+              HasSubstr("which an application has not, and --egress 127.0.0.1:1=orders names it"));
+  EXPECT_EQ(config.policy(), in_force);
 }
 
 TEST_F(ConfigTest, WarnsOfAnEgressToARouteOfClients) {

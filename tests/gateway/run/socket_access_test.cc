@@ -1,12 +1,15 @@
 #include "gateway/run/socket_access.h"
 
 #include <gtest/gtest.h>
+#include <pwd.h>
+#include <unistd.h>
 
 namespace sallyport::gateway {
 namespace {
 
-std::expected<SocketFile::Access, std::string> access_of(const std::string& settings) {
-  return socket_access(parse_egress_address("unix:/run/a.sock=a" + settings).value());
+std::expected<SocketFile::Access, std::string> access_of(const std::string& settings,
+                                                         const std::string& user = {}) {
+  return socket_access(parse_egress_address("unix:/run/a.sock=a" + settings).value(), user);
 }
 
 TEST(SocketAccess, IsOursAloneWhereNothingIsSaid) {
@@ -15,6 +18,21 @@ TEST(SocketAccess, IsOursAloneWhereNothingIsSaid) {
   EXPECT_EQ(access->mode, 0600U);
   EXPECT_FALSE(access->owner);
   EXPECT_FALSE(access->group);
+}
+
+// It is made by root, who gives its rights up later.
+TEST(SocketAccess, IsOfTheUserThatTheGatewayBecomes) {
+  const passwd* const nobody = ::getpwnam("nobody");
+  ASSERT_NE(nobody, nullptr);
+  if (nobody->pw_uid == ::geteuid()) GTEST_SKIP() << "needs another user than nobody";
+  const auto access = access_of("", "nobody");
+  ASSERT_TRUE(access) << access.error();
+  EXPECT_EQ(access->owner, nobody->pw_uid);
+  EXPECT_EQ(access->group, nobody->pw_gid);
+  const auto given = access_of(",owner=54321,group=54322", "nobody");
+  ASSERT_TRUE(given) << given.error();
+  EXPECT_EQ(given->owner, 54'321U);
+  EXPECT_EQ(given->group, 54'322U);
 }
 
 TEST(SocketAccess, TakesNamesAndNumbers) {
