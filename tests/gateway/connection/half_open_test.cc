@@ -117,13 +117,16 @@ class LeftBehindAStuckBackend : public HalfOpen, public ::testing::WithParamInte
       EXPECT_EQ(::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
       EXPECT_EQ(::setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
     }
+    // All that the client sends fits without being read: its end would wait behind what does not.
+    const int enough = 1'000'000;
+    EXPECT_EQ(::setsockopt(client_->records->socket().descriptor(), SOL_SOCKET, SO_RCVBUF, &enough,
+                           sizeof enough),
+              0);
   }
 
   // The backend reads nothing: nothing is received from the client behind what it does not take.
   Task<void> leave() {
-    // More than the backend's buffers hold, less than the window of a client that is not read: with
-    // more its end would wait behind what does not fit.
-    const Bytes data = ktls::testing::random_bytes(50'000, 1);
+    const Bytes data = ktls::testing::random_bytes(200'000, 1);
     co_await ktls::testing::send_what_it_takes(*client_peer_, data);
     iouring::Socket& client = client_peer_->socket();
     if (GetParam() != Leaves::kByFin) {
