@@ -184,4 +184,7 @@ FIGURES = {figure.name: figure for figure in (
            "both legs", "KiB", ["idle"], ("kib_per_connection",), "idle", targets=(itself(3.5),),
            legs=LEGS["both"]),
     *between("out", "plaintext in, mutual TLS out", client="plain"),
+    *waited("first_byte_out_nagle", "connect to first byte, plaintext in, mutual TLS out, resumed with a "
+            "backend that has Nagle's algorithm", ["handshake", "--connections", "1"],
+            legs=LEGS["out_nagle"], client="plain"),
 )}

@@ -18,7 +18,7 @@ class Legs:
     @property
     def resumes(self):
         """Whether the backend lets anybody resume."""
-        return self.port == "tls_port"
+        return self.port in ("tls_port", "tls_nagle_port")
 
 
 IN = Legs(True, "port")
@@ -28,5 +28,6 @@ LEGS = {
     "both_full": Legs(True, "tls_full_port"),
     "out": Legs(False, "tls_port"),
     "out_full": Legs(False, "tls_full_port"),
+    "out_nagle": Legs(False, "tls_nagle_port"),
 }
 EVERY = tuple(LEGS.values())

@@ -8,7 +8,8 @@
 // A number is 8 bytes, least significant first.
 //
 // Says where it listens in a line of JSON: `port` is the plaintext one, connections of `tls_port`
-// resume, those of `tls_full_port` make a full handshake each.
+// resume, those of `tls_full_port` make a full handshake each; those of `tls_nagle_port` resume,
+// and are left with Nagle's algorithm.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -79,12 +80,16 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
+enum class Nagle : bool { kOff, kOn };
+
 class Acceptor final : public Watched {
  public:
   /// `tls`: null: plaintext.
-  Acceptor(Loop& loop, in_addr_t on, uint16_t port, OpensslServer* tls, House& house)
+  Acceptor(Loop& loop, in_addr_t on, uint16_t port, OpensslServer* tls, House& house,
+           Nagle nagle = Nagle::kOff)
       : loop_(loop),
         tls_(tls),
+        nagle_(nagle),
         house_(house),
         socket_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
     const int one = 1;
@@ -114,9 +119,9 @@ class Acceptor final : public Watched {
         if (errno == EAGAIN || errno == ECONNABORTED) return;
         die("accept4");
       }
-      const int one = 1;
+      const int no_delay = nagle_ == Nagle::kOff ? 1 : 0;
       const int descriptor = accepted.get();
-      ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof no_delay);
       std::unique_ptr<Stream> stream = tls_ != nullptr ? tls_->stream(descriptor) : nullptr;
       loop_.watch(descriptor, *new Served(std::move(accepted), std::move(stream), house_));
     }
@@ -125,14 +130,17 @@ class Acceptor final : public Watched {
  private:
   Loop& loop_;
   OpensslServer* tls_;
+  Nagle nagle_;
   House& house_;
   Fd socket_;
 };
 
 /// One that speaks TLS.
 struct TlsAcceptor {
-  TlsAcceptor(Loop& loop, const Arguments& given, uint16_t port, Sessions sessions, House& house)
-      : tls(given.certificate, given.key, sessions), acceptor(loop, given.on, port, &tls, house) {}
+  TlsAcceptor(Loop& loop, const Arguments& given, uint16_t port, Sessions sessions, House& house,
+              Nagle nagle = Nagle::kOff)
+      : tls(given.certificate, given.key, sessions),
+        acceptor(loop, given.on, port, &tls, house, nagle) {}
 
   OpensslServer tls;
   Acceptor acceptor;
@@ -161,12 +169,14 @@ int main(int argc, char** argv) {
   House house;
   Acceptor plain(loop, arguments.on, arguments.port, nullptr, house);
   std::string ports = "{\"port\": " + std::to_string(plain.port());
-  std::optional<TlsAcceptor> resuming, full;
+  std::optional<TlsAcceptor> resuming, full, nagle;
   if (!arguments.certificate.empty()) {
     resuming.emplace(loop, arguments, arguments.tls_port, Sessions::kResumed, house);
     full.emplace(loop, arguments, arguments.tls_full_port, Sessions::kNone, house);
+    nagle.emplace(loop, arguments, 0, Sessions::kResumed, house, Nagle::kOn);
     ports += ", \"tls_port\": " + std::to_string(resuming->acceptor.port()) +
-             ", \"tls_full_port\": " + std::to_string(full->acceptor.port());
+             ", \"tls_full_port\": " + std::to_string(full->acceptor.port()) +
+             ", \"tls_nagle_port\": " + std::to_string(nagle->acceptor.port());
   }
   std::printf("%s}\n", ports.c_str());
   std::fflush(stdout);

@@ -34,7 +34,8 @@ class BackendTlsTest : public ServeTest {
       with_kernel_records();
     }
     ServeTest::SetUp();
-    timeouts_.connect = std::chrono::minutes(5);  // a guest may be slow
+    // A guest may be slow.
+    timeouts_.connect = timeouts_.backend_tickets = std::chrono::minutes(5);
     rule_ = verifies(kOrders);
   }
 
