@@ -11,7 +11,7 @@
 namespace sallyport::gateway {
 namespace {
 
-class SocketPathsTest : public testing::Test {
+class SocketPathsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::filesystem::create_directories(dir_ / "run/inner");
