@@ -225,7 +225,7 @@ TEST_P(TlsServerOf, IsRefusedWhereItEndsHalfWay) {
 // Its kernel accepts, and then nothing comes.
 TEST_P(TlsServerOf, IsWaitedForWhereItIsSilent) {
   TlsServer server(GetParam(), dir, good());
-  start_for(server.address(), "", {"--connect-timeout", "1s"});
+  start_for(server.address(), "", {"--connect-timeout", "5s"});
   server.suspend();
   refused("backend_timeout");
   server.resume();
