@@ -2,6 +2,8 @@
 // the same whoever made their half of the handshake.
 #include "tests/e2e/peers/tls_servers.h"
 
+#include <algorithm>
+
 #include "tests/e2e/peers/middleman.h"
 #include "tests/e2e/peers/peer_scenario.h"
 
@@ -34,6 +36,9 @@ class TlsServerOf : public PeerScenario, public ::testing::WithParamInterface<Tl
       "allow": ["spiffe://example.org/**"], "ejection": false,
       "backend-tls": {"verify": [")" + std::string(kOrdersOfLibrary) + "\"]" +
                                                                           more + "}}}}")};
+    // Java takes seconds for its first handshake, on a loaded machine.
+    if (std::ranges::count(flags, "--connect-timeout") == 0)
+      all.insert(all.end(), {"--connect-timeout", "5m"});
     all.insert(all.end(), flags.begin(), flags.end());
     start(all);
   }
@@ -193,7 +198,7 @@ TEST_P(TlsServerOf, IsRefusedForItsCertificate) {
 TEST_P(TlsServerOf, IsServedThoughItsBytesComeOneByOne) {
   const TlsServer server(GetParam(), dir, good());
   const Middleman slow(server.address(), {.piece = 1});
-  start_for(slow.address(), "", {"--connect-timeout", "5m"});
+  start_for(slow.address());
   EXPECT_TRUE(answered(server));
   EXPECT_EQ(gateway->wait_logs(1)[0].at("reason"), "done");
 }
@@ -220,7 +225,7 @@ TEST_P(TlsServerOf, IsRefusedWhereItEndsHalfWay) {
 // Its kernel accepts, and then nothing comes.
 TEST_P(TlsServerOf, IsWaitedForWhereItIsSilent) {
   TlsServer server(GetParam(), dir, good());
-  start_for(server.address(), "", {"--connect-timeout", "1s"});
+  start_for(server.address(), "", {"--connect-timeout", "5s"});
   server.suspend();
   refused("backend_timeout");
   server.resume();

@@ -1,7 +1,10 @@
 // Live connections whose backend is no longer what it was taken for: they end for that, and the
 // others go on.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <chrono>
@@ -88,6 +91,16 @@ class BackendRecheckTest : public BackendTlsTest {
     if (!first_is_concerned) std::swap(first, second);
     return {std::move(first), std::move(second)};
   }
+  // Nothing has come for so long that everything is acknowledged, too: a quiet moment.
+  static void wait_still(TlsClient& client) {
+    constexpr unsigned kStillMs = 300;  // more than an acknowledgement is delayed
+    test::wait_until("its connection is still", [&] {
+      tcp_info info{};
+      socklen_t size = sizeof info;
+      EXPECT_EQ(::getsockopt(client.socket().get(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+      return info.tcpi_last_data_recv >= kStillMs;
+    });
+  }
   std::size_t pending() {
     std::size_t count = 0;
     on_loop([&] { count = state_.recheck.ends.size(); });
@@ -129,6 +142,7 @@ INSTANTIATE_TEST_SUITE_P(Backend, EachLoss, ::testing::ValuesIn(kLosses),
 TEST_P(EachLoss, EndsTheConnectionThatItConcernsAndNoOther) {
   serve_and_recheck([this] {
     auto [concerned, other] = connect_both();
+    if (GetParam().end == TlsEnd::kCloseNotify) wait_still(concerned);
     on_loop([this] {
       GetParam().bring_about(*this);
       publish();
