@@ -141,7 +141,7 @@ flags of the service \fIsallyport.service\fR.
 .I /var/lib/sallyport
 for \fB\-\-state\-dir\fR of that service.
 .SH SEE ALSO
-The documentation that is installed with the program: start.md, operate.md, secure.md and others.
+docs/start.md, docs/operate.md and docs/secure.md in /usr/share/doc/sallyport.
 )";
 
 }  // namespace
