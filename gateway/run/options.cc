@@ -101,7 +101,13 @@ class Reader {
   }
 
   void require(std::string_view flag) {
-    if (!has(flag)) fail("--" + std::string(flag), "", "command line", "is required");
+    if (!has(flag)) fail("--" + std::string(flag), "", everywhere(), "is required");
+  }
+
+  // What is missing is missing there.
+  [[nodiscard]] std::string everywhere() const {
+    const auto& file = uses("config");
+    return file.empty() ? "command line" : "command line and " + file.front().value;
   }
 
   void fail(std::string_view flag, const GivenValue& use, std::string what) {
@@ -126,7 +132,7 @@ class Reader {
 
 void read_listeners(Reader& reader, Options& options) {
   if (!reader.has("listen") && !reader.has("egress"))
-    return reader.fail("", "", "command line", "one of --listen and --egress is required");
+    return reader.fail("", "", reader.everywhere(), "one of --listen and --egress is required");
   for (const GivenValue& use : reader.uses("listen")) {
     auto address = parse_listener(use.value);
     if (!address) return reader.fail("listen", use, address.error());
@@ -192,7 +198,7 @@ void read_pairs(Reader& reader, Options& options) {
                            std::to_string(keys));
   }
   if (certs == 0 && options.pairs.empty() && reader.has("listen")) {
-    return reader.fail("", "", "command line",
+    return reader.fail("", "", reader.everywhere(),
                        "a certificate is required: --cert and --key, or --credentials");
   }
   std::vector<std::string> cert_files;
@@ -231,7 +237,7 @@ void read_rules(Reader& reader, Options& options) {
     first = flag;
   }
   if (first.empty()) {
-    return reader.fail("", "", "command line",
+    return reader.fail("", "", reader.everywhere(),
                        "one of --allow, --allow-any-verified and --policy is required");
   }
   reader.texts("allow", options.allow);

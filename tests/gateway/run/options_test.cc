@@ -630,6 +630,15 @@ TEST(ConfigFile, NamesFileAndLineOfAnError) {
   }
 }
 
+TEST(ConfigFile, IsNamedWhereSomethingIsMissing) {
+  const ConfigFile empty("# nothing yet\n");
+  EXPECT_EQ(error_of({"--config", empty.path()}),
+            "command line and " + empty.path() + ": one of --listen and --egress is required");
+  EXPECT_EQ(error_of({"--config", empty.path(), "--listen", "127.0.0.1:1", "--credentials", "c"}),
+            "command line and " + empty.path() + ": --ca is required");
+  EXPECT_EQ(error_of({}), "command line: one of --listen and --egress is required");
+}
+
 TEST(ConfigFile, MustBeReadable) {
   EXPECT_THAT(error_of(with({"--config", "/nonexistent/x"})),
               HasSubstr("--config '/nonexistent/x' No such file or directory"));
