@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "iouring/clock.h"
 #include "iouring/faults.h"
@@ -62,6 +64,7 @@ std::expected<std::unique_ptr<Ring>, SetupError> Ring::create(const RingOptions&
   if (!done) return std::unexpected(done.error());
   ring->batch_.reserve(512);
   ring->busy_poll_ = options.busy_poll;
+  if (options.busy_poll.count() == 0) ring->coalescing_ = WakeCoalescing(options.wake_coalescing);
   return ring;
 }
 
@@ -132,19 +135,25 @@ void Ring::iterate() noexcept {
 
 void Ring::enter(bool wait) noexcept {
   int entered = 0;
-  if (wait && !busy_poll()) {
-    const TimePoint before = std::chrono::steady_clock::now();
+  unsigned wanted = 1;
+  TimePoint before = {};
+  const bool waits = wait && !busy_poll();
+  if (waits) {
+    before = std::chrono::steady_clock::now();
+    wanted = coalescing_.wanted(in_flight_);
+    std::optional<std::chrono::nanoseconds> longest;
+    if (const std::optional<TimePoint> next = timers_.next())
+      longest = std::max<std::chrono::nanoseconds>(*next - before, {});
+    if (wanted > 1)
+      longest = std::min(longest.value_or(coalescing_.longest()), coalescing_.longest());
     struct __kernel_timespec timeout = {};
-    struct __kernel_timespec* limit = nullptr;
-    if (const std::optional<TimePoint> next = timers_.next()) {
-      const std::int64_t left =
-          std::max<std::int64_t>(std::chrono::nanoseconds(*next - before).count(), 0);
-      timeout.tv_sec = left / 1'000'000'000;
-      timeout.tv_nsec = left % 1'000'000'000;
-      limit = &timeout;
+    if (longest) {
+      timeout.tv_sec = longest->count() / 1'000'000'000;
+      timeout.tv_nsec = longest->count() % 1'000'000'000;
     }
     struct io_uring_cqe* first = nullptr;
-    entered = io_uring_submit_and_wait_timeout(uring_.get(), &first, 1, limit, nullptr);
+    entered = io_uring_submit_and_wait_timeout(uring_.get(), &first, wanted,
+                                               longest ? &timeout : nullptr, nullptr);
     end_wait(before);
   } else {
     entered = io_uring_submit_and_get_events(uring_.get());
@@ -155,7 +164,8 @@ void Ring::enter(bool wait) noexcept {
   invariant(entered >= 0 || entered == -ETIME || entered == -EINTR || entered == -EBUSY ||
                 entered == -EAGAIN || entered == -ENOMEM,
             "io_uring_enter succeeds", entered);
-  reap();
+  const unsigned completions = reap();
+  if (waits) coalescing_.ended(wanted, completions, before - std::exchange(wait_began_, before));
 }
 
 void Ring::end_wait(TimePoint began) noexcept {
@@ -192,7 +202,7 @@ bool Ring::busy_poll() noexcept {
   return found;
 }
 
-void Ring::reap() noexcept {
+unsigned Ring::reap() noexcept {
   unsigned head = 0;
   unsigned count = 0;
   struct io_uring_cqe* cqe = nullptr;
@@ -201,6 +211,7 @@ void Ring::reap() noexcept {
     ++count;
   }
   io_uring_cq_advance(uring_.get(), count);
+  return count;
 }
 
 // Completions that are reaped to make room wait in the batch for the next dispatch.

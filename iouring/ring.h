@@ -25,6 +25,7 @@
 #include "iouring/result.h"
 #include "iouring/task.h"
 #include "iouring/timer_wheel.h"
+#include "iouring/wake_coalescing.h"
 
 struct io_uring;
 struct io_uring_sqe;
@@ -67,6 +68,9 @@ struct RingOptions {
   /// Busy polling: how long an idle loop polls the queues before it sleeps, so that an event within
   /// that time needs no wake-up. 0: sleep at once.
   std::chrono::microseconds busy_poll{0};
+  /// How long a completion may wait for others, so that one wake-up serves several, where they come
+  /// quickly (wake_coalescing.h). 0, or with busy polling: never.
+  std::chrono::microseconds wake_coalescing{0};
 };
 
 /// Why a ring could not be created: one line for the operator that names the missing feature.
@@ -163,7 +167,7 @@ class Ring {
   void enter(bool wait) noexcept;
   [[nodiscard]] bool busy_poll() noexcept;
   void end_wait(TimePoint began) noexcept;
-  void reap() noexcept;
+  unsigned reap() noexcept;
   void dispatch(const Completion& completion) noexcept;
   void deliver(const Completion& completion) noexcept;
   void deliver_delayed() noexcept;
@@ -188,7 +192,9 @@ class Ring {
   int wake_descriptor_ = -1;
   std::chrono::nanoseconds busy_poll_{};
   bool busy_poll_suspended_ = false;
+  WakeCoalescing coalescing_;
   std::vector<Inbox*> inboxes_;
+  TimePoint wait_began_{};
   TimePoint wait_ended_{};
   std::atomic<std::int64_t> outside_wait_ns_ = 0;
   std::atomic<std::int64_t> polled_ns_ = 0;

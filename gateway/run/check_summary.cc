@@ -172,6 +172,7 @@ std::string flags(const Options& options) {
   add("keep-live", text(kept, "none"));
   add("shards", number(options.shards, "one-per-cpu"));
   add("busy-poll", std::to_string(options.busy_poll_us));
+  add("wake-coalescing", std::to_string(options.wake_coalescing_us));
   add("max-connections", number(options.max_connections, "what-descriptors-carry"));
   add("max-handshakes", std::to_string(options.max_handshakes));
   add("max-connections-per-address", std::to_string(options.max_connections_per_address));

@@ -129,6 +129,9 @@ constexpr std::array kProcess{
     Flag{"busy-poll", "MICROSECONDS", false,
          "Before an event loop sleeps, look out for the next event for so long: fewer wake-ups, "
          "lower latency, more CPU (default 0 = sleep at once; at most 1000)"},
+    Flag{"wake-coalescing", "MICROSECONDS", false,
+         "How long an event of a busy event loop may wait for others, so that one wake-up serves "
+         "several: less CPU (default 50; 0 = never; at most 1000)"},
     Flag{"max-connections", "N", false,
          "Client connections of the process (default: what its descriptors carry)"},
     Flag{"max-handshakes", "N", false, "Handshakes with work to do, per shard (default 512)"},

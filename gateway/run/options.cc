@@ -338,6 +338,7 @@ void read_process(Reader& reader, Options& options) {
   reader.on("admin-expose-all", options.admin_expose_all);
   reader.number("shards", options.shards, 1U, 1024U);
   reader.number("busy-poll", options.busy_poll_us, 0U, 1'000U);
+  reader.number("wake-coalescing", options.wake_coalescing_us, 0U, 1'000U);
   reader.number("max-connections", options.max_connections, std::uint64_t{1},
                 std::numeric_limits<std::uint64_t>::max());
   reader.number("max-handshakes", options.max_handshakes, 1U, 1'000'000U);

@@ -61,8 +61,9 @@ struct Options {
   std::vector<AdminAddress> admin;  ///< at least one, no two alike; 127.0.0.1:9464
   bool admin_expose_all = false;
 
-  std::optional<unsigned> shards;  ///< unset: the usable CPUs, or the CPU quota
-  unsigned busy_poll_us = 0;       ///< before a shard sleeps; 0 = never
+  std::optional<unsigned> shards;    ///< unset: the usable CPUs, or the CPU quota
+  unsigned busy_poll_us = 0;         ///< before a shard sleeps; 0 = never
+  unsigned wake_coalescing_us = 50;  ///< how long an event may wait for others; 0 = never
   RecordsWanted records = RecordsWanted::kAuto;
   ktls::RecordVersion min_tls = ktls::RecordVersion::kTls13;
   std::vector<std::string> ciphersuites;  ///< TLS 1.3 names; empty: OpenSSL's order

@@ -33,8 +33,9 @@ constexpr std::chrono::microseconds kDescribingTurn{500};
 }  // namespace
 
 std::expected<std::unique_ptr<Shard>, std::string> Shard::create(ShardOptions options) {
-  auto ring = iouring::Ring::create(
-      {.registered_descriptors = options.registered_descriptors, .busy_poll = options.busy_poll});
+  auto ring = iouring::Ring::create({.registered_descriptors = options.registered_descriptors,
+                                     .busy_poll = options.busy_poll,
+                                     .wake_coalescing = options.wake_coalescing});
   if (!ring) return std::unexpected(ring.error().what);
   auto small = iouring::BufferRing::create(**ring);
   auto whole = iouring::BufferRing::create(**ring, ktls::kWholeBytes, ktls::kWholeCount);

@@ -41,6 +41,7 @@ struct ShardOptions {
   unsigned registered_descriptors = 0;
   HandshakeLimits handshakes;
   std::chrono::microseconds busy_poll{0};
+  std::chrono::microseconds wake_coalescing{0};
   std::chrono::milliseconds drain_timeout{30'000};  ///< zero: as long as it takes
   const Timeouts& timeouts;
   const EndSettings& ends;

@@ -127,6 +127,67 @@ TEST(Ring, SubmitsBeforeItPollsBusily) {
   ring->run(many(*ring, 500));
 }
 
+Task<void> receive_bytes(Socket& socket, int count) {
+  for (int i = 0; i < count; ++i) {
+    const std::string got = co_await recv_exactly(socket, 1);
+    EXPECT_EQ(got, "x");
+  }
+}
+
+// Another thread sends `rounds` bytes to each of 64 sockets, one byte at a time.
+Task<void> receive_one_by_one(Ring& ring, int rounds) {
+  std::vector<SocketPair> pairs;
+  for (int i = 0; i < 64; ++i) pairs.push_back(unix_pair(ring));
+  std::thread sender([&pairs, rounds] {
+    for (int i = 0; i < rounds; ++i) {
+      for (const SocketPair& pair : pairs) {
+        EXPECT_EQ(::send(pair.left.descriptor(), "x", 1, 0), 1);
+        std::this_thread::sleep_for(50us);
+      }
+    }
+  });
+  TaskGroup group(ring);
+  for (SocketPair& pair : pairs) group.spawn(receive_bytes(pair.right, rounds));
+  co_await group.join();
+  sender.join();
+}
+
+TEST(Ring, ServesSeveralCompletionsAWakeUpWhereTheyComeQuickly) {
+  auto ring = make_ring({.wake_coalescing = 100ms});
+  ring->run(receive_one_by_one(*ring, 20));
+  EXPECT_LT(ring->iterations(), 64U * 20 / 2);
+}
+
+Task<void> tick_until(Ring& ring, const bool& done) {
+  while (!done) {
+    const Result<> slept = co_await sleep_for(ring, 1ms);
+    EXPECT_TRUE(slept);
+  }
+}
+
+// Echoes come in bursts, and the last completions of each burst wait for others, of which there
+// are none.
+Task<void> echo_in_bursts(Ring& ring) {
+  std::vector<SocketPair> idle;
+  for (int i = 0; i < 64; ++i) idle.push_back(unix_pair(ring));
+  bool done = false;
+  TaskGroup group(ring);
+  group.spawn(tick_until(ring, done));
+  for (SocketPair& pair : idle) group.spawn(receive_bytes(pair.right, 1));
+  for (int i = 0; i < 100; ++i) co_await many(ring, 16);
+  for (SocketPair& pair : idle) {
+    const Result<> sent = co_await pair.left.send_all(as_bytes("x"));
+    EXPECT_TRUE(sent);
+  }
+  done = true;
+  co_await group.join();
+}
+
+TEST(Ring, FiresATimerWhileItWaitsForMoreCompletions) {
+  auto ring = make_ring({.wake_coalescing = kForAnHour});
+  ring->run(echo_in_bursts(*ring));
+}
+
 using RingDeathTest = ::testing::Test;
 
 // As a container's seccomp profile does: io_uring_setup(2) returns EPERM.

@@ -196,6 +196,8 @@ TEST(Options, TakeEveryFlag) {
                                       "2M",
                                       "--busy-poll",
                                       "50",
+                                      "--wake-coalescing",
+                                      "20",
                                       "--user",
                                       "nobody",
                                       "--log-format",
@@ -238,6 +240,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.max_handshakes, 8U);
   EXPECT_EQ(options.handshake_memory, 2U << 20);
   EXPECT_EQ(options.busy_poll_us, 50U);
+  EXPECT_EQ(options.wake_coalescing_us, 20U);
   EXPECT_EQ(options.user, "nobody");
   EXPECT_EQ(options.log_format, LogFormat::kText);
   EXPECT_EQ(options.log_level, LogLevel::kDebug);
@@ -418,6 +421,7 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--handshake-memory", "64MB"},
                                                              {"--busy-poll", "1001"},
                                                              {"--busy-poll", "50us"},
+                                                             {"--wake-coalescing", "1001"},
                                                              {"--discovery-max-removal", "101"},
                                                              {"--tickets", "9"},
                                                              {"--idle-timeout", "10"},
@@ -551,6 +555,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--max-handshakes",
                            "--handshake-memory",
                            "--busy-poll",
+                           "--wake-coalescing",
                            "--user",
                            "--log-format",
                            "--log-level",
