@@ -370,6 +370,10 @@ class Acceptor {
     wait();
   }
 
+  [[nodiscard]] bool is_at_port() const { return !listener_.address().is_unix(); }
+  // Of the thread that made it: the server's uses the descriptor only.
+  [[nodiscard]] std::expected<void, std::string> take_place() { return listener_.take_place(); }
+
   void stop() {
     descriptor_.close();
     pause_.cancel();
@@ -459,6 +463,19 @@ void AdminServer::State::stop() {
 }
 
 AdminServer::AdminServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+std::expected<void, std::string> AdminServer::take_places() {
+  for (const auto& acceptor : state_->acceptors)
+    if (auto taken = acceptor->take_place(); !taken) return taken;
+  return {};
+}
+
+void AdminServer::leave_ports() {
+  state_->shared.mailbox->post([state = state_.get()] {
+    for (const auto& acceptor : state->acceptors)
+      if (acceptor->is_at_port()) acceptor->stop();
+  });
+}
 
 AdminServer::~AdminServer() {
   state_->shared.mailbox->post([state = state_.get()] { state->stop(); });

@@ -60,6 +60,12 @@ class AdminServer {
   [[nodiscard]] static std::expected<std::unique_ptr<AdminServer>, std::string> start(
       std::vector<AdminListener> listeners, AdminOptions options, AdminHandlers handlers);
 
+  /// See AdminListener::take_place(), of all of them. Not while another thread calls it.
+  [[nodiscard]] std::expected<void, std::string> take_places();
+  /// Any thread. Stops listening on ports: for listeners that are shared, when another process has
+  /// them, whose answers count from now on. Who has connected is still answered.
+  void leave_ports();
+
   /// Stops listening, closes all connections and joins the thread.
   ~AdminServer();
   AdminServer(const AdminServer&) = delete;

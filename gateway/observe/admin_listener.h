@@ -27,7 +27,13 @@ class AdminListener {
   /// IPv6 is IPv6 only. A unix socket has its mode before anything can connect; a file in its place
   /// is replaced if it is a socket of ours on which no process listens. The error names the address
   /// and the reason.
-  [[nodiscard]] static std::expected<AdminListener, std::string> bind(const AdminAddress& at);
+  ///
+  /// With `shared` another process of this user, if it shares, too, may have the address: of a port
+  /// the kernel spreads the clients over both; a unix socket gets them from take_place() on.
+  [[nodiscard]] static std::expected<AdminListener, std::string> bind(const AdminAddress& at,
+                                                                      bool shared = false);
+  /// See SocketFile; nothing to do for a port. The error names the address and the reason.
+  [[nodiscard]] std::expected<void, std::string> take_place();
 
   /// The address listened on: the one asked for, or the one got for port 0.
   [[nodiscard]] const iouring::SocketAddress& address() const { return address_; }
@@ -35,10 +41,11 @@ class AdminListener {
   [[nodiscard]] int release() noexcept { return descriptor_.release(); }
 
  private:
-  AdminListener(iouring::FileDescriptor descriptor, const iouring::SocketAddress& address)
-      : descriptor_(std::move(descriptor)), address_(address) {}
+  AdminListener(iouring::FileDescriptor descriptor, const AdminAddress& at)
+      : descriptor_(std::move(descriptor)), asked_(at.text), address_(at.address) {}
 
   iouring::FileDescriptor descriptor_;
+  std::string asked_;
   iouring::SocketAddress address_;
   std::optional<SocketFile> file_;  // of a unix socket
 };

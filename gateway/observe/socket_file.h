@@ -28,8 +28,21 @@ class SocketFile {
   /// connects waits until somebody accepts. A file in its place is replaced if it is a socket of
   /// ours, or of `owner`, on which no process listens or is about to. The error is the reason. May
   /// wait half a second, for another process that starts or ends there.
+  ///
+  /// With kTakeOver a process may listen there: the new socket then gets another name beside, and
+  /// nothing comes to it before take_place().
+  enum class InUse { kIsAnError, kTakeOver };
   [[nodiscard]] static std::expected<SocketFile, std::string> listen(
-      int fd, const iouring::SocketAddress& at, const Access& access);
+      int fd, const iouring::SocketAddress& at, const Access& access,
+      InUse in_use = InUse::kIsAnError);
+
+  /// Puts the file into the place asked for, at one moment: whoever connected before is with the
+  /// process that listened there, whoever connects afterwards comes here. The error is the reason,
+  /// and that process then goes on. Nothing to do where there was none.
+  [[nodiscard]] std::expected<void, std::string> take_place();
+
+  /// Its path, as asked for.
+  [[nodiscard]] std::string place() const { return place_.to_string(); }
 
   SocketFile(SocketFile&& other) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
@@ -37,11 +50,13 @@ class SocketFile {
 
  private:
   SocketFile(const iouring::SocketAddress& at, iouring::FileDescriptor file, PathLock lock)
-      : address_(at), file_(std::move(file)), lock_(std::move(lock)) {}
+      : at_(at), place_(at), file_(std::move(file)), lock_(std::move(lock)) {}
 
-  [[nodiscard]] bool is_in_place() const;
+  [[nodiscard]] bool is_there() const;
 
-  iouring::SocketAddress address_;
+  iouring::SocketAddress at_;     // where the file is
+  iouring::SocketAddress place_;  // where it was asked for
+  std::optional<uid_t> owner_;    // see Access
   iouring::FileDescriptor file_;  // none: moved from
   // Between bind(2) and listen(2) a socket looks like one that was left behind: until then.
   std::optional<PathLock> lock_;

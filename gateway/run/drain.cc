@@ -5,9 +5,15 @@
 
 namespace sallyport::gateway {
 
-bool Drain::begin() {
+bool Drain::first() {
   if (begun_.exchange(true)) return false;
   begun_at_ = loop_.ring->now();
+  on_begun_();
+  return true;
+}
+
+bool Drain::begin() {
+  if (!first()) return false;
   loop_.tasks->spawn(drain_after_delay());
   return true;
 }
@@ -30,9 +36,8 @@ void Drain::end_at_once() {
 }
 
 void Drain::shard_ended() {
-  if (!begun_.exchange(true)) {
+  if (first()) {
     // Its listeners are gone, and its share of the clients would be refused from now on.
-    begun_at_ = loop_.ring->now();
     log_error("a shard ended by itself: draining the others");
     failed_ = true;
     shards_.drain();

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <string_view>
+#include <utility>
 
 #include "gateway/run/control_loop.h"
 #include "gateway/run/shard_set.h"
@@ -17,8 +19,14 @@ namespace sallyport::gateway {
 class Drain {
  public:
   /// `loop` and `shards` outlive it. `delay` is --drain-delay: not ready, but still accepting.
-  Drain(ControlLoop& loop, ShardSet& shards, std::chrono::milliseconds delay)
-      : loop_(loop), shards_(shards), delay_(delay), shards_alive_(shards.size()) {}
+  /// `on_begun` is called once, when it begins.
+  Drain(ControlLoop& loop, ShardSet& shards, std::chrono::milliseconds delay,
+        std::function<void()> on_begun)
+      : loop_(loop),
+        shards_(shards),
+        delay_(delay),
+        on_begun_(std::move(on_begun)),
+        shards_alive_(shards.size()) {}
 
   /// Drains the shards after the delay. False if that had begun before.
   bool begin();
@@ -35,11 +43,13 @@ class Drain {
   [[nodiscard]] bool failed() const { return failed_; }
 
  private:
+  bool first();
   iouring::Task<void> drain_after_delay();
 
   ControlLoop& loop_;
   ShardSet& shards_;
   std::chrono::milliseconds delay_;
+  std::function<void()> on_begun_;
   std::size_t shards_alive_;
   std::atomic<bool> begun_ = false;
   iouring::TimePoint begun_at_;

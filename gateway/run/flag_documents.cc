@@ -94,13 +94,16 @@ sallyport \- mutual\-TLS gateway
 .PP
 .B sallyport
 \fB\-\-config\fR \fIFILE\fR \fB\-\-explain\fR \fICERT\fR [\fB\-\-sni\fR \fINAME\fR]
+.PP
+.B sallyport
+\fB\-\-reload\fR \fIPID\fR
 .SH DESCRIPTION
 A client presents its certificate, is recognised by the SPIFFE ID or DNS name in it, is allowed or
 refused by a rule, and its bytes are relayed to a backend that a discovery file names: in plaintext,
 or by mutual TLS in the gateway's own name.
 .PP
 All files are read again when they change and at SIGHUP; what is wrong in them changes nothing, and
-the log says so.
+the log says so. Flags are read at the start only: to change one, a gateway is exchanged for another.
 .SH FLAGS
 Durations are 500ms, 10s, 5m, 1h; 0 turns the thing off. A flag that is not said to be repeatable may
 be given once.

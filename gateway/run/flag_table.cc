@@ -167,6 +167,10 @@ constexpr std::array kCommandLineOnly{
          "Judge a client's certificates, a PEM file with its own first, as a handshake would; say "
          "each step and the verdict, and exit: 0 let in, 3 refused. No private key is read"},
     Flag{"sni", "NAME", false, "With --explain: the server name that the client asks for"},
+    Flag{"reload", "PID", false,
+         "Have the gateway of this process read its files again, as SIGHUP does, wait for the "
+         "outcome, and exit: 0 all in force, 2 something is refused, which is said. For root and "
+         "the gateway's user"},
     Flag{"version", "", false, "Print versions and exit"},
     Flag{"help", "", false, "Print this and exit"},
 };

@@ -203,7 +203,7 @@ std::string help_text() {
          "                 --discovery FILE [flag...]\n";
   for (const FlagGroup& group : flag_groups()) out << '\n' << describe(group);
   out << "\nSignals: SIGHUP reloads every file, SIGTERM and SIGINT drain, one more after a second "
-         "ends at\nonce.\n"
+         "ends at\nonce. Flags are read at the start only.\n"
          "Exit code: 0 drained or --check good, 2 bad command line or configuration, 1 anything "
          "else.\n--explain: 0 let in, 3 refused. --check --against: 0 none would end, 4 some.\n";
   return std::move(out).str();

@@ -17,6 +17,8 @@
 #include "gateway/run/handle_signals.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
+#include "gateway/run/service_manager.h"
+#include "gateway/run/service_status.h"
 #include "gateway/run/socket_paths.h"
 #include "gateway/run/versions.h"
 #include "ktls/handshake/tls_library.h"
@@ -55,6 +57,7 @@ int Gateway::run() {
     return kExitFailed;
   }
   reloader_->log_findings(true);
+  take_requests();
   notify_ready();
   // A reload on a shard's CPU takes milliseconds. A shard that is busy for half of its time has had
   // its share, and would wait for the end of it.
@@ -139,7 +142,10 @@ bool Gateway::bind_listeners() {
        .can_install = loop_->ring->has(iouring::Opcode::kFixedFdInstall),
        .on_ended = [this] { loop_->inbox->post([this] { drain_->shard_ended(); }); }});
   if (!shards_) return false;
-  drain_.emplace(*loop_, *shards_, options_.drain_delay);
+  drain_.emplace(*loop_, *shards_, options_.drain_delay, [this] {
+    notify_stopping();
+    if (options_.share_port && admin_) admin_->leave_ports();
+  });
   return true;
 }
 
@@ -215,7 +221,7 @@ bool Gateway::start_admin() {
   };
   std::vector<AdminListener> listeners;
   for (const AdminAddress& address : options_.admin) {
-    auto listener = AdminListener::bind(address);
+    auto listener = AdminListener::bind(address, options_.share_port);
     if (!listener) return failed(listener.error());
     log_info("admin listening", {{"address", listener->address().to_string()}});
     listeners.push_back(*std::move(listener));
@@ -234,7 +240,20 @@ bool Gateway::listen() {
     log_warning("--share-port: a process that stops listening resets clients in mid-connect",
                 {{"set", "sysctl net.ipv4.tcp_migrate_req=1"}});
   }
-  return shards_->listen();
+  if (!shards_->listen()) return false;
+  const auto taken = admin_->take_places();
+  if (!taken) log_error("cannot start the admin server", {{"error", taken.error()}});
+  return taken.has_value();
+}
+
+void Gateway::take_requests() {
+  auto socket = ControlSocket::listen(*loop_->ring);
+  if (!socket) {
+    log_warning("--reload is not possible, SIGHUP is", {{"error", socket.error()}});
+    return;
+  }
+  requests_ = *std::move(socket);
+  loop_->tasks->spawn(requests_->serve(*loop_, *reloader_));
 }
 
 void Gateway::serve_until_drained() {
@@ -243,6 +262,8 @@ void Gateway::serve_until_drained() {
   loop_->tasks->spawn(reloader_->reload_now_and_then(*loop_->ring));
   EndpointWatch endpoint_watch(*publisher_, *resolver_);
   loop_->tasks->spawn(endpoint_watch.log_changes(*loop_->ring));
+  ServiceStatus status(*publisher_, *reloader_, *shards_, *drain_, *registry_);
+  if (has_service_manager()) loop_->tasks->spawn(status.report_changes(*loop_->ring));
   loop_->run();  // until Drain has seen the last shard end
   admin_.reset();
   checker_.reset();

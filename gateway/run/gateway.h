@@ -12,6 +12,7 @@
 #include "gateway/run/checker.h"
 #include "gateway/run/config.h"
 #include "gateway/run/control_loop.h"
+#include "gateway/run/control_socket.h"
 #include "gateway/run/drain.h"
 #include "gateway/run/file_watch.h"
 #include "gateway/run/kept_discovery.h"
@@ -51,6 +52,7 @@ class Gateway {
   bool start_shards();
   bool start_admin();
   bool listen();
+  void take_requests();
   void serve_until_drained();
   void stop_shards();
 
@@ -72,6 +74,7 @@ class Gateway {
   std::optional<StateDir> state_;  // until keeper_ has it
   std::optional<DiscoveryKeeper> keeper_;
   std::optional<Reloader> reloader_;
+  std::optional<ControlSocket> requests_;
   std::unique_ptr<AdminServer> admin_;
 };
 

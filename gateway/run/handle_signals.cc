@@ -4,17 +4,9 @@
 #include <csignal>
 
 #include "gateway/observe/log.h"
-#include "gateway/run/process.h"
 
 namespace sallyport::gateway {
 namespace {
-
-void reload_everything(Reloader& reloader) {
-  log_info("reloading", {{"signal", "SIGHUP"}});
-  notify_reloading();
-  reloader.reload(true);
-  notify_ready();
-}
 
 // Service managers and shells signal a process group and then the process: a second signal within
 // this time is the first one again.
@@ -23,7 +15,6 @@ constexpr std::chrono::seconds kSameSignal{1};
 void drain_or_end(Drain& drain, int signal) {
   if (drain.begin()) {
     log_info("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
-    notify_stopping();
   } else if (drain.age() < kSameSignal) {
     log_info("signal within a second of the first: the same");
   } else {
@@ -39,7 +30,7 @@ iouring::Task<void> handle_signals(iouring::Signals& signals, Reloader& reloader
     iouring::Result<int> signal = co_await signals.next();
     if (!signal) co_return;
     if (*signal == SIGHUP) {
-      reload_everything(reloader);
+      reloader.reload_on_demand("SIGHUP");
     } else {
       drain_or_end(drain, *signal);
     }

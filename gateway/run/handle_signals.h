@@ -8,8 +8,8 @@
 namespace sallyport::gateway {
 
 /// SIGHUP reloads every file; those that are pending meanwhile are one. SIGTERM and SIGINT drain;
-/// one more, at least a second after the first, ends at once. systemd gets the state of each
-/// (sd_notify(3)). Until cancelled; the references outlive the task.
+/// one more, at least a second after the first, ends at once. Until cancelled; the references
+/// outlive the task.
 [[nodiscard]] iouring::Task<void> handle_signals(iouring::Signals& signals, Reloader& reloader,
                                                  Drain& drain);
 

@@ -6,6 +6,7 @@
 #include "gateway/observe/log.h"
 #include "gateway/run/check.h"
 #include "gateway/run/configuration_error.h"
+#include "gateway/run/control_socket.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/explain.h"
 #include "gateway/run/gateway.h"
@@ -31,6 +32,8 @@ int main(int argc, char** argv) {
     std::fputs(information->text.c_str(), stdout);
     return 0;
   }
+  if (const auto* reload = std::get_if<gateway::ReloadRequest>(&*parsed))
+    return gateway::request_reload(reload->gateway);
   const auto& options = std::get<gateway::Options>(*parsed);
   gateway::configure_log(options.log_format, options.log_level);
   if (options.check) return gateway::check(options);

@@ -23,6 +23,7 @@ class Reader {
   explicit Reader(GivenFlags given) : given_(std::move(given)) {}
 
   [[nodiscard]] bool has(std::string_view flag) const { return given_.contains(flag); }
+  [[nodiscard]] bool alone(std::string_view flag) const { return has(flag) && given_.size() == 1; }
   [[nodiscard]] std::size_t count(std::string_view flag) const { return uses(flag).size(); }
 
   void text(std::string_view flag, std::string& out) {
@@ -366,6 +367,17 @@ std::string version_text() {
          running.liburing + "\nLinux " + running.kernel + "\n";
 }
 
+// The gateway has its flags already.
+std::expected<CommandLine, OptionsError> read_reload(Reader& reader) {
+  if (!reader.alone("reload"))
+    reader.fail("reload", reader.uses("reload").front(), "takes no other flag beside it");
+  std::uint32_t gateway = 0;
+  constexpr auto kMost = static_cast<std::uint32_t>(std::numeric_limits<pid_t>::max());
+  reader.number("reload", gateway, std::uint32_t{1}, kMost);
+  if (reader.error()) return std::unexpected(*reader.error());
+  return ReloadRequest{static_cast<pid_t>(gateway)};
+}
+
 }  // namespace
 
 std::string OptionsError::message() const {
@@ -375,14 +387,14 @@ std::string OptionsError::message() const {
   return text + what;
 }
 
-std::expected<std::variant<Options, Information>, OptionsError> parse(int argc,
-                                                                      const char* const* argv) {
+std::expected<CommandLine, OptionsError> parse(int argc, const char* const* argv) {
   auto given = read_flags(argc, argv);
   if (!given) return std::unexpected(std::move(given.error()));
   if (given->contains("help")) return Information{help_text()};
   if (given->contains("version")) return Information{version_text()};
 
   Reader reader(*std::move(given));
+  if (reader.has("reload")) return read_reload(reader);
   Options options;
   read_listeners(reader, options);
   read_egress(reader, options);

@@ -6,6 +6,8 @@
 // --allow, --allow-any-verified and --policy replaces the file's choice among them.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <expected>
@@ -125,9 +127,16 @@ struct Information {
   std::string text;
 };
 
+/// --reload: the gateway of this process is to read its files again.
+struct ReloadRequest {
+  pid_t gateway = 0;
+};
+
+/// What the program is to do.
+using CommandLine = std::variant<Options, Information, ReloadRequest>;
+
 /// Reads the command line and, if it names one, the configuration file; opens no other file.
 /// --help and --version win over any error in other flags.
-[[nodiscard]] std::expected<std::variant<Options, Information>, OptionsError> parse(
-    int argc, const char* const* argv);
+[[nodiscard]] std::expected<CommandLine, OptionsError> parse(int argc, const char* const* argv);
 
 }  // namespace sallyport::gateway

@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +14,6 @@
 #include <cstring>
 #include <fstream>
 
-#include "iouring/clock.h"
 #include "iouring/idle_worker.h"
 
 namespace sallyport::gateway {
@@ -128,19 +126,6 @@ bool kernel_migrates_requests() {
   int value = 0;
   std::ifstream("/proc/sys/net/ipv4/tcp_migrate_req") >> value;  // of IPv6, too
   return value == 1;
-}
-
-void notify_ready() {
-  sd_notify(0, "READY=1");
-}
-
-void notify_reloading() {
-  const auto micros = static_cast<unsigned long long>(iouring::clock_ns(CLOCK_MONOTONIC) / 1'000);
-  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", micros);
-}
-
-void notify_stopping() {
-  sd_notify(0, "STOPPING=1");
 }
 
 }  // namespace sallyport::gateway

@@ -1,4 +1,4 @@
-// The process and the system: descriptors, CPUs, an unprivileged user, systemd.
+// The process and the system: descriptors, CPUs, an unprivileged user.
 #pragma once
 
 #include <sys/types.h>
@@ -53,10 +53,5 @@ std::expected<void, std::string> become_reader(const std::string& user);
 /// listener of the address: net.ipv4.tcp_migrate_req of this network namespace, since Linux 5.14.
 /// Where it does not it resets them.
 bool kernel_migrates_requests();
-
-/// sd_notify(3); nothing happens where systemd did not start us.
-void notify_ready();
-void notify_reloading();
-void notify_stopping();
 
 }  // namespace sallyport::gateway

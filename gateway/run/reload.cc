@@ -13,6 +13,7 @@
 #include "gateway/observe/log.h"
 #include "gateway/observe/timestamp.h"
 #include "gateway/run/discovery_view.h"
+#include "gateway/run/service_manager.h"
 #include "iouring/deadline.h"
 
 namespace sallyport::gateway {
@@ -76,6 +77,26 @@ void Reloader::reload(bool force) {
   log_findings(force);
 }
 
+void Reloader::reload_on_demand(std::string_view asked_by) {
+  log_info("reloading", {{"asked_by", asked_by}});
+  notify_reloading();
+  reload(true);
+  notify_ready();
+}
+
+std::vector<std::string> Reloader::refused() const {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < kSources; ++i) {
+    const SourceOutcome& outcome = config_.latest().outcomes[i];
+    const std::string source(to_string(static_cast<Source>(i)));
+    if (outcome.error) lines.push_back(source + ": " + *outcome.error);
+    for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes)
+      lines.push_back(source + ": route " + each.route + ": " + each.error.to_string());
+  }
+  if (not_published_) lines.push_back("credentials: " + *not_published_);
+  return lines;
+}
+
 void Reloader::log_findings(bool all) {
   const auto now = std::chrono::steady_clock::now();
   for (const Finding& each : findings_.due(config_.findings(), now, all)) {
@@ -89,6 +110,7 @@ void Reloader::log_findings(bool all) {
 
 void Reloader::publish() {
   const auto published = publisher_.publish();
+  not_published_ = published ? std::nullopt : std::optional(published.error());
   if (published) return;
   log_error("reload refused, last good state stays",
             {{"source", "credentials"}, {"error", published.error()}});

@@ -3,6 +3,10 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "gateway/backends/resolver.h"
 #include "gateway/run/config.h"
@@ -42,6 +46,10 @@ class Reloader {
 
   /// Reads what is not in force, or everything if `force`d by an operator.
   void reload(bool force);
+  /// reload(true), told to systemd and, with who asked, to the log.
+  void reload_on_demand(std::string_view asked_by);
+  /// What the files have that is not in force since the latest reload, and why: a line each.
+  [[nodiscard]] std::vector<std::string> refused() const;
   /// Logs those of Config::findings() that are due; on demand all.
   void log_findings(bool all);
   /// Publishes the configuration that is in force: the addresses of its host names changed.
@@ -68,6 +76,7 @@ class Reloader {
   std::array<RefusalReport, kSources> refusals_;
   FindingReport findings_;
   std::size_t ignored_groups_;  // logged already
+  std::optional<std::string> not_published_;
 };
 
 }  // namespace sallyport::gateway

@@ -188,6 +188,7 @@ iouring::Task<void> Shard::run() {
   chores_.spawn(make_rounds(state_));
   chores_.spawn(recheck_live(state_));
   chores_.spawn(warm_.run());
+  if (options_.watchdog != nullptr) chores_.spawn(feed_watchdog());
   iouring::TaskGroup acceptors(*ring_);
   for (const auto& bound : listeners_) {
     acceptors.spawn(accept_connections(state_, bound->served, *bound->listener, connections_));
@@ -198,6 +199,14 @@ iouring::Task<void> Shard::run() {
   co_await state_.backend_sessions.stop();
   chores_.cancel_all();
   co_await chores_.join();
+}
+
+iouring::Task<void> Shard::feed_watchdog() {
+  for (;;) {
+    options_.watchdog->turned(options_.index);
+    iouring::Result<> slept = co_await iouring::sleep_for(*ring_, options_.watchdog->interval());
+    if (!slept) co_return;
+  }
 }
 
 iouring::Task<void> Shard::stop_listeners() {

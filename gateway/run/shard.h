@@ -19,6 +19,7 @@
 #include "gateway/connection/shard_state.h"
 #include "gateway/connection/warm_pool.h"
 #include "gateway/run/fault_plan.h"
+#include "gateway/run/service_manager.h"
 #include "iouring/block_pool.h"
 #include "iouring/buffer_ring.h"
 #include "iouring/idle_worker.h"
@@ -52,6 +53,7 @@ struct ShardOptions {
   ClientLimits& client_limits;
   metrics::ShardMetrics& metrics;
   ConnectionLog& connection_log;
+  Watchdog* watchdog = nullptr;    ///< null: nobody wants to know whether it turns
   std::function<void()> on_ended;  ///< called on the shard's thread as its last act
 };
 
@@ -133,6 +135,7 @@ class Shard {
   void pin() const;
   void start_idle_worker() const;
   iouring::Task<void> run();
+  iouring::Task<void> feed_watchdog();
   iouring::Task<void> stop_listeners();
   iouring::Task<void> end_within_drain_timeout();
   void end_all();

@@ -91,6 +91,7 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
   if (!pinned) {
     log_warning("more shards than CPUs: not pinned", {{"shards", count}, {"cpus", cpus.size()}});
   }
+  watchdog_ = Watchdog::create(count);
   for (unsigned i = 0; i < count; ++i) {
     metrics::ShardMetrics& metrics = options_.registry.add_shard(i);
     auto shard = Shard::create(
@@ -113,6 +114,7 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
          .client_limits = client_limits_,
          .metrics = metrics,
          .connection_log = options_.connection_log,
+         .watchdog = watchdog_.get(),
          .on_ended = options_.on_ended});
     if (!shard) {
       log_error("no io_uring for a shard", {{"shard", i}, {"error", shard.error()}});
@@ -151,7 +153,9 @@ bool ShardSet::bind_unix_egress(const EgressAddress& egress) {
   if (!access) return failed(access.error());
   const iouring::FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return failed(std::strerror(errno));
-  auto file = SocketFile::listen(socket.get(), egress.address, *access);
+  auto file = SocketFile::listen(
+      socket.get(), egress.address, *access,
+      options_.options.share_port ? SocketFile::InUse::kTakeOver : SocketFile::InUse::kIsAnError);
   if (!file) return failed(file.error());
   socket_files_.push_back(*std::move(file));
   for (const auto& shard : shards_) {
@@ -187,6 +191,12 @@ bool ShardSet::listen() {
       log_cannot_listen(listeners_[listens.error().listener], listens.error().error);
       return false;
     }
+  }
+  for (SocketFile& file : socket_files_) {
+    const auto taken = file.take_place();
+    if (taken) continue;
+    log_error("cannot listen", {{"listener", file.place()}, {"error", taken.error()}});
+    return false;
   }
   listening_ = true;
   for (const ListenAddress& listen : listeners_) {
@@ -244,6 +254,10 @@ void ShardSet::describe_peers(PeerCursor from, std::size_t most, WhichPeers whic
                          if (!slice.next && !last) slice.next = PeerCursor{.shard = from.shard + 1};
                          take(std::move(slice));
                        });
+}
+
+std::optional<std::size_t> ShardSet::hanging() const {
+  return watchdog_ ? watchdog_->hanging() : std::nullopt;
 }
 
 void ShardSet::count_busy_time() {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "gateway/connection/client_limits.h"
@@ -14,6 +15,7 @@
 #include "gateway/observe/socket_file.h"
 #include "gateway/run/connection_capacity.h"
 #include "gateway/run/options.h"
+#include "gateway/run/service_manager.h"
 #include "gateway/run/shard.h"
 #include "metrics/registry.h"
 
@@ -70,6 +72,9 @@ class ShardSet {
   void describe(ConnectionCursor from, std::size_t most, TakeSlice take);
   /// The same for peers.
   void describe_peers(PeerCursor from, std::size_t most, WhichPeers which, TakePeers take);
+  /// Any thread. A shard that has not turned for a while, as far as somebody wants to know: see
+  /// Watchdog::hanging().
+  [[nodiscard]] std::optional<std::size_t> hanging() const;
   /// Any thread, one at a time, after serve(). Writes each shard's busy time into its metrics.
   void count_busy_time();
 
@@ -87,6 +92,7 @@ class ShardSet {
   EndSettings ends_;
   ConnectionLimit limit_;
   ClientLimits client_limits_;
+  std::unique_ptr<Watchdog> watchdog_;  // null: not wanted
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<metrics::ShardMetrics*> metrics_;  // of the shard at the same index
   std::vector<ListenAddress> listeners_;  // in the order of Shard::bind(), with the ports they got

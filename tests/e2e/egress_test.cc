@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -164,6 +165,40 @@ TEST_F(Egress, DoesNotReplaceASocketThatIsInUse) {
   const Finished second = run_another(path, "127.0.0.1:0");
   EXPECT_EQ(second.status, 1);
   EXPECT_NE(second.err.find("Address already in use"), std::string::npos) << second.err;
+}
+
+// The path leads to the old one until it leads to the new one.
+TEST_F(Egress, IsExchangedWhileApplicationsCall) {
+  const Backend backend(echo());
+  const std::string path = dir / "orders.sock";
+  start_both(backend, "unix:" + path, {"--share-port"});
+  std::atomic<bool> over = false;
+  std::atomic<int> calls = 0;
+  std::string wrong;
+  std::thread calling([&] {
+    for (; !over && wrong.empty(); ++calls) {
+      try {
+        const Fd application = connect_to("unix:" + path);
+        send_all(application, "ping");
+        std::string answer;
+        if (receive(application, answer, 4) != StreamEnd::kOpen) wrong = "no answer";
+        ::shutdown(application.get(), SHUT_WR);
+        if (receive_all(application, answer) != StreamEnd::kFin) wrong = "no end in order";
+      } catch (const TestFailure& failure) {
+        wrong = failure.what();
+      }
+    }
+  });
+  for (int exchange = 0; exchange < 5; ++exchange) {
+    const std::unique_ptr<Gateway> first = std::move(sidecar);
+    start_sidecar("unix:" + path, gateway->address(), {"--share-port"});
+    EXPECT_EQ(first->stop(), "");
+    const int so_far = calls;
+    EXPECT_TRUE(eventually([&] { return calls > so_far || !wrong.empty(); }));
+  }
+  over = true;
+  calling.join();
+  EXPECT_EQ(wrong, "") << "after " << calls << " calls";
 }
 
 // Told apart by their spelling, the one would replace the other.

@@ -115,6 +115,62 @@ TEST_F(SharedAddress, IsTakenOverWithoutARefusalOrAReset) {
   finish();  // in here: the namespace goes
 }
 
+// Whoever connects to a unix socket of --admin is answered, by the newest gateway.
+TEST_F(SharedAddress, IsTakenOverWithTheUnixSocketOfAdmin) {
+  const std::string path = dir / "admin.sock";
+  const auto answering = [&] {
+    const Fd client = connect_to("unix:" + path);
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    EXPECT_EQ(::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size), 0);
+    return peer.pid;
+  };
+  Backend backend(echo());
+  start_for(backend, {"--share-port", "--admin", "unix:" + path});
+  const std::string address = gateway->address();
+  EXPECT_EQ(answering(), gateway->process().pid());
+  // One that does not come so far leaves it alone.
+  const Fd taken = listen_on("127.0.0.1:0");
+  const Finished fails =
+      run_sallyport(flags({"--listen", address, "--share-port", "--admin", "unix:" + path,
+                           "--admin", local_address(taken).to_string()}));
+  EXPECT_EQ(fails.status, 1) << fails.err;
+  EXPECT_EQ(answering(), gateway->process().pid());
+
+  for (int exchange = 0; exchange < 3; ++exchange) {
+    auto next = std::make_unique<Gateway>(
+        flags({"--listen", address, "--share-port", "--admin", "unix:" + path}));
+    EXPECT_EQ(answering(), next->process().pid());
+    EXPECT_EQ(gateway->stop(), "");
+    gateway = std::move(next);
+    EXPECT_EQ(answering(), gateway->process().pid());
+    EXPECT_TRUE(gateway->ready());
+  }
+}
+
+// The one that drains would answer that it is not ready, in the name of the one that is.
+TEST_F(SharedAddress, IsLeftByTheAdminServerOfTheOneThatDrains) {
+  Backend backend(echo());
+  start_for(backend, {"--share-port", "--drain-delay", "1h"});
+  const auto next = std::make_unique<Gateway>(
+      flags({"--listen", gateway->address(), "--share-port", "--admin", gateway->admin()}));
+  gateway->signal(SIGTERM);
+  gateway->wait_err({"draining"});
+  EXPECT_TRUE(eventually([&] {
+    for (int i = 0; i < 50; ++i)
+      if (next->get("/readyz").status != 200) return false;
+    return true;
+  }));
+  wait_until("a later signal ends it", [this] {
+    if (gateway->process().running()) gateway->signal(SIGTERM);
+    return !gateway->process().running();
+  });
+  EXPECT_EQ(gateway->ended(0), "");
+  EXPECT_TRUE(next->ready());
+  EXPECT_EQ(next->stop(), "");
+  gateway.reset();
+}
+
 TEST_F(SharedAddress, WarnsWhereTheKernelWouldResetClients) {
   const NetworkNamespace net;
   if (!net.missing().empty()) GTEST_SKIP() << net.missing();

@@ -23,6 +23,7 @@ using sallyport::gateway::Information;
 using sallyport::gateway::ListenAddress;
 using sallyport::gateway::Options;
 using sallyport::gateway::OptionsError;
+using sallyport::gateway::ReloadRequest;
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -93,6 +94,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_error(parsed.error());
   } else if (const auto* information = std::get_if<Information>(&*parsed)) {
     require(!information->text.empty());
+  } else if (const auto* reload = std::get_if<ReloadRequest>(&*parsed)) {
+    require(reload->gateway > 0);
   } else {
     check_options(std::get<Options>(*parsed));
   }

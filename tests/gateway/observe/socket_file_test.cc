@@ -125,6 +125,76 @@ TEST_F(SocketFileTest, LeavesOneThatWasMadeAMomentAgo) {
   EXPECT_EQ(file().st_ino, before);
 }
 
+TEST_F(SocketFileTest, TakesThePlaceOfOneThatIsListenedOnInOneStep) {
+  const auto connected = [this] {
+    iouring::FileDescriptor client = unix_socket();
+    EXPECT_EQ(::connect(client.get(), address().data(), address().size()), 0);
+    return client;
+  };
+  const auto accepts = [](const iouring::FileDescriptor& socket) {
+    return iouring::FileDescriptor(::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK))
+               .get() >= 0;
+  };
+  auto first = listen();
+  ASSERT_TRUE(first) << first.error();
+  const iouring::FileDescriptor other(
+      ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  auto second =
+      SocketFile::listen(other.get(), address(), {.mode = 0666}, SocketFile::InUse::kTakeOver);
+  ASSERT_TRUE(second) << second.error();
+  ASSERT_EQ(::fcntl(socket_.get(), F_SETFL, O_NONBLOCK), 0);
+  while (accepts(socket_)) continue;  // it was asked whether somebody listens
+
+  const iouring::FileDescriptor before = connected();
+  EXPECT_TRUE(accepts(socket_)) << "the first one goes on";
+  EXPECT_FALSE(accepts(other));
+  EXPECT_EQ(file().st_mode & 07777U, 0600U);
+
+  const auto taken = second->take_place();
+  ASSERT_TRUE(taken) << taken.error();
+  while (accepts(socket_)) continue;
+  const iouring::FileDescriptor after = connected();
+  EXPECT_TRUE(accepts(other));
+  EXPECT_FALSE(accepts(socket_));
+  EXPECT_EQ(file().st_mode & 07777U, 0666U);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_.path()), {}), 1)
+      << "nothing else is left in the folder";
+
+  first = std::unexpected("has ended");
+  EXPECT_TRUE(exists()) << "it is the second one's";
+  second = std::unexpected("has ended");
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(SocketFileTest, LeavesThePlaceWhereItEndsBeforeItTookIt) {
+  const auto first = listen();
+  ASSERT_TRUE(first) << first.error();
+  const ino_t before = file().st_ino;
+  for (int i = 0; i < 2; ++i) {
+    const iouring::FileDescriptor other = unix_socket();
+    const auto second =
+        SocketFile::listen(other.get(), address(), {}, SocketFile::InUse::kTakeOver);
+    ASSERT_TRUE(second) << second.error();
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_.path()), {}), 2);
+  }
+  EXPECT_EQ(file().st_ino, before);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_.path()), {}), 1);
+}
+
+TEST_F(SocketFileTest, TakesNoPlaceThatAnotherKindOfFileHasByThen) {
+  auto first = listen();
+  ASSERT_TRUE(first) << first.error();
+  const iouring::FileDescriptor other = unix_socket();
+  auto second = SocketFile::listen(other.get(), address(), {}, SocketFile::InUse::kTakeOver);
+  ASSERT_TRUE(second) << second.error();
+  first = std::unexpected("has ended");
+  dir_.write("service.sock", "precious");
+  const auto taken = second->take_place();
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error(), HasSubstr("no socket"));
+  EXPECT_EQ(file().st_mode & S_IFMT, static_cast<mode_t>(S_IFREG));
+}
+
 // Both find a dead one. Whoever removed it late removed the other's.
 TEST_F(SocketFileTest, OfTwoThatStartAtOnceOneIsReached) {
   struct Starter {

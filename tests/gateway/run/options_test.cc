@@ -17,7 +17,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-using Parsed = std::expected<std::variant<Options, Information>, OptionsError>;
+using Parsed = std::expected<CommandLine, OptionsError>;
 using Words = std::vector<std::string>;
 
 Parsed parse_words(const Words& words) {
@@ -442,6 +442,16 @@ TEST(Options, NameFlagAndValueOfABadValue) {
   }
 }
 
+TEST(Options, AskForAReloadAndNothingElse) {
+  const Parsed asked = parse_words({"--reload", "4711"});
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(std::get<ReloadRequest>(*asked).gateway, 4711);
+  for (const std::string none : {"0", "-1", "x", "4294967296", "2147483648"}) {
+    EXPECT_THAT(error_of({"--reload=" + none}), HasSubstr("--reload '" + none + "'"));
+  }
+  EXPECT_THAT(error_of(with({"--reload", "4711"})), HasSubstr("takes no other flag beside it"));
+}
+
 TEST(Options, RehearseAgainstAGateway) {
   const auto against = options_of(with({"--check", "--against", "http://127.0.0.1:9464"})).against;
   ASSERT_TRUE(against);
@@ -564,6 +574,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--against",
                            "--explain",
                            "--sni",
+                           "--reload",
                            "--version",
                            "--help"}) {
     EXPECT_THAT(text, HasSubstr(std::string("  ") + flag + " "));
