@@ -150,6 +150,11 @@ constexpr std::array kProcess{
     Flag{"log-format", "json|text", false, "Of both logs (default json)"},
     Flag{"log-level", "debug|info|warning|error", false,
          "Least level of operational lines, on stderr (default info)"},
+    Flag{"log-connections", "all|refused|none", false,
+         "Which connections get a line on stdout. refused: those that were refused, or did not end "
+         "well (default all)"},
+    Flag{"log-sample", "N", false,
+         "Write one in N of the lines of connections that ended well, drawn by chance (default 1)"},
     Flag{"log-probes", "on|off", false,
          "off: connections that close before their first byte, the probes of load balancers, are "
          "counted and not logged (default on)"},
@@ -165,7 +170,7 @@ constexpr std::array kCommandLineOnly{
          "each step and the verdict, and exit: 0 let in, 3 refused. No private key is read"},
     Flag{"sni", "NAME", false, "With --explain: the server name that the client asks for"},
     Flag{"version", "", false, "Print versions and exit"},
-    Flag{"help", "", false, "Print this and exit"},
+    Flag{"help", "", false, "Print this and exit; also -h"},
 };
 constexpr std::array kGroups{
     FlagGroup{"Traffic", kTraffic},

@@ -16,6 +16,7 @@
 
 #include "gateway/connection/record_choice.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/logged_connections.h"
 #include "gateway/policy/live_cause.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/egress_address.h"
@@ -95,7 +96,7 @@ struct Options {
   std::string user;
   LogFormat log_format = LogFormat::kJson;
   LogLevel log_level = LogLevel::kInfo;
-  bool log_probes = true;  ///< off: no line for a connection that closed before its first byte
+  LoggedConnections logged_connections;
   bool check = false;
   std::optional<AdminUrl> against;  ///< with `check` only
   /// --explain: a client to be judged.
@@ -124,9 +125,15 @@ struct Information {
   std::string text;
 };
 
+/// Flags with errors.
+struct RefusedOptions {
+  std::vector<OptionsError> errors;  ///< at least one
+  Options understood;                ///< the flags without errors; not what a gateway may run with
+};
+
 /// Reads the command line and, if it names one, the configuration file; opens no other file.
 /// --help and --version win over any error in other flags.
-[[nodiscard]] std::expected<std::variant<Options, Information>, OptionsError> parse(
+[[nodiscard]] std::expected<std::variant<Options, Information>, RefusedOptions> parse(
     int argc, const char* const* argv);
 
 }  // namespace sallyport::gateway
