@@ -158,6 +158,11 @@ void Registry::set_dropped_lines(std::vector<std::pair<std::string_view, std::ui
   dropped_lines_.swap(lines);
 }
 
+void Registry::set_left_out_lines(std::vector<std::pair<std::string_view, std::uint64_t>> lines) {
+  const std::lock_guard lock(mutex_);
+  left_out_lines_.swap(lines);
+}
+
 void Registry::config_reloaded(std::string_view source, bool success,
                                std::chrono::system_clock::time_point now) {
   const std::lock_guard lock(mutex_);
@@ -256,6 +261,9 @@ std::string Registry::scrape() const {
     }
     for (const auto& [cause, lines] : dropped_lines_) {
       text.add(MetricId::kLogLinesDropped, {cause}, static_cast<double>(lines));
+    }
+    for (const auto& [cause, lines] : left_out_lines_) {
+      text.add(MetricId::kLogLinesLeftOut, {cause}, static_cast<double>(lines));
     }
     for (const auto& [name, source] : sources_) {
       text.add(MetricId::kConfigReloads, {name, "success"}, static_cast<double>(source.successes));

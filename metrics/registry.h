@@ -101,6 +101,8 @@ class Registry {
   void set_max_connections(std::uint64_t connections);
   /// The series of log_lines_dropped_total: each cause, of static storage, with its count so far.
   void set_dropped_lines(std::vector<std::pair<std::string_view, std::uint64_t>> lines);
+  /// Those of log_lines_left_out_total, likewise.
+  void set_left_out_lines(std::vector<std::pair<std::string_view, std::uint64_t>> lines);
 
   /// Counts a reload of `source` ("policy", "discovery", ...) as result success or failure; a
   /// success moves config_last_reload_success_timestamp_seconds to `now`. Counts both results of a
@@ -166,7 +168,7 @@ class Registry {
   std::string_view tls_library_;  // empty: not known yet
   std::optional<std::uint64_t> generation_;
   std::optional<std::uint64_t> max_connections_;
-  std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_;
+  std::vector<std::pair<std::string_view, std::uint64_t>> dropped_lines_, left_out_lines_;
   std::map<std::string, Source, std::less<>> sources_;
   std::optional<StateWrites> state_writes_;
 };

@@ -12,13 +12,17 @@
 #include "gateway/policy/json_reader.h"
 #include "gateway/policy/number.h"
 #include "gateway/policy/pattern.h"
+#include "gateway/policy/suggestion.h"
 
 namespace sallyport::gateway {
 namespace {
 
 constexpr EndpointState kStates[] = {EndpointState::kReady, EndpointState::kDraining,
                                      EndpointState::kDown};
+constexpr std::string_view kStateWords[] = {"ready", "draining", "down"};
 constexpr unsigned kMaxWeight = 65535;
+constexpr std::string_view kGroupKeys[] = {"targets", "labels"};
+constexpr std::string_view kLabels[] = {"route", "weight", "state", "zone", "tls_name", "tls_id"};
 
 using Outcome = std::expected<void, ConfigError>;
 
@@ -35,6 +39,7 @@ class FileSdReader {
   Outcome check_targets(const JsonValue* targets, const std::string& key) const;
   Outcome check_labels(const JsonValue* labels, const std::string& key) const;
   Outcome read_label(GroupLabels& labels, const JsonMember& label, const std::string& key) const;
+  void warn_of_misspelt(std::size_t route, const JsonMember& label, const std::string& key);
   Outcome read_targets(std::size_t route, const JsonValue& targets, const std::string& key,
                        const std::shared_ptr<const GroupLabels>& labels);
 
@@ -76,8 +81,9 @@ Outcome FileSdReader::read_group(const JsonValue& group, const std::string& key)
 
 Outcome FileSdReader::check_form(const JsonValue& group, const std::string& key) const {
   for (const JsonMember& member : *group.object()) {
-    if (member.key == "targets" || member.key == "labels") continue;
-    return builder_.refuse(member.line, key + "." + printable(member.key), "unknown key");
+    if (std::ranges::find(kGroupKeys, member.key) != std::end(kGroupKeys)) continue;
+    return builder_.refuse(member.line, key + "." + printable(member.key),
+                           "unknown key" + did_you_mean(member.key, kGroupKeys));
   }
   if (auto checked = check_targets(group.find("targets"), key + ".targets"); !checked) {
     return checked;
@@ -96,8 +102,10 @@ Outcome FileSdReader::read_group_of(std::size_t route, const JsonValue& group,
   }
   auto group_labels = std::make_shared<GroupLabels>();
   for (const JsonMember& label : *labels.object()) {
-    auto read = read_label(*group_labels, label, key + ".labels." + printable(label.key));
+    const std::string place = key + ".labels." + printable(label.key);
+    auto read = read_label(*group_labels, label, place);
     if (!read) return read;
+    warn_of_misspelt(route, label, place);
   }
   const JsonValue* targets = group.find("targets");
   if (!targets || targets->is_null()) return {};
@@ -150,7 +158,9 @@ Outcome FileSdReader::read_label(GroupLabels& labels, const JsonMember& label,
     const auto state =
         std::ranges::find(kStates, value, [](EndpointState s) { return to_string(s); });
     if (state == std::end(kStates)) {
-      return builder_.refuse(label.value.line, key, "must be one of ready, draining, down");
+      return builder_.refuse(
+          label.value.line, key,
+          "must be one of ready, draining, down" + did_you_mean(value, kStateWords));
     }
     labels.state = *state;
     return {};
@@ -174,6 +184,18 @@ Outcome FileSdReader::read_label(GroupLabels& labels, const JsonMember& label,
     labels.tls_id = id->text();
   }
   return {};
+}
+
+// Free labels are the operator's: a warning, and only where the value would do ("stage": "test" is
+// no misspelt "state").
+void FileSdReader::warn_of_misspelt(std::size_t route, const JsonMember& label,
+                                    const std::string& key) {
+  const auto meant = nearest(label.key, kLabels);
+  const std::string& value = *label.value.string();
+  if (!meant || (*meant == "weight" && !parse_number<unsigned>(value))) return;
+  if (*meant == "state" && std::ranges::find(kStateWords, value) == std::end(kStateWords)) return;
+  builder_.warn(route, builder_.error(label.line, key,
+                                      "is no label of ours" + did_you_mean(label.key, kLabels)));
 }
 
 Outcome FileSdReader::read_targets(std::size_t route, const JsonValue& targets,

@@ -6,6 +6,7 @@
 
 #include "gateway/policy/json_reader.h"
 #include "gateway/policy/number.h"
+#include "gateway/policy/suggestion.h"
 #include "ktls/base/ascii.h"
 
 namespace sallyport::gateway {
@@ -50,7 +51,11 @@ std::expected<ProtoMessage, ConfigError> ProtoMessage::read(const ProtoValue& me
     };
     const std::string name = proto_name(member.key);
     const auto field = std::ranges::find(fields, name, &ProtoField::name);
-    if (field == fields.end()) return refuse("unknown key");
+    if (field == fields.end()) {
+      std::vector<std::string_view> names;
+      for (const ProtoField& each : fields) names.push_back(each.name);
+      return refuse("unknown key" + did_you_mean(name, names));
+    }
     if (field->use == ProtoField::Use::kRefused && !is_default(member.value))
       return refuse("is not supported by this version");
     if (std::ranges::find(result.known_, field->name, &Known::name) != result.known_.end())

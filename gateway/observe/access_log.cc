@@ -19,6 +19,7 @@ constexpr std::chrono::milliseconds kBatchDelay{5};
 
 struct AccessLog::Node {
   std::optional<ConnectionFacts> record;  // none: the destructor's mark that no more will come
+  bool has_line = true;
   Node* older = nullptr;
 };
 
@@ -36,13 +37,16 @@ AccessLog::~AccessLog() {
 }
 
 void AccessLog::write(ConnectionFacts record) {
-  if (!options_.probes && record.reason == CloseReason::kClosedBeforeHello) return;
+  const auto number = written_.fetch_add(1, std::memory_order_relaxed);
+  const auto why = gateway::left_out(options_.logged, record, number);
+  if (why) left_out_[static_cast<std::size_t>(*why)].fetch_add(1, std::memory_order_relaxed);
+  if (why && (!record.refused || why == LeftOut::kLogProbes)) return;
   if (waiting_.fetch_add(1, std::memory_order_relaxed) >= options_.capacity) {
     waiting_.fetch_sub(1, std::memory_order_relaxed);
-    output_.drop(DropCause::kSlowReader, 1);
+    if (!why) output_.drop(DropCause::kSlowReader, 1);
     return;
   }
-  push(new Node{std::move(record)});
+  push(new Node{.record = std::move(record), .has_line = !why});
 }
 
 void AccessLog::push(Node* node) {
@@ -73,8 +77,10 @@ void AccessLog::run() {
         over = true;
         break;  // the newest node: no write() comes after the destructor began
       }
-      text += format_line(*node->record, options_.format);
-      text += '\n';
+      if (node->has_line) {
+        text += format_line(*node->record, options_.format, options_.priorities);
+        text += '\n';
+      }
       if (options_.on_record) options_.on_record(*std::move(node->record));
       waiting_.fetch_sub(1, std::memory_order_relaxed);
       if (text.size() >= kBatchBytes) output_.write(text);

@@ -5,6 +5,7 @@
 // dropped and counted; a shard never waits for it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -18,24 +19,29 @@
 #include "gateway/connection/connection_facts.h"
 #include "gateway/observe/line_output.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/logged_connections.h"
 
 namespace sallyport::gateway {
 
 /// The line, without the newline. JSON keys come in the order of docs/operate.md; invalid UTF-8 is
-/// replaced by U+FFFD. Text is key=value, quoted where a value needs it.
-[[nodiscard]] std::string format_line(const ConnectionFacts& record, LogFormat format);
+/// replaced by U+FFFD. Text is key=value, quoted where a value needs it. With `priorities`, "<n>"
+/// stands in front: debug for probes, info for what ended_well(), else notice.
+[[nodiscard]] std::string format_line(const ConnectionFacts& record, LogFormat format,
+                                      bool priorities = false);
 
 struct AccessLogOptions {
   int descriptor = 1;  ///< not owned; a file, pipe, socket or terminal, blocking or not
   LogFormat format = LogFormat::kJson;
-  bool probes = true;  ///< off: no line for a connection that closed before its first byte
+  bool priorities = false;  ///< for the journal, see format_line()
+  LoggedConnections logged = {};
   std::size_t capacity = 16'384;  ///< records that may wait; more are dropped
   /// The destructor waits for a reader that stalls at most this long.
   std::chrono::milliseconds flush_timeout{2'000};
   /// Called by the writer thread with the number of lines that were dropped since the last call, at
   /// most once a second and once at the end, for each cause. Write an operational line there.
   std::function<void(DropCause cause, std::uint64_t lines)> on_dropped;
-  /// Called by the writer thread with each record once its line is made. May be empty.
+  /// Called by the writer thread with each record once its line is made, and with refusals that get
+  /// none. May be empty.
   std::function<void(ConnectionFacts record)> on_record = {};
 };
 
@@ -52,6 +58,10 @@ class AccessLog final : public ConnectionLog {
 
   /// Any thread. kSlowReader: the queue was full, or the end was not waited for.
   [[nodiscard]] DroppedLines dropped() const noexcept { return output_.dropped(); }
+  /// Any thread. Lines that `logged` left out, by LeftOut.
+  [[nodiscard]] std::uint64_t left_out(LeftOut why) const noexcept {
+    return left_out_[static_cast<std::size_t>(why)].load(std::memory_order_relaxed);
+  }
 
  private:
   struct Node;
@@ -64,6 +74,8 @@ class AccessLog final : public ConnectionLog {
   LineOutput output_;
   std::atomic<Node*> newest_{nullptr};  // a stack; the writer takes and reverses it as a whole
   std::atomic<std::size_t> waiting_{0};
+  std::atomic<std::uint64_t> written_{0};  // the number of write() calls
+  std::array<std::atomic<std::uint64_t>, kLeftOutWords.size()> left_out_{};
   DroppedLines dropped_reported_{};  // this and what follows: writer thread only
   std::chrono::steady_clock::time_point report_after_{};
   std::thread writer_;

@@ -1,87 +1,36 @@
 // One record as one line. A file of its own because of what nlohmann costs to compile.
-#include <algorithm>
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "gateway/observe/access_log.h"
 #include "gateway/observe/json_text.h"
+#include "gateway/observe/log_line.h"
+#include "gateway/observe/logged_connections.h"
 #include "gateway/observe/presented_json.h"
-#include "gateway/observe/text_value.h"
+#include "gateway/observe/priority.h"
 #include "gateway/observe/timestamp.h"
 
 namespace sallyport::gateway {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-/// A line as it grows: `{"key":value,...}` or `key=value ...`. No JSON object is built for it: that
-/// costs three times as much, of each connection.
-class Line {
- public:
-  explicit Line(LogFormat format) : json_(format == LogFormat::kJson) {
-    line_.reserve(kUsualSize);
-    if (json_) line_ += '{';
-  }
-
-  void text(std::string_view key, std::string_view value) {
-    begin(key);
-    line_ += json_ ? json_string(value) : text_value(value);
-  }
-  void number(std::string_view key, std::uint64_t value) { word(key, std::to_string(value)); }
-  void boolean(std::string_view key, bool value) { word(key, value ? "true" : "false"); }
-  void nothing(std::string_view key) { word(key, json_ ? "null" : "-"); }
-  /// Three decimals: what is below a microsecond is noise.
-  void milliseconds(std::string_view key, std::chrono::nanoseconds value) {
-    const auto microseconds =
-        std::max<std::int64_t>(std::chrono::round<std::chrono::microseconds>(value).count(), 0);
-    const std::string fraction = std::to_string(1000 + microseconds % 1000);
-    word(key, std::to_string(microseconds / 1000) + '.' + fraction.substr(1));
-  }
-  /// An array or object.
-  void structured(std::string_view key, const Json& value) {
-    word(key, json_ ? json_text(value) : json_string(json_text(value)));
-  }
-
-  [[nodiscard]] std::string finish() {
-    if (json_) line_ += '}';
-    return std::move(line_);
-  }
-
- private:
-  static constexpr std::size_t kUsualSize = 1024;
-
-  void begin(std::string_view key) {
-    if (!std::exchange(empty_, false)) line_ += json_ ? ',' : ' ';
-    if (json_) line_ += '"';
-    line_ += key;
-    line_ += json_ ? "\":" : "=";
-  }
-  void word(std::string_view key, std::string_view value) {
-    begin(key);
-    line_ += value;
-  }
-
-  std::string line_;
-  bool json_;
-  bool empty_ = true;
-};
 
 // What connects comes to the service, or from one.
 std::string_view direction_of(const ConnectionFacts& record) {
   return record.egress ? "egress" : "ingress";
 }
 
+Priority priority_of(const ConnectionFacts& record) {
+  if (record.reason == CloseReason::kClosedBeforeHello) return Priority::kDebug;
+  return ended_well(record) ? Priority::kInfo : Priority::kNotice;
+}
+
 }  // namespace
 
 // The keys of docs/operate.md, in its order. A refusal shows what is known; a served connection
 // shows every key, so that its lines always have the same shape.
-std::string format_line(const ConnectionFacts& record, LogFormat format) {
-  Line line(format);
+std::string format_line(const ConnectionFacts& record, LogFormat format, bool priorities) {
+  LogLine line(format, priorities ? prefix(priority_of(record)) : "");
   const bool all = !record.refused;
   const auto text = [&](const char* key, const std::string& value, bool always) {
     if (always || !value.empty()) line.text(key, value);
@@ -133,8 +82,10 @@ std::string format_line(const ConnectionFacts& record, LogFormat format) {
     text("serial", record.serial, false);
     if (record.not_after) line.text("not_after", rfc3339(*record.not_after));
     text("detail", record.detail, false);
-    if (!record.alpn_offered.empty()) line.structured("alpn_offered", record.alpn_offered);
-    if (record.presented) line.structured("presented", presented_json(*record.presented));
+    if (!record.alpn_offered.empty())
+      line.structured("alpn_offered", json_text(record.alpn_offered));
+    if (record.presented)
+      line.structured("presented", json_text(presented_json(*record.presented)));
   }
   return line.finish();
 }

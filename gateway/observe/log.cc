@@ -10,11 +10,15 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <concepts>
 #include <memory>
+#include <mutex>
+#include <span>
 #include <type_traits>
+#include <vector>
 
+#include "gateway/observe/priority.h"
+#include "gateway/observe/repeat_limit.h"
 #include "gateway/observe/text_value.h"
 #include "gateway/observe/timestamp.h"
 #include "iouring/signals_masked.h"
@@ -30,6 +34,19 @@ constexpr std::chrono::seconds kFlushTimeout{2};
 // The log is a global, together with spdlog's own registry: every part may log, also before and
 // after main() has objects.
 std::atomic<LogFormat> format{LogFormat::kText};
+std::atomic<bool> priorities{false};
+
+struct Repeats {
+  std::mutex mutex;
+  RepeatLimit limit;
+  std::atomic<std::uint64_t> held_back{0};
+};
+
+// Never destroyed: there may be lines after main().
+Repeats& repeats() {
+  static Repeats* const all = new Repeats;
+  return *all;
+}
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   constexpr std::array kLevels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
@@ -61,57 +78,76 @@ spdlog::logger& logger() {
   return *spdlog::default_logger_raw();
 }
 
-std::string value_text(const LogField::Value& value, LogFormat as) {
-  return std::visit(
-      [as](const auto& held) -> std::string {
+Priority priority(LogLevel level) {
+  constexpr std::array kPriorities{Priority::kDebug, Priority::kInfo, Priority::kWarning,
+                                   Priority::kError};
+  return kPriorities.at(static_cast<std::size_t>(level));
+}
+
+std::string list_text(std::span<const std::string> list) {
+  std::string text = "[";
+  for (const std::string& each : list) {
+    if (text.size() > 1) text += ',';
+    text += json_string(each);
+  }
+  return text + ']';
+}
+
+void add(LogLine& line, const LogField& field) {
+  std::visit(
+      [&](const auto& held) {
         using Held = std::decay_t<decltype(held)>;
         if constexpr (std::same_as<Held, std::string_view>) {
-          return as == LogFormat::kJson ? json_string(held) : text_value(held);
+          line.text(field.key, held);
         } else if constexpr (std::same_as<Held, bool>) {
-          return held ? "true" : "false";
-        } else if constexpr (std::same_as<Held, double>) {
-          return std::isfinite(held) ? fmt::format("{}", held) : "null";  // JSON has no NaN
+          line.boolean(field.key, held);
+        } else if constexpr (std::same_as<Held, std::span<const std::string>>) {
+          line.structured(field.key, list_text(held));
         } else {
-          return fmt::format("{}", held);
+          line.number(field.key, held);
         }
       },
-      value);
+      field.value);
 }
 
-std::string json_line(LogLevel level, std::string_view message, LogFields fields) {
-  std::string line =
-      fmt::format(R"({{"time":"{}","level":"{}","message":{})",
-                  rfc3339(std::chrono::system_clock::now()), word(level), json_string(message));
-  for (const LogField& field : fields) {
-    line += ',';
-    line += json_string(field.key);
-    line += ':';
-    line += value_text(field.value, LogFormat::kJson);
-  }
-  line += '}';
-  return line;
+std::string line_of(LogLevel level, Priority priority, std::string_view message, LogFields fields) {
+  LogLine line(format.load(std::memory_order_relaxed),
+               priorities.load(std::memory_order_relaxed) ? prefix(priority) : "");
+  line.text("time", rfc3339(std::chrono::system_clock::now()));
+  line.text("level", word(level));
+  line.text("message", message);
+  for (const LogField& field : fields) add(line, field);
+  return line.finish();
 }
 
-std::string text_line(LogLevel level, std::string_view message, LogFields fields) {
-  std::string line =
-      fmt::format("{} {}: {}", rfc3339(std::chrono::system_clock::now()), word(level), message);
-  for (const LogField& field : fields) {
-    line += ' ';
-    line += field.key;
-    line += '=';
-    line += value_text(field.value, LogFormat::kText);
-  }
-  return line;
+// The overload for a view takes the text as it is: braces in it are no format.
+void write(spdlog::level::level_enum level, const std::string& line) {
+  logger().log(level, spdlog::string_view_t(line.data(), line.size()));
+}
+
+bool is_held_back(std::string_view message) {
+  Repeats& all = repeats();
+  const std::lock_guard lock(all.mutex);
+  if (all.limit.admits(message, std::chrono::steady_clock::now())) return false;
+  ++all.held_back;
+  return true;
 }
 
 void log(LogLevel level, std::string_view message, LogFields fields) {
-  spdlog::logger& target = logger();
-  if (!target.should_log(spdlog_level(level))) return;
-  const std::string line = format.load(std::memory_order_relaxed) == LogFormat::kJson
-                               ? json_line(level, message, fields)
-                               : text_line(level, message, fields);
-  // The overload for a view takes the text as it is: braces in it are no format.
-  target.log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
+  if (!logger().should_log(spdlog_level(level))) return;
+  if (level >= LogLevel::kWarning && is_held_back(message)) return;
+  write(spdlog_level(level), line_of(level, priority(level), message, fields));
+}
+
+void tell_held_back(bool all) {
+  std::vector<RepeatLimit::HeldBack> held;
+  {
+    const std::lock_guard lock(repeats().mutex);
+    held = repeats().limit.take(std::chrono::steady_clock::now(), all);
+  }
+  for (const RepeatLimit::HeldBack& each : held)
+    log_audit(LogLevel::kWarning, "lines held back",
+              {{"repeated", each.message}, {"lines", each.lines}});
 }
 
 }  // namespace
@@ -129,8 +165,23 @@ void log_error(std::string_view message, LogFields fields) {
   log(LogLevel::kError, message, fields);
 }
 
-void configure_log(LogFormat wanted, LogLevel level) {
+// Of no level that a logger leaves out.
+void log_audit(LogLevel level, std::string_view message, LogFields fields) {
+  const Priority least = level == LogLevel::kInfo ? Priority::kNotice : priority(level);
+  write(spdlog::level::critical, line_of(level, least, message, fields));
+}
+
+void log_held_back() {
+  tell_held_back(false);
+}
+
+std::uint64_t lines_held_back() {
+  return repeats().held_back;
+}
+
+void configure_log(LogFormat wanted, LogLevel level, bool with_priorities) {
   format.store(wanted, std::memory_order_relaxed);
+  priorities.store(with_priorities, std::memory_order_relaxed);
   logger().set_level(spdlog_level(level));
 }
 
@@ -167,6 +218,7 @@ LogThread::LogThread() : sink_(std::make_shared<Sink>()) {
 }
 
 LogThread::~LogThread() {
+  tell_held_back(true);
   sink_->output.give_up_after(kFlushTimeout);
   install(direct_logger(), logger().level());
   pool_.reset();  // joins, after the last waiting line

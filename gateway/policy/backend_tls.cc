@@ -76,17 +76,17 @@ Outcome read_backend_tls(const JsonReader& reader, NamedFiles& named,
                          const JsonValue& value, const std::string& key) {
   BackendTls tls;
   Outcome read = reader.read_object(
-      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
+      value, key, [&](const ReadMember& member, const std::string& place) -> JsonReader::Known {
         const JsonValue& inner = member.value;
-        if (member.key == "verify") return read_verify(reader, tls, inner, place);
-        if (member.key == "sni") return read_server_name(reader, tls, inner, place);
-        if (member.key == "trust") return read_trust_name(reader, named, tls, files, inner, place);
-        if (member.key == "credentials")
+        if (member.is("verify")) return read_verify(reader, tls, inner, place);
+        if (member.is("sni")) return read_server_name(reader, tls, inner, place);
+        if (member.is("trust")) return read_trust_name(reader, named, tls, files, inner, place);
+        if (member.is("credentials"))
           return read_credentials_name(reader, named, tls, files, inner, place);
-        if (member.key == "alpn") return read_offer(reader, tls, inner, place);
-        if (member.key == "min-tls")
+        if (member.is("alpn")) return read_offer(reader, tls, inner, place);
+        if (member.is("min-tls"))
           return reader.read_word(tls.min_version, kVersions, word_of, inner, place);
-        if (member.key == "starttls") return read_starttls(reader, tls, inner, place);
+        if (member.is("starttls")) return read_starttls(reader, tls, inner, place);
         return std::nullopt;
       });
   if (!read) return read;

@@ -114,25 +114,25 @@ struct KeysOf {
 };
 
 JsonReader::Known read_health_key(const JsonReader& reader, HealthCheck& check, KeysOf& keys,
-                                  const JsonMember& member, const std::string& key) {
+                                  const ReadMember& member, const std::string& key) {
   const JsonValue& value = member.value;
-  if (member.key == "type")
+  if (member.is("type"))
     return reader.read_word(
         check.type, kTypes, [](HealthCheck::Type type) { return to_string(type); }, value, key);
-  if (member.key == "interval") return read_time(reader, check.interval, value, key);
-  if (member.key == "timeout") return read_time(reader, check.timeout, value, key);
-  if (member.key == "rise") return read_count(reader, check.rise, value, key);
-  if (member.key == "fall") return read_count(reader, check.fall, value, key);
-  if (member.key == "port") return read_port(reader, check.port, value, key);
-  const bool http = member.key == "path" || member.key == "host" || member.key == "status";
-  const bool text = member.key == "send" || member.key == "expect";
-  if (http && keys.http == nullptr) keys.http = &member;
-  if (text && keys.text == nullptr) keys.text = &member;
-  if (member.key == "path") return read_path(reader, check.path, value, key);
-  if (member.key == "host") return read_request_text(reader, check.host, value, key);
-  if (member.key == "status") return read_status(reader, check, value, key);
-  if (member.key == "send") return read_bytes(reader, check.send, value, key);
-  if (member.key == "expect") return read_bytes(reader, check.expect, value, key);
+  if (member.is("interval")) return read_time(reader, check.interval, value, key);
+  if (member.is("timeout")) return read_time(reader, check.timeout, value, key);
+  if (member.is("rise")) return read_count(reader, check.rise, value, key);
+  if (member.is("fall")) return read_count(reader, check.fall, value, key);
+  if (member.is("port")) return read_port(reader, check.port, value, key);
+  const bool http = member.is("path") || member.is("host") || member.is("status");
+  const bool text = member.is("send") || member.is("expect");
+  if (http && keys.http == nullptr) keys.http = &member.member;
+  if (text && keys.text == nullptr) keys.text = &member.member;
+  if (member.is("path")) return read_path(reader, check.path, value, key);
+  if (member.is("host")) return read_request_text(reader, check.host, value, key);
+  if (member.is("status")) return read_status(reader, check, value, key);
+  if (member.is("send")) return read_bytes(reader, check.send, value, key);
+  if (member.is("expect")) return read_bytes(reader, check.expect, value, key);
   return std::nullopt;
 }
 
@@ -141,7 +141,7 @@ Outcome read_health(const JsonReader& reader, EndpointRules& rules, const JsonVa
   HealthCheck check;
   KeysOf keys;
   const Outcome read =
-      reader.read_object(value, key, [&](const JsonMember& member, const std::string& place) {
+      reader.read_object(value, key, [&](const ReadMember& member, const std::string& place) {
         return read_health_key(reader, check, keys, member, place);
       });
   if (!read) return read;
@@ -174,12 +174,11 @@ Outcome read_ejection(const JsonReader& reader, EndpointRules& rules, const Json
   }
   Ejection ejection;
   const Outcome read = reader.read_object(
-      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
-        if (member.key == "failures")
+      value, key, [&](const ReadMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.is("failures"))
           return read_count(reader, ejection.failures, member.value, place);
-        if (member.key == "time") return read_time(reader, ejection.time, member.value, place);
-        if (member.key == "max-time")
-          return read_time(reader, ejection.max_time, member.value, place);
+        if (member.is("time")) return read_time(reader, ejection.time, member.value, place);
+        if (member.is("max-time")) return read_time(reader, ejection.max_time, member.value, place);
         return std::nullopt;
       });
   if (!read) return read;
@@ -209,20 +208,19 @@ std::string_view to_string(WhenNoneHealthy choice) {
 }
 
 JsonReader::Known read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
-                                     const JsonMember& member, const std::string& key) {
+                                     const ReadMember& member, const std::string& key) {
   const JsonValue& value = member.value;
-  if (member.key == "health") return read_health(reader, rules, value, key);
-  if (member.key == "ejection") return read_ejection(reader, rules, value, key);
-  if (member.key == "when-none-healthy") {
+  if (member.is("health")) return read_health(reader, rules, value, key);
+  if (member.is("ejection")) return read_ejection(reader, rules, value, key);
+  if (member.is("when-none-healthy")) {
     return reader.read_word(
         rules.when_none_healthy, kChoices, [](WhenNoneHealthy choice) { return to_string(choice); },
         value, key);
   }
-  if (member.key == "end-when-down") return reader.read_bool(rules.end_when_down, value, key);
-  if (member.key == "prefer-zone") return reader.read_bool(rules.prefer_zone, value, key);
-  if (member.key == "slow-start") return read_duration(reader, rules.slow_start, value, key);
-  if (member.key == "removal-timeout")
-    return read_duration(reader, rules.removal_timeout, value, key);
+  if (member.is("end-when-down")) return reader.read_bool(rules.end_when_down, value, key);
+  if (member.is("prefer-zone")) return reader.read_bool(rules.prefer_zone, value, key);
+  if (member.is("slow-start")) return read_duration(reader, rules.slow_start, value, key);
+  if (member.is("removal-timeout")) return read_duration(reader, rules.removal_timeout, value, key);
   return std::nullopt;
 }
 

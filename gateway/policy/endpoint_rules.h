@@ -63,6 +63,6 @@ struct EndpointRules {
 
 /// Reads `member` of a route into `rules`, if it is a key of these. `key` names its place.
 JsonReader::Known read_endpoint_rule(const JsonReader& reader, EndpointRules& rules,
-                                     const JsonMember& member, const std::string& key);
+                                     const ReadMember& member, const std::string& key);
 
 }  // namespace sallyport::gateway

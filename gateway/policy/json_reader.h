@@ -7,11 +7,36 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/json_document.h"
+#include "gateway/policy/suggestion.h"
 
 namespace sallyport::gateway {
+
+/// A member of an object, while a reader finds out what its key is. Remembers the keys that there
+/// are, so that a misspelt one is told which of them it is most like. As long as its member lives.
+class ReadMember {
+ public:
+  /// `known` outlives it, and gets what the key is compared with.
+  ReadMember(const JsonMember& of, std::vector<std::string_view>& known)
+      : member(of), value(of.value), known_(known) {}
+  ReadMember(const ReadMember&) = delete;
+  ReadMember& operator=(const ReadMember&) = delete;
+
+  /// Whether the key is this one, of static storage.
+  [[nodiscard]] bool is(std::string_view key) const {
+    known_.push_back(key);
+    return member.key == key;
+  }
+
+  const JsonMember& member;
+  const JsonValue& value;
+
+ private:
+  std::vector<std::string_view>& known_;
+};
 
 /// Makes errors that name file, line and key, and checks kinds of values.
 class JsonReader {
@@ -32,8 +57,8 @@ class JsonReader {
   /// `value` is a non-empty string.
   [[nodiscard]] Outcome check_text(const JsonValue& value, const std::string& key) const;
   [[nodiscard]] Outcome check_object(const JsonValue& value, const std::string& key) const;
-  /// `value` is an object: `read` gets each member in turn, and the key that names its place, and
-  /// returns Known. The first error ends it; an unknown key is one.
+  /// `value` is an object: `read` gets each member in turn, a ReadMember, and the key that names
+  /// its place, and returns Known. The first error ends it; an unknown key is one.
   template <class Read>
   [[nodiscard]] Outcome read_object(const JsonValue& value, const std::string& key,
                                     Read read) const;
@@ -52,10 +77,12 @@ template <class Read>
 JsonReader::Outcome JsonReader::read_object(const JsonValue& value, const std::string& key,
                                             Read read) const {
   if (auto checked = check_object(value, key); !checked) return checked;
+  std::vector<std::string_view> keys;
   for (const JsonMember& member : *value.object()) {
+    keys.clear();
     const std::string place = key + "." + printable(member.key);
-    const Known known = read(member, place);
-    if (!known) return refuse(member.line, place, "unknown key");
+    const Known known = read(ReadMember(member, keys), place);
+    if (!known) return refuse(member.line, place, "unknown key" + did_you_mean(member.key, keys));
     if (!*known) return *known;
   }
   return {};
@@ -65,15 +92,18 @@ template <class Enumerator, std::size_t N, class WordOf>
 JsonReader::Outcome JsonReader::read_word(Enumerator& target, const Enumerator (&all)[N],
                                           WordOf word_of, const JsonValue& value,
                                           const std::string& key) const {
-  std::string words;
+  std::string list;
+  std::vector<std::string_view> words;
   for (const Enumerator candidate : all) {
-    if (value.string() && *value.string() == word_of(candidate)) {
+    words.push_back(word_of(candidate));
+    if (value.string() && *value.string() == words.back()) {
       target = candidate;
       return {};
     }
-    words += (words.empty() ? "" : ", ") + std::string(word_of(candidate));
+    list += (list.empty() ? "" : ", ") + std::string(words.back());
   }
-  return refuse(value.line, key, "must be one of " + words);
+  const std::string near = value.string() ? did_you_mean(*value.string(), words) : "";
+  return refuse(value.line, key, "must be one of " + list + near);
 }
 
 /// "list[index]"

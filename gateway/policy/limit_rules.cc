@@ -47,10 +47,10 @@ Outcome read_rate(const JsonReader& reader, std::uint32_t& target, const JsonVal
 Outcome read_limits(const JsonReader& reader, LimitRules& rules, const JsonValue& value,
                     const std::string& key) {
   return reader.read_object(
-      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
-        if (member.key == "connections-per-identity")
+      value, key, [&](const ReadMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.is("connections-per-identity"))
           return read_connections(reader, rules.connections_per_identity, member.value, place);
-        if (member.key == "handshakes-per-identity")
+        if (member.is("handshakes-per-identity"))
           return read_rate(reader, rules.handshakes_per_identity, member.value, place);
         return std::nullopt;
       });
@@ -59,12 +59,12 @@ Outcome read_limits(const JsonReader& reader, LimitRules& rules, const JsonValue
 }  // namespace
 
 JsonReader::Known read_limit_rule(const JsonReader& reader, LimitRules& rules,
-                                  const JsonMember& member, const std::string& key) {
+                                  const ReadMember& member, const std::string& key) {
   const JsonValue& value = member.value;
-  if (member.key == "limits") return read_limits(reader, rules, value, key);
-  if (member.key == "max-connections")
+  if (member.is("limits")) return read_limits(reader, rules, value, key);
+  if (member.is("max-connections"))
     return read_connections(reader, rules.max_connections, value, key);
-  if (member.key == "max-connections-per-endpoint")
+  if (member.is("max-connections-per-endpoint"))
     return read_connections(reader, rules.max_connections_per_endpoint, value, key);
   return std::nullopt;
 }

@@ -21,6 +21,6 @@ struct LimitRules {
 
 /// Reads `member` of a route into `rules`, if it is a key of these. `key` names its place.
 JsonReader::Known read_limit_rule(const JsonReader& reader, LimitRules& rules,
-                                  const JsonMember& member, const std::string& key);
+                                  const ReadMember& member, const std::string& key);
 
 }  // namespace sallyport::gateway

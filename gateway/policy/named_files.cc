@@ -44,9 +44,9 @@ std::expected<NamedCredentials, ConfigError> read_credentials(const JsonReader& 
   NamedCredentials made{.name = member.key, .cert = {}, .key = {}};
   const JsonValue& value = member.value;
   auto read = reader.read_object(
-      value, key, [&](const JsonMember& inner, const std::string& place) -> JsonReader::Known {
-        if (inner.key == "key") return read_file(reader, made.key, inner.value, place);
-        if (inner.key == "cert" || inner.key == "bundle")
+      value, key, [&](const ReadMember& inner, const std::string& place) -> JsonReader::Known {
+        if (inner.is("key")) return read_file(reader, made.key, inner.value, place);
+        if (inner.is("cert") || inner.is("bundle"))
           return read_file(reader, made.cert, inner.value, place);
         return std::nullopt;
       });
@@ -66,10 +66,10 @@ std::expected<NamedTrust, ConfigError> read_trust(const JsonReader& reader,
   NamedTrust made{.name = member.key, .ca = {}, .crls = {}, .trust_domain = {}};
   auto read = reader.read_object(
       member.value, key,
-      [&](const JsonMember& inner, const std::string& place) -> JsonReader::Known {
-        if (inner.key == "ca") return read_files(reader, made.ca, inner.value, place);
-        if (inner.key == "crl") return read_files(reader, made.crls, inner.value, place);
-        if (inner.key != "trust-domain") return std::nullopt;
+      [&](const ReadMember& inner, const std::string& place) -> JsonReader::Known {
+        if (inner.is("ca")) return read_files(reader, made.ca, inner.value, place);
+        if (inner.is("crl")) return read_files(reader, made.crls, inner.value, place);
+        if (!inner.is("trust-domain")) return std::nullopt;
         auto checked = reader.check_text(inner.value, place);
         if (checked) made.trust_domain = *inner.value.string();
         return checked;
@@ -86,7 +86,8 @@ Outcome read_all(const JsonReader& reader, const JsonValue& root, const std::str
   const JsonValue* const all = root.find(word);
   if (all == nullptr) return {};
   return reader.read_object(
-      *all, word, [&](const JsonMember& member, const std::string& key) -> Outcome {
+      *all, word, [&](const ReadMember& entry, const std::string& key) -> Outcome {
+        const JsonMember& member = entry.member;
         if (!is_route_name(member.key))
           return reader.refuse(member.line, key,
                                "a name has 1 to 255 bytes and no control characters");

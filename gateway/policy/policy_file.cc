@@ -14,11 +14,13 @@
 #include "gateway/policy/policy.h"
 #include "gateway/policy/proxy_rule.h"
 #include "gateway/policy/string_list.h"
+#include "gateway/policy/suggestion.h"
 #include "gateway/policy/warm_rule.h"
 
 namespace sallyport::gateway {
 namespace {
 
+constexpr std::string_view kTopLevel[] = {"routes", "credentials", "trust"};
 constexpr std::string_view kOfClients[] = {"sni",         "alpn", "allow", "allow-any-verified",
                                            "credentials", "trust"};
 constexpr Balance kBalances[] = {Balance::kRoundRobin, Balance::kLeastConnections,
@@ -55,7 +57,7 @@ class PolicyReader : JsonReader {
   std::expected<Route, ConfigError> read_route(const JsonMember& member, const std::string& key);
   std::expected<Route, ConfigError> check_egress(Route route, const JsonMember& member,
                                                  const std::string& key) const;
-  Known read_key(Route& route, const JsonMember& member, const std::string& key);
+  Known read_key(Route& route, const ReadMember& member, const std::string& key);
   Outcome read_sni(Route& route, const JsonValue& value, const std::string& key);
   Outcome read_alpn(Route& route, const JsonValue& value, const std::string& key);
   template <class Enumerator, std::size_t N>
@@ -76,8 +78,9 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
                   "must be an object with \"routes\", not " + std::string(root.kind()));
   }
   for (const JsonMember& member : *top) {
-    if (member.key == "routes" || member.key == "credentials" || member.key == "trust") continue;
-    return refuse(member.line, printable(member.key), "unknown key");
+    if (std::ranges::find(kTopLevel, member.key) != std::end(kTopLevel)) continue;
+    return refuse(member.line, printable(member.key),
+                  "unknown key" + did_you_mean(member.key, kTopLevel));
   }
   const JsonValue* routes = root.find("routes");
   if (!routes) return refuse(root.line, "", "\"routes\" is missing");
@@ -121,12 +124,12 @@ std::expected<Route, ConfigError> PolicyReader::read_route(const JsonMember& mem
   RouteFiles files;
   RouteFiles backend_files;
   auto read = read_object(member.value, key,
-                          [&](const JsonMember& inner, const std::string& place) -> Known {
-                            if (inner.key == "credentials")
+                          [&](const ReadMember& inner, const std::string& place) -> Known {
+                            if (inner.is("credentials"))
                               return named_.choose_credentials(*this, files, inner.value, place);
-                            if (inner.key == "trust")
+                            if (inner.is("trust"))
                               return named_.choose_trust(*this, files, inner.value, place);
-                            if (inner.key == "backend-tls")
+                            if (inner.is("backend-tls"))
                               return read_backend_tls(*this, named_, route.backend_tls,
                                                       backend_files, inner.value, place);
                             return read_key(route, inner, place);
@@ -178,20 +181,19 @@ std::size_t PolicyReader::place_of(RouteFiles files) {
   return place;
 }
 
-JsonReader::Known PolicyReader::read_key(Route& route, const JsonMember& member,
+JsonReader::Known PolicyReader::read_key(Route& route, const ReadMember& member,
                                          const std::string& key) {
   const JsonValue& value = member.value;
-  if (member.key == "sni") return read_sni(route, value, key);
-  if (member.key == "alpn") return read_alpn(route, value, key);
-  if (member.key == "allow") return read_patterns(*this, route.allow, value, key);
-  if (member.key == "balance") return read_policy_word(route.balance, kBalances, value, key);
-  if (member.key == "truncation")
-    return read_policy_word(route.truncation, kTruncations, value, key);
-  if (member.key == "allow-any-verified") return read_bool(route.allow_any_verified, value, key);
-  if (member.key == "egress") return read_bool(route.egress, value, key);
-  if (member.key == "allow-empty") return read_bool(route.allow_empty, value, key);
-  if (member.key == "proxy-protocol") return read_proxy_rule(*this, route.proxy, value, key);
-  if (member.key == "warm") return read_warm_rule(*this, route.warm, value, key);
+  if (member.is("sni")) return read_sni(route, value, key);
+  if (member.is("alpn")) return read_alpn(route, value, key);
+  if (member.is("allow")) return read_patterns(*this, route.allow, value, key);
+  if (member.is("balance")) return read_policy_word(route.balance, kBalances, value, key);
+  if (member.is("truncation")) return read_policy_word(route.truncation, kTruncations, value, key);
+  if (member.is("allow-any-verified")) return read_bool(route.allow_any_verified, value, key);
+  if (member.is("egress")) return read_bool(route.egress, value, key);
+  if (member.is("allow-empty")) return read_bool(route.allow_empty, value, key);
+  if (member.is("proxy-protocol")) return read_proxy_rule(*this, route.proxy, value, key);
+  if (member.is("warm")) return read_warm_rule(*this, route.warm, value, key);
   Known known = read_endpoint_rule(*this, route.endpoint_rules, member, key);
   return known ? known : read_limit_rule(*this, route.limits, member, key);
 }

@@ -99,9 +99,9 @@ JsonReader::Outcome read_proxy_rule(const JsonReader& reader, std::optional<Prox
     return reader.refuse(value.line, key, "must be \"v2\" or an object with \"tlvs\"");
   const JsonValue* type = nullptr;
   Outcome read = reader.read_object(
-      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
-        if (member.key == "tlvs") return read_tlvs(reader, rule, member.value, place);
-        if (member.key != "identity-type") return std::nullopt;
+      value, key, [&](const ReadMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.is("tlvs")) return read_tlvs(reader, rule, member.value, place);
+        if (!member.is("identity-type")) return std::nullopt;
         type = &member.value;
         return read_identity_type(reader, rule, member.value, place);
       });

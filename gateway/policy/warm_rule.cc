@@ -40,10 +40,10 @@ JsonReader::Outcome read_warm_rule(const JsonReader& reader, std::optional<WarmR
                                    const JsonValue& value, const std::string& key) {
   WarmRule rule;
   Outcome read = reader.read_object(
-      value, key, [&](const JsonMember& member, const std::string& place) -> JsonReader::Known {
-        if (member.key == "min") return read_warm_count(reader, rule.min, member.value, place);
-        if (member.key == "max") return read_warm_count(reader, rule.max, member.value, place);
-        if (member.key == "max-idle") return read_idle(reader, rule.max_idle, member.value, place);
+      value, key, [&](const ReadMember& member, const std::string& place) -> JsonReader::Known {
+        if (member.is("min")) return read_warm_count(reader, rule.min, member.value, place);
+        if (member.is("max")) return read_warm_count(reader, rule.max, member.value, place);
+        if (member.is("max-idle")) return read_idle(reader, rule.max_idle, member.value, place);
         return std::nullopt;
       });
   if (!read) return read;

@@ -49,7 +49,7 @@ Readiness readiness(const Snapshot& snapshot, bool draining,
 
 namespace {
 
-void count_dropped_lines(metrics::Registry& registry, const Logs& logs) {
+void count_missing_lines(metrics::Registry& registry, const Logs& logs) {
   const DroppedLines operational = logs.operational.dropped();
   const DroppedLines connections = logs.connections.dropped();
   std::vector<std::pair<std::string_view, std::uint64_t>> lines;
@@ -58,6 +58,11 @@ void count_dropped_lines(metrics::Registry& registry, const Logs& logs) {
     lines.emplace_back(kDropCauseWords[i], operational[i] + connections[i]);
   }
   registry.set_dropped_lines(std::move(lines));
+  std::vector<std::pair<std::string_view, std::uint64_t>> left_out;
+  for (const LeftOut why : {LeftOut::kLogProbes, LeftOut::kLogConnections, LeftOut::kLogSample})
+    left_out.emplace_back(to_string(why), logs.connections.left_out(why));
+  left_out.emplace_back(to_string(LeftOut::kRepeated), lines_held_back());
+  registry.set_left_out_lines(std::move(left_out));
 }
 
 // By which a reader of several pages sees that another process answers.
@@ -85,7 +90,7 @@ AdminHandlers make_admin_handlers(const Publisher& publisher, ShardSet& shards,
       .metrics =
           [&, ready, logs] {
             shards.count_busy_time();
-            count_dropped_lines(registry, logs);
+            count_missing_lines(registry, logs);
             registry.set_ready(ready().ready);
             publisher.show_backends();
             return registry.scrape();

@@ -81,15 +81,18 @@ void check_addresses(const Options& options, Errors& errors) {
   }
 }
 
-}  // namespace
+// Whether the files can be judged: what they are read for is known.
+bool says_what_files_are_for(const Options& options) {
+  const bool rules =
+      options.allow_any_verified || !options.allow.empty() || !options.policy.empty();
+  const bool certificates = !options.pairs.empty() || options.listen.empty();
+  return rules && certificates && !options.ca.empty() && !options.discovery.empty();
+}
 
-int check(const Options& options) {
-  const RecordChoice records = probe_records(options);  // before root is given up, as at start
-  const auto became = become_reader(options.user);
-  if (!became) return report_configuration_error(became.error());
-  Config config(options);
+// Reports them. Whether there were any.
+bool report_errors(const Options& options, const RecordChoice& records, Config& config) {
   Errors errors;
-  check_files(options, config, errors);
+  if (says_what_files_are_for(options)) check_files(options, config, errors);
   check_state(options, errors);
   check_addresses(options, errors);
   if (const auto unmet = records_unmet(options, records)) add(errors, *unmet);
@@ -98,13 +101,36 @@ int check(const Options& options) {
     std::fprintf(stderr, "sallyport: warning: %s\n", each.to_string().c_str());
   }
   for (const std::string& error : errors) report_configuration_error(error);
-  if (!errors.empty()) return kExitConfiguration;
+  return !errors.empty();
+}
+
+}  // namespace
+
+int check(const Options& options) {
+  const RecordChoice records = probe_records(options);  // before root is given up, as at start
+  const auto became = become_reader(options.user);
+  if (!became) return report_configuration_error(became.error());
+  Config config(options);
+  if (report_errors(options, records, config)) return kExitConfiguration;
 
   if (records.wanted != RecordsWanted::kUserspace) {
     std::printf("%s\n", records.kernel.describe().c_str());
   }
-  std::printf("%sconfiguration is good\n", check_summary(options, config).c_str());
+  std::printf("%sconfiguration is good\n", check_summary(options, config, records).c_str());
   return options.against ? check_against(options, config) : kExitDrained;
+}
+
+int refuse(const RefusedOptions& refused) {
+  for (const OptionsError& error : refused.errors) report_configuration_error(error.message());
+  const Options& options = refused.understood;
+  const RecordChoice records = probe_records(options);
+  if (const auto became = become_reader(options.user); !became) {
+    report_configuration_error(became.error());
+  } else {
+    Config config(options);
+    report_errors(options, records, config);
+  }
+  return report_configuration_error("--help lists all flags");
 }
 
 }  // namespace sallyport::gateway

@@ -11,6 +11,9 @@
 #include <string_view>
 
 #include "gateway/observe/timestamp.h"
+#include "gateway/run/probe_records.h"
+#include "gateway/run/process.h"
+#include "gateway/run/shard_count.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -21,15 +24,36 @@ std::string counted(std::size_t count, std::string_view what) {
   return std::to_string(count) + " " + std::string(what) + (count == 1 ? "" : "s");
 }
 
+std::string listeners(const Options& options) {
+  std::string text;
+  for (const ListenAddress& each : options.listen)
+    text += "listener " + each.text + ": mutual TLS\n";
+  for (const EgressAddress& each : options.egress)
+    text += "listener " + each.text + ": plaintext, for applications of this machine\n";
+  return text;
+}
+
+std::string clients_of(const Route& route) {
+  if (route.egress) return "applications of this machine";
+  return route.allow_any_verified ? "any verified client"
+                                  : counted(route.allow.size(), "identity pattern");
+}
+
 std::string routes(const Config& config) {
   std::string text;
   for (const Route& route : config.policy()->routes()) {
     const DiscoveredRoute* discovered = config.discovery().find(route.name);
     text += "route " + printable(route.name) + ": " +
-            counted(discovered ? discovered->targets.size() : 0, "target") + ", ";
-    text += route.allow_any_verified ? "any verified client"
-                                     : counted(route.allow.size(), "identity pattern");
-    text += "\n";
+            counted(discovered ? discovered->targets.size() : 0, "target") + ", " +
+            clients_of(route);
+    if (!route.egress) {
+      text +=
+          ", " + (route.sni.empty() ? "any server name" : counted(route.sni.size(), "server name"));
+      text += ", " + (!route.alpn.empty()    ? counted(route.alpn.size(), "protocol")
+                      : route.takes_no_offer ? "no protocol"
+                                             : "any protocol");
+    }
+    text += route.backend_tls ? ", TLS to its backends\n" : "\n";
   }
   return text;
 }
@@ -179,15 +203,24 @@ std::string flags(const Options& options) {
   add("max-handshakes-per-address", std::to_string(options.max_handshakes_per_address));
   add("handshake-memory", std::to_string(options.handshake_memory));
   add("log-format", options.log_format == LogFormat::kText ? "text" : "json");
-  add("log-probes", on(options.log_probes));
+  const LoggedConnections& logged = options.logged_connections;
+  add("log-connections", logged.which == LogConnections::kAll       ? "all"
+                         : logged.which == LogConnections::kRefused ? "refused"
+                                                                    : "none");
+  add("log-sample", std::to_string(logged.one_in));
+  add("log-probes", on(logged.probes));
   return all + "\n";
 }
 
 }  // namespace
 
-std::string check_summary(const Options& options, const Config& config) {
-  return routes(config) + lines_of_all(config, own_certificates) + lines_of_all(config, bundles) +
-         lines_of_all(config, lists) + flags(options);
+std::string check_summary(const Options& options, const Config& config,
+                          const RecordChoice& records) {
+  const unsigned shards = shard_count(options, usable_cpus().size()).shards;
+  return listeners(options) + routes(config) + lines_of_all(config, own_certificates) +
+         lines_of_all(config, bundles) + lines_of_all(config, lists) +
+         "shards: " + std::to_string(shards) +
+         "\nrecords: " + std::string(expected_records(options, records)) + "\n" + flags(options);
 }
 
 }  // namespace sallyport::gateway

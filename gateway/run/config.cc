@@ -303,10 +303,27 @@ void Config::read_discovery(Attempt& attempt) const {
   attempt.next.discovery = *std::move(loaded);
 }
 
+// Without a policy file, the routes are those of discovery.
+std::array<Changes, kSources> Config::changes_to(const Candidate& next) const {
+  std::array<Changes, kSources> changes;
+  const auto of = [&changes](Source source) -> Changes& {
+    return changes[static_cast<std::size_t>(source)];
+  };
+  if (!complete()) return changes;
+  if (!(next.credentials == credentials_))
+    of(Source::kCredentials) = credentials_changes(credentials_, next.credentials);
+  if (!options_.policy.empty() && next.policy != policy_)
+    of(Source::kPolicy) = policy_changes(*policy_, *next.policy);
+  if (next.discovery != discovery_)
+    of(Source::kDiscovery) = discovery_changes(*discovery_, *next.discovery);
+  return changes;
+}
+
 void Config::take(Attempt attempt) {
   Candidate& next = attempt.next;
   Reload& result = attempt.result;
   if (next.policy) next.credentials.keep_only(*next.policy);
+  result.changes = changes_to(next);
   result.discovery_changed = next.discovery != discovery_;
   result.changed =
       !(next.credentials == credentials_) || next.policy != policy_ || result.discovery_changed;

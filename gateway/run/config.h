@@ -16,6 +16,7 @@
 #include "gateway/backends/discovery_state.h"
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/policy.h"
+#include "gateway/run/config_changes.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/credentials_table.h"
 #include "gateway/run/discovery_trail.h"
@@ -69,6 +70,11 @@ class Config {
     bool routes_split = false;
     /// What crl_rollback() says of the lists that took over, since the reload was forced.
     std::optional<std::string> older_list;
+    /// What took over differs so from what was in force; nothing of the first one.
+    std::array<Changes, kSources> changes;
+    [[nodiscard]] const Changes& changes_of(Source source) const {
+      return changes[static_cast<std::size_t>(source)];
+    }
     [[nodiscard]] const SourceOutcome& of(Source source) const {
       return outcomes[static_cast<std::size_t>(source)];
     }
@@ -142,6 +148,7 @@ class Config {
   void refuse_policy(Attempt& attempt, std::string why) const;
   void fit_together(Attempt& attempt) const;
   void read_discovery(Attempt& attempt) const;
+  [[nodiscard]] std::array<Changes, kSources> changes_to(const Candidate& next) const;
   void take(Attempt attempt);
 
   [[nodiscard]] std::vector<Finding> find_oddities() const;

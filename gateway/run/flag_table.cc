@@ -153,6 +153,11 @@ constexpr std::array kProcess{
     Flag{"log-format", "json|text", false, "Of both logs (default json)"},
     Flag{"log-level", "debug|info|warning|error", false,
          "Least level of operational lines, on stderr (default info)"},
+    Flag{"log-connections", "all|refused|none", false,
+         "Which connections get a line on stdout. refused: those that were refused, or did not end "
+         "well (default all)"},
+    Flag{"log-sample", "N", false,
+         "Write one in N of the lines of connections that ended well, drawn by chance (default 1)"},
     Flag{"log-probes", "on|off", false,
          "off: connections that close before their first byte, the probes of load balancers, are "
          "counted and not logged (default on)"},
@@ -172,7 +177,7 @@ constexpr std::array kCommandLineOnly{
          "outcome, and exit: 0 all in force, 2 something is refused, which is said. For root and "
          "the gateway's user"},
     Flag{"version", "", false, "Print versions and exit"},
-    Flag{"help", "", false, "Print this and exit"},
+    Flag{"help", "", false, "Print this and exit; also -h"},
 };
 constexpr std::array kGroups{
     FlagGroup{"Traffic", kTraffic},

@@ -25,10 +25,17 @@ using GivenFlags = std::map<std::string, std::vector<GivenValue>, std::less<>>;
 /// The --alpn of the client that --explain is about. No flag has this name.
 inline constexpr const char* kClientAlpn = "alpn of the client";
 
+/// What read_flags() found. With `errors`, `given` is what was understood: also a flag whose name
+/// is misspelt, as the one that it is most like, so that its lack is no error of its own.
+struct ReadFlags {
+  GivenFlags given;
+  std::vector<OptionsError> errors;
+};
+
 /// The command line and, if it names one, the configuration file, as one: the command line wins
 /// where both give a flag. Unknown flags, repeated ones that may not be, and missing or misplaced
-/// values are errors.
-[[nodiscard]] std::expected<GivenFlags, OptionsError> read_flags(int argc, const char* const* argv);
+/// values are errors, each with its place.
+[[nodiscard]] ReadFlags read_flags(int argc, const char* const* argv);
 
 /// What --help prints.
 [[nodiscard]] std::string help_text();

@@ -1,8 +1,11 @@
 #include "gateway/run/gateway.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,15 +14,18 @@
 #include "gateway/connection/close_reason.h"
 #include "gateway/connection/proxy_header_count.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/priority.h"
 #include "gateway/run/admin_handlers.h"
 #include "gateway/run/endpoint_watch.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/handle_signals.h"
+#include "gateway/run/local_address.h"
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
 #include "gateway/run/service_manager.h"
 #include "gateway/run/service_status.h"
 #include "gateway/run/socket_paths.h"
+#include "gateway/run/start_line.h"
 #include "gateway/run/versions.h"
 #include "ktls/handshake/tls_library.h"
 
@@ -43,13 +49,18 @@ metrics::BuildInfo build_info() {
 // this user could not read again is found now.
 int Gateway::run() {
   if (!check_flags()) return kExitConfiguration;
-  if (!probe_kernel_records()) return kExitConfiguration;
+  const bool has_records = probe_kernel_records();
   forbid_core_dumps();
   open_log_and_metrics();
   report_tls_library();
-  if (!bind_listeners()) return kExitFailed;
+  // All that is wrong is told at once: the files are read although an address is in use.
+  const bool bound = bind_listeners();
   if (!drop_privileges()) return kExitFailed;
-  if (!open_state() || !load_configuration()) return kExitConfiguration;
+  const bool has_files = read_files();
+  if (!has_records || !bound || !has_files) {
+    report_admin_addresses();
+    return has_records && has_files ? kExitFailed : kExitConfiguration;
+  }
   if (!resolve_host_names()) return kExitFailed;
   if (!start_shards()) return kExitConfiguration;
   if (!start_admin() || !listen()) {
@@ -58,6 +69,7 @@ int Gateway::run() {
   }
   reloader_->log_findings(true);
   take_requests();
+  log_started(options_, config_, records_, shards_->size());
   notify_ready();
   // A reload on a shard's CPU takes milliseconds. A shard that is busy for half of its time has had
   // its share, and would wait for the end of it.
@@ -69,16 +81,16 @@ int Gateway::run() {
 
 // What the machine has to say of them: the user to become, and where paths of sockets lead.
 bool Gateway::check_flags() {
-  const auto refused = [](const std::string& error) {
+  bool good = true;
+  const auto refuse = [&good](const std::string& error) {
     log_error("configuration refused", {{"source", "flags"}, {"error", error}});
-    return false;
+    good = false;
   };
   if (!options_.user.empty()) {
-    const auto found = find_user(options_.user);
-    if (!found) return refused(found.error());
+    if (const auto found = find_user(options_.user); !found) refuse(found.error());
   }
-  const auto shared = find_shared_socket(options_);
-  return !shared || refused(*shared);
+  if (const auto shared = find_shared_socket(options_)) refuse(*shared);
+  return good;
 }
 
 // Before privileges are dropped: the kernel loads its modules by itself only for the privileged.
@@ -97,7 +109,8 @@ bool Gateway::probe_kernel_records() {
 void Gateway::open_log_and_metrics() {
   access_log_ = std::make_unique<AccessLog>(AccessLogOptions{
       .format = options_.log_format,
-      .probes = options_.log_probes,
+      .priorities = is_journal(STDOUT_FILENO, std::getenv("JOURNAL_STREAM")),
+      .logged = options_.logged_connections,
       .on_dropped =
           [](DropCause cause, std::uint64_t lines) {
             log_warning("connection lines dropped",
@@ -154,6 +167,11 @@ bool Gateway::drop_privileges() {
   const auto became = become_user(options_.user);
   if (!became) log_error(became.error());
   return became.has_value();
+}
+
+bool Gateway::read_files() {
+  const bool has_state = open_state();
+  return load_configuration() && has_state;
 }
 
 bool Gateway::open_state() {
@@ -232,6 +250,14 @@ bool Gateway::start_admin() {
   if (!admin) return failed(admin.error());
   admin_ = *std::move(admin);
   return true;
+}
+
+// Those that start_admin() would find in use, once the start has failed.
+void Gateway::report_admin_addresses() const {
+  for (const AdminAddress& admin : options_.admin) {
+    if (const auto why = bound_elsewhere(admin.address))
+      log_error("cannot start the admin server", {{"address", admin.text}, {"error", *why}});
+  }
 }
 
 // Last: what fails before takes no client from a process that has the address.

@@ -46,11 +46,13 @@ class Gateway {
   void report_tls_library();
   bool bind_listeners();
   bool drop_privileges();
+  bool read_files();
   bool open_state();
   bool load_configuration();
   bool resolve_host_names();
   bool start_shards();
   bool start_admin();
+  void report_admin_addresses() const;
   bool listen();
   void take_requests();
   void serve_until_drained();

@@ -14,11 +14,11 @@ constexpr std::chrono::seconds kSameSignal{1};
 
 void drain_or_end(Drain& drain, int signal) {
   if (drain.begin()) {
-    log_info("draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+    log_audit(LogLevel::kInfo, "draining", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
   } else if (drain.age() < kSameSignal) {
     log_info("signal within a second of the first: the same");
   } else {
-    log_warning("ending at once: second signal");
+    log_audit(LogLevel::kWarning, "ending at once: second signal");
     drain.end_at_once();
   }
 }

@@ -1,11 +1,14 @@
 // sallyport: a mutual-TLS gateway. Flags in, exit code out; the rest is in Gateway.
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <variant>
 
 #include "gateway/observe/log.h"
+#include "gateway/observe/priority.h"
 #include "gateway/run/check.h"
-#include "gateway/run/configuration_error.h"
 #include "gateway/run/control_socket.h"
 #include "gateway/run/exit_code.h"
 #include "gateway/run/explain.h"
@@ -27,7 +30,7 @@ int main(int argc, char** argv) {
   ktls::skip_legacy_cipher_names();
 
   const auto parsed = gateway::parse(argc, argv);
-  if (!parsed) return gateway::report_configuration_error(parsed.error().message());
+  if (!parsed) return gateway::refuse(parsed.error());
   if (const auto* information = std::get_if<gateway::Information>(&*parsed)) {
     std::fputs(information->text.c_str(), stdout);
     return 0;
@@ -35,7 +38,8 @@ int main(int argc, char** argv) {
   if (const auto* reload = std::get_if<gateway::ReloadRequest>(&*parsed))
     return gateway::request_reload(reload->gateway);
   const auto& options = std::get<gateway::Options>(*parsed);
-  gateway::configure_log(options.log_format, options.log_level);
+  gateway::configure_log(options.log_format, options.log_level,
+                         gateway::is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")));
   if (options.check) return gateway::check(options);
   if (options.explain) return gateway::explain(options);
   const gateway::LogThread log_thread;

@@ -10,6 +10,7 @@
 
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/number.h"
+#include "gateway/policy/suggestion.h"
 #include "ktls/base/ascii.h"
 #include "ktls/base/spiffe.h"
 #include "ktls/keys/suite.h"
@@ -173,9 +174,12 @@ std::expected<TrustBundle, std::string> parse_trust_bundle(std::string_view text
 std::expected<std::vector<std::string>, std::string> parse_ciphersuites(std::string_view text) {
   return parse_list(text, [](const std::string& suite) -> std::optional<std::string> {
     if (ktls::suite_from_name(suite)) return std::nullopt;
+    constexpr std::array<std::string_view, 3> kNames{
+        "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"};
     return "names '" + suite +
            "', which is none of TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384 and "
-           "TLS_CHACHA20_POLY1305_SHA256";
+           "TLS_CHACHA20_POLY1305_SHA256" +
+           did_you_mean(suite, kNames);
   });
 }
 
@@ -198,7 +202,7 @@ std::expected<LiveCause, std::string> parse_live_cause(std::string_view text) {
     if (!all.empty()) all += ", ";
     all += each;
   }
-  return std::unexpected("is none of " + all);
+  return std::unexpected("is none of " + all + did_you_mean(text, kKeepLiveWords));
 }
 
 std::expected<std::string, std::string> parse_groups(std::string_view text) {

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstdlib>
 #include <initializer_list>
 #include <limits>
 #include <utility>
 
 #include "gateway/policy/host_name.h"
 #include "gateway/policy/number.h"
+#include "gateway/policy/suggestion.h"
+#include "gateway/run/flag_table.h"
 #include "gateway/run/flags.h"
 #include "gateway/run/versions.h"
 
@@ -16,11 +19,21 @@ namespace {
 
 constexpr std::chrono::hours kTicketLifetime{7 * 24};  // RFC 8446 4.6.1
 
-// Takes values out of the given flags. The first error stays, and what follows is then ignored: so
-// the story below reads as the list that it is.
+// "--ca [TRUST-DOMAIN=]PATH": what to write.
+std::string usage_of(std::string_view name) {
+  for (const FlagGroup& group : flag_groups()) {
+    for (const Flag& flag : group.flags)
+      if (name == flag.name) return "--" + std::string(name) + " " + flag.value;
+  }
+  std::abort();
+}
+
+// Takes values out of the given flags, and keeps all errors: so the story below reads as the list
+// that it is.
 class Reader {
  public:
-  explicit Reader(GivenFlags given) : given_(std::move(given)) {}
+  explicit Reader(ReadFlags read)
+      : given_(std::move(read.given)), errors_(std::move(read.errors)) {}
 
   [[nodiscard]] bool has(std::string_view flag) const { return given_.contains(flag); }
   [[nodiscard]] bool alone(std::string_view flag) const { return has(flag) && given_.size() == 1; }
@@ -94,15 +107,19 @@ class Reader {
         out = found->second;
       } else {
         std::string list;
-        for (const auto& [word, value] : words)
+        std::vector<std::string_view> known;
+        for (const auto& [word, value] : words) {
           list += (list.empty() ? "" : "|") + std::string(word);
-        fail(flag, use, "is not one of " + list);
+          known.push_back(word);
+        }
+        fail(flag, use, "is not one of " + list + did_you_mean(use.value, known));
       }
     }
   }
 
   void require(std::string_view flag) {
-    if (!has(flag)) fail("--" + std::string(flag), "", everywhere(), "is required");
+    if (has(flag)) return;
+    fail("--" + std::string(flag), "", everywhere(), "is required: " + usage_of(flag));
   }
 
   // What is missing is missing there.
@@ -115,8 +132,7 @@ class Reader {
     fail("--" + std::string(flag), use.value, use.where, std::move(what));
   }
   void fail(std::string flag, std::string value, std::string where, std::string what) {
-    if (error_) return;
-    error_ = OptionsError{std::move(where), std::move(flag), std::move(value), std::move(what)};
+    errors_.push_back({std::move(where), std::move(flag), std::move(value), std::move(what)});
   }
 
   [[nodiscard]] const std::vector<GivenValue>& uses(std::string_view flag) const {
@@ -124,25 +140,34 @@ class Reader {
     const auto found = given_.find(flag);
     return found == given_.end() ? none : found->second;
   }
-  [[nodiscard]] const std::optional<OptionsError>& error() const { return error_; }
+  // Of a flag that is there.
+  [[nodiscard]] GivenValue first(std::string_view flag) const {
+    const auto& all = uses(flag);
+    return all.empty() ? GivenValue{.value = "", .where = everywhere()} : all.front();
+  }
+  [[nodiscard]] std::vector<OptionsError> take_errors() { return std::move(errors_); }
 
  private:
   GivenFlags given_;
-  std::optional<OptionsError> error_;
+  std::vector<OptionsError> errors_;
 };
 
 void read_listeners(Reader& reader, Options& options) {
   if (!reader.has("listen") && !reader.has("egress"))
-    return reader.fail("", "", reader.everywhere(), "one of --listen and --egress is required");
+    reader.fail("", "", reader.everywhere(),
+                "one of --listen and --egress is required: " + usage_of("listen"));
   for (const GivenValue& use : reader.uses("listen")) {
     auto address = parse_listener(use.value);
-    if (!address) return reader.fail("listen", use, address.error());
+    if (!address) {
+      reader.fail("listen", use, address.error());
+      continue;
+    }
     const auto taken = std::ranges::find_if(
         options.listen, [&](const ListenAddress& each) { return overlap(each, *address); });
     if (taken != options.listen.end()) {
-      return reader.fail(
-          "listen", use,
-          taken->text == address->text ? "is given twice" : "overlaps " + taken->text);
+      reader.fail("listen", use,
+                  taken->text == address->text ? "is given twice" : "overlaps " + taken->text);
+      continue;
     }
     options.listen.push_back(*std::move(address));
   }
@@ -158,37 +183,47 @@ bool overlap(const EgressAddress& egress, const ListenAddress& other) {
   return overlap(ListenAddress{.text = egress.text, .address = egress.address}, other);
 }
 
+// Why `egress` is refused beside what was read before it; empty: it is not.
+std::string egress_refusal(const Reader& reader, const Options& options,
+                           const EgressAddress& egress) {
+  if (!reader.has("policy")) return "needs --policy, which says how its route is reached";
+  if (!egress.address.is_loopback() && !options.egress_expose)
+    return "is not loopback: others than this machine's applications could act as this gateway; "
+           "--egress-expose accepts this";
+  for (const ListenAddress& listen : options.listen) {
+    if (overlap(egress, listen)) return "overlaps " + listen.text;
+  }
+  for (const EgressAddress& each : options.egress) {
+    if (overlap(egress, {.text = each.text, .address = each.address}))
+      return each.text == egress.text ? "is given twice" : "overlaps " + each.text;
+  }
+  return "";
+}
+
 // Whoever connects acts as this gateway.
 void read_egress(Reader& reader, Options& options) {
   reader.on("egress-expose", options.egress_expose);
   for (const GivenValue& use : reader.uses("egress")) {
     auto egress = parse_egress_address(use.value);
-    if (!egress) return reader.fail("egress", use, egress.error());
-    if (!reader.has("policy"))
-      return reader.fail("egress", use, "needs --policy, which says how its route is reached");
-    if (!egress->address.is_loopback() && !options.egress_expose)
-      return reader.fail("egress", use,
-                         "is not loopback: others than this machine's applications could act as "
-                         "this gateway; --egress-expose accepts this");
-    for (const ListenAddress& listen : options.listen) {
-      if (overlap(*egress, listen)) return reader.fail("egress", use, "overlaps " + listen.text);
+    std::string why = egress ? egress_refusal(reader, options, *egress) : egress.error();
+    if (!why.empty()) {
+      reader.fail("egress", use, std::move(why));
+    } else {
+      options.egress.push_back(*std::move(egress));
     }
-    for (const EgressAddress& each : options.egress) {
-      if (overlap(*egress, {.text = each.text, .address = each.address}))
-        return reader.fail("egress", use,
-                           each.text == egress->text ? "is given twice" : "overlaps " + each.text);
-    }
-    options.egress.push_back(*std::move(egress));
   }
 }
 
 void read_pairs(Reader& reader, Options& options) {
   for (const GivenValue& use : reader.uses("credentials")) {
-    if (use.value.empty()) return reader.fail("credentials", use, "is empty");
-    if (std::ranges::find(options.pairs, use.value, &Options::CertificatePair::key) !=
-        options.pairs.end())
-      return reader.fail("credentials", use, "is given twice");
-    options.pairs.push_back({use.value, use.value});
+    const auto same = std::ranges::find(options.pairs, use.value, &Options::CertificatePair::key);
+    if (use.value.empty()) {
+      reader.fail("credentials", use, "is empty");
+    } else if (same != options.pairs.end()) {
+      reader.fail("credentials", use, "is given twice");
+    } else {
+      options.pairs.push_back({use.value, use.value});
+    }
   }
   const std::size_t certs = reader.count("cert");
   const std::size_t keys = reader.count("key");
@@ -232,21 +267,22 @@ void read_rules(Reader& reader, Options& options) {
   for (const std::string_view flag : {"allow", "allow-any-verified", "policy"}) {
     if (!reader.has(flag)) continue;
     if (!first.empty()) {
-      return reader.fail(flag, reader.uses(flag).front(),
+      return reader.fail(flag, reader.first(flag),
                          "excludes --" + std::string(first) + ", which is given too");
     }
     first = flag;
   }
   if (first.empty()) {
-    return reader.fail("", "", reader.everywhere(),
-                       "one of --allow, --allow-any-verified and --policy is required");
+    return reader.fail(
+        "", "", reader.everywhere(),
+        "one of --allow, --allow-any-verified and --policy is required: " + usage_of("allow"));
   }
   reader.texts("allow", options.allow);
   reader.on("allow-any-verified", options.allow_any_verified);
   reader.text("policy", options.policy);
   for (const std::string_view flag : {"alpn", "truncation"}) {
     if (!reader.has("policy") || !reader.has(flag)) continue;
-    return reader.fail(flag, reader.uses(flag).front(),
+    return reader.fail(flag, reader.first(flag),
                        "is for routes without a policy file, and --policy is given");
   }
   reader.parsed("alpn", parse_alpn_list, [&](auto list) { options.alpn = std::move(list); });
@@ -261,7 +297,7 @@ void read_discovery(Reader& reader, Options& options) {
   reader.number("discovery-max-removal", options.discovery_max_removal_percent, 0U, 100U);
   reader.text("zone", options.zone);
   if (!options.zone.empty() && !is_route_name(options.zone)) {
-    reader.fail("zone", reader.uses("zone").front(),
+    reader.fail("zone", reader.first("zone"),
                 "is no name: it has 1 to 255 bytes and no control characters");
   }
   reader.text("state-dir", options.state_dir);
@@ -284,7 +320,7 @@ void read_tls(Reader& reader, Options& options) {
   reader.duration("ticket-max-age", options.ticket_max_age);
   if (options.ticket_max_age.count() == 0) options.ticket_max_age = kTicketLifetime;
   if (options.ticket_max_age > kTicketLifetime || options.ticket_max_age.count() % 1'000 != 0) {
-    reader.fail("ticket-max-age", reader.uses("ticket-max-age").front(),
+    reader.fail("ticket-max-age", reader.first("ticket-max-age"),
                 "is not a number of whole seconds up to 7 days (168h)");
   }
 }
@@ -303,7 +339,7 @@ void read_timeouts(Reader& reader, Options& options) {
 
 void read_against(Reader& reader, Options& options) {
   if (reader.has("against") && !reader.has("check"))
-    return reader.fail("against", reader.uses("against").front(), "goes with --check");
+    return reader.fail("against", reader.first("against"), "goes with --check");
   reader.parsed("against", parse_admin_url,
                 [&](AdminUrl url) { options.against = std::move(url); });
 }
@@ -314,8 +350,7 @@ void read_client(Reader& reader, Options& options) {
     return;
   }
   if (reader.has("check"))
-    return reader.fail("explain", reader.uses("explain").front(),
-                       "excludes --check, which is given too");
+    return reader.fail("explain", reader.first("explain"), "excludes --check, which is given too");
   Options::Client& client = options.explain.emplace();
   reader.text("explain", client.certificates);
   reader.text("sni", client.sni);
@@ -329,11 +364,14 @@ void read_client(Reader& reader, Options& options) {
 void read_process(Reader& reader, Options& options) {
   for (const GivenValue& use : reader.uses("admin")) {
     auto address = parse_admin_address(use.value);
-    if (!address) return reader.fail("admin", use, address.error());
     const auto same = [&](const AdminAddress& each) { return each.text == address->text; };
-    if (std::ranges::any_of(options.admin, same))
-      return reader.fail("admin", use, "is given twice");
-    options.admin.push_back(*std::move(address));
+    if (!address) {
+      reader.fail("admin", use, address.error());
+    } else if (std::ranges::any_of(options.admin, same)) {
+      reader.fail("admin", use, "is given twice");
+    } else {
+      options.admin.push_back(*std::move(address));
+    }
   }
   if (!reader.has("admin")) options.admin.push_back(*parse_admin_address("127.0.0.1:9464"));
   reader.on("admin-expose-all", options.admin_expose_all);
@@ -356,25 +394,33 @@ void read_process(Reader& reader, Options& options) {
                  {"info", LogLevel::kInfo},
                  {"warning", LogLevel::kWarning},
                  {"error", LogLevel::kError}});
-  reader.choice("log-probes", options.log_probes, {{"on", true}, {"off", false}});
+  LoggedConnections& logged = options.logged_connections;
+  reader.choice("log-connections", logged.which,
+                {{"all", LogConnections::kAll},
+                 {"refused", LogConnections::kRefused},
+                 {"none", LogConnections::kNone}});
+  reader.number("log-sample", logged.one_in, std::uint32_t{1}, std::uint32_t{1'000'000});
+  reader.choice("log-probes", logged.probes, {{"on", true}, {"off", false}});
   reader.on("check", options.check);
   reader.text("config", options.config);
 }
 
 std::string version_text() {
   const Versions running = versions();
-  return "sallyport " + running.sallyport + "\nOpenSSL " + running.openssl + "\nliburing " +
-         running.liburing + "\nLinux " + running.kernel + "\n";
+  const std::string commit = running.commit.empty() ? "" : "commit " + running.commit + "\n";
+  return "sallyport " + running.sallyport + "\n" + commit + "OpenSSL " + running.openssl +
+         "\nliburing " + running.liburing + "\nLinux " + running.kernel + "\n";
 }
 
 // The gateway has its flags already.
-std::expected<CommandLine, OptionsError> read_reload(Reader& reader) {
+std::expected<CommandLine, RefusedOptions> read_reload(Reader& reader) {
   if (!reader.alone("reload"))
     reader.fail("reload", reader.uses("reload").front(), "takes no other flag beside it");
   std::uint32_t gateway = 0;
   constexpr auto kMost = static_cast<std::uint32_t>(std::numeric_limits<pid_t>::max());
   reader.number("reload", gateway, std::uint32_t{1}, kMost);
-  if (reader.error()) return std::unexpected(*reader.error());
+  if (std::vector<OptionsError> errors = reader.take_errors(); !errors.empty())
+    return std::unexpected(RefusedOptions{.errors = std::move(errors), .understood = {}});
   return ReloadRequest{static_cast<pid_t>(gateway)};
 }
 
@@ -387,13 +433,12 @@ std::string OptionsError::message() const {
   return text + what;
 }
 
-std::expected<CommandLine, OptionsError> parse(int argc, const char* const* argv) {
-  auto given = read_flags(argc, argv);
-  if (!given) return std::unexpected(std::move(given.error()));
-  if (given->contains("help")) return Information{help_text()};
-  if (given->contains("version")) return Information{version_text()};
+std::expected<CommandLine, RefusedOptions> parse(int argc, const char* const* argv) {
+  ReadFlags read = read_flags(argc, argv);
+  if (read.given.contains("help")) return Information{help_text()};
+  if (read.given.contains("version")) return Information{version_text()};
 
-  Reader reader(*std::move(given));
+  Reader reader(std::move(read));
   if (reader.has("reload")) return read_reload(reader);
   Options options;
   read_listeners(reader, options);
@@ -407,8 +452,10 @@ std::expected<CommandLine, OptionsError> parse(int argc, const char* const* argv
   read_process(reader, options);
   read_against(reader, options);
   read_client(reader, options);
-  if (reader.error()) return std::unexpected(*reader.error());
-  return options;
+  std::vector<OptionsError> errors = reader.take_errors();
+  if (errors.empty()) return options;
+  return std::unexpected(
+      RefusedOptions{.errors = std::move(errors), .understood = std::move(options)});
 }
 
 }  // namespace sallyport::gateway

@@ -18,6 +18,7 @@
 
 #include "gateway/connection/record_choice.h"
 #include "gateway/observe/log.h"
+#include "gateway/observe/logged_connections.h"
 #include "gateway/policy/live_cause.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/egress_address.h"
@@ -98,7 +99,7 @@ struct Options {
   std::string user;
   LogFormat log_format = LogFormat::kJson;
   LogLevel log_level = LogLevel::kInfo;
-  bool log_probes = true;  ///< off: no line for a connection that closed before its first byte
+  LoggedConnections logged_connections;
   bool check = false;
   std::optional<AdminUrl> against;  ///< with `check` only
   /// --explain: a client to be judged.
@@ -135,8 +136,14 @@ struct ReloadRequest {
 /// What the program is to do.
 using CommandLine = std::variant<Options, Information, ReloadRequest>;
 
+/// Flags with errors.
+struct RefusedOptions {
+  std::vector<OptionsError> errors;  ///< at least one
+  Options understood;                ///< the flags without errors; not what a gateway may run with
+};
+
 /// Reads the command line and, if it names one, the configuration file; opens no other file.
 /// --help and --version win over any error in other flags.
-[[nodiscard]] std::expected<CommandLine, OptionsError> parse(int argc, const char* const* argv);
+[[nodiscard]] std::expected<CommandLine, RefusedOptions> parse(int argc, const char* const* argv);
 
 }  // namespace sallyport::gateway

@@ -45,6 +45,21 @@ std::optional<std::string> records_unmet(const Options& options, const RecordCho
   return std::nullopt;
 }
 
+std::string_view expected_records(const Options& options, const RecordChoice& choice) {
+  if (choice.wanted == RecordsWanted::kUserspace) return "userspace";
+  bool any_taken = false;
+  bool any_refused = false;
+  for (const RecordVersion version : {RecordVersion::kTls13, RecordVersion::kTls12}) {
+    if (version < options.min_tls) continue;
+    for (const CipherSuite suite : negotiable(options)) {
+      const bool refused = choice.kernel.refuses(version, suite).has_value();
+      (refused ? any_refused : any_taken) = true;
+    }
+  }
+  if (any_taken && any_refused) return "kernel and userspace";
+  return any_taken ? "kernel" : "userspace";
+}
+
 std::optional<metrics::KtlsSupport> ktls_support_metrics(const RecordChoice& choice) {
   if (choice.wanted == RecordsWanted::kUserspace) return std::nullopt;
   metrics::KtlsSupport support{.ciphers = {}, .rekey = choice.kernel.can_rekey()};

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "gateway/connection/record_choice.h"
 #include "gateway/run/options.h"
@@ -19,6 +20,10 @@ namespace sallyport::gateway {
 /// beyond this kernel. Nothing if it can, or if the flag is another one.
 [[nodiscard]] std::optional<std::string> records_unmet(const Options& options,
                                                        const RecordChoice& choice);
+
+/// Where the records of what clients may negotiate will be made: "kernel", "userspace", or "kernel
+/// and userspace" where it depends on version and suite.
+[[nodiscard]] std::string_view expected_records(const Options& options, const RecordChoice& choice);
 
 /// For the metrics; nothing if the kernel was not probed.
 [[nodiscard]] std::optional<metrics::KtlsSupport> ktls_support_metrics(const RecordChoice& choice);

@@ -31,10 +31,15 @@ void log_ignored_groups(const Config& config) {
            {{"file", config.discovery().file}, {"groups", config.discovery().ignored_groups}});
 }
 
+void log_reloaded(Source source, const Changes& changes) {
+  log_audit(LogLevel::kInfo, "reloaded", {{"source", to_string(source)}, {"changes", changes}});
+}
+
 void log_refused_route(const SourceOutcome::RefusedRoute& refused, std::string_view message) {
-  log_warning(message, {{"source", to_string(Source::kDiscovery)},
-                        {"route", refused.route},
-                        {"error", refused.error.to_string()}});
+  log_audit(LogLevel::kWarning, message,
+            {{"source", to_string(Source::kDiscovery)},
+             {"route", refused.route},
+             {"error", refused.error.to_string()}});
 }
 
 }  // namespace
@@ -46,8 +51,8 @@ bool load_first(Config& config) {
     const auto source = static_cast<Source>(i);
     const auto as_of = source == Source::kDiscovery ? config.kept_as_of() : std::nullopt;
     if (outcome.error && as_of) {
-      log_warning("discovery refused, endpoints of --state-dir are used",
-                  {{"as_of", rfc3339(*as_of)}, {"error", *outcome.error}});
+      log_audit(LogLevel::kWarning, "discovery refused, endpoints of --state-dir are used",
+                {{"as_of", rfc3339(*as_of)}, {"error", *outcome.error}});
     } else if (outcome.error) {
       log_error("configuration refused",
                 {{"source", to_string(source)}, {"error", *outcome.error}});
@@ -78,7 +83,7 @@ void Reloader::reload(bool force) {
 }
 
 void Reloader::reload_on_demand(std::string_view asked_by) {
-  log_info("reloading", {{"asked_by", asked_by}});
+  log_audit(LogLevel::kInfo, "reloading", {{"asked_by", asked_by}});
   notify_reloading();
   reload(true);
   notify_ready();
@@ -112,18 +117,18 @@ void Reloader::publish() {
   const auto published = publisher_.publish();
   not_published_ = published ? std::nullopt : std::optional(published.error());
   if (published) return;
-  log_error("reload refused, last good state stays",
+  log_audit(LogLevel::kError, "reload refused, last good state stays",
             {{"source", "credentials"}, {"error", published.error()}});
 }
 
 void Reloader::report(const Config::Reload& reloaded, bool force) {
   for (std::size_t i = 0; i < kSources; ++i) {
-    report(static_cast<Source>(i), reloaded.outcomes[i], force);
+    report(static_cast<Source>(i), reloaded.outcomes[i], reloaded.changes[i], force);
   }
   const std::size_t ignored = config_.discovery().ignored_groups;
   if (force || ignored != std::exchange(ignored_groups_, ignored)) log_ignored_groups(config_);
   if (reloaded.older_list && !reloaded.of(Source::kCredentials).error) {
-    log_warning("an older CRL was taken", {{"list", *reloaded.older_list}});
+    log_audit(LogLevel::kWarning, "an older CRL was taken", {{"list", *reloaded.older_list}});
   }
   if (reloaded.routes_split) {
     log_warning("several routes now, and no policy file: each takes only the SNI of its own name",
@@ -131,19 +136,21 @@ void Reloader::report(const Config::Reload& reloaded, bool force) {
   }
 }
 
-void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
+void Reloader::report(Source source, const SourceOutcome& outcome, const Changes& changes,
+                      bool force) {
   RefusalReport& refusal = refusals_[static_cast<std::size_t>(source)];
   const std::string_view name = to_string(source);
   if (!outcome.refused()) {
     const bool was_refused = refusal.accepted();
     if (was_refused && !outcome.read) {
-      log_info("no longer refused: the files are those in force", {{"source", name}});
+      log_audit(LogLevel::kInfo, "no longer refused: the files are those in force",
+                {{"source", name}});
     }
-    if (!outcome.read) return;
-    registry_.config_reloaded(name, true, std::chrono::system_clock::now());
-    log_info("reloaded", {{"source", name}});
+    if (outcome.read) registry_.config_reloaded(name, true, std::chrono::system_clock::now());
+    if (outcome.read || !changes.empty()) log_reloaded(source, changes);
     return;
   }
+  if (!changes.empty()) log_reloaded(source, changes);  // what of it is not refused
   const RefusalReport::Say say =
       refusal.refused(outcome.files, outcome.complaint(), std::chrono::steady_clock::now(), force);
   if (say.count) registry_.config_reloaded(name, false, std::chrono::system_clock::now());
@@ -151,7 +158,7 @@ void Reloader::report(Source source, const SourceOutcome& outcome, bool force) {
   // around a route that stays refused is not.
   if (!say.log && !(say.count && outcome.error)) return;
   if (outcome.error) {
-    log_error("reload refused, last good state stays",
+    log_audit(LogLevel::kError, "reload refused, last good state stays",
               {{"source", name}, {"error", *outcome.error}});
   }
   for (const SourceOutcome::RefusedRoute& each : outcome.refused_routes)
@@ -204,6 +211,7 @@ iouring::Task<void> Reloader::reload_now_and_then(iouring::Ring& ring) {
     iouring::Result<> slept = co_await iouring::sleep_for(ring, kLookWhileSettling);
     if (!slept) co_return;
     publisher_.free_retired();
+    log_held_back();
     since += kLookWhileSettling;
     if (since < kLookEvery && !settling()) continue;
     since = std::chrono::seconds(0);

@@ -62,7 +62,7 @@ class Reloader {
 
  private:
   void report(const Config::Reload& reloaded, bool force);
-  void report(Source source, const SourceOutcome& outcome, bool force);
+  void report(Source source, const SourceOutcome& outcome, const Changes& changes, bool force);
   void report_current();
   [[nodiscard]] bool settling() const;
 

@@ -6,16 +6,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <optional>
 #include <utility>
 
 #include "gateway/observe/log.h"
-#include "gateway/run/cpu_quota.h"
 #include "gateway/run/local_address.h"
 #include "gateway/run/process.h"
+#include "gateway/run/shard_count.h"
 #include "gateway/run/socket_access.h"
 
 namespace sallyport::gateway {
@@ -34,26 +33,23 @@ void log_cannot_listen(const ListenAddress& listen, iouring::Errno error) {
             {{"listener", listen.text}, {"error", bind_error_text(listen.address, error.value)}});
 }
 
-// A thread for each usable CPU, but no more than the quota keeps busy: the others would only use it
-// up earlier, and then all stand still until its next period.
-unsigned default_shards(std::size_t cpus) {
-  const auto count = static_cast<unsigned>(cpus);
-  const std::optional<double> quota = cpu_quota();
-  if (!quota || *quota >= count) {
-    log_info("shards", {{"shards", count}, {"usable_cpus", cpus}});
-    return count;
+void log_shards(const ShardCount& count) {
+  if (count.cpu_quota) {
+    log_info("shards", {{"shards", count.shards},
+                        {"usable_cpus", count.usable_cpus},
+                        {"cpu_quota", *count.cpu_quota}});
+  } else {
+    log_info("shards", {{"shards", count.shards}, {"usable_cpus", count.usable_cpus}});
   }
-  const auto limited = static_cast<unsigned>(std::ceil(*quota));
-  log_info("shards", {{"shards", limited}, {"usable_cpus", cpus}, {"cpu_quota", *quota}});
-  return limited;
 }
 
 }  // namespace
 
 std::unique_ptr<ShardSet> ShardSet::create(ShardSetOptions options) {
   const std::vector<int> cpus = usable_cpus();
-  const unsigned count =
-      options.options.shards ? *options.options.shards : default_shards(cpus.size());
+  const ShardCount shard_counts = shard_count(options.options, cpus.size());
+  log_shards(shard_counts);
+  const unsigned count = shard_counts.shards;
   const std::uint64_t descriptors = raise_descriptor_limit();
   const ConnectionCapacity capacity = connection_capacity(descriptors, count, options.can_install);
   const std::uint64_t max_connections =
@@ -126,15 +122,19 @@ bool ShardSet::create_shards(unsigned count, const std::vector<int>& cpus,
   return true;
 }
 
+// All are tried, so that each that cannot be bound is told.
 bool ShardSet::bind_listeners() {
   const Options& options = options_.options;
-  return std::ranges::all_of(options.listen,
-                             [this](const ListenAddress& listen) {
-                               return bind_listener(
-                                   listen, {.starttls_postgresql = listen.starttls_postgresql});
-                             }) &&
-         std::ranges::all_of(options.egress,
-                             [this](const EgressAddress& egress) { return bind_egress(egress); });
+  bool all = true;
+  for (const ListenAddress& listen : options.listen) {
+    const bool bound = bind_listener(listen, {.starttls_postgresql = listen.starttls_postgresql});
+    all = bound && all;
+  }
+  for (const EgressAddress& egress : options.egress) {
+    const bool bound = bind_egress(egress);
+    all = bound && all;
+  }
+  return all;
 }
 
 bool ShardSet::bind_egress(const EgressAddress& egress) {

@@ -31,8 +31,10 @@ TEST_F(CommandLine, CheckSaysWhatItHasRead) {
       check({"--crl", dir.write("root.crl", root.crl({client.serial})), "--idle-timeout", "5m"});
   EXPECT_EQ(finished.status, 0) << finished.err;
   for (const char* line :
-       {"route orders: 1 target, 1 identity pattern\n", "gateway.pem: CN=gateway, ",
-        "ca.pem: 1 anchor, 0 intermediates, ", "root.crl: of CN=Mesh Root, 1 revoked, ",
+       {"listener 127.0.0.1:0: mutual TLS\n",
+        "route orders: 1 target, 1 identity pattern, any server name, any protocol\n",
+        "gateway.pem: CN=gateway, ", "ca.pem: 1 anchor, 0 intermediates, ",
+        "root.crl: of CN=Mesh Root, 1 revoked, ", "\nshards: ", "\nrecords: ",
         " idle-timeout=300000ms ", " share-port=off ", "configuration is good\n"}) {
     EXPECT_NE(finished.out.find(line), std::string::npos) << line << " in " << finished.out;
   }
@@ -71,6 +73,31 @@ TEST_F(CommandLine, UnknownAndMissingFlagsAreTwo) {
   expect_bad({"--no-such-flag"}, "no-such-flag");
   EXPECT_EQ(run_sallyport({}).status, 2);
   EXPECT_EQ(run_sallyport({"--listen", "127.0.0.1:0"}).status, 2);
+}
+
+// One after another was told, each by a start of its own.
+TEST_F(CommandLine, AStartTellsAllThatIsWrong) {
+  const Finished finished = run_sallyport(
+      flags({"--lsiten", "127.0.0.1:0", "--listen", "192.0.2.1:443", "--records", "kernal",
+             "--discovery", dir / "nowhere.json", "--crl", dir / "nowhere.crl"}));
+  EXPECT_EQ(finished.status, 2);
+  for (const char* const error :
+       {"--lsiten unknown flag; did you mean '--listen'?", "did you mean 'kernel'?",
+        "--listen 192.0.2.1:443: ", "nowhere.json: ", "nowhere.crl: ", "--help lists all flags"})
+    EXPECT_NE(finished.err.find(error), std::string::npos) << error << " in " << finished.err;
+}
+
+TEST_F(CommandLine, AStartReadsTheFilesAlthoughItsAddressesAreInUse) {
+  Backend backend(echo());
+  start_for(backend);
+  const Finished finished =
+      run_sallyport(flags({"--listen", gateway->address(), "--admin", gateway->admin(), "--policy",
+                           dir.write("policy.json", R"({"routes": {"r": {"alow": []}}})")}));
+  EXPECT_EQ(finished.status, 2) << "of both kinds of error";
+  for (const char* const error :
+       {"cannot listen", "another process listens there", "cannot start the admin server",
+        "policy.json:1: routes.r.alow: unknown key; did you mean 'allow'?"})
+    EXPECT_NE(finished.err.find(error), std::string::npos) << error << " in " << finished.err;
 }
 
 TEST_F(CommandLine, BusyPollingServesAsBefore) {
@@ -177,10 +204,12 @@ TEST_F(CommandLine, AConfigurationFileGivesFlagsAndTheCommandLineBeatsIt) {
 }
 
 TEST_F(CommandLine, TextLogsAreText) {
-  gateway = std::make_unique<Gateway>(flags());
-  gateway.reset();
-  const Finished finished = check({"--log-format", "text"});
-  EXPECT_EQ(finished.status, 0);
+  const Finished finished =
+      run_sallyport(flags({"--log-format", "text", "--discovery", dir / "nowhere.json"}));
+  EXPECT_EQ(finished.status, 2);
+  EXPECT_NE(finished.err.find(" level=error message=\"configuration refused\" source=discovery "),
+            std::string::npos)
+      << finished.err;
 }
 
 }  // namespace

@@ -126,6 +126,50 @@ TEST_F(TheProcess, CountsProbesThatItDoesNotLog) {
   EXPECT_EQ(metrics.sum("log_lines_dropped_total"), 0);
 }
 
+TEST_F(TheProcess, WritesAndCountsTheConnectionsThatItIsAskedFor) {
+  start_for(backend_, {"--log-connections", "refused"});
+  EXPECT_TRUE(served());
+  expect_refused(as(root.issue({.cn = "other", .spiffe = {"spiffe://other.org/x"}})),
+                 "not_authorized", kAccessDenied);
+  gateway->wait_metric("log_lines_left_out_total", {{"cause", "log-connections"}}, 1);
+  EXPECT_EQ(gateway->wait_logs(1).at(0).at("reason"), "not_authorized");
+  const Metrics metrics = gateway->metrics();
+  for (const char* cause : {"log-probes", "log-sample", "repeated"})
+    EXPECT_TRUE(metrics.has("log_lines_left_out_total", {{"cause", cause}})) << cause;
+}
+
+// An audit trail: what began, and what each reload changed.
+TEST_F(TheProcess, SaysWhatStartedAndWhatReloadsChanged) {
+  start_for(backend_);
+  const std::string started = gateway->wait_err({"\"message\":\"started\""});
+  for (const char* key : {"\"version\":\"", "\"commit\":\"", "\"shards\":", "\"routes\":1",
+                          "\"endpoints\":1", "\"soonest_expiry\":\"20", "gateway.pem\"",
+                          "\"records\":\"", "\"openssl\":\"3.", "\"kernel\":\""})
+    EXPECT_NE(started.find(key), std::string::npos) << key << " in " << started;
+
+  const Backend other(echo());
+  discover({other.address()});
+  gateway->wait_err({"\"reloaded\",\"source\":\"discovery\"",
+                     "route orders: - " + backend_.address() + "\"",
+                     "route orders: + " + other.address() + " weight 100, ready\""});
+  dir.write_secret("gateway.key", client.key_pem);
+  gateway->wait_err({"reload refused", "\"source\":\"credentials\""});
+  gateway->signal(SIGTERM);
+  gateway->wait_err({"\"draining\",\"signal\":\"SIGTERM\""});
+}
+
+// As the journal wants it; its streams are sockets, and a pipe does as well.
+TEST_F(TheProcess, PutsPrioritiesInFrontOfLinesForTheJournal) {
+  const std::string stream = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)";
+  Process journal(in_shell("export " + stream + "; exec \"$@\"", {"--discovery", "/nowhere"}));
+  EXPECT_EQ(journal.wait(), 2);
+  EXPECT_NE(journal.err().find("<3>{\"time\":"), std::string::npos) << journal.err();
+  Process elsewhere(
+      in_shell("export JOURNAL_STREAM=0:0; exec \"$@\"", {"--discovery", "/nowhere"}));
+  EXPECT_EQ(elsewhere.wait(), 2);
+  EXPECT_EQ(elsewhere.err().find("<3>"), std::string::npos) << elsewhere.err();
+}
+
 TEST_F(TheProcess, CountsLinesThatAFullDiskDoesNotTake) {
   discover({backend_.address()});
   gateway = std::make_unique<Gateway>(Gateway::Command{in_shell("exec \"$@\" >/dev/full")});

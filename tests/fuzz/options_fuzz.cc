@@ -91,7 +91,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const std::string& word : words) argv.push_back(word.c_str());
   const auto parsed = sallyport::gateway::parse(static_cast<int>(argv.size()), argv.data());
   if (!parsed) {
-    check_error(parsed.error());
+    require(!parsed.error().errors.empty());
+    for (const auto& error : parsed.error().errors) check_error(error);
   } else if (const auto* information = std::get_if<Information>(&*parsed)) {
     require(!information->text.empty());
   } else if (const auto* reload = std::get_if<ReloadRequest>(&*parsed)) {

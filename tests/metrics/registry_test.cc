@@ -161,14 +161,16 @@ TEST(Registry, ShowsTheTlsLibraryOnceItIsKnown) {
   EXPECT_FALSE(series.contains("sallyport_tls_library{mode=\"tuned\"}"));
 }
 
-TEST(Registry, ShowsTheMaximumOfConnectionsAndTheLinesDroppedByEachCause) {
+TEST(Registry, ShowsTheMaximumOfConnectionsAndTheLinesThatAreMissingByEachCause) {
   Registry registry(kWordsOfRegistry, build());
   registry.set_max_connections(1'000);
   registry.set_dropped_lines({{"slow_reader", 7}, {"disk_full", 0}});
+  registry.set_left_out_lines({{"repeated", 3}});
   const auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_max_connections"), 1'000);
   EXPECT_EQ(series.at("sallyport_log_lines_dropped_total{cause=\"slow_reader\"}"), 7);
   EXPECT_EQ(series.at("sallyport_log_lines_dropped_total{cause=\"disk_full\"}"), 0);
+  EXPECT_EQ(series.at("sallyport_log_lines_left_out_total{cause=\"repeated\"}"), 3);
 }
 
 TEST(Registry, CountsWritesOfStateWhereThereIsADirectoryForIt) {

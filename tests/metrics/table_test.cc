@@ -57,6 +57,7 @@ const std::map<std::string, std::vector<std::string>> kContract{
     {"config_last_reload_success_timestamp_seconds", {"source"}},
     {"max_connections", {}},
     {"log_lines_dropped_total", {"cause"}},
+    {"log_lines_left_out_total", {"cause"}},
     {"config_source_current", {"source"}},
     {"discovery_route_current", {"route"}},
     {"state_writes_total", {"result"}},

@@ -1,8 +1,10 @@
 #include "gateway/backends/discovery.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "gateway/backends/discovery_update.h"
 #include "tests/gateway/backends/discovery_text.h"
@@ -113,7 +115,8 @@ TEST(Discovery, RefusesOtherShapes) {
   EXPECT_EQ(error_of("{}"), "d.json:1: must be an array of groups, not an object");
   EXPECT_EQ(error_of("[\n[]]"),
             "d.json:2: [0]: must be an object with \"targets\" and \"labels\", not an array");
-  EXPECT_EQ(error_of("[{},\n{\"target\": []}]"), "d.json:2: [1].target: unknown key");
+  EXPECT_EQ(error_of("[{},\n{\"target\": []}]"),
+            "d.json:2: [1].target: unknown key; did you mean 'targets'?");
   EXPECT_EQ(error_of("[{\"targets\": \"a:1\"}]"),
             "d.json:1: [0].targets: must be an array of strings, not a string");
   EXPECT_EQ(error_of("[{\"targets\": [\"a:1\",\n1]}]"),
@@ -124,6 +127,26 @@ TEST(Discovery, RefusesOtherShapes) {
             "d.json:1: [0].labels.route: must be a string, not a number");
   EXPECT_EQ(error_of("[{\"labels\": {\"a\": \"1\",\n\"a\": \"2\"}}]"),
             "d.json:2: [0].labels.a: duplicate key, already given on line 1");
+}
+
+TEST(Discovery, WarnsOfAMisspeltLabel) {
+  const Discovery discovery = parsed(R"([{"targets": ["a:1"], "labels": {"route": "r",
+      "wieght": "5", "tls-name": "a", "Zone": "x",
+      "stage": "test", "height": "tall", "team": "z"}}])");
+  ASSERT_EQ(discovery.warnings.size(), 3u);
+  std::vector<std::string> warnings;
+  for (const ConfigError& each : discovery.warnings) warnings.push_back(each.to_string());
+  EXPECT_THAT(warnings,
+              testing::UnorderedElementsAre(
+                  "d.json:2: [0].labels.wieght: is no label of ours; did you mean 'weight'?",
+                  "d.json:2: [0].labels.tls-name: is no label of ours; did you mean 'tls_name'?",
+                  "d.json:2: [0].labels.Zone: is no label of ours; did you mean 'zone'?"));
+}
+
+TEST(Discovery, AWordThatIsNoStateIsToldTheNearest) {
+  EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\", \"state\": \"drainig\"}}]"),
+            "d.json:1: [0].labels.state: must be one of ready, draining, down; did you mean "
+            "'draining'?");
 }
 
 TEST(Discovery, AnErrorInAGroupRefusesItsRouteAndNoOther) {
@@ -143,7 +166,7 @@ TEST(Discovery, AnErrorInAGroupRefusesItsRouteAndNoOther) {
 
 TEST(Discovery, AFormThatIsUnknownRefusesTheRouteThatTheGroupNames) {
   EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\"},\n\"target\": []}]"),
-            "d.json:2: [0].target: unknown key");
+            "d.json:2: [0].target: unknown key; did you mean 'targets'?");
   EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\"},\n\"targets\": \"a:1\"}]"),
             "d.json:2: [0].targets: must be an array of strings, not a string");
   EXPECT_EQ(route_error("[{\"labels\": {\"route\": \"r\\n\"}}]", "r\\x0a"),
@@ -166,8 +189,9 @@ TEST(Discovery, ABadReservedLabelRefusesTheRoute) {
   EXPECT_EQ(label_error("\"weight\": 100"),
             "d.json:2: [0].labels.weight: must be a string, not a number");
   for (const char* state : {"", "Ready", "up"}) {
-    EXPECT_EQ(label_error("\"state\": \"" + std::string(state) + "\""),
-              "d.json:2: [0].labels.state: must be one of ready, draining, down");
+    EXPECT_THAT(
+        label_error("\"state\": \"" + std::string(state) + "\""),
+        testing::StartsWith("d.json:2: [0].labels.state: must be one of ready, draining, down"));
   }
   EXPECT_EQ(label_error("\"tls_name\": \"a b\""),
             "d.json:2: [0].labels.tls_name: must be a host name or an IP address");

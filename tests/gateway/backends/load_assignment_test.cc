@@ -195,7 +195,8 @@ TEST(LoadAssignment, TakesFieldsThatHaveTheirDefaultForAbsent) {
 }
 
 TEST(LoadAssignment, RefusesUnknownFieldsAndBothSpellings) {
-  EXPECT_EQ(route_refusal(with_fields("\n\"endpionts\": []")), "d.json:2: endpionts: unknown key");
+  EXPECT_EQ(route_refusal(with_fields("\n\"endpionts\": []")),
+            "d.json:2: endpionts: unknown key; did you mean 'endpoints'?");
   EXPECT_THAT(route_refusal(with_endpoint("\"wieght\": 5, ")),
               HasSubstr("endpoints[0].lb_endpoints[0].wieght: unknown key"));
   EXPECT_THAT(route_refusal(R"({"cluster_name": "r", "endpoints": [], "Endpoints": []})"),

@@ -346,7 +346,7 @@ TEST(AccessLog, LeavesProbesOutWhereItIsTold) {
     Pipe pipe;
     {
       AccessLog log({.descriptor = pipe.writer(),
-                     .probes = probes,
+                     .logged = {.probes = probes},
                      .flush_timeout = kPatience,
                      .on_dropped = {}});
       ConnectionFacts probe = refused();
@@ -357,6 +357,37 @@ TEST(AccessLog, LeavesProbesOutWhereItIsTold) {
     pipe.close_writer();
     EXPECT_EQ(lines_of(pipe.read_all()).size(), probes ? 2U : 1U);
   }
+}
+
+// What /refusals shows is not what the log shows.
+TEST(AccessLog, LeavesOutAndCountsWhatItIsToldAndStillTellsOfRefusals) {
+  Pipe pipe;
+  std::vector<CloseReason> told;
+  {
+    AccessLog log(
+        {.descriptor = pipe.writer(),
+         .priorities = true,
+         .logged = {.which = LogConnections::kNone},
+         .flush_timeout = kPatience,
+         .on_dropped = {},
+         .on_record = [&](const ConnectionFacts& facts) { told.push_back(facts.reason); }});
+    log.write(refused());
+    log.write(served());
+    EXPECT_EQ(log.left_out(LeftOut::kLogConnections), 2U);
+    EXPECT_EQ(log.left_out(LeftOut::kLogProbes), 0U);
+    EXPECT_EQ(log.left_out(LeftOut::kLogSample), 0U);
+  }
+  pipe.close_writer();
+  EXPECT_EQ(pipe.read_all(), "");
+  EXPECT_THAT(told, ElementsAre(CloseReason(CloseReason::kCertificateExpired)));
+}
+
+TEST(AccessLogLine, HasItsPriorityForTheJournal) {
+  EXPECT_EQ(format_line(served(), LogFormat::kJson, true).substr(0, 4), "<6>{");
+  EXPECT_EQ(format_line(refused(), LogFormat::kText, true).substr(0, 5), "<5>ti");
+  ConnectionFacts probe = refused();
+  probe.reason = CloseReason::kClosedBeforeHello;
+  EXPECT_EQ(format_line(probe, LogFormat::kJson, true).substr(0, 4), "<7>{");
 }
 
 TEST(AccessLog, WritesToASocketAsJournaldGivesOne) {

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/observe/repeat_limit.h"
+
 namespace sallyport::gateway {
 namespace {
 
@@ -55,7 +57,7 @@ TEST(Log, WritesJsonLinesWithTypedFields) {
 TEST(Log, WritesTextLines) {
   configure_log(LogFormat::kText, LogLevel::kInfo);
   const std::string text = stderr_of([] { log_error("cannot bind", {{"reason", "in use"}}); });
-  EXPECT_THAT(text, EndsWith("Z error: cannot bind reason=\"in use\"\n"));
+  EXPECT_THAT(text, EndsWith("Z level=error message=\"cannot bind\" reason=\"in use\"\n"));
 }
 
 TEST(Log, LeavesOutLinesBelowItsLevel) {
@@ -65,7 +67,67 @@ TEST(Log, LeavesOutLinesBelowItsLevel) {
               log_info("i");
             }),
             "");
-  EXPECT_THAT(stderr_of([] { log_warning("w"); }), HasSubstr("warning: w"));
+  EXPECT_THAT(stderr_of([] { log_warning("w"); }), HasSubstr("level=warning message=w"));
+}
+
+TEST(Log, WritesListsInBothForms) {
+  const std::vector<std::string> list{"a \"b\"", "c"};
+  configure_log(LogFormat::kJson, LogLevel::kInfo);
+  const auto line = ordered_json::parse(stderr_of([&] { log_info("m", {{"list", list}}); }));
+  EXPECT_EQ(line["list"], ordered_json(list));
+  configure_log(LogFormat::kText, LogLevel::kInfo);
+  EXPECT_THAT(stderr_of([&] { log_info("m", {{"list", list}}); }),
+              EndsWith(R"(message=m list="[\"a \\\"b\\\"\",\"c\"]")"
+                       "\n"));
+}
+
+TEST(Log, PutsThePriorityInFrontForTheJournal) {
+  configure_log(LogFormat::kJson, LogLevel::kDebug, true);
+  const std::string text = stderr_of([] {
+    log_debug("d");
+    log_info("i");
+    log_warning("w");
+    log_error("e");
+    log_audit(LogLevel::kInfo, "a");
+  });
+  configure_log(LogFormat::kJson, LogLevel::kInfo);
+  std::string priorities;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    priorities += line.substr(0, 3);
+    EXPECT_TRUE(ordered_json::accept(line.substr(3))) << line;
+  }
+  EXPECT_EQ(priorities, "<7><6><4><3><5>");
+}
+
+// What repeats is held back, and the trail of what an operator did is not, however long it is.
+TEST(Log, HoldsBackWarningsThatRepeatAndNoAuditLine) {
+  configure_log(LogFormat::kJson, LogLevel::kError);
+  const std::uint64_t before = lines_held_back();
+  constexpr std::uint64_t kMore = 5;
+  const std::string text = stderr_of([] {
+    const LogThread thread;
+    for (std::uint64_t i = 0; i < RepeatLimit::kLines + kMore; ++i) {
+      log_error("endpoint is gone", {{"i", i}});
+      log_audit(LogLevel::kInfo, "reloaded", {{"i", i}});
+    }
+    log_held_back();
+  });
+  std::uint64_t errors = 0;
+  std::uint64_t audit = 0;
+  ordered_json last;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    last = ordered_json::parse(line);
+    errors += last["message"] == "endpoint is gone" ? 1 : 0;
+    audit += last["message"] == "reloaded" ? 1 : 0;
+  }
+  EXPECT_EQ(errors, RepeatLimit::kLines);
+  EXPECT_EQ(audit, RepeatLimit::kLines + kMore) << "also below the least level";
+  EXPECT_EQ(lines_held_back() - before, kMore);
+  EXPECT_EQ(last["message"], "lines held back") << "at the end, at the latest";
+  EXPECT_EQ(last["repeated"], "endpoint is gone");
+  EXPECT_EQ(last["lines"], kMore);
 }
 
 TEST(Log, WritesAllLinesOfAllThreadsThroughItsOwn) {

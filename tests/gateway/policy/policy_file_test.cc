@@ -79,11 +79,12 @@ TEST(PolicyFile, RefusesOtherShapes) {
 }
 
 TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
-  EXPECT_EQ(policy_error("{\n\"route\": {}}"), "p.json:2: route: unknown key");
+  EXPECT_EQ(policy_error("{\n\"route\": {}}"),
+            "p.json:2: route: unknown key; did you mean 'routes'?");
   EXPECT_EQ(policy_error("{\"routes\": {\"a\": {\"allow-any-verified\": true}},\n\"x\": 1}"),
             "p.json:2: x: unknown key");
   EXPECT_EQ(route_error(std::string(kAllow) + ",\n\"alow\": []"),
-            "p.json:3: routes.orders.alow: unknown key");
+            "p.json:3: routes.orders.alow: unknown key; did you mean 'allow'?");
   EXPECT_EQ(route_error("\"sni\": [\"a.b\"],\n\"sni\": [\"a.b\"]"),
             "p.json:3: routes.orders.sni: duplicate key, already given on line 2");
   EXPECT_EQ(policy_error("{\"routes\": {\"a\": {},\n\"a\": {}}}"),

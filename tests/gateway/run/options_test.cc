@@ -17,7 +17,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-using Parsed = std::expected<CommandLine, OptionsError>;
+using Parsed = std::expected<CommandLine, RefusedOptions>;
 using Words = std::vector<std::string>;
 
 Parsed parse_words(const Words& words) {
@@ -47,15 +47,20 @@ Words without(const std::string& flag) {
 Options options_of(const Words& words) {
   Parsed parsed = parse_words(words);
   if (!parsed) {
-    ADD_FAILURE() << parsed.error().message();
+    ADD_FAILURE() << parsed.error().errors.front().message();
     return {};
   }
   return std::get<Options>(*parsed);
 }
 
+// All errors, one a line.
 std::string error_of(const Words& words) {
   const Parsed parsed = parse_words(words);
-  return parsed ? "no error" : parsed.error().message();
+  if (parsed) return "no error";
+  std::string all;
+  for (const OptionsError& error : parsed.error().errors)
+    all += (all.empty() ? "" : "\n") + error.message();
+  return all;
 }
 
 class ConfigFile {
@@ -245,6 +250,23 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.log_format, LogFormat::kText);
   EXPECT_EQ(options.log_level, LogLevel::kDebug);
   EXPECT_TRUE(options.check);
+}
+
+TEST(Options, SayWhichConnectionsGetALine) {
+  const LoggedConnections all = options_of(kLeast).logged_connections;
+  EXPECT_EQ(all.which, LogConnections::kAll);
+  EXPECT_EQ(all.one_in, 1U);
+  EXPECT_TRUE(all.probes);
+  const LoggedConnections few = options_of(with({"--log-connections", "refused", "--log-sample",
+                                                 "100", "--log-probes", "off"}))
+                                    .logged_connections;
+  EXPECT_EQ(few.which, LogConnections::kRefused);
+  EXPECT_EQ(few.one_in, 100U);
+  EXPECT_FALSE(few.probes);
+  EXPECT_THAT(error_of(with({"--log-connections", "refusd"})),
+              HasSubstr("is not one of all|refused|none; did you mean 'refused'?"));
+  EXPECT_THAT(error_of(with({"--log-sample", "0"})),
+              HasSubstr("--log-sample '0' is not a whole number from 1 to 1000000"));
 }
 
 TEST(Options, RefuseToStartWithoutWhatIsRequired) {
@@ -452,6 +474,57 @@ TEST(Options, AskForAReloadAndNothingElse) {
   EXPECT_THAT(error_of(with({"--reload", "4711"})), HasSubstr("takes no other flag beside it"));
 }
 
+TEST(Options, AllErrorsAreToldAtOnce) {
+  EXPECT_EQ(error_of({"--listen",    "nowhere",   "--listen", "127.0.0.1:1", "--listen",
+                      "127.0.0.1:1", "--cert",    "c.pem",    "--key",       "k.pem",
+                      "--discovery", "d.json",    "--allow",  "dns:a.b",     "--shards",
+                      "none",        "--records", "kernal",   "--no-such",   "--tickets"}),
+            "command line: --no-such unknown flag\n"
+            "command line: --tickets the required argument for option '--tickets' is missing\n"
+            "command line: --listen 'nowhere' lacks a port: ADDR:PORT or [IPv6]:PORT\n"
+            "command line: --listen '127.0.0.1:1' is given twice\n"
+            "command line: --ca is required: --ca [TRUST-DOMAIN=]PATH\n"
+            "command line: --records 'kernal' is not one of auto|kernel|userspace; did you mean "
+            "'kernel'?\n"
+            "command line: --shards 'none' is not a whole number from 1 to 1024");
+}
+
+TEST(Options, KeepWhatIsUnderstoodOfARefusedCommandLine) {
+  const Parsed parsed = parse_words(with({"--shards", "none", "--zone", "a"}));
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().understood.zone, "a");
+  EXPECT_EQ(parsed.error().understood.listen.size(), 1U);
+}
+
+// Nor is what it was meant to be then missing.
+TEST(Options, AMisspeltFlagIsToldTheNearest) {
+  Words words = kLeast;
+  words[0] = "--lsiten";
+  EXPECT_EQ(error_of(words), "command line: --lsiten unknown flag; did you mean '--listen'?");
+  words[1] = "8443";
+  EXPECT_THAT(error_of(words), HasSubstr("\ncommand line: --listen '8443' lacks a port"));
+  EXPECT_EQ(error_of(with({"--chekc"})),
+            "command line: --chekc unknown flag; did you mean '--check'?");
+  EXPECT_EQ(error_of(with({"--log_level=info"})),
+            "command line: --log_level unknown flag; did you mean '--log-level'?");
+  EXPECT_EQ(error_of(with({"-zone"})),
+            "command line: '-zone' unexpected argument, flags have --: did you mean '--zone'?");
+}
+
+TEST(Options, ADashAndAnHAskForHelp) {
+  const Parsed parsed = parse_words({"-h"});
+  ASSERT_TRUE(parsed);
+  EXPECT_THAT(std::get<Information>(*parsed).text, HasSubstr("usage: sallyport"));
+}
+
+TEST(Options, AFlagWithoutItsValueIsNotMissingToo) {
+  for (const char* const flag :
+       {"--alpn", "--zone", "--policy", "--ticket-max-age", "--against", "--explain", "--ca"})
+    EXPECT_THAT(
+        error_of(with({flag})),
+        HasSubstr(std::string("the required argument for option '") + flag + "' is missing"));
+}
+
 TEST(Options, RehearseAgainstAGateway) {
   const auto against = options_of(with({"--check", "--against", "http://127.0.0.1:9464"})).against;
   ASSERT_TRUE(against);
@@ -488,7 +561,7 @@ TEST(Options, RefuseWhatTheyDoNotKnow) {
   EXPECT_THAT(error_of(with({"--bogus"})), HasSubstr("--bogus unknown flag"));
   EXPECT_THAT(error_of(with({"--discovery-allow"})), HasSubstr("unknown flag"));  // no guessing
   EXPECT_THAT(error_of(with({"stray"})), HasSubstr("'stray' unexpected argument"));
-  EXPECT_THAT(error_of(with({"-h"})), HasSubstr("'-h' unexpected argument"));
+  EXPECT_THAT(error_of(with({"-x"})), HasSubstr("'-x' unexpected argument"));
   EXPECT_THAT(error_of(with({"--user"})), HasSubstr("--user"));
   EXPECT_THAT(error_of(with({"--check=yes"})), HasSubstr("--check"));
   EXPECT_THAT(error_of(with({"--user", "a", "--user", "b"})),
@@ -542,6 +615,8 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--share-port",
                            "--alpn",
                            "--truncation",
+                           "--log-connections",
+                           "--log-sample",
                            "--log-probes",
                            "--admin",
                            "--admin-expose-all",
@@ -637,7 +712,8 @@ TEST(ConfigFile, NamesFileAndLineOfAnError) {
       {"admin-expose-all = maybe\n", ":1: admin-expose-all 'maybe' is neither true nor false"},
       {"config = x\n", ":1: config 'x' belongs on the command line"},
       {"check = true\n", ":1: check 'true' belongs on the command line"},
-      {"--user = a\n", ":1: --user 'a' unknown name"},
+      {"--user = a\n", ":1: --user 'a' unknown name; did you mean 'user'?"},
+      {"usr = a\nuesr = b\n", ":2: uesr 'b' unknown name; did you mean 'user'?"},
       {"idle-timeout = 5\n", ":1: --idle-timeout '5' lacks a unit"},
   };
   for (const auto& [text, expected] : bad) {
@@ -648,11 +724,14 @@ TEST(ConfigFile, NamesFileAndLineOfAnError) {
 
 TEST(ConfigFile, IsNamedWhereSomethingIsMissing) {
   const ConfigFile empty("# nothing yet\n");
-  EXPECT_EQ(error_of({"--config", empty.path()}),
-            "command line and " + empty.path() + ": one of --listen and --egress is required");
-  EXPECT_EQ(error_of({"--config", empty.path(), "--listen", "127.0.0.1:1", "--credentials", "c"}),
-            "command line and " + empty.path() + ": --ca is required");
-  EXPECT_EQ(error_of({}), "command line: one of --listen and --egress is required");
+  const auto missing = [](const std::string& where) {
+    return where + ": one of --listen and --egress is required: --listen ADDR:PORT\n" + where +
+           ": --ca is required: --ca [TRUST-DOMAIN=]PATH\n" + where +
+           ": one of --allow, --allow-any-verified and --policy is required: --allow PATTERN\n" +
+           where + ": --discovery is required: --discovery FILE";
+  };
+  EXPECT_EQ(error_of({"--config", empty.path()}), missing("command line and " + empty.path()));
+  EXPECT_EQ(error_of({}), missing("command line"));
 }
 
 TEST(ConfigFile, MustBeReadable) {
