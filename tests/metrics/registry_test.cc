@@ -237,6 +237,21 @@ TEST(Registry, ReplacesTheBackendsThatItHad) {
   EXPECT_FALSE(parse(registry.scrape()).series.contains(failures));
 }
 
+TEST(Registry, ShowsEachOfManyBackendsOnceBehindOneHeader) {
+  Registry registry(kWordsOfRegistry, build());
+  std::vector<BackendFacts> backends;
+  for (int i = 0; i < 2500; ++i)
+    backends.push_back({.route = "orders", .backend = std::to_string(i), .up = i % 2 == 0});
+  registry.set_backends(backends, Registry::SteadyTime(1h));
+  const auto series = parse(registry.scrape()).series;  // fails on a second header or series
+  for (int i = 0; i < 2500; ++i) {
+    const std::string key =
+        "sallyport_backend_up{route=\"orders\",backend=\"" + std::to_string(i) + "\"}";
+    ASSERT_TRUE(series.contains(key)) << key;
+    EXPECT_EQ(series.at(key), i % 2 == 0 ? 1 : 0);
+  }
+}
+
 TEST(Registry, CountersOfABackendDoNotGoBackWhenAnAddressLeaves) {
   Registry registry(kWordsOfRegistry, build());
   const auto address = [](std::uint64_t failures) {
