@@ -239,9 +239,11 @@ std::string Registry::scrape() const {
       add_series(text, names.first, names.second, facts, !backend.gone, words_);
     }
     for (const CertificateExpiry& each : certificates_) {
+      text.add(MetricId::kCertificateNotBefore, {each.role, each.name}, seconds(each.not_before));
       text.add(MetricId::kCertificateExpiry, {each.role, each.name}, seconds(each.not_after));
     }
     for (const CrlNextUpdate& each : crls_) {
+      text.add(MetricId::kCrlThisUpdate, {each.name}, seconds(each.this_update));
       text.add(MetricId::kCrlNextUpdate, {each.name}, seconds(each.next_update));
     }
     for (const auto& [route, current] : discovery_routes_) {

@@ -42,12 +42,12 @@ struct BackendFacts {
 struct CertificateExpiry {
   std::string role;  ///< "server", "ca", ...
   std::string name;  ///< the file's name as configured
-  std::chrono::sys_seconds not_after;
+  std::chrono::sys_seconds not_before, not_after;
 };
 
 struct CrlNextUpdate {
   std::string name;
-  std::chrono::sys_seconds next_update;
+  std::chrono::sys_seconds this_update, next_update;
 };
 
 /// What the kernel's TLS can do: the series of ktls_supported and ktls_rekey_supported.

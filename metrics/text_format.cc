@@ -82,8 +82,26 @@ void add_to(ListenerSum& sum, const ListenerSample& sample) {
 
 }  // namespace
 
+// A series of prometheus-cpp's takes ten times the room of its text, and there are hundreds of
+// thousands: each family becomes text as it grows.
 struct TextFormat::Families {
-  std::vector<prometheus::MetricFamily> all;
+  static constexpr std::size_t kMostSeries = 1000;
+
+  struct Family {
+    std::vector<prometheus::MetricFamily> batch;  // one, with the series that are no text yet
+    std::string text;
+
+    void write() {
+      std::ostringstream out;
+      prometheus::TextSerializer().Serialize(out, batch);
+      std::string lines = std::move(out).str();
+      // HELP and TYPE are there already.
+      if (!text.empty()) lines.erase(0, lines.find('\n', lines.find('\n') + 1) + 1);
+      text += lines;
+      batch.front().metric.clear();
+    }
+  };
+  std::vector<Family> all;
 
   prometheus::ClientMetric& series(MetricId id, std::initializer_list<std::string_view> values) {
     const auto names = metric(id).labels();
@@ -93,7 +111,9 @@ struct TextFormat::Families {
                    values.size());
       std::abort();
     }
-    auto& made = all[static_cast<std::size_t>(id)].metric.emplace_back();
+    Family& family = all[static_cast<std::size_t>(id)];
+    if (family.batch.front().metric.size() == kMostSeries) family.write();
+    auto& made = family.batch.front().metric.emplace_back();
     made.label.reserve(names.size());
     const std::string_view* value = values.begin();
     for (const std::string_view name : names) {
@@ -106,7 +126,7 @@ struct TextFormat::Families {
 TextFormat::TextFormat() : families_(std::make_unique<Families>()) {
   families_->all.reserve(kTable.size());
   for (const Metric& each : kTable) {
-    auto& family = families_->all.emplace_back();
+    auto& family = families_->all.emplace_back().batch.emplace_back();
     family.name = each.name;
     family.help = each.help;
     family.type = prometheus_type(each.type);
@@ -291,10 +311,16 @@ void TextFormat::process() {
   add_if(MetricId::kProcessThreads, sample.threads);
 }
 
-std::string TextFormat::serialize() const {
-  std::ostringstream out;
-  prometheus::TextSerializer().Serialize(out, families_->all);
-  return std::move(out).str();
+std::string TextFormat::serialize() {
+  std::size_t size = 0;
+  for (Families::Family& family : families_->all) {
+    family.write();
+    size += family.text.size();
+  }
+  std::string text;
+  text.reserve(size);
+  for (Families::Family& family : families_->all) text += std::exchange(family.text, {});
+  return text;
 }
 
 }  // namespace sallyport::metrics

@@ -29,7 +29,8 @@ class TextFormat {
   /// The process_* metrics.
   void process();
 
-  [[nodiscard]] std::string serialize() const;
+  /// Everything so far; there is nothing to add behind it.
+  [[nodiscard]] std::string serialize();
 
  private:
   struct Families;

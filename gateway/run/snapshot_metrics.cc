@@ -67,16 +67,8 @@ std::vector<ktls::Expiry> collect(const Snapshot& snapshot,
                                       const) {
   std::vector<ktls::Expiry> all;
   for (const auto& credentials : snapshot.all_credentials()) {
-    for (ktls::Expiry& expiry : (credentials.get()->*expiries)()) {
-      const auto known = std::ranges::find_if(all, [&expiry](const ktls::Expiry& other) {
-        return other.role == expiry.role && other.name == expiry.name;
-      });
-      if (known == all.end()) {
-        all.push_back(std::move(expiry));
-      } else {
-        known->at = std::min(known->at, expiry.at);
-      }
-    }
+    for (ktls::Expiry& expiry : (credentials.get()->*expiries)())
+      add_earliest(all, std::move(expiry));
   }
   return all;
 }
@@ -84,8 +76,10 @@ std::vector<ktls::Expiry> collect(const Snapshot& snapshot,
 std::vector<metrics::CertificateExpiry> certificates_of(const Snapshot& snapshot) {
   std::vector<metrics::CertificateExpiry> certificates;
   for (ktls::Expiry& expiry : collect(snapshot, &ktls::Credentials::certificate_expiries)) {
-    certificates.push_back(
-        {.role = std::string(expiry.role), .name = std::move(expiry.name), .not_after = expiry.at});
+    certificates.push_back({.role = std::string(expiry.role),
+                            .name = std::move(expiry.name),
+                            .not_before = expiry.since,
+                            .not_after = expiry.at});
   }
   return certificates;
 }
@@ -93,7 +87,8 @@ std::vector<metrics::CertificateExpiry> certificates_of(const Snapshot& snapshot
 std::vector<metrics::CrlNextUpdate> crls_of(const Snapshot& snapshot) {
   std::vector<metrics::CrlNextUpdate> crls;
   for (ktls::Expiry& expiry : collect(snapshot, &ktls::Credentials::crl_next_updates))
-    crls.push_back({.name = std::move(expiry.name), .next_update = expiry.at});
+    crls.push_back(
+        {.name = std::move(expiry.name), .this_update = expiry.since, .next_update = expiry.at});
   return crls;
 }
 

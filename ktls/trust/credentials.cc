@@ -11,21 +11,17 @@
 #include "ktls/trust/x509_facts.h"
 
 namespace sallyport::ktls {
-namespace {
 
-// Adds `at` to the earliest expiry of (role, name).
-void add_expiry(std::vector<Expiry>& expiries, std::string_view role, const std::string& name,
-                std::chrono::sys_seconds at) {
-  const auto known = std::ranges::find_if(
-      expiries, [&](const Expiry& expiry) { return expiry.role == role && expiry.name == name; });
+void add_earliest(std::vector<Expiry>& expiries, Expiry expiry) {
+  const auto known = std::ranges::find_if(expiries, [&expiry](const Expiry& other) {
+    return other.role == expiry.role && other.name == expiry.name;
+  });
   if (known == expiries.end()) {
-    expiries.push_back({role, name, at});
-  } else {
-    known->at = std::min(known->at, at);
+    expiries.push_back(std::move(expiry));
+  } else if (expiry.at < known->at) {
+    *known = std::move(expiry);
   }
 }
-
-}  // namespace
 
 std::string_view to_string(CertificateFact::Role role) noexcept {
   return role == CertificateFact::Role::kServer ? "server" : "ca";
@@ -153,7 +149,7 @@ std::vector<Expiry> Credentials::certificate_expiries() const {
   std::vector<Expiry> expiries;
   for (const CertificateFact& fact : certificates_)
     if (fact.role == CertificateFact::Role::kServer)
-      add_expiry(expiries, to_string(fact.role), fact.name, fact.not_after);
+      add_earliest(expiries, {to_string(fact.role), fact.name, fact.not_before, fact.not_after});
   expiries.insert(expiries.end(), trust_->anchor_expiries.begin(), trust_->anchor_expiries.end());
   return expiries;
 }
@@ -161,7 +157,8 @@ std::vector<Expiry> Credentials::certificate_expiries() const {
 std::vector<Expiry> Credentials::crl_next_updates() const {
   std::vector<Expiry> expiries;
   for (const CrlFact& fact : trust_->crl_facts)
-    if (fact.next_update) add_expiry(expiries, "crl", fact.name, *fact.next_update);
+    if (fact.next_update)
+      add_earliest(expiries, {"crl", fact.name, fact.this_update, *fact.next_update});
   return expiries;
 }
 

@@ -113,12 +113,16 @@ struct FileFact {
   std::size_t count = 0;    ///< objects that were read
 };
 
-/// One metric sample.
+/// How long something of a file holds, for two metrics.
 struct Expiry {
-  std::string_view role;  ///< "server", "ca"; "crl" for CRLs
-  std::string name;       ///< the file; see Credentials::certificate_expiries()
+  std::string_view role;           ///< "server", "ca"; "crl" for CRLs
+  std::string name;                ///< the file; see Credentials::certificate_expiries()
+  std::chrono::sys_seconds since;  ///< notBefore, or thisUpdate, of what expires at `at`
   std::chrono::sys_seconds at;
 };
+
+/// Adds an expiry, of whose role and name the earliest counts.
+void add_earliest(std::vector<Expiry>& expiries, Expiry expiry);
 
 /// A generation of certificates, keys, trust, CRLs and TLS settings: checked as a whole, shared by
 /// all shards and threads, and immutable but for the signers that its CrlSet learns, under a lock.
@@ -198,12 +202,13 @@ class Credentials {
   const std::vector<CrlFact>& crls() const noexcept { return trust_->crl_facts; }
   /// In the order in which they were read.
   const std::vector<FileFact>& files() const noexcept { return file_facts_; }
-  /// For certificate_expiry_timestamp_seconds{role,name}: the earliest notAfter of each file of
-  /// ours, and that of each anchor in use. An anchor is a key: of its certificates that of the
-  /// latest notAfter counts, and it is in use if that was valid at load, or if no anchor's was. Its
-  /// name is its file, or "FILE: SUBJECT, serial SERIAL" if that holds several in use.
+  /// For certificate_expiry_timestamp_seconds{role,name} and its not_before: the earliest notAfter
+  /// of each file of ours, and that of each anchor in use. An anchor is a key: of its certificates
+  /// that of the latest notAfter counts, and it is in use if that was valid at load, or if no
+  /// anchor's was. Its name is its file, or "FILE: SUBJECT, serial SERIAL" if that holds several in
+  /// use.
   std::vector<Expiry> certificate_expiries() const;
-  /// For crl_next_update_timestamp_seconds{name}: the earliest of each file.
+  /// For crl_next_update_timestamp_seconds{name} and its this_update: the earliest of each file.
   std::vector<Expiry> crl_next_updates() const;
 
   /// What was accepted and deserves a warning, each with its file.

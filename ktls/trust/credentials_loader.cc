@@ -264,7 +264,7 @@ void CredentialsLoader::set_anchor_expiries() {
     std::string name = fact.name;
     if (in_file > 1) name += ": " + fact.subject + ", serial " + fact.serial;
     trust_->anchor_expiries.push_back(
-        {.role = to_string(fact.role), .name = std::move(name), .at = fact.not_after});
+        {to_string(fact.role), std::move(name), fact.not_before, fact.not_after});
   }
 }
 

@@ -239,6 +239,21 @@ TEST(Registry, ReplacesTheBackendsThatItHad) {
   EXPECT_FALSE(parse(registry.scrape()).series.contains(failures));
 }
 
+TEST(Registry, ShowsEachOfManyBackendsOnceBehindOneHeader) {
+  Registry registry(kWordsOfRegistry, build());
+  std::vector<BackendFacts> backends;
+  for (int i = 0; i < 2500; ++i)
+    backends.push_back({.route = "orders", .backend = std::to_string(i), .up = i % 2 == 0});
+  registry.set_backends(backends, Registry::SteadyTime(1h));
+  const auto series = parse(registry.scrape()).series;  // fails on a second header or series
+  for (int i = 0; i < 2500; ++i) {
+    const std::string key =
+        "sallyport_backend_up{route=\"orders\",backend=\"" + std::to_string(i) + "\"}";
+    ASSERT_TRUE(series.contains(key)) << key;
+    EXPECT_EQ(series.at(key), i % 2 == 0 ? 1 : 0);
+  }
+}
+
 TEST(Registry, CountersOfABackendDoNotGoBackWhenAnAddressLeaves) {
   Registry registry(kWordsOfRegistry, build());
   const auto address = [](std::uint64_t failures) {
@@ -326,8 +341,8 @@ TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
   registry.config_loaded("policy", second(1'000));
   registry.config_reloaded("policy", true, second(2'000));
   registry.config_reloaded("policy", false, second(3'000));
-  registry.set_certificates({{"server", "cert.pem", kYear9999}});
-  registry.set_crls({{"ca.crl", kYear9999}});
+  registry.set_certificates({{"server", "cert.pem", std::chrono::sys_seconds(7s), kYear9999}});
+  registry.set_crls({{"ca.crl", std::chrono::sys_seconds(8s), kYear9999}});
 
   const auto series = parse(registry.scrape()).series;
   EXPECT_EQ(series.at("sallyport_config_reloads_total{source=\"policy\",result=\"success\"}"), 1);
@@ -337,13 +352,17 @@ TEST(Registry, CountsReloadsAndKeepsTheTimeOfTheLastSuccess) {
   EXPECT_EQ(series.at("sallyport_certificate_expiry_timestamp_seconds{role=\"server\",name=\"cert."
                       "pem\"}"),
             253'402'300'799);
+  EXPECT_EQ(series.at("sallyport_certificate_not_before_timestamp_seconds{role=\"server\",name="
+                      "\"cert.pem\"}"),
+            7);
   EXPECT_EQ(series.at("sallyport_crl_next_update_timestamp_seconds{name=\"ca.crl\"}"),
             253'402'300'799);
+  EXPECT_EQ(series.at("sallyport_crl_this_update_timestamp_seconds{name=\"ca.crl\"}"), 8);
 }
 
 TEST(Registry, EscapesLabelValuesAndReplacesWhatIsNotUtf8) {
   Registry registry(kWordsOfRegistry, build());
-  registry.set_crls({{"a\"b\\c\nd\xFF", {}}});
+  registry.set_crls({{"a\"b\\c\nd\xFF", {}, {}}});
   EXPECT_THAT(registry.scrape(), HasSubstr("{name=\"a\\\"b\\\\c\\nd\xEF\xBF\xBD\"}"));
 }
 

@@ -27,13 +27,13 @@ sys.path.insert(0, str(DISCOVERY))
 PATIENCE_S = 60  # until something that takes far less counts as missing
 
 
-def wait_until(what, condition, explain=lambda: ""):
+def wait_until(what, condition, explain=lambda: "", patience_s=PATIENCE_S, pause_s=0.01):
     """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"in {PATIENCE_S} s not: {what}\n{explain()}")
-        time.sleep(0.01)
+            raise AssertionError(f"in {patience_s} s not: {what}\n{explain()}")
+        time.sleep(pause_s)
     return value
 
 

@@ -99,6 +99,7 @@ TEST_F(SnapshotTest, ShowsItsBackendsAndCertificatesInTheMetrics) {
   EXPECT_THAT(text, HasSubstr(R"(sallyport_backend_up{route="orders",backend="unresolved:80"} 0)"));
   EXPECT_THAT(text, HasSubstr(R"(certificate_expiry_timestamp_seconds{role="server",name=")"));
   EXPECT_THAT(text, HasSubstr(R"(certificate_expiry_timestamp_seconds{role="ca",name=")"));
+  EXPECT_THAT(text, HasSubstr(R"(certificate_not_before_timestamp_seconds{role="ca",name=")"));
 }
 
 TEST_F(SnapshotTest, ReplacesTheBackendsOfTheSnapshotBeforeIt) {

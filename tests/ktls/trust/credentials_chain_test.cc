@@ -157,6 +157,8 @@ TEST_F(ServerChain, IsToldOfWithItsLeafAndItsEarliestExpiry) {
   EXPECT_EQ((*credentials)->own_not_after(), leaf_ends);
   EXPECT_EQ((*credentials)->certificate_expiries().at(0).at, chain_ends)
       << "what ends first ends the file";
+  EXPECT_EQ((*credentials)->certificate_expiries().at(0).since,
+            to_time(X509_get0_notBefore(brief.certificate().x509.get())));
 }
 
 using ServerKey = ServerChain;

@@ -72,8 +72,10 @@ TEST_F(CredentialsTest, ReportTheirCertificatesAndCrls) {
   ASSERT_EQ(expiries.size(), 3U);
   EXPECT_EQ(expiries[0].role, "server");
   EXPECT_EQ(expiries[0].name, pki.files.pairs[0].cert);
+  EXPECT_EQ(expiries[0].since, to_time(X509_get0_notBefore(pki.own.x509.get())));
   EXPECT_EQ(expiries[1].role, "ca");
   ASSERT_EQ(credentials.crl_next_updates().size(), 1U);
+  EXPECT_EQ(credentials.crl_next_updates()[0].since, credentials.crls()[0].this_update);
 }
 
 // What was expected of a file and is not in it shows here.
