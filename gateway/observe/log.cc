@@ -33,8 +33,8 @@ constexpr std::chrono::seconds kFlushTimeout{2};
 
 // The log is a global, together with spdlog's own registry: every part may log, also before and
 // after main() has objects.
-std::atomic<LogFormat> format{LogFormat::kText};
-std::atomic<bool> priorities{false};
+std::atomic<LogFormat> format_wanted{LogFormat::kText};
+std::atomic<bool> priorities_wanted{false};
 
 struct Repeats {
   std::mutex mutex;
@@ -111,8 +111,8 @@ void add(LogLine& line, const LogField& field) {
 }
 
 std::string line_of(LogLevel level, Priority priority, std::string_view message, LogFields fields) {
-  LogLine line(format.load(std::memory_order_relaxed),
-               priorities.load(std::memory_order_relaxed) ? prefix(priority) : "");
+  LogLine line(format_wanted.load(std::memory_order_relaxed),
+               priorities_wanted.load(std::memory_order_relaxed) ? prefix(priority) : "");
   line.text("time", rfc3339(std::chrono::system_clock::now()));
   line.text("level", word(level));
   line.text("message", message);
@@ -180,8 +180,8 @@ std::uint64_t lines_held_back() {
 }
 
 void configure_log(LogFormat wanted, LogLevel level, bool with_priorities) {
-  format.store(wanted, std::memory_order_relaxed);
-  priorities.store(with_priorities, std::memory_order_relaxed);
+  format_wanted.store(wanted, std::memory_order_relaxed);
+  priorities_wanted.store(with_priorities, std::memory_order_relaxed);
   logger().set_level(spdlog_level(level));
 }
 

@@ -11,12 +11,12 @@
 namespace sallyport::gateway {
 namespace {
 
-constexpr std::size_t kUsualSize = 1024;
+constexpr std::size_t kUsualLine = 1024;
 
 }  // namespace
 
 LogLine::LogLine(LogFormat format, std::string_view before) : json_(format == LogFormat::kJson) {
-  line_.reserve(kUsualSize);
+  line_.reserve(kUsualLine);
   line_ += before;
   if (json_) line_ += '{';
 }

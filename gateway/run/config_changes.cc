@@ -70,7 +70,7 @@ Facts facts_of(const CredentialsTable& table) {
 // The values of a key; one whose order counts is one text.
 using Rules = std::map<std::string, std::set<std::string>>;
 
-std::string milliseconds(std::chrono::milliseconds time) {
+std::string duration_text(std::chrono::milliseconds time) {
   return std::to_string(time.count()) + "ms";
 }
 
@@ -99,7 +99,7 @@ void add_endpoint_rules(Rules& rules, const EndpointRules& of) {
   if (of.health) {
     const HealthCheck& check = *of.health;
     std::string text = std::string(to_string(check.type)) + " interval " +
-                       milliseconds(check.interval) + " timeout " + milliseconds(check.timeout) +
+                       duration_text(check.interval) + " timeout " + duration_text(check.timeout) +
                        " rise " + std::to_string(check.rise) + " fall " +
                        std::to_string(check.fall);
     if (check.port) text += " port " + std::to_string(*check.port);
@@ -113,14 +113,14 @@ void add_endpoint_rules(Rules& rules, const EndpointRules& of) {
     rules["health"] = {text};
   }
   rules["ejection"] = {of.ejection ? "failures " + std::to_string(of.ejection->failures) +
-                                         " time " + milliseconds(of.ejection->time) + " max-time " +
-                                         milliseconds(of.ejection->max_time)
+                                         " time " + duration_text(of.ejection->time) +
+                                         " max-time " + duration_text(of.ejection->max_time)
                                    : "false"};
   rules["when-none-healthy"] = {std::string(to_string(of.when_none_healthy))};
   rules["end-when-down"] = {of.end_when_down ? "true" : "false"};
   rules["prefer-zone"] = {of.prefer_zone ? "true" : "false"};
-  rules["slow-start"] = {milliseconds(of.slow_start)};
-  rules["removal-timeout"] = {milliseconds(of.removal_timeout)};
+  rules["slow-start"] = {duration_text(of.slow_start)};
+  rules["removal-timeout"] = {duration_text(of.removal_timeout)};
 }
 
 void add_backend_tls(Rules& rules, const BackendTls& tls, const RouteFiles* files) {
@@ -165,7 +165,7 @@ Rules rules_of(const Route& route, const Policy* policy) {
   if (route.warm) {
     rules["warm"] = {"min " + std::to_string(route.warm->min) + " max " +
                      std::to_string(route.warm->max) + " max-idle " +
-                     milliseconds(route.warm->max_idle)};
+                     duration_text(route.warm->max_idle)};
   }
   if (route.backend_tls) {
     add_backend_tls(rules, *route.backend_tls,
