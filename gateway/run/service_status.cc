@@ -7,6 +7,7 @@
 #include "gateway/run/admin_handlers.h"
 #include "gateway/run/service_manager.h"
 #include "iouring/deadline.h"
+#include "metrics/utf8.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -27,9 +28,9 @@ std::string status_line(const ServiceState& state, std::uint64_t connections) {
   if (state.hanging) line += "; shard " + std::to_string(*state.hanging) + " hangs";
   for (const std::string& each : state.refused) line += "; refused, last good state stays: " + each;
   if (line.size() > kLongestLine) line.replace(kLongestLine - 3, std::string::npos, "...");
-  // systemd takes what stands behind a line's end for the next variable.
+  // systemd takes what stands behind a line's end for the next variable, and no text but UTF-8.
   std::ranges::replace(line, '\n', ' ');
-  return line;
+  return metrics::valid_utf8(line);
 }
 
 iouring::Task<void> ServiceStatus::report_changes(iouring::Ring& ring) {

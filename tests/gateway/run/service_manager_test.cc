@@ -172,6 +172,8 @@ TEST(StatusLine, HasAnEnd) {
   const std::string line = status_line({.refused = {std::string(5'000, 'x')}}, 0);
   EXPECT_EQ(line.size(), 1'024U);
   EXPECT_TRUE(line.ends_with("x..."));
+  const std::string no_text = status_line({.refused = {"x\xff"}}, 0);
+  EXPECT_TRUE(no_text.ends_with("x\xef\xbf\xbd")) << no_text;
 }
 
 }  // namespace
