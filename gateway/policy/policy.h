@@ -147,8 +147,8 @@ class Policy {
   bool judges_endpoints_ = false;
 };
 
-/// Reads the policy file (docs: policy file). The error names file, line and key; nothing of a file
-/// with an error is used. `file` is only for the errors.
+/// Reads the policy file (docs: policy file). The error names file, line and key, for each wrong
+/// route: the further ones in `what`. Nothing of the file is then used. `file` is for the errors.
 std::expected<Policy::Pointer, ConfigError> parse_policy(std::string_view text,
                                                          std::string_view file);
 

@@ -3,7 +3,9 @@
 #include <iterator>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/policy/backend_tls.h"
 #include "gateway/policy/endpoint_rules.h"
@@ -45,6 +47,17 @@ std::expected<std::string, std::string> parse_sni(std::string_view text) {
     return std::unexpected("'" + printable(text) + "' is no host name");
   }
   return ascii_lower(name);
+}
+
+// The first, which tells the others.
+ConfigError one_of_all(std::vector<ConfigError> errors) {
+  constexpr std::size_t kMostTold = 10;
+  ConfigError all = std::move(errors.front());
+  for (std::size_t i = 1; i < std::min(errors.size(), kMostTold); ++i)
+    all.what += "; " + errors[i].to_string();
+  if (errors.size() > kMostTold)
+    all.what += "; and " + std::to_string(errors.size() - kMostTold) + " more routes are wrong";
+  return all;
 }
 
 class PolicyReader : JsonReader {
@@ -94,11 +107,16 @@ std::expected<Policy::Pointer, ConfigError> PolicyReader::read(const JsonValue& 
   named_ = *std::move(named);
 
   std::vector<Route> result;
+  std::vector<ConfigError> errors;
   for (const JsonMember& member : *members) {
     auto route = read_route(member, "routes." + printable(member.key));
-    if (!route) return std::unexpected(std::move(route.error()));
-    result.push_back(std::move(*route));
+    if (route) {
+      result.push_back(*std::move(route));
+    } else {
+      errors.push_back(std::move(route.error()));
+    }
   }
+  if (!errors.empty()) return std::unexpected(one_of_all(std::move(errors)));
   if (auto used = named_.check_use(*this); !used) return std::unexpected(std::move(used.error()));
   auto policy = Policy::build(std::move(result), std::move(files_));
   if (policy) return std::move(*policy);

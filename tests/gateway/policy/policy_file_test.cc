@@ -78,6 +78,18 @@ TEST(PolicyFile, RefusesOtherShapes) {
             "p.json:1: routes.: a route's name has 1 to 255 bytes and no control characters");
 }
 
+TEST(PolicyFile, TellsTheErrorOfEachRoute) {
+  EXPECT_EQ(
+      policy_error("{\"routes\": {\"a\": {\"alow\": 1},\n\"b\": {\"allow\": [\"dns:x.y\"]},\n"
+                   "\"c\": {}}}"),
+      "p.json:1: routes.a.alow: unknown key; did you mean 'allow'?; p.json:3: routes.c: needs "
+      "\"allow\" or \"allow-any-verified\": true");
+  std::string many = "{\"routes\": {\"r\": {}";
+  for (int i = 1; i <= 11; ++i) many += ", \"r" + std::to_string(i) + "\": {}";
+  const std::string error = policy_error(many + "}}");
+  EXPECT_TRUE(error.ends_with("; and 2 more routes are wrong")) << error;
+}
+
 TEST(PolicyFile, RefusesUnknownAndDuplicateKeys) {
   EXPECT_EQ(policy_error("{\n\"route\": {}}"),
             "p.json:2: route: unknown key; did you mean 'routes'?");
