@@ -3,7 +3,6 @@ import collections
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,42 +43,66 @@ def one(blocks, **has):
     return fits[0].text
 
 
+# Arguments: a folder for what changes, the program; then the command that is run there.
 SET_UP = """
+place=$1 program=$2
+shift 2
 mount --make-rprivate /
-mount -t tmpfs none "$1"
-mkdir "$1/above" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/above,workdir=$1/work" "$1/root"
-mount --rbind /dev "$1/root/dev"
-mount --rbind /sys "$1/root/sys"
-mount -t proc proc "$1/root/proc"
-mount -t tmpfs none "$1/root/tmp"
-mount -t tmpfs none "$1/root/run"
+mount -t tmpfs none "$place"
+mkdir "$place/above" "$place/work" "$place/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$place/above,workdir=$place/work" "$place/root"
+mount --rbind /dev "$place/root/dev"
+mount --rbind /sys "$place/root/sys"
+mount -t proc proc "$place/root/proc"
+mount -t tmpfs none "$place/root/tmp"
+mount -t tmpfs none "$place/root/run"
 ip link set lo up
-cp "$2" "$1/root/usr/local/bin/sallyport"
-rm -f "$1/root/usr/bin/sallyport"
-rm -rf "$1/root/etc/sallyport"
-exec chroot "$1/root" /bin/bash -euo pipefail -c 'cd "$1" && source /dev/stdin' bash "$3"
+cp "$program" "$place/root/usr/local/bin/sallyport"
+rm -f "$place/root/usr/bin/sallyport"
+rm -rf "$place/root/etc/sallyport"
+exec chroot "$place/root" "$@"
 """
 
 
+def on_a_machine(place, *command, **more):
+    """Runs the command on a copy of this machine: its files, users, ports and processes are gone with
+    it. /tmp and /run are empty, and the gateway is in the PATH: SALLYPORT names it. `place` is an
+    empty folder."""
+    return subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/bash", "-euc", SET_UP,
+         "bash", place, os.environ["SALLYPORT"], *command], text=True,
+        env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp",
+             "LC_ALL": "C.UTF-8"} | more.pop("env", {}), **more)
+
+
+NEEDS_ROOT = "needs root, for file system, network and users of its own"
+
+
 class OnAMachine(unittest.TestCase):
-    """Runs what a page says on a copy of this machine: its files, users, ports and processes are gone
-    with the test. The program is in the PATH; SALLYPORT names it."""
+    """Runs what a page says on a copy of this machine."""
 
     @classmethod
     def setUpClass(cls):
         if os.geteuid() != 0:
-            raise unittest.SkipTest("needs root, for file system, network and users of its own")
+            raise unittest.SkipTest(NEEDS_ROOT)
 
-    def run_here(self, script, folder=ROOT):
-        """What bash prints that runs it in this folder; every command must succeed."""
-        place = tempfile.mkdtemp(prefix="machine.")
-        self.addCleanup(shutil.rmtree, place)
-        done = subprocess.run(
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/bash", "-euc",
-             SET_UP, "bash", place, os.environ["SALLYPORT"], folder],
-            input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=PATIENCE_S, env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                     "HOME": "/tmp", "LC_ALL": "C.UTF-8"})
+    def run_here(self, script):
+        """What bash prints that runs it at the top of the checkout; every command must succeed."""
+        with tempfile.TemporaryDirectory(prefix="machine.") as place:
+            done = on_a_machine(place, "/bin/bash", "-euo", "pipefail", "-c",
+                                f"cd {ROOT} && source /dev/stdin", input=script,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S)
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout
+
+
+def main_on_a_machine():
+    """unittest.main(), with the whole program on a copy of this machine."""
+    if os.environ.get("ON_A_MACHINE"):
+        unittest.main()
+    if os.geteuid() != 0:
+        sys.exit(f"skipped: {NEEDS_ROOT}")
+    with tempfile.TemporaryDirectory(prefix="machine.") as place:
+        done = on_a_machine(place, "/usr/bin/python3", str(pathlib.Path(sys.argv[0]).resolve()),
+                            *sys.argv[1:], env={"ON_A_MACHINE": "yes", "SALLYPORT": "sallyport"})
+    sys.exit(done.returncode)
