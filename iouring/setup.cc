@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -90,8 +91,12 @@ int register_sparse_table(int ring_fd, unsigned slots) {
 }
 
 // io_uring_register_restrictions() is declared by liburing 2.3, but not exported.
-int restrict_ring(int ring_fd, RingUse use) {
+// The kernel takes no list with an opcode that it does not know.
+int restrict_ring(int ring_fd, RingUse use, const std::bitset<256>& known) {
   std::vector<io_uring_restriction> allowed = restrictions(use);
+  std::erase_if(allowed, [&known](const io_uring_restriction& each) {
+    return each.opcode == IORING_RESTRICTION_SQE_OP && !known[each.sqe_op];
+  });
   const long done = ::syscall(__NR_io_uring_register, ring_fd, IORING_REGISTER_RESTRICTIONS,
                               allowed.data(), static_cast<unsigned>(allowed.size()));
   return done < 0 ? -errno : 0;
@@ -160,7 +165,7 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   }
 
   // In force as soon as the ring is enabled.
-  if (const int restricted = restrict_ring(uring_->ring_fd, options.use); restricted < 0)
+  if (const int restricted = restrict_ring(uring_->ring_fd, options.use, opcodes_); restricted < 0)
     return std::unexpected(SetupError{
         std::string("restricting the ring failed: ") + errno_name(restricted), -restricted});
   return {};

@@ -48,11 +48,15 @@ std::set<unsigned> allowed_to(RingUse use) {
 
 Task<void> try_other_opcodes(Ring& ring, RingUse use) {
   const std::set<unsigned> allowed = allowed_to(use);
+  // NOP128 and URING_CMD128 of Linux 7: there is no room for them, which the kernel sees first.
+  constexpr unsigned kWide = 63;
+  constexpr unsigned kAlsoWide = 64;
   unsigned tried = 0;
   for (unsigned opcode = 0; opcode < 256; ++opcode) {
     if (allowed.contains(opcode) || !ring.has(static_cast<Opcode>(opcode))) continue;
     const int error = co_await Bare(ring, opcode);
-    EXPECT_EQ(error, EACCES) << "opcode " << opcode;
+    const bool wide = opcode == kWide || opcode == kAlsoWide;
+    EXPECT_EQ(error, wide ? EINVAL : EACCES) << "opcode " << opcode;
     ++tried;
   }
   EXPECT_GT(tried, 30U);  // open, read, write, splice, unlink, openat2, send to another ring, ...
