@@ -35,6 +35,5 @@ int main(int argc, char** argv) {
   gateway::configure_log(options.log_format, options.log_level);
   if (options.check) return gateway::check(options);
   if (options.explain) return gateway::explain(options);
-  const gateway::LogThread log_thread;
-  return gateway::Gateway(options, log_thread).run();
+  return gateway::Gateway(options).run();
 }
