@@ -18,6 +18,7 @@
 #include "gateway/run/probe_records.h"
 #include "gateway/run/process.h"
 #include "gateway/run/socket_paths.h"
+#include "gateway/run/swap.h"
 #include "gateway/run/versions.h"
 #include "ktls/handshake/tls_library.h"
 
@@ -43,6 +44,7 @@ int Gateway::run() {
   if (!check_flags()) return kExitConfiguration;
   if (!probe_kernel_records()) return kExitConfiguration;
   forbid_core_dumps();
+  keep_keys_out_of_swap();
   if (!confine()) return kExitFailed;
   open_log_and_metrics();
   report_tls_library();
