@@ -64,7 +64,8 @@ class BufferRing {
   static constexpr std::size_t kDefaultBytes = 4096;
   static constexpr unsigned kDefaultCount = 128;
 
-  /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, those of the registration.
+  /// `count` is a power of two, at most 32768. Errors: ENOMEM, EINVAL, those of the registration:
+  /// EACCES of a ring that has run (restrictions.h).
   [[nodiscard]] static Result<std::unique_ptr<BufferRing>> create(
       Ring& ring, std::size_t buffer_bytes = kDefaultBytes, unsigned count = kDefaultCount);
   BufferRing(const BufferRing&) = delete;

@@ -64,11 +64,15 @@ Result<> IdleWorker::start(const std::string& name) {
   invariant(!thread_.joinable(), "an idle worker is started once");
   try {
     if (!may_leave_sched_idle()) return failure(EPERM);
-    thread_ = std::thread([this] { thread_main(); });
+    // Its name from within: from outside it is a file of /proc, which a confined process cannot
+    // write.
+    thread_ = std::thread([this, name] {
+      pthread_setname_np(pthread_self(), name.c_str());
+      thread_main();
+    });
   } catch (const std::system_error& error) {
     return failure(error.code().value());
   }
-  pthread_setname_np(thread_.native_handle(), name.c_str());
   // To SCHED_IDLE, back, and to it again: by what else may forbid it.
   if (set_scheduling_class(SCHED_IDLE) && set_scheduling_class(SCHED_OTHER) &&
       set_scheduling_class(SCHED_IDLE))

@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "iouring/restrictions.h"
 #include "iouring/result.h"
 #include "iouring/task.h"
 #include "iouring/timer_wheel.h"
@@ -35,25 +36,6 @@ namespace sallyport::iouring {
 class FaultPlan;
 class Operation;
 class Inbox;
-
-/// The opcodes in use (io_uring_enter(2)), by their kernel numbers.
-enum class Opcode : std::uint8_t {
-  kPollAdd = 6,
-  kSendMsg = 9,
-  kRecvMsg = 10,
-  kTimeout = 11,
-  kAccept = 13,
-  kAsyncCancel = 14,
-  kConnect = 16,
-  kClose = 19,
-  kFilesUpdate = 20,
-  kSend = 26,
-  kRecv = 27,
-  kShutdown = 34,
-  kUringCmd = 46,
-  kSendMsgZeroCopy = 48,  // not used; tells that the kernel is Linux 6.1 or later
-  kFixedFdInstall = 54,   // Linux 6.8
-};
 
 struct RingOptions {
   /// Submission queue entries; the kernel rounds up to a power of two. A full queue is submitted
@@ -71,6 +53,8 @@ struct RingOptions {
   /// How long a completion may wait for others, so that one wake-up serves several, where they come
   /// quickly (wake_coalescing.h). 0, or with busy polling: never.
   std::chrono::microseconds wake_coalescing{0};
+  /// The kernel refuses the ring whatever this does not need (restrictions.h).
+  RingUse use = RingUse::kServe;
 };
 
 /// Why a ring could not be created: one line for the operator that names the missing feature.

@@ -6,36 +6,19 @@
 #include <unistd.h>
 
 #include <array>
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "iouring/file_descriptor.h"
+#include "iouring/restrictions.h"
 #include "iouring/ring.h"
 
 namespace sallyport::iouring {
 
 namespace {
-
-struct NeededOpcode {
-  Opcode opcode;
-  const char* why;
-};
-
-constexpr std::array kNeededOpcodes = {
-    NeededOpcode{Opcode::kSendMsgZeroCopy, "the mark of Linux 6.1, the oldest kernel supported"},
-    NeededOpcode{Opcode::kAccept, "accepting connections"},
-    NeededOpcode{Opcode::kConnect, "connecting to backends"},
-    NeededOpcode{Opcode::kRecv, "receiving"},
-    NeededOpcode{Opcode::kSend, "sending"},
-    NeededOpcode{Opcode::kRecvMsg, "receiving with control data"},
-    NeededOpcode{Opcode::kSendMsg, "sending with control data"},
-    NeededOpcode{Opcode::kAsyncCancel, "deadlines"},
-    NeededOpcode{Opcode::kPollAdd, "messages between threads"},
-    NeededOpcode{Opcode::kTimeout, "short pauses"},
-    NeededOpcode{Opcode::kClose, "closing registered descriptors"},
-    NeededOpcode{Opcode::kFilesUpdate, "registered descriptors"},
-};
 
 struct NeededFeature {
   unsigned bit;
@@ -48,42 +31,6 @@ constexpr std::array kNeededFeatures = {
     NeededFeature{IORING_FEAT_EXT_ARG, "IORING_FEAT_EXT_ARG"},
     NeededFeature{IORING_FEAT_CQE_SKIP, "IORING_FEAT_CQE_SKIP"},
 };
-
-const char* opcode_name(Opcode opcode) noexcept {
-  switch (opcode) {
-    case Opcode::kPollAdd:
-      return "IORING_OP_POLL_ADD";
-    case Opcode::kSendMsg:
-      return "IORING_OP_SENDMSG";
-    case Opcode::kRecvMsg:
-      return "IORING_OP_RECVMSG";
-    case Opcode::kAccept:
-      return "IORING_OP_ACCEPT";
-    case Opcode::kTimeout:
-      return "IORING_OP_TIMEOUT";
-    case Opcode::kAsyncCancel:
-      return "IORING_OP_ASYNC_CANCEL";
-    case Opcode::kConnect:
-      return "IORING_OP_CONNECT";
-    case Opcode::kClose:
-      return "IORING_OP_CLOSE";
-    case Opcode::kFilesUpdate:
-      return "IORING_OP_FILES_UPDATE";
-    case Opcode::kSend:
-      return "IORING_OP_SEND";
-    case Opcode::kRecv:
-      return "IORING_OP_RECV";
-    case Opcode::kShutdown:
-      return "IORING_OP_SHUTDOWN";
-    case Opcode::kUringCmd:
-      return "IORING_OP_URING_CMD";
-    case Opcode::kSendMsgZeroCopy:
-      return "IORING_OP_SENDMSG_ZC";
-    case Opcode::kFixedFdInstall:
-      return "IORING_OP_FIXED_FD_INSTALL";
-  }
-  return "IORING_OP_?";
-}
 
 // The value of kernel.io_uring_disabled (Linux 6.6): 0 allows io_uring to all processes, 1 to a
 // group, 2 to none; -1 unknown.
@@ -143,6 +90,18 @@ int register_sparse_table(int ring_fd, unsigned slots) {
   return done < 0 ? -errno : 0;
 }
 
+// io_uring_register_restrictions() is declared by liburing 2.3, but not exported.
+// The kernel takes no list with an opcode that it does not know.
+int restrict_ring(int ring_fd, RingUse use, const std::bitset<256>& known) {
+  std::vector<io_uring_restriction> allowed = restrictions(use);
+  std::erase_if(allowed, [&known](const io_uring_restriction& each) {
+    return each.opcode == IORING_RESTRICTION_SQE_OP && !known[each.sqe_op];
+  });
+  const long done = ::syscall(__NR_io_uring_register, ring_fd, IORING_REGISTER_RESTRICTIONS,
+                              allowed.data(), static_cast<unsigned>(allowed.size()));
+  return done < 0 ? -errno : 0;
+}
+
 }  // namespace
 
 std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
@@ -180,11 +139,10 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
   for (unsigned op = 0; op <= probe->last_op && op < opcodes_.size(); ++op)
     opcodes_[op] = (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
   io_uring_free_probe(probe);
-  for (const NeededOpcode& needed : kNeededOpcodes)
-    if (!has(needed.opcode))
-      return std::unexpected(SetupError{std::string("this kernel's io_uring lacks ") +
-                                        opcode_name(needed.opcode) + " (" + needed.why +
-                                        "); Linux 6.1 is needed"});
+  for (const OpcodeFacts& each : opcode_table())
+    if (each.needed_for != nullptr && !has(each.opcode))
+      return std::unexpected(SetupError{std::string("this kernel's io_uring lacks ") + each.name +
+                                        " (" + each.needed_for + "); Linux 6.1 is needed"});
 
   // shutdown(2) needs a descriptor installed from the table; where that is impossible there is no
   // table.
@@ -205,6 +163,11 @@ std::expected<void, SetupError> Ring::set_up(const RingOptions& options) {
           -registered});
     table_size_ = options.registered_descriptors;
   }
+
+  // In force as soon as the ring is enabled.
+  if (const int restricted = restrict_ring(uring_->ring_fd, options.use, opcodes_); restricted < 0)
+    return std::unexpected(SetupError{
+        std::string("restricting the ring failed: ") + errno_name(restricted), -restricted});
   return {};
 }
 

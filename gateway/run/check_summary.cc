@@ -147,6 +147,7 @@ std::string flags(const Options& options) {
   for (const AdminAddress& admin : options.admin) add("admin", admin.text);
   add("admin-expose-all", on(options.admin_expose_all));
   add("user", text(options.user, "none"));
+  add("confine", on(options.confine));
   add("discovery-allow-empty", on(options.discovery_allow_empty));
   add("discovery-max-removal", std::to_string(options.discovery_max_removal_percent));
   add("state-dir", text(options.state_dir, "none"));

@@ -209,7 +209,8 @@ class Checker::Thread {
 std::unique_ptr<Checker::Thread> Checker::Thread::start(unsigned most,
                                                         const std::function<void()>& on_down) {
   std::unique_ptr<Thread> thread(new Thread(on_down));
-  auto ring = iouring::Ring::create({.entries = 256, .completion_entries = 4096});
+  auto ring = iouring::Ring::create(
+      {.entries = 256, .completion_entries = 4096, .use = iouring::RingUse::kConnect});
   if (!ring) {
     log_error("no io_uring for checks of endpoints", {{"error", ring.error().what}});
     return nullptr;

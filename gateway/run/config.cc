@@ -224,6 +224,7 @@ std::expected<CredentialsTable::Entry, std::string> Config::read_entry(
   const CredentialsTable::Entry* const in_force = credentials_.find(named);
   const bool same = in_force != nullptr && in_force->files == now;
   if (same && !attempt.forced) return *in_force;
+  if (auto why = outside(sources_of(files))) return std::unexpected(*std::move(why));
   const CredentialsTable::Entry* const shared = read.find_trust(named);
   const PresentedTo whom = presented_to(attempt.next.policy.get(), named);
   auto loaded =
@@ -375,6 +376,28 @@ std::vector<std::string> Config::sources(Source source, const Policy::Pointer& p
   std::abort();
 }
 
+std::vector<std::string> Config::sources_at_start() const {
+  Policy::Pointer policy;
+  if (!options_.policy.empty()) policy = load_policy(std::nullopt).value_or(nullptr);
+  std::vector<std::string> all;
+  for (const Source source : {Source::kCredentials, Source::kPolicy, Source::kDiscovery})
+    std::ranges::move(sources(source, policy), std::back_inserter(all));
+  return all;
+}
+
+// The kernel would say no more than EACCES.
+std::optional<std::string> Config::outside(std::span<const std::string> sources) const {
+  if (confinement_ == nullptr) return std::nullopt;
+  for (const std::string& source : sources) {
+    for (const auto& file : expand(source)) {
+      if (!confinement_->covers(file))
+        return file.string() +
+               ": outside what this process confined itself to at start: restart or exchange it";
+    }
+  }
+  return std::nullopt;
+}
+
 ktls::CredentialFiles Config::files_of(const RouteFiles& named) const {
   ktls::CredentialFiles files = credential_files(options_, named);
   if (!options_.ticket_keys.empty()) files.ticket_keys = options_.ticket_keys;
@@ -457,6 +480,7 @@ std::expected<CredentialsTable::Pointer, std::string> Config::load_credentials(
 std::expected<Policy::Pointer, std::string> Config::load_policy(
     const std::optional<Discovery>& discovery) const {
   if (!options_.policy.empty()) {
+    if (auto why = outside({&options_.policy, 1})) return std::unexpected(*std::move(why));
     auto text = read_text(options_.policy);
     if (!text) return std::unexpected(std::move(text.error()));
     auto policy = parse_policy(*text, options_.policy);
@@ -482,6 +506,7 @@ std::expected<Policy::Pointer, std::string> Config::load_policy(
 std::expected<Discovery, std::string> Config::load_discovery(Attempt& attempt,
                                                              const Policy* policy) const {
   attempt.looked_at_discovery = true;
+  if (auto why = outside({&options_.discovery, 1})) return std::unexpected(*std::move(why));
   struct stat status{};
   auto text = read_text(options_.discovery, &status);
   if (!text) return std::unexpected(std::move(text.error()));

@@ -7,6 +7,7 @@
 #include <expected>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "gateway/policy/config_error.h"
 #include "gateway/policy/policy.h"
 #include "gateway/run/config_changes.h"
+#include "gateway/run/confinement.h"
 #include "gateway/run/credentials_review.h"
 #include "gateway/run/credentials_table.h"
 #include "gateway/run/discovery_trail.h"
@@ -61,6 +63,12 @@ class Config {
   /// Before the first reload(): what was in force last, before this process. A route that the
   /// discovery file has wrong begins with these targets, and all do where it cannot be read.
   void begin_with(KeptDiscovery kept);
+
+  /// What the first reload() will read: files and directories. Of a policy file that cannot be
+  /// read, which that says, nothing is known.
+  [[nodiscard]] std::vector<std::string> sources_at_start() const;
+  /// Files that it does not cover are refused from now on. It must outlive this.
+  void confine_to(const Confinement& confinement) { confinement_ = &confinement; }
 
   struct Reload {
     std::array<SourceOutcome, kSources> outcomes;
@@ -159,6 +167,7 @@ class Config {
 
   [[nodiscard]] std::vector<std::string> sources(Source source,
                                                  const Policy::Pointer& policy) const;
+  [[nodiscard]] std::optional<std::string> outside(std::span<const std::string> sources) const;
   [[nodiscard]] ktls::CredentialFiles files_of(const RouteFiles& named) const;
   [[nodiscard]] std::vector<std::string> secret_files() const;
   [[nodiscard]] std::expected<CredentialsTable::Pointer, std::string> load_credentials(
@@ -172,6 +181,7 @@ class Config {
   [[nodiscard]] const Discovery* last_good_discovery() const;
 
   const Options& options_;
+  const Confinement* confinement_ = nullptr;
   std::shared_ptr<const ktls::TicketSecrets> process_tickets_;
   std::chrono::steady_clock::time_point tickets_made_;
   std::array<std::optional<Fingerprint>, kSources> accepted_;  // of what is in force

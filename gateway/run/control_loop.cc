@@ -15,7 +15,8 @@ iouring::Task<void> wait_for(iouring::TaskGroup& tasks) {
 }  // namespace
 
 std::unique_ptr<ControlLoop> ControlLoop::create() {
-  auto ring = iouring::Ring::create({.entries = 64, .completion_entries = 256});
+  auto ring = iouring::Ring::create(
+      {.entries = 64, .completion_entries = 256, .use = iouring::RingUse::kWait});
   if (!ring) {
     log_error("no io_uring", {{"error", ring.error().what}});
     return nullptr;

@@ -144,6 +144,9 @@ constexpr std::array kProcess{
         "What handshakes that wait may hold, per shard (default 64M); beyond it the longest waiter "
         "of the address with most waiters is shed"},
     Flag{"user", "NAME", false, "User to become after binding; it reads the files"},
+    Flag{"confine", "on|off", false,
+         "off: the process may open all files that its user may, and not only those in directories "
+         "that its flags and its policy file named at start (default on)"},
     Flag{"admin", "ADDR:PORT", true,
          "Read-only HTTP: metrics, health, connections; also unix:/PATH[,mode=0600]. Repeatable "
          "(default 127.0.0.1:9464)"},

@@ -26,6 +26,7 @@
 #include "gateway/run/service_status.h"
 #include "gateway/run/socket_paths.h"
 #include "gateway/run/start_line.h"
+#include "gateway/run/swap.h"
 #include "gateway/run/versions.h"
 #include "ktls/handshake/tls_library.h"
 
@@ -51,6 +52,8 @@ int Gateway::run() {
   if (!check_flags()) return kExitConfiguration;
   const bool has_records = probe_kernel_records();
   forbid_core_dumps();
+  keep_keys_out_of_swap();
+  if (!confine()) return kExitFailed;
   open_log_and_metrics();
   report_tls_library();
   // All that is wrong is told at once: the files are read although an address is in use.
@@ -106,7 +109,31 @@ bool Gateway::probe_kernel_records() {
   return true;
 }
 
+// Before the first thread, which would stay outside.
+bool Gateway::confine() {
+  if (!options_.confine) {
+    log_warning("not confined to its files", {{"why", "--confine off"}});
+    return true;
+  }
+  Confinement& confinement = confinement_.emplace(options_);
+  for (const std::string& source : config_.sources_at_start()) confinement.allow_reading(source);
+  const auto landlock = confinement.enter();
+  if (!landlock) {
+    log_error("cannot confine itself", {{"error", landlock.error()}, {"off", "--confine off"}});
+    return false;
+  }
+  config_.confine_to(confinement);
+  if (*landlock == 0) {
+    log_warning("not confined to its files",
+                {{"why", "this kernel has no Landlock, or a seccomp filter forbids it"}});
+  } else {
+    log_info("confined", {{"landlock", *landlock}, {"places", confinement.places()}});
+  }
+  return true;
+}
+
 void Gateway::open_log_and_metrics() {
+  log_.emplace();
   access_log_ = std::make_unique<AccessLog>(AccessLogOptions{
       .format = options_.log_format,
       .priorities = is_journal(STDOUT_FILENO, std::getenv("JOURNAL_STREAM")),
@@ -246,7 +273,7 @@ bool Gateway::start_admin() {
   }
   auto admin = AdminServer::start(std::move(listeners), {.expose_all = options_.admin_expose_all},
                                   make_admin_handlers(*publisher_, *shards_, *registry_, *drain_,
-                                                      {log_, *access_log_, refusals_}));
+                                                      {*log_, *access_log_, refusals_}));
   if (!admin) return failed(admin.error());
   admin_ = *std::move(admin);
   return true;

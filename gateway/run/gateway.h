@@ -11,6 +11,7 @@
 #include "gateway/observe/recent_refusals.h"
 #include "gateway/run/checker.h"
 #include "gateway/run/config.h"
+#include "gateway/run/confinement.h"
 #include "gateway/run/control_loop.h"
 #include "gateway/run/control_socket.h"
 #include "gateway/run/drain.h"
@@ -29,9 +30,8 @@ namespace sallyport::gateway {
 /// must be blocked in the whole process.
 class Gateway {
  public:
-  /// Both must outlive it.
-  Gateway(const Options& options, const LogThread& log)
-      : options_(options), log_(log), config_(options) {}
+  /// `options` must outlive it.
+  explicit Gateway(const Options& options) : options_(options), config_(options) {}
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
@@ -42,6 +42,7 @@ class Gateway {
   // The steps of run(). False, with the reason logged, where it cannot go on.
   bool check_flags();
   bool probe_kernel_records();
+  bool confine();
   void open_log_and_metrics();
   void report_tls_library();
   bool bind_listeners();
@@ -60,7 +61,8 @@ class Gateway {
 
   // Each part may use those before it.
   const Options& options_;
-  const LogThread& log_;
+  std::optional<LogThread> log_;
+  std::optional<Confinement> confinement_;
   Config config_;
   RecordChoice records_;
   RecentRefusals refusals_;

@@ -42,6 +42,5 @@ int main(int argc, char** argv) {
                          gateway::is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")));
   if (options.check) return gateway::check(options);
   if (options.explain) return gateway::explain(options);
-  const gateway::LogThread log_thread;
-  return gateway::Gateway(options, log_thread).run();
+  return gateway::Gateway(options).run();
 }

@@ -313,6 +313,7 @@ void read_tls(Reader& reader, Options& options) {
   reader.parsed("ciphersuites", parse_ciphersuites,
                 [&](auto suites) { options.ciphersuites = std::move(suites); });
   reader.parsed("groups", parse_groups, [&](auto groups) { options.groups = std::move(groups); });
+  reader.choice("confine", options.confine, {{"on", true}, {"off", false}});
   reader.choice("openssl-tuning", options.openssl_tuning, {{"on", true}, {"off", false}});
   reader.number("tickets", options.tickets, 0U, 8U);
   reader.text("ticket-keys", options.ticket_keys);

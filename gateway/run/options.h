@@ -97,6 +97,7 @@ struct Options {
   std::uint64_t handshake_memory = std::uint64_t{64} << 20;  ///< bytes, per shard
 
   std::string user;
+  bool confine = true;  ///< to the files that it was told of at start
   LogFormat log_format = LogFormat::kJson;
   LogLevel log_level = LogLevel::kInfo;
   LoggedConnections logged_connections;

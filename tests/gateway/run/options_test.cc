@@ -108,6 +108,7 @@ TEST(Options, HaveTheDefaultsOfTheContract) {
   EXPECT_EQ(options.ticket_keys, "");
   EXPECT_EQ(options.ticket_max_age, 8h);
   EXPECT_TRUE(options.openssl_tuning);
+  EXPECT_TRUE(options.confine);
   EXPECT_EQ(options.handshake_timeout, 10s);
   EXPECT_EQ(options.connect_timeout, 3s);
   EXPECT_EQ(options.half_close_timeout, 60s);
@@ -179,6 +180,8 @@ TEST(Options, TakeEveryFlag) {
                                       "1h",
                                       "--openssl-tuning",
                                       "off",
+                                      "--confine",
+                                      "off",
                                       "--handshake-timeout",
                                       "1s",
                                       "--connect-timeout",
@@ -234,6 +237,7 @@ TEST(Options, TakeEveryFlag) {
   EXPECT_EQ(options.ticket_keys, "t");
   EXPECT_EQ(options.ticket_max_age, 1h);
   EXPECT_FALSE(options.openssl_tuning);
+  EXPECT_FALSE(options.confine);
   EXPECT_EQ(options.handshake_timeout, 1s);
   EXPECT_EQ(options.connect_timeout, 2s);
   EXPECT_EQ(options.half_close_timeout, 3s);
@@ -454,6 +458,7 @@ TEST(Options, NameFlagAndValueOfABadValue) {
                                                              {"--records", "magic"},
                                                              {"--min-tls", "1.1"},
                                                              {"--openssl-tuning", "true"},
+                                                             {"--confine", "maybe"},
                                                              {"--log-format", "xml"},
                                                              {"--log-level", "loud"},
                                                              {"--ciphersuites", "RC4"},
@@ -629,6 +634,7 @@ TEST(Options, ShowHelpAndVersionWhateverElseIsWrong) {
                            "--ticket-keys",
                            "--ticket-max-age",
                            "--openssl-tuning",
+                           "--confine",
                            "--handshake-timeout",
                            "--connect-timeout",
                            "--half-close-timeout",
