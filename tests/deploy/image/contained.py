@@ -57,7 +57,6 @@ def mount(*arguments):
 def main(root, profile, folder, *command):
     with open(profile) as text:
         profile = json.load(text)
-    mount("--make-rprivate", "/")
     mount("--bind", root, root)
     mount("-t", "proc", "proc", f"{root}/proc")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}/run")
