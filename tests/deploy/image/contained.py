@@ -3,7 +3,7 @@ capabilities or new privileges, under a seccomp profile. In a mount namespace of
 
     unshare --mount contained.py ROOT PROFILE FOLDER PROGRAM [ARGUMENT]...
 
-FOLDER is seen as /run/config. This process becomes the program."""
+FOLDER is seen as /run/config, and the one place to write to is /run/state. This process becomes the program."""
 import ctypes
 import json
 import os
@@ -61,6 +61,8 @@ def main(root, profile, folder, *command):
     mount("-t", "proc", "proc", f"{root}/proc")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{root}/run")
     os.mkdir(f"{root}/run/config")
+    os.mkdir(f"{root}/run/state", 0o700)
+    os.chown(f"{root}/run/state", USER, USER)
     mount("--bind", folder, f"{root}/run/config")
     mount("-o", "remount,bind,ro", f"{root}/run/config")
     mount("-o", "remount,bind,ro", root)
