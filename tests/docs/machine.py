@@ -43,19 +43,24 @@ def one(blocks, **has):
     return fits[0].text
 
 
-# Arguments: a folder for what changes, the program; then the command that is run there.
+# Arguments: a folder for what changes, the program, the checkout; then the command that is run there.
 SET_UP = """
-place=$1 program=$2
-shift 2
+place=$1 program=$2 checkout=$3
+shift 3
 mount --make-rprivate /
 mount -t tmpfs none "$place"
-mkdir "$place/above" "$place/work" "$place/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$place/above,workdir=$place/work" "$place/root"
+mkdir "$place/root"
+over() { # FOLDER NAME: it, to be changed at will. The checkout may be a mount, which is not in /.
+  mkdir -p "$place/$2/above" "$place/$2/work" "$place/root$1"
+  mount -t overlay overlay -o "lowerdir=$1,upperdir=$place/$2/above,workdir=$place/$2/work" "$place/root$1"
+}
+over / system
 mount --rbind /dev "$place/root/dev"
 mount --rbind /sys "$place/root/sys"
 mount -t proc proc "$place/root/proc"
 mount -t tmpfs none "$place/root/tmp"
 mount -t tmpfs none "$place/root/run"
+over "$checkout" checkout
 ip link set lo up
 cp "$program" "$place/root/usr/local/bin/sallyport"
 rm -f "$place/root/usr/bin/sallyport"
@@ -70,7 +75,7 @@ def on_a_machine(place, *command, **more):
     empty folder."""
     return subprocess.run(
         ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/bash", "-euc", SET_UP,
-         "bash", place, os.environ["SALLYPORT"], *command], text=True,
+         "bash", place, os.environ["SALLYPORT"], ROOT, *command], text=True,
         env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp",
              "LC_ALL": "C.UTF-8"} | more.pop("env", {}), **more)
 
