@@ -16,7 +16,7 @@ iouring::Task<void> wait_for(iouring::TaskGroup& tasks) {
 
 std::unique_ptr<ControlLoop> ControlLoop::create() {
   auto ring = iouring::Ring::create(
-      {.entries = 64, .completion_entries = 256, .use = iouring::RingUse::kWait});
+      {.entries = 64, .completion_entries = 256, .use = iouring::RingUse::kServe});  // for --reload
   if (!ring) {
     log_error("no io_uring", {{"error", ring.error().what}});
     return nullptr;
