@@ -52,6 +52,7 @@ constexpr std::array kState{
     Panel{"Generation", MetricId::kGeneration, Shown::kMost, {"instance"}},
     Panel{"Writes of state", MetricId::kStateWrites, Shown::kSum, {"result"}},
     Panel{"Log lines dropped", MetricId::kLogLinesDropped, Shown::kSum, {"cause"}},
+    Panel{"Log lines left out", MetricId::kLogLinesLeftOut, Shown::kSum, {"cause"}},
 };
 
 constexpr std::array kClients{

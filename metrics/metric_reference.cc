@@ -79,6 +79,9 @@ constexpr std::array kRemarks{
            "source = `credentials`, `policy`, `discovery`; result = `success`, `failure`."},
     Remark{MetricId::kLogLinesDropped,
            "cause = `slow_reader`, `broken_pipe`, `disk_full`, `other`."},
+    Remark{MetricId::kLogLinesLeftOut,
+           "cause = `log-probes`, `log-connections`, `log-sample`, for the flags of that name; "
+           "`repeated`, for warnings that were held back."},
     Remark{MetricId::kConfigSourceCurrent, "0 also while a route in it is refused."},
     Remark{MetricId::kStateWrites, "result = `success`, `failure`. Not there without that flag."},
 };
