@@ -24,7 +24,8 @@ struct ServiceState {
   std::optional<std::size_t> hanging = {};  ///< a shard that does not turn
 };
 
-/// "ready, 12 connections, generation 3", and behind it what is wrong. One line of UTF-8, about 1 KiB at most.
+/// "ready, 12 connections, generation 3", and behind it what is wrong. One line of UTF-8, about 1
+/// KiB at most.
 [[nodiscard]] std::string status_line(const ServiceState& state, std::uint64_t connections);
 
 /// Tells systemd, and the log of a shard that hangs. All references outlive it. Control thread
