@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "iouring/address.h"
+#include "iouring/sanitizers.h"
 
 namespace sallyport::gateway {
 namespace {
@@ -22,13 +23,8 @@ using Access = Landlock::Access;
 
 constexpr int kMostLinks = 40;  // as path_resolution(7)
 
-// Its report has names of functions, which a program of its own looks up.
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer) || \
-    __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
+// The report of a sanitizer has names of functions, which a program of its own looks up.
+using iouring::kSanitized;
 
 bool is_beneath(const fs::path& path, const fs::path& directory) {
   const auto [end, unused] = std::ranges::mismatch(directory, path);

@@ -347,7 +347,7 @@ TEST_F(ManyRotations, LoseNoConnectionAndLetNoneInThatTheyShouldNot) {
   EXPECT_EQ(results("not_authorized"), refused[kAccessDenied]);
   EXPECT_GT(of_the_root.resumed(), 0);
   EXPECT_GT(of_the_authority.resumed(), 0);
-  EXPECT_EQ(reloads("failure"), 0);
+  EXPECT_EQ(reloads("failure"), 0) << gateway->process().err();
 
   wait_until("every connection is closed",
              [&] { return gateway->metrics().sum("connections") == 0; });
