@@ -24,9 +24,9 @@ template <class Set>
 void add_difference(Changes& changes, const std::string& where, const Set& before,
                     const Set& next) {
   for (const auto& each : before)
-    if (!next.contains(each)) changes.push_back(where + "- " + each);
+    if (!next.contains(each)) changes.emplace_back(where + "- ").append(each);
   for (const auto& each : next)
-    if (!before.contains(each)) changes.push_back(where + "+ " + each);
+    if (!before.contains(each)) changes.emplace_back(where + "+ ").append(each);
 }
 
 Changes capped(Changes changes) {
@@ -192,8 +192,9 @@ void add_rules(Changes& changes, const std::string& where, const Rules& before, 
     } else {
       std::set<std::string> had;
       std::set<std::string> has;
-      for (const std::string& each : was) had.insert(key + " " + each);
-      for (const std::string& each : is) has.insert(key + " " + each);
+      const std::string begin = key + " ";
+      for (const std::string& each : was) had.insert(std::string(begin).append(each));
+      for (const std::string& each : is) has.insert(std::string(begin).append(each));
       add_difference(changes, where, had, has);
     }
   }

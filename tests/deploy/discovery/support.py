@@ -298,8 +298,9 @@ class Authority:
         self._folder = pathlib.Path(folder)
         self.file = self._folder / f"{name}.pem"
         self._key = self._folder / f"{name}.key"
+        # Python 3.13 wants to know what an authority's key is for.
         self._openssl("req", "-x509", "-days", "2", "-subj", f"/CN={name}", "-keyout", self._key,
-                      "-out", self.file)
+                      "-out", self.file, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, name, alternative_names):
         """(certificate, key): files."""

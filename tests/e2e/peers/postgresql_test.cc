@@ -40,7 +40,9 @@ class Postgresql : public PeerScenario {
     start(given);
   }
   void start_with_tls_behind() {
-    start_with(R"({"verify": ["dns:db.example.org"], "starttls": "postgresql"})");
+    // PostgreSQL starts a process for each connection, before it answers.
+    start_with(R"({"verify": ["dns:db.example.org"], "starttls": "postgresql"})",
+               {"--connect-timeout", "30s"});
   }
 
   // For libpq. What is in `more` wins: the first one of a name does.
