@@ -10,8 +10,8 @@ constexpr unsigned kMost = 32;
 // Of what is pending. Eight connections that wait for each other's turn would otherwise all be
 // waited for, and their clients with them; most of the saving is in the first few.
 constexpr std::size_t kShare = 6;
-// Completions that must be expected within the longest wait: who sends one request at a time is
-// answered at once.
+// Completions that must be expected within the longest wait: a single client that sends one request
+// at a time is answered at once.
 constexpr unsigned kExpected = 4;
 constexpr unsigned kFullBeforeMore = 8;
 constexpr int kSmoothing = 16;

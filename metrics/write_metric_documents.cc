@@ -1,22 +1,10 @@
 // write_metric_documents ROOT: docs/metrics.md and deploy/grafana/sallyport.json in a checkout. To
 // be run after a change of metrics/; their tests fail until then.
 #include <cstdio>
-#include <fstream>
 #include <string>
 
 #include "metrics/metric_documents.h"
-
-namespace {
-
-bool write_document(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) std::fprintf(stderr, "write_metric_documents: cannot write %s\n", path.c_str());
-  return static_cast<bool>(file);
-}
-
-}  // namespace
+#include "metrics/write_document.h"
 
 int main(int argc, char** argv) {
   using namespace sallyport::metrics;
